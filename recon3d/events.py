@@ -1,0 +1,382 @@
+"""Events of a run, their log, and the state that they add up to.
+
+A run writes its events to ``events.jsonl``; notebooks, the command line and the service read them
+there or as they happen. `fold` is the only place where progress is computed from events, so live
+and replayed views agree.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+#: What a stage typically takes of a run's time; only for the overall progress bar.
+STAGE_WEIGHTS: dict[str, float] = {
+    "frame_extraction": 0.06,
+    "feature_extraction": 0.12,
+    "feature_matching": 0.14,
+    "sparse_reconstruction": 0.10,
+    "dense_reconstruction": 0.36,
+    "mesh_generation": 0.08,
+    "texturing": 0.14,
+}
+
+
+class Failure(BaseModel):
+    """An error, as events and reports carry it."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    message: str
+    hint: str = ""
+    log_tail: str = ""
+
+
+class BaseEvent(BaseModel):
+    """Fields of every event."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    seq: int = 0
+    time: float = 0.0
+    run: str = ""
+
+
+class RunStarted(BaseEvent):
+    """A run begins; `stages` are those that it will go through."""
+
+    type: Literal["run_started"] = "run_started"
+    stages: tuple[str, ...]
+    quality: str
+    version: str
+
+
+class StageStarted(BaseEvent):
+    """A stage begins."""
+
+    type: Literal["stage_started"] = "stage_started"
+    stage: str
+
+
+class StageProgress(BaseEvent):
+    """A stage goes on; `rate` is in units a second and `eta` in seconds."""
+
+    type: Literal["stage_progress"] = "stage_progress"
+    stage: str
+    done: float
+    total: float
+    unit: str = ""
+    message: str = ""
+    rate: float | None = None
+    eta: float | None = None
+
+
+class StageSkipped(BaseEvent):
+    """A stage has nothing to do; `reason` says why."""
+
+    type: Literal["stage_skipped"] = "stage_skipped"
+    stage: str
+    reason: str
+    artifact: str | None = None
+
+
+class StageCompleted(BaseEvent):
+    """A stage is done; `artifact` is its folder, relative to the project's."""
+
+    type: Literal["stage_completed"] = "stage_completed"
+    stage: str
+    artifact: str
+    seconds: float
+    cpu_seconds: float
+    peak_memory: int
+    counts: dict[str, Any]
+    fallbacks: tuple[str, ...]
+
+
+class StageFailed(BaseEvent):
+    """A stage failed."""
+
+    type: Literal["stage_failed"] = "stage_failed"
+    stage: str
+    error: Failure
+
+
+class RunCompleted(BaseEvent):
+    """The run is done; `results` are files by name, relative to the project's folder."""
+
+    type: Literal["run_completed"] = "run_completed"
+    results: dict[str, str]
+    seconds: float
+
+
+class RunFailed(BaseEvent):
+    """The run ended with an error."""
+
+    type: Literal["run_failed"] = "run_failed"
+    error: Failure
+
+
+class RunCancelled(BaseEvent):
+    """The run was cancelled."""
+
+    type: Literal["run_cancelled"] = "run_cancelled"
+
+
+Event = Annotated[
+    RunStarted
+    | StageStarted
+    | StageProgress
+    | StageSkipped
+    | StageCompleted
+    | StageFailed
+    | RunCompleted
+    | RunFailed
+    | RunCancelled,
+    Field(discriminator="type"),
+]
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse_event(line: str | bytes) -> Event:
+    """Read an event from its JSON text."""
+    return _ADAPTER.validate_json(line)
+
+
+class EventLog:
+    """The one writer of a run's events.
+
+    Parameters
+    ----------
+    path : Path
+        File that the events are appended to, a JSON object a line.
+    run : str
+        Name of the run.
+    listener : callable, optional
+        Receives every event.
+    """
+
+    def __init__(self, path: Path, run: str, listener: Callable[[Event], None] | None = None) -> None:
+        self.path = path
+        self.run = run
+        self._listener = listener
+        self._seq = 0
+        self._lock = threading.Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def emit(self, event: Event) -> Event:
+        """Number, date and append an event, then tell the listener."""
+        with self._lock:
+            self._seq += 1
+            stamped: Event = event.model_copy(
+                update={"seq": self._seq, "time": time.time(), "run": self.run}
+            )
+            try:
+                with open(self.path, "a", encoding="utf-8") as file:
+                    file.write(stamped.model_dump_json() + "\n")
+            except OSError:
+                # A full disk must not hide the error that it causes: listeners are still told.
+                pass
+        if self._listener is not None:
+            self._listener(stamped)
+        return stamped
+
+
+class ProgressMeter:
+    """Turns done/total into `StageProgress` with rate and ETA, a few times a second."""
+
+    def __init__(self, stage: str, emit: Callable[[Event], object], interval: float = 0.25) -> None:
+        self._stage = stage
+        self._emit = emit
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._unit = ""
+        self._start = (time.monotonic(), 0.0)
+        self._last = (0.0, 0.0, 1.0)
+
+    def __call__(self, done: float, total: float, unit: str = "", message: str = "") -> None:
+        """Report; a negative `total` repeats the last numbers with a message."""
+        with self._lock:
+            now = time.monotonic()
+            if total < 0:
+                done, total, unit = self._last[1], self._last[2], self._unit
+            elif unit != self._unit:
+                # Another unit is another part of the stage's work: its rate starts anew.
+                self._unit, self._start, self._last = unit, (now, done), (0.0, done, total)
+            if not message and done < total and now - self._last[0] < self._interval:
+                return
+            self._last = (now, done, total)
+            elapsed, advanced = now - self._start[0], done - self._start[1]
+        rate = advanced / elapsed if elapsed > 0 and advanced > 0 else None
+        eta = (total - done) / rate if rate else None
+        self._emit(
+            StageProgress(
+                stage=self._stage, done=done, total=total, unit=unit, message=message, rate=rate, eta=eta
+            )
+        )
+
+
+def read_events(path: Path, after: int = 0) -> list[Event]:
+    """Events of a log with ``seq > after``; a last line that was cut off is left out."""
+    if not path.exists():
+        return []
+    events = []
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            try:
+                event = parse_event(line)
+            except ValidationError:
+                continue  # of a newer version, or damaged by a full disk
+            if event.seq > after:
+                events.append(event)
+    return events
+
+
+def follow_events(path: Path, after: int = 0, poll: float = 0.2) -> Iterator[Event]:
+    """Events of a log as they are written, until the run is over."""
+    while True:
+        for event in read_events(path, after):
+            after = event.seq
+            yield event
+            if isinstance(event, RunCompleted | RunFailed | RunCancelled):
+                return
+        time.sleep(poll)
+
+
+StageStatus = Literal["pending", "running", "skipped", "completed", "failed", "cancelled"]
+RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage is."""
+
+    name: str
+    status: StageStatus = "pending"
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    message: str = ""
+    rate: float | None = None
+    eta: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    fraction: float = 0.0
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    counts: dict[str, Any] = field(default_factory=dict)
+    error: Failure | None = None
+
+
+@dataclass(frozen=True)
+class RunState:
+    """How far a run is: what its events add up to."""
+
+    run: str = ""
+    status: RunStatus = "pending"
+    quality: str = ""
+    stages: dict[str, StageState] = field(default_factory=dict)
+    started: float | None = None
+    ended: float | None = None
+    fraction: float = 0.0
+    seq: int = 0
+    error: Failure | None = None
+    results: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def current(self) -> StageState | None:
+        """The stage that is running."""
+        return next((s for s in self.stages.values() if s.status == "running"), None)
+
+
+def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
+    """Add events to a state.
+
+    Parameters
+    ----------
+    events : iterable of Event
+    state : RunState, optional
+        State to go on from; events that it knows already change nothing.
+
+    Returns
+    -------
+    RunState
+        Its fractions never go backwards.
+    """
+    state = state or RunState()
+    for event in events:
+        if event.seq > state.seq:
+            state = replace(_apply(state, event), seq=event.seq)
+    return state
+
+
+def _apply(state: RunState, event: Event) -> RunState:
+    if isinstance(event, RunStarted):
+        stages = {name: StageState(name) for name in event.stages}
+        return replace(
+            state,
+            run=event.run,
+            status="running",
+            quality=event.quality,
+            stages=stages,
+            started=event.time,
+        )
+    if isinstance(event, RunCompleted):
+        return replace(
+            state, status="completed", ended=event.time, fraction=1.0, results=event.results
+        )
+    if isinstance(event, RunFailed):
+        return replace(state, status="failed", ended=event.time, error=event.error)
+    if isinstance(event, RunCancelled):
+        stages = {
+            name: replace(s, status="cancelled") if s.status in ("running", "pending") else s
+            for name, s in state.stages.items()
+        }
+        return replace(state, status="cancelled", ended=event.time, stages=stages)
+    stage = state.stages.get(event.stage, StageState(event.stage))
+    if isinstance(event, StageStarted):
+        stage = replace(stage, status="running", started=event.time)
+    elif isinstance(event, StageProgress):
+        fraction = event.done / event.total if event.total > 0 else 0.0
+        stage = replace(
+            stage,
+            done=event.done,
+            total=event.total,
+            unit=event.unit,
+            message=event.message or stage.message,
+            rate=event.rate,
+            eta=event.eta,
+            fraction=min(max(stage.fraction, fraction), 1.0),
+        )
+    elif isinstance(event, StageSkipped):
+        stage = replace(
+            stage, status="skipped", message=event.reason, ended=event.time, fraction=1.0, eta=None
+        )
+    elif isinstance(event, StageCompleted):
+        stage = replace(
+            stage,
+            status="completed",
+            ended=event.time,
+            fraction=1.0,
+            eta=None,
+            cpu_seconds=event.cpu_seconds,
+            peak_memory=event.peak_memory,
+            counts=event.counts,
+        )
+    else:
+        stage = replace(stage, status="failed", ended=event.time, error=event.error, eta=None)
+    stages = {**state.stages, event.stage: stage}
+    return replace(state, stages=stages, fraction=max(state.fraction, _overall(stages)))
+
+
+def _overall(stages: dict[str, StageState]) -> float:
+    weights = {name: STAGE_WEIGHTS.get(name, 0.1) for name in stages}
+    return sum(weights[name] * stage.fraction for name, stage in stages.items()) / sum(weights.values())

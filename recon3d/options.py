@@ -1,0 +1,267 @@
+"""What each stage can be told.
+
+One small frozen model per stage; an unknown key is an `OptionError`. The defaults are those of
+the ``medium`` preset; ``presets.toml`` holds what the other presets change.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from recon3d.errors import OptionError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Quality = Literal["low", "medium", "high", "extreme"]
+
+
+class StageOptions(BaseModel):
+    """Base of the stages' options."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FrameExtractionOptions(StageOptions):
+    """Which stills are taken from a video.
+
+    Attributes
+    ----------
+    max_frames : int
+        Frames taken from one video at most.
+    min_frames : int
+        Frames taken from one video at least, where it has them.
+    interval : float, optional
+        Seconds between frames; by default the video's motion decides.
+    motion : float
+        Image motion wanted between two frames, as a fraction of the image's longer side.
+    max_image_size : int
+        Longer side of a frame in pixels; larger ones are scaled down. 0 keeps every pixel.
+    """
+
+    max_frames: int = Field(80, ge=3, le=5000)
+    min_frames: int = Field(24, ge=2)
+    interval: float | None = Field(None, gt=0)
+    motion: float = Field(0.05, gt=0, le=1)
+    max_image_size: int = Field(0, ge=0)
+
+
+class FeatureExtractionOptions(StageOptions):
+    """SIFT features.
+
+    Attributes
+    ----------
+    max_image_size : int
+        Longer side at which features are looked for.
+    max_features : int
+        Features an image at most.
+    first_octave : int
+        -1 doubles the image first: more and finer features at four times the cost.
+    affine_shape, domain_size_pooling : bool
+        COLMAP's slower, more invariant descriptors.
+    camera_model : str
+        COLMAP's camera model for images without known cameras.
+    """
+
+    max_image_size: int = Field(1600, ge=64)
+    max_features: int = Field(4096, ge=64)
+    first_octave: int = Field(-1, ge=-1, le=2)
+    affine_shape: bool = False
+    domain_size_pooling: bool = False
+    camera_model: Literal["SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"] = "SIMPLE_RADIAL"
+
+
+class FeatureMatchingOptions(StageOptions):
+    """Which images are matched, and how.
+
+    Attributes
+    ----------
+    matcher : str
+        ``auto`` matches videos sequentially with loop closure, few photos exhaustively, and
+        many photos with the images that look most alike (retrieval).
+    overlap : int
+        Following frames that each frame of a video is matched with.
+    loop_closure : int
+        Similar, distant frames that each frame of a video is also matched with.
+    neighbors : int
+        Similar images that each photo is matched with by ``retrieval``.
+    max_exhaustive : int
+        ``auto`` matches up to this many photos exhaustively.
+    guided : bool
+        Match a second time, along the epipolar lines.
+    """
+
+    matcher: Literal["auto", "exhaustive", "sequential", "retrieval"] = "auto"
+    overlap: int = Field(8, ge=1)
+    loop_closure: int = Field(6, ge=0)
+    neighbors: int = Field(20, ge=1)
+    max_exhaustive: int = Field(60, ge=2)
+    guided: bool = False
+
+
+class SparseReconstructionOptions(StageOptions):
+    """Structure from motion.
+
+    Attributes
+    ----------
+    mapper : {"incremental", "global"}
+        COLMAP's incremental mapper, or its global one (GLOMAP).
+    min_model_size : int
+        Images that a component needs to be kept.
+    upright : bool
+        Turn the model so that +y is up and centre it on its points.
+    """
+
+    mapper: Literal["incremental", "global"] = "incremental"
+    min_model_size: int = Field(3, ge=2)
+    upright: bool = True
+
+
+class DenseReconstructionOptions(StageOptions):
+    """Depth maps and their fusion.
+
+    Attributes
+    ----------
+    max_image_size : int
+        Longer side of a depth map in pixels.
+    num_sources : int
+        Source views that each view is matched against.
+    iterations : int
+        Rounds of PatchMatch at the coarsest level.
+    geometric_iterations : int
+        Rounds that also ask for agreement with the neighbours' depth maps; 0 turns them off.
+    min_views : int
+        Views that must agree on a point, its own included.
+    """
+
+    max_image_size: int = Field(800, ge=64)
+    num_sources: int = Field(6, ge=1)
+    iterations: int = Field(4, ge=1)
+    geometric_iterations: int = Field(1, ge=0)
+    min_views: int = Field(3, ge=2)
+
+
+class MeshGenerationOptions(StageOptions):
+    """The surface.
+
+    Attributes
+    ----------
+    max_faces : int
+        Triangles at most.
+    poisson_depth : int
+        Depth of the octree; 0 chooses it from the points' spacing.
+    trim : float
+        Parts of the surface further than this many point spacings from any point are cut off.
+    min_component : float
+        Connected parts with less than this fraction of the largest part's area are removed.
+    """
+
+    max_faces: int = Field(200_000, ge=100)
+    poisson_depth: int = Field(0, ge=0, le=13)
+    trim: float = Field(6.0, gt=0)
+    min_component: float = Field(0.02, ge=0, le=1)
+
+
+class TexturingOptions(StageOptions):
+    """The texture.
+
+    Attributes
+    ----------
+    texture_size : int
+        Largest side of the atlas in pixels.
+    max_image_size : int
+        Longer side of the photos that are painted from; 0 keeps every pixel.
+    seam_levelling : bool
+        Even out exposure differences between the photos.
+    """
+
+    texture_size: int = Field(4096, ge=64, le=16384)
+    max_image_size: int = Field(1600, ge=0)
+    seam_levelling: bool = True
+
+
+#: Options of each stage, in the order in which the stages run.
+STAGE_OPTIONS: dict[str, type[StageOptions]] = {
+    "frame_extraction": FrameExtractionOptions,
+    "feature_extraction": FeatureExtractionOptions,
+    "feature_matching": FeatureMatchingOptions,
+    "sparse_reconstruction": SparseReconstructionOptions,
+    "dense_reconstruction": DenseReconstructionOptions,
+    "mesh_generation": MeshGenerationOptions,
+    "texturing": TexturingOptions,
+}
+
+
+@functools.cache
+def presets() -> dict[str, dict[str, dict[str, Any]]]:
+    """The presets' option values, by preset and stage, as ``presets.toml`` has them."""
+    text = importlib.resources.files("recon3d").joinpath("presets.toml").read_text(encoding="utf-8")
+    return tomllib.loads(text)
+
+
+def resolve_options(
+    quality: str = "medium", overrides: Mapping[str, Mapping[str, Any]] | None = None
+) -> dict[str, StageOptions]:
+    """Options of every stage: the preset, then the overrides.
+
+    Parameters
+    ----------
+    quality : {"low", "medium", "high", "extreme"}
+    overrides : mapping of str to mapping, optional
+        Option values by stage.
+
+    Returns
+    -------
+    dict of str to StageOptions
+
+    Raises
+    ------
+    OptionError
+        A preset, stage or option does not exist, or a value is outside its range.
+    """
+    if quality not in presets():
+        raise OptionError(f"There is no quality {quality!r}.", f"Use one of {', '.join(presets())}.")
+    overrides = overrides or {}
+    for stage in overrides:
+        if stage not in STAGE_OPTIONS:
+            raise OptionError(f"There is no stage {stage!r}.", f"Use one of {', '.join(STAGE_OPTIONS)}.")
+    resolved = {}
+    for stage, model in STAGE_OPTIONS.items():
+        values = {**presets()[quality].get(stage, {}), **overrides.get(stage, {})}
+        try:
+            resolved[stage] = model.model_validate(values)
+        except ValidationError as error:
+            raise _option_error(stage, model, error) from None
+    return resolved
+
+
+def parse_assignment(text: str) -> tuple[str, str, str]:
+    """Split ``stage.option=value``, as the command line takes it."""
+    target, equals, value = text.partition("=")
+    stage, dot, option = target.strip().partition(".")
+    if not (equals and dot and option):
+        raise OptionError(
+            f"{text!r} is not an option.", "Write stage.option=value, as in dense_reconstruction.num_sources=8."
+        )
+    return stage, option, value.strip()
+
+
+def _option_error(stage: str, model: type[StageOptions], error: ValidationError) -> OptionError:
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return OptionError(
+            f"Stage {stage} has no option {name!r}.", f"It has {', '.join(model.model_fields)}."
+        )
+    return OptionError(
+        f"Option {stage}.{name} cannot be {first['input']!r}: {first['msg']}.",
+        "See recon3d.options or docs/presets.md for its range.",
+    )

@@ -1,0 +1,98 @@
+"""The files that a project gives: ``PROJECT/results``."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Files that each stage gives: name of the result -> (path in the artifact, path in results).
+PUBLISHED: dict[str, dict[str, tuple[str, str]]] = {
+    "sparse_reconstruction": {"sparse": ("models/0", "sparse")},
+    "dense_reconstruction": {"point_cloud": ("point_cloud.ply", "point_cloud.ply")},
+    "mesh_generation": {"mesh": ("mesh.ply", "mesh.ply")},
+    "texturing": {"textured_mesh": ("textured_mesh.glb", "textured_mesh.glb")},
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """Paths of a project's results.
+
+    Parameters
+    ----------
+    folder : Path
+        The project's ``results`` folder.
+    """
+
+    folder: Path
+
+    def _path(self, name: str) -> Path | None:
+        path = self.folder / name
+        return path if path.exists() else None
+
+    @property
+    def point_cloud(self) -> Path | None:
+        """The dense cloud, PLY; None before it is made, as for the others."""
+        return self._path("point_cloud.ply")
+
+    @property
+    def mesh(self) -> Path | None:
+        """The surface, PLY."""
+        return self._path("mesh.ply")
+
+    @property
+    def textured_mesh(self) -> Path | None:
+        """The textured model, GLB."""
+        return self._path("textured_mesh.glb")
+
+    @property
+    def sparse(self) -> Path | None:
+        """Cameras and sparse points, a COLMAP model."""
+        return self._path("sparse")
+
+    @property
+    def transforms(self) -> Path | None:
+        """Cameras for nerfstudio."""
+        return self._path("transforms.json")
+
+    @property
+    def report(self) -> Path | None:
+        """The report, HTML."""
+        return self._path("report.html")
+
+    def files(self) -> dict[str, Path]:
+        """What exists, by name."""
+        names = ("point_cloud", "mesh", "textured_mesh", "sparse", "transforms", "report")
+        return {name: path for name in names if (path := getattr(self, name)) is not None}
+
+    def publish(self, stage: str, artifact: Path) -> None:
+        """Copy a stage's files from its artifact."""
+        for source, target in PUBLISHED.get(stage, {}).values():
+            publish_path(artifact / source, self.folder / target)
+
+    def __repr__(self) -> str:
+        made = ", ".join(path.name for path in self.files().values()) or "nothing yet"
+        return f"<Results {self.folder}: {made}>"
+
+
+def publish_path(source: Path, target: Path) -> None:
+    """Copy a file or folder to `target`, whole or not at all.
+
+    A copy, not a link: a result that its owner edits in place must not change the artifact.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        if source.is_dir():
+            shutil.copytree(source, temporary)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,384 @@
+"""The geometry that stages hand to each other, in NumPy only.
+
+Conventions (docs/conventions.md): OpenCV/COLMAP camera axes (x right, y down, z forward), pixel
+centres at +0.5, ``cam_from_world`` maps homogeneous world points to the camera frame, arrays are
+C-order, float32 for pixels and float64 for geometry.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+
+Floats = NDArray[np.float64]
+Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int32]
+Bytes = NDArray[np.uint8]
+
+#: Where COLMAP's camera models keep (fx, fy, cx, cy) and OpenCV's (k1, k2, p1, p2, k3, k4, k5, k6).
+_MODELS: dict[str, tuple[tuple[int, int, int, int], tuple[int | None, ...]]] = {
+    "SIMPLE_PINHOLE": ((0, 0, 1, 2), ()),
+    "PINHOLE": ((0, 1, 2, 3), ()),
+    "SIMPLE_RADIAL": ((0, 0, 1, 2), (3,)),
+    "RADIAL": ((0, 0, 1, 2), (3, 4)),
+    "OPENCV": ((0, 1, 2, 3), (4, 5, 6, 7)),
+    "FULL_OPENCV": ((0, 1, 2, 3), (4, 5, 6, 7, 8, 9, 10, 11)),
+}
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Intrinsics of a camera.
+
+    Parameters
+    ----------
+    model : str
+        COLMAP's name of the model: SIMPLE_PINHOLE, PINHOLE, SIMPLE_RADIAL, RADIAL, OPENCV or
+        FULL_OPENCV.
+    width, height : int
+        Size of the image in pixels.
+    params : tuple of float
+        The model's parameters in COLMAP's order.
+
+    Raises
+    ------
+    InputError
+        The model is not one of those above.
+    """
+
+    model: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if self.model not in _MODELS:
+            raise InputError(
+                f"Camera model {self.model} is not supported.",
+                f"Undistort the images first, or use one of {', '.join(_MODELS)}.",
+            )
+
+    @classmethod
+    def pinhole(cls, width: int, height: int, K: Floats) -> Camera:
+        """Camera without distortion from a calibration matrix of shape (3, 3)."""
+        return cls(
+            "PINHOLE", width, height, (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
+        )
+
+    @property
+    def K(self) -> Floats:
+        """Calibration matrix, shape (3, 3)."""
+        fx, fy, cx, cy = (self.params[i] for i in _MODELS[self.model][0])
+        return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+    @property
+    def distortion(self) -> Floats:
+        """OpenCV's distortion coefficients (k1, k2, p1, p2[, k3, k4, k5, k6]), shape (4,) or (8,)."""
+        indices = _MODELS[self.model][1]
+        values = [self.params[i] for i in indices if i is not None]
+        return np.array(values + [0.0] * ((4 if len(values) <= 4 else 8) - len(values)))
+
+    @property
+    def is_pinhole(self) -> bool:
+        """Whether the camera has no distortion."""
+        return not np.any(self.distortion)
+
+    def scaled(self, width: int, height: int) -> Camera:
+        """The same camera with its image resized to `width` x `height`."""
+        sx, sy = width / self.width, height / self.height
+        (fx, fy, cx, cy), rest = _MODELS[self.model]
+        params = list(self.params)
+        if fx == fy:
+            params[fx] *= (sx + sy) / 2
+        else:
+            params[fx] *= sx
+            params[fy] *= sy
+        params[cx] *= sx
+        params[cy] *= sy
+        return replace(self, width=width, height=height, params=tuple(params))
+
+    def fitted(self, max_size: int) -> Camera:
+        """The same camera scaled down so that its longer side is at most `max_size`."""
+        scale = max_size / max(self.width, self.height)
+        if scale >= 1:
+            return self
+        return self.scaled(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
+
+    def undistorted(self) -> Camera:
+        """The pinhole camera with the same calibration matrix and size."""
+        return Camera.pinhole(self.width, self.height, self.K)
+
+    def distort(self, xy: Floats) -> Floats:
+        """Apply the lens distortion to normalized coordinates of shape (..., 2)."""
+        k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(self.distortion, (0, 8 - len(self.distortion)))
+        x, y = xy[..., 0], xy[..., 1]
+        r2 = x * x + y * y
+        radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / (1 + r2 * (k4 + r2 * (k5 + r2 * k6)))
+        return np.stack(
+            [
+                x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x),
+                y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y,
+            ],
+            axis=-1,
+        )
+
+    def project(self, points_cam: Floats) -> Floats:
+        """Project points of the camera frame, shape (..., 3), to pixels, shape (..., 2)."""
+        points = np.asarray(points_cam, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            xy = self.distort(points[..., :2] / points[..., 2:3])
+        K = self.K
+        return xy * np.array([K[0, 0], K[1, 1]]) + K[:2, 2]
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """A frame with its camera and pose.
+
+    Parameters
+    ----------
+    name : str
+        File name of the frame inside its images folder.
+    camera : Camera
+    cam_from_world : ndarray of float64, shape (4, 4)
+    """
+
+    name: str
+    camera: Camera
+    cam_from_world: Floats
+
+    @property
+    def center(self) -> Floats:
+        """Camera centre in the world, shape (3,)."""
+        R, t = self.cam_from_world[:3, :3], self.cam_from_world[:3, 3]
+        return -R.T @ t
+
+    @property
+    def projection(self) -> Floats:
+        """Pinhole projection matrix K [R | t], shape (3, 4); it ignores distortion."""
+        return self.camera.K @ self.cam_from_world[:3]
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePoints:
+    """Triangulated points and the views that see them.
+
+    Parameters
+    ----------
+    xyz : ndarray of float64, shape (N, 3)
+    rgb : ndarray of uint8, shape (N, 3)
+    error : ndarray of float64, shape (N,)
+        Mean reprojection error in pixels.
+    track_starts : ndarray of int64, shape (N + 1,)
+        The views of point i are ``track_views[track_starts[i]:track_starts[i + 1]]``.
+    track_views : ndarray of int32, shape (M,)
+        Indices into the scene's views.
+    """
+
+    xyz: Floats
+    rgb: Bytes
+    error: Floats
+    track_starts: NDArray[np.int64]
+    track_views: Ints
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    @classmethod
+    def empty(cls) -> SparsePoints:
+        """No points."""
+        return cls(
+            np.zeros((0, 3)),
+            np.zeros((0, 3), np.uint8),
+            np.zeros(0),
+            np.zeros(1, np.int64),
+            np.zeros(0, np.int32),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Views and sparse points in one world frame.
+
+    Parameters
+    ----------
+    views : tuple of View
+    points : SparsePoints
+    unit : {"m", ""}
+        "m" when the scale is known to be metres.
+    up : ndarray of float64, shape (3,), optional
+        Direction of up in the world; None when it is not known.
+    """
+
+    views: tuple[View, ...]
+    points: SparsePoints = field(default_factory=SparsePoints.empty)
+    unit: str = ""
+    up: Floats | None = None
+
+    def __len__(self) -> int:
+        return len(self.views)
+
+    def __iter__(self) -> Iterator[View]:
+        return iter(self.views)
+
+    def save(self, folder: Path) -> None:
+        """Write ``scene.json`` and ``points.npz`` into `folder`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        cameras: list[Camera] = []
+        rows = []
+        for view in self.views:
+            if view.camera not in cameras:
+                cameras.append(view.camera)
+            rows.append(
+                {
+                    "name": view.name,
+                    "camera": cameras.index(view.camera),
+                    "cam_from_world": view.cam_from_world.tolist(),
+                }
+            )
+        document = {
+            "cameras": [
+                {"model": c.model, "width": c.width, "height": c.height, "params": c.params} for c in cameras
+            ],
+            "views": rows,
+            "unit": self.unit,
+            "up": None if self.up is None else self.up.tolist(),
+        }
+        (folder / "scene.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        p = self.points
+        np.savez(
+            folder / "points.npz",
+            xyz=p.xyz,
+            rgb=p.rgb,
+            error=p.error,
+            track_starts=p.track_starts,
+            track_views=p.track_views,
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Scene:
+        """Read what `save` wrote."""
+        document = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
+        cameras = [
+            Camera(c["model"], c["width"], c["height"], tuple(c["params"])) for c in document["cameras"]
+        ]
+        views = tuple(
+            View(row["name"], cameras[row["camera"]], np.array(row["cam_from_world"]))
+            for row in document["views"]
+        )
+        with np.load(folder / "points.npz") as data:
+            points = SparsePoints(**{key: data[key] for key in data.files})
+        up = None if document["up"] is None else np.array(document["up"])
+        return cls(views, points, document["unit"], up)
+
+
+@dataclass(frozen=True, eq=False)
+class DepthMap:
+    """Depth, normals and confidence of one view.
+
+    Parameters
+    ----------
+    name : str
+        Name of the view.
+    camera : Camera
+        Pinhole camera of the map's own resolution.
+    depth : ndarray of float32, shape (H, W)
+        Depth along the optical axis; 0 where unknown.
+    normal : ndarray of float32, shape (H, W, 3)
+        Unit normals in the camera frame, facing the camera; 0 where unknown.
+    confidence : ndarray of float32, shape (H, W)
+        0 (none) to 1.
+    """
+
+    name: str
+    camera: Camera
+    depth: Floats32
+    normal: Floats32
+    confidence: Floats32
+
+
+@dataclass(frozen=True, eq=False)
+class PointCloud:
+    """Oriented, coloured points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    normals : ndarray of float32, shape (N, 3), optional
+    colors : ndarray of uint8, shape (N, 3), optional
+    view_starts, view_indices : ndarray, shapes (N + 1,) and (M,), optional
+        Views that see each point, as in `SparsePoints`.
+    """
+
+    points: Floats
+    normals: Floats32 | None = None
+    colors: Bytes | None = None
+    view_starts: NDArray[np.int64] | None = None
+    view_indices: Ints | None = None
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+
+@dataclass(frozen=True, eq=False)
+class Mesh:
+    """Triangles.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+        Counter-clockwise seen from outside.
+    colors : ndarray of uint8, shape (V, 3), optional
+    normals : ndarray of float32, shape (V, 3), optional
+    """
+
+    vertices: Floats
+    faces: Ints
+    colors: Bytes | None = None
+    normals: Floats32 | None = None
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+@dataclass(frozen=True, eq=False)
+class TexturedMesh:
+    """Triangles with a texture atlas.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    uv : ndarray of float32, shape (T, 2)
+        Texture coordinates; (0, 0) is the lower left corner of the atlas, as in OBJ.
+    face_uv : ndarray of int32, shape (F, 3)
+        Indices into `uv`, corner by corner.
+    texture : ndarray of uint8, shape (H, W, 3)
+        RGB; row 0 is the top.
+    """
+
+    vertices: Floats
+    faces: Ints
+    uv: Floats32
+    face_uv: Ints
+    texture: Bytes
+
+    def __len__(self) -> int:
+        return len(self.faces)
+
+
+def as_transform(rotation: Floats, translation: Sequence[float] | Floats, scale: float = 1.0) -> Floats:
+    """Homogeneous similarity of shape (4, 4): x -> scale * rotation @ x + translation."""
+    transform: NDArray[Any] = np.eye(4)
+    transform[:3, :3] = scale * np.asarray(rotation)
+    transform[:3, 3] = translation
+    return transform
