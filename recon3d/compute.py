@@ -143,7 +143,7 @@ class Cluster:
                 self.close()
                 raise EngineUnavailable(
                     f"No worker process answered at {scheduler}: {error}{tail and chr(10) + tail}",
-                    "Check the scheduler's address and that its workers run; for a local run, `recon3d doctor`.",
+                    "Check the address and that its workers run; for a local run, try `recon3d doctor`.",
                 ) from error
         info = self.client.scheduler_info(n_workers=-1)["workers"]
         self.workers = sum(int(w["nthreads"]) for w in info.values())
@@ -539,7 +539,7 @@ def dask_setup(server: Any) -> None:
         # kill -9 of the pipeline must not leave workers behind.
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
     if not faulthandler.is_enabled():
-        faulthandler.enable()
+        faulthandler.enable(all_threads=False)
     if type(server).__name__ == "Worker":
         import cv2
 

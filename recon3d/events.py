@@ -174,9 +174,7 @@ class EventLog:
         """Number, date and append an event, then tell the listener."""
         with self._lock:
             self._seq += 1
-            stamped: Event = event.model_copy(
-                update={"seq": self._seq, "time": time.time(), "run": self.run}
-            )
+            stamped: Event = event.model_copy(update={"seq": self._seq, "time": time.time(), "run": self.run})
             try:
                 with open(self.path, "a", encoding="utf-8") as file:
                     file.write(stamped.model_dump_json() + "\n")
@@ -330,9 +328,7 @@ def _apply(state: RunState, event: Event) -> RunState:
             started=event.time,
         )
     if isinstance(event, RunCompleted):
-        return replace(
-            state, status="completed", ended=event.time, fraction=1.0, results=event.results
-        )
+        return replace(state, status="completed", ended=event.time, fraction=1.0, results=event.results)
     if isinstance(event, RunFailed):
         return replace(state, status="failed", ended=event.time, error=event.error)
     if isinstance(event, RunCancelled):

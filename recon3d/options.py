@@ -249,7 +249,8 @@ def parse_assignment(text: str) -> tuple[str, str, str]:
     stage, dot, option = target.strip().partition(".")
     if not (equals and dot and option):
         raise OptionError(
-            f"{text!r} is not an option.", "Write stage.option=value, as in dense_reconstruction.num_sources=8."
+            f"{text!r} is not an option.",
+            "Write stage.option=value, as in dense_reconstruction.num_sources=8.",
         )
     return stage, option, value.strip()
 

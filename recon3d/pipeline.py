@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import os
@@ -351,7 +352,9 @@ class Run:
         steps = pipeline.plan(project, until=self._until)
         log.emit(
             RunStarted(
-                stages=tuple(s.stage.name for s in steps), quality=pipeline.quality, version=_version("recon3d")
+                stages=tuple(s.stage.name for s in steps),
+                quality=pipeline.quality,
+                version=_version("recon3d"),
             )
         )
         forced = STAGE_NAMES.index(self._rerun_from) if self._rerun_from else len(STAGE_NAMES)
@@ -388,8 +391,11 @@ class Run:
                         log.emit(StageFailed(stage=name, error=_failure(explained)))
                         raise explained from error
                     worked = True
-        finally:
-            self._publish(done, started, worked)
+        except BaseException:
+            with contextlib.suppress(OSError):  # such as the full disk that ended the run
+                self._publish(done, worked)
+            raise
+        self._publish(done, worked)
         results = {
             name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
         }
@@ -449,7 +455,7 @@ class Run:
         )
         return artifact
 
-    def _publish(self, done: Mapping[str, Artifact], started: float, worked: bool) -> None:
+    def _publish(self, done: Mapping[str, Artifact], worked: bool) -> None:
         """Bring ``results`` up to date with what was made, also when the run fails or is cancelled."""
         results = self.project.results
         if not done or not (worked or results.report is None or self._out_of_date(done)):

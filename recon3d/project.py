@@ -182,6 +182,23 @@ class Project:
         relative = self._inputs_document()["poses"]
         return None if relative is None else self.path / "inputs" / relative
 
+    def add(self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Input, ...]:
+        """Copy videos, photos and folders of them into the project, whichever each is.
+
+        Raises
+        ------
+        InputError
+            A file is missing or cannot be read, or a folder holds neither.
+        """
+        given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        paths: list[Path] = []
+        for entry in map(Path, given):
+            paths += _media(entry, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if entry.is_dir() else [entry]
+        videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+        photos = [path for path in paths if path not in videos]
+        added = tuple(self.add_video(path) for path in videos)
+        return added + (self.add_photos(photos) if photos else ())
+
     def add_video(self, path: str | os.PathLike[str]) -> Input:
         """Copy a video into the project; the same video twice is added once.
 
@@ -210,15 +227,7 @@ class Project:
         given = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
         files: list[Path] = []
         for entry in map(Path, given):
-            if entry.is_dir():
-                found = sorted(p for p in entry.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES)
-                if not found:
-                    raise InputError(
-                        f"{entry} holds no photo.", f"Photos end in {', '.join(sorted(PHOTO_SUFFIXES))}."
-                    )
-                files += found
-            else:
-                files.append(entry)
+            files += _media(entry, PHOTO_SUFFIXES) if entry.is_dir() else [entry]
         return self._add(files, "photo")
 
     def add_posed_photos(
@@ -238,7 +247,7 @@ class Project:
         InputError
             The model is incomplete, or names a photo that is missing.
         """
-        from recon3d.io.colmap_text import model_image_names
+        from recon3d.io.colmap_model import model_image_names
 
         images, model = Path(images), Path(model)
         names = model_image_names(model)
@@ -386,6 +395,17 @@ class Project:
     def __repr__(self) -> str:
         made = ", ".join(self.artifacts) or "nothing yet"
         return f"<Project {self.path}: {len(self.inputs)} inputs, made: {made}>"
+
+
+def _media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """Files of a folder whose names end in one of `suffixes`, in order."""
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
+    if not found:
+        raise InputError(
+            f"{folder} holds nothing to reconstruct from.",
+            f"Give files that end in {', '.join(sorted(suffixes))}.",
+        )
+    return found
 
 
 def _free_path(folder: str, name: str, taken: set[str]) -> str:

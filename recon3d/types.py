@@ -69,9 +69,7 @@ class Camera:
     @classmethod
     def pinhole(cls, width: int, height: int, K: Floats) -> Camera:
         """Camera without distortion from a calibration matrix of shape (3, 3)."""
-        return cls(
-            "PINHOLE", width, height, (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2]))
-        )
+        return cls("PINHOLE", width, height, (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])))
 
     @property
     def K(self) -> Floats:
@@ -94,7 +92,7 @@ class Camera:
     def scaled(self, width: int, height: int) -> Camera:
         """The same camera with its image resized to `width` x `height`."""
         sx, sy = width / self.width, height / self.height
-        (fx, fy, cx, cy), rest = _MODELS[self.model]
+        (fx, fy, cx, cy), _ = _MODELS[self.model]
         params = list(self.params)
         if fx == fy:
             params[fx] *= (sx + sy) / 2
@@ -136,7 +134,8 @@ class Camera:
         with np.errstate(divide="ignore", invalid="ignore"):
             xy = self.distort(points[..., :2] / points[..., 2:3])
         K = self.K
-        return xy * np.array([K[0, 0], K[1, 1]]) + K[:2, 2]
+        pixels: Floats = xy * np.array([K[0, 0], K[1, 1]]) + K[:2, 2]
+        return pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +158,8 @@ class View:
     def center(self) -> Floats:
         """Camera centre in the world, shape (3,)."""
         R, t = self.cam_from_world[:3, :3], self.cam_from_world[:3, 3]
-        return -R.T @ t
+        center: Floats = -R.T @ t
+        return center
 
     @property
     def projection(self) -> Floats:

@@ -1,0 +1,84 @@
+"""From a video or photos to a textured 3D model.
+
+>>> import recon3d
+>>> recon3d.reconstruct("statue.mp4", "statue", quality="low")  # doctest: +SKIP
+
+Importing this package loads none of its native parts; each public name is imported when it is
+first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recon3d.errors import (
+        Cancelled,
+        EngineUnavailable,
+        InputError,
+        OptionError,
+        ProjectError,
+        Recon3DError,
+        ReconstructionError,
+        StageError,
+    )
+    from recon3d.pipeline import Pipeline, Run, reconstruct
+    from recon3d.project import Project
+    from recon3d.results import Results
+    from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "errors": (
+        "Cancelled",
+        "EngineUnavailable",
+        "InputError",
+        "OptionError",
+        "ProjectError",
+        "Recon3DError",
+        "ReconstructionError",
+        "StageError",
+    ),
+    "pipeline": ("Pipeline", "Run", "reconstruct"),
+    "project": ("Project",),
+    "results": ("Results",),
+    "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Camera",
+    "Cancelled",
+    "DepthMap",
+    "EngineUnavailable",
+    "InputError",
+    "Mesh",
+    "OptionError",
+    "Pipeline",
+    "PointCloud",
+    "Project",
+    "ProjectError",
+    "Recon3DError",
+    "ReconstructionError",
+    "Results",
+    "Run",
+    "Scene",
+    "StageError",
+    "TexturedMesh",
+    "View",
+    "reconstruct",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'recon3d' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"recon3d.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,53 @@
+"""Whether a CUDA device can be used, asked of the driver itself.
+
+pycolmap's ``has_cuda`` only says how its wheel was compiled, so the driver library is asked how many
+devices it counts, and the installed wheel which variant it is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+
+
+def device_count() -> int:
+    """CUDA devices that the driver counts; 0 without a driver."""
+    name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        driver = ctypes.CDLL(name)
+    except OSError:
+        return 0
+    count = ctypes.c_int()
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def is_installed(package: str) -> bool:
+    """Whether a distribution of that name is installed."""
+    try:
+        distribution(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+@functools.cache
+def gpu_available() -> tuple[bool, str]:
+    """Whether COLMAP can use a GPU here, and why not.
+
+    Returns
+    -------
+    available : bool
+    reason : str
+    """
+    if not is_installed("pycolmap-cuda12"):
+        return False, "pycolmap is the CPU wheel (pip uninstall pycolmap; pip install pycolmap-cuda12)"
+    if is_installed("pycolmap"):
+        return False, "pycolmap and pycolmap-cuda12 overwrite each other (pip uninstall both, install one)"
+    count = device_count()
+    if not count:
+        return False, "the NVIDIA driver counts no device"
+    return True, f"{count} CUDA device{'s' * (count > 1)}"

@@ -1,0 +1,125 @@
+"""Showing a run's events in a terminal, or as JSON lines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from recon3d.events import (
+    Event,
+    RunState,
+    StageCompleted,
+    StageFailed,
+    StageProgress,
+    StageSkipped,
+    StageStarted,
+    fold,
+)
+
+
+@contextlib.contextmanager
+def event_printer(console: Console, as_json: bool = False) -> Iterator[Callable[[Event], None]]:
+    """Give a function that shows events.
+
+    Parameters
+    ----------
+    console : Console
+        Where a person reads: bars on a terminal, one line a stage elsewhere.
+    as_json : bool
+        Print each event as a line of JSON on stdout instead.
+    """
+    if as_json:
+        yield _print_json
+    elif console.is_terminal:
+        with Progress(
+            TextColumn("{task.description:<22}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]:<8}"),
+            TextColumn("{task.fields[eta]}"),
+            console=console,
+        ) as progress:
+            yield _Bars(progress)
+    else:
+        yield _Lines(console)
+
+
+def _print_json(event: Event) -> None:
+    sys.stdout.write(event.model_dump_json() + "\n")
+    sys.stdout.flush()
+
+
+class _Lines:
+    """One line when a stage begins and ends: for logs and scripts."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._state = RunState()
+
+    def __call__(self, event: Event) -> None:
+        self._state = fold([event], self._state)
+        text = _ending(event)
+        if isinstance(event, StageStarted):
+            text = f"{event.stage} …"
+        if text:
+            self._console.print(text, markup=False, soft_wrap=True)
+
+
+class _Bars:
+    """A bar for each stage."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._state = RunState()
+        self._tasks: dict[str, TaskID] = {}
+
+    def __call__(self, event: Event) -> None:
+        self._state = fold([event], self._state)
+        text = _ending(event)
+        if text:
+            self._progress.console.print(text, markup=False, soft_wrap=True)
+        stage = getattr(event, "stage", None)
+        if stage is None:
+            return
+        if isinstance(event, StageStarted):
+            self._tasks[stage] = self._progress.add_task(stage, total=None, unit="", eta="")
+        elif isinstance(event, StageProgress) and stage in self._tasks:
+            state = self._state.stages[stage]
+            eta = "" if state.eta is None else f"{_duration(state.eta)} left"
+            total = round(state.total) if state.total > 0 else None
+            self._progress.update(
+                self._tasks[stage], completed=round(state.done), total=total, unit=state.unit, eta=eta
+            )
+        elif isinstance(event, StageCompleted | StageFailed) and stage in self._tasks:
+            self._progress.remove_task(self._tasks.pop(stage))
+
+
+def _ending(event: Event) -> str:
+    """What is worth a line that stays."""
+    if isinstance(event, StageCompleted):
+        counts = ", ".join(
+            f"{value} {key.replace('_', ' ')}" for key, value in event.counts.items() if _short(value)
+        )
+        return f"✓ {event.stage}: {_duration(event.seconds)}{', ' + counts if counts else ''}"
+    if isinstance(event, StageSkipped):
+        return f"✓ {event.stage}: {event.reason}"
+    if isinstance(event, StageFailed):
+        return f"✗ {event.stage}"
+    if isinstance(event, StageProgress) and event.message:
+        return f"  {event.message}"
+    return ""
+
+
+def _short(value: object) -> bool:
+    return isinstance(value, int | float | str) and len(str(value)) < 20
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,165 @@
+"""Worker processes: results, errors by name, crashes, cancelling."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from recon3d.compute import Cluster, StageContext, cluster_for_run, task_progress, usable_cores
+from recon3d.errors import Cancelled, EngineUnavailable, InputError, OutOfMemory, StageError
+
+Told = list[tuple[float, float, str, str]]
+
+
+def square(x: int) -> int:
+    return x * x
+
+
+def crash(_: int) -> None:
+    os.abort()
+
+
+def crash_once(marker: str) -> int:
+    path = Path(marker)
+    if not path.exists():
+        path.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return os.getpid()
+
+
+def fail(kind: str) -> None:
+    if kind == "memory":
+        raise MemoryError
+    if kind == "ours":
+        raise InputError("b.jpg is damaged.", "Leave it out.")
+    raise ValueError("odd value")
+
+
+def count_up(total: int) -> int:
+    for done in range(total + 1):
+        task_progress(done, total)
+        time.sleep(0.25)
+    return total
+
+
+def hang(_: int) -> None:
+    time.sleep(300)
+
+
+def burn(seconds: float) -> None:
+    end = time.process_time() + seconds
+    block = bytearray(60_000_000)
+    while time.process_time() < end:
+        block[0] ^= 1
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Iterator[StageContext]:
+    told: Told = []
+    with cluster_for_run(lambda: Cluster(workers=2, log_path=tmp_path / "workers.log")) as cluster:
+        made = StageContext(cluster=cluster, emit=lambda *what: told.append(what))
+        made.counts["told"] = told
+        yield made
+
+
+def test_results_come_in_order_with_progress_and_cost(context: StageContext) -> None:
+    assert context.map(square, list(range(7)), unit="views", done=3) == [x * x for x in range(7)]
+    assert [t[:3] for t in context.counts["told"]] == [(3 + n, 10, "views") for n in range(8)]
+    assert context.call(count_up, 4) == 4
+    inside = [t[0] for t in context.counts["told"][8:]]
+    assert inside == sorted(inside)
+    assert inside[-1] == 4
+    context.call(burn, 0.5)
+    assert 0.5 <= context.usage.cpu_seconds < 5
+    assert context.usage.peak_memory > 60_000_000
+
+
+def test_a_failure_names_its_item_and_leaves_the_context_usable(context: StageContext) -> None:
+    with pytest.raises(StageError, match=r"IMG_2.*odd value") as caught:
+        context.map(fail, ["value"], names=["IMG_2"])
+    assert isinstance(caught.value.__cause__, ValueError)
+    with pytest.raises(InputError, match=r"b\.jpg"):
+        context.map(fail, ["ours"], names=["IMG_3"])
+    with pytest.raises(OutOfMemory, match="IMG_4"):
+        context.map(fail, ["memory"], names=["IMG_4"])
+    assert context.call(square, 3) == 9
+
+
+def test_a_native_crash_is_an_error_with_the_logs_tail(context: StageContext) -> None:
+    with pytest.raises(StageError, match="crashed on IMG_5") as caught:
+        context.map(crash, [1], names=["IMG_5"])
+    assert "Fatal Python error: Aborted" in caught.value.log_tail
+
+
+def test_a_lost_worker_is_replaced(context: StageContext, tmp_path: Path) -> None:
+    pids = context.map(crash_once, [str(tmp_path / "marker")] * 2)
+    assert all(pids)
+    assert context.workers == 2
+
+
+def test_cancelling_ends_a_running_call_within_two_seconds(context: StageContext) -> None:
+    context.call(square, 1)
+    workers = [p for p in psutil.Process().children(recursive=True) if "dask_worker" in " ".join(p.cmdline())]
+    assert workers
+    cancelled: list[float] = []
+
+    def cancel() -> None:
+        cancelled.append(time.monotonic())
+        context.cancelled.set()
+
+    threading.Timer(0.5, cancel).start()
+    with pytest.raises(Cancelled):
+        context.map(hang, [1, 2])
+    assert time.monotonic() - cancelled[0] < 2
+    psutil.wait_procs(workers, timeout=2)
+    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in workers)
+
+
+def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
+    script = textwrap.dedent(
+        """
+        import os, pathlib, sys, time
+        from recon3d.compute import Cluster
+        cluster = Cluster(workers=1)
+        pids = list(cluster.client.run(os.getpid).values())
+        pathlib.Path(sys.argv[1]).write_text(str(pids[0]))
+        time.sleep(100)
+        """
+    )
+    pid_file = tmp_path / "pid"
+    parent = subprocess.Popen([sys.executable, "-c", script, str(pid_file)])
+    while not pid_file.exists() or not pid_file.read_text():
+        assert parent.poll() is None
+        time.sleep(0.1)
+    worker = psutil.Process(int(pid_file.read_text()))
+    parent.kill()
+    parent.wait()
+    worker.wait(timeout=5)
+
+
+def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None:
+    cluster = context.cluster()
+    assert cluster.concurrency(0, gpu=False) == 2
+    assert cluster.concurrency(int(cluster.memory * 0.5), gpu=False) == 1
+    assert cluster.concurrency(cluster.memory * 3, gpu=False) == 1
+    with pytest.raises(EngineUnavailable):
+        cluster.concurrency(0, gpu=True)
+
+
+def test_a_scheduler_that_is_not_there_is_named() -> None:
+    with pytest.raises(EngineUnavailable, match="tcp://127.0.0.1:9"):
+        Cluster("tcp://127.0.0.1:9")
+
+
+def test_usable_cores_are_those_of_the_affinity() -> None:
+    assert usable_cores() == len(os.sched_getaffinity(0))

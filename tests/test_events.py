@@ -1,0 +1,94 @@
+"""The event log and the state that events add up to."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from recon3d import events as ev
+
+STAGES = ("frame_extraction", "texturing")
+
+
+def _run(log: ev.EventLog) -> None:
+    log.emit(ev.RunStarted(stages=STAGES, quality="low", version="1"))
+    log.emit(ev.StageSkipped(stage="frame_extraction", reason="up to date"))
+    log.emit(ev.StageStarted(stage="texturing"))
+    log.emit(ev.StageProgress(stage="texturing", done=1, total=4, unit="views", rate=0.5, eta=6))
+
+
+def test_replayed_events_give_the_live_state(tmp_path: Path) -> None:
+    live = ev.RunState()
+
+    def listen(event: ev.Event) -> None:
+        nonlocal live
+        live = ev.fold([event], live)
+
+    path = tmp_path / "run" / "events.jsonl"
+    _run(ev.EventLog(path, "r1", listen))
+    assert ev.fold(ev.read_events(path)) == live
+    assert live.status == "running"
+    assert live.current is not None
+    assert live.current.name == "texturing"
+    assert live.current.eta == 6
+    assert 0.0 < live.fraction < 1.0
+    assert live.stages["frame_extraction"].status == "skipped"
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    _run(ev.EventLog(path, "r1"))
+    whole = ev.read_events(path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert ev.read_events(path) == whole[:-1]
+    assert ev.read_events(path, after=2) == whole[2:-1]
+
+
+def test_cancelling_ends_what_was_not_finished(tmp_path: Path) -> None:
+    log = ev.EventLog(tmp_path / "events.jsonl", "r1")
+    _run(log)
+    log.emit(ev.RunCancelled())
+    state = ev.fold(ev.read_events(log.path))
+    assert [stage.status for stage in state.stages.values()] == ["skipped", "cancelled"]
+
+
+@given(st.lists(st.tuples(st.sampled_from(STAGES), st.floats(0, 120), st.floats(0, 100)), max_size=30))
+def test_progress_never_goes_backwards(points: list[tuple[str, float, float]]) -> None:
+    stream: list[ev.Event] = [ev.RunStarted(seq=1, stages=STAGES, quality="low", version="1")]
+    stream += [
+        ev.StageProgress(seq=i + 2, stage=stage, done=done, total=total)
+        for i, (stage, done, total) in enumerate(points)
+    ]
+    states = list(itertools.accumulate(stream, lambda s, e: ev.fold([e], s), initial=ev.RunState()))
+    fractions = [state.fraction for state in states]
+    assert fractions == sorted(fractions)
+    assert all(0 <= f <= 1 for f in fractions)
+    assert ev.fold(stream, states[-1]) == states[-1]
+
+
+def test_every_event_survives_json() -> None:
+    failure = ev.Failure(type="StageError", message="m", hint="h")
+    for event in (
+        ev.StageFailed(stage="texturing", error=failure),
+        ev.RunFailed(error=failure),
+        ev.RunCompleted(results={"mesh": "results/mesh.ply"}, seconds=2),
+    ):
+        assert ev.parse_event(event.model_dump_json()) == event
+
+
+def test_progress_tells_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(ev.time, "monotonic", lambda: clock[0])
+    told: list[ev.Event] = []
+    meter = ev.ProgressMeter("texturing", told.append)
+    for done in range(5):
+        meter(done, 8, "views")
+        clock[0] += 2
+    last = told[-1]
+    assert isinstance(last, ev.StageProgress)
+    assert last.rate == pytest.approx(0.5)
+    assert last.eta == pytest.approx(8.0)
