@@ -217,12 +217,10 @@ def _canceller(cancel: Callable[[], None]) -> Callable[[int, Any], None]:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
+    for unit in ("B", "kB", "MB", "GB", "TB"):
         if count < 1000:
             break
         count /= 1000
-    else:
-        unit = "TB"
     return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"
 
 

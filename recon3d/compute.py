@@ -136,7 +136,7 @@ class Cluster:
                     scheduler = self._local.scheduler_address
                 else:
                     count = 1
-                self.client = distributed.Client(scheduler, set_as_default=False, timeout="30s")
+                self.client = distributed.Client(scheduler, set_as_default=False, timeout="15s")
                 self.client.wait_for_workers(count, timeout=120)
             except (OSError, TimeoutError) as error:
                 tail = self.log_tail()

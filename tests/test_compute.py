@@ -157,7 +157,7 @@ def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None
 
 
 def test_a_scheduler_that_is_not_there_is_named() -> None:
-    with pytest.raises(EngineUnavailable, match="tcp://127.0.0.1:9"):
+    with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1:9"):
         Cluster("tcp://127.0.0.1:9")
 
 
