@@ -1,0 +1,90 @@
+"""Telling what an input file is, at the moment when a user adds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recon3d.errors import InputError
+from recon3d.io.images import is_photo, probe_photo
+
+
+@dataclass(frozen=True)
+class InputInfo:
+    """What an input file is.
+
+    Attributes
+    ----------
+    kind : {"video", "photo"}
+    width, height : int
+        Size in pixels, upright.
+    duration, frame_rate : float or None
+        Seconds and frames per second of a video, where its header has them.
+    codec : str
+        Codec of a video, or format of a photo.
+    camera : str
+        Make and model of a photo's camera, where EXIF has them.
+    focal_px : float or None
+        Focal length of a photo in pixels, where EXIF has it.
+    """
+
+    kind: Literal["video", "photo"]
+    width: int
+    height: int
+    duration: float | None = None
+    frame_rate: float | None = None
+    codec: str = ""
+    camera: str = ""
+    focal_px: float | None = None
+
+
+def probe_input(path: Path) -> InputInfo:
+    """Tell whether a file is a video or a photo, and how large.
+
+    The first bytes decide, not the suffix. Of a photo only the header is read; of a video one
+    frame is decoded, to know that it can be.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable or unsupported; the hint says what to do.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Check the file's name and folder.")
+    if not path.is_file():
+        raise InputError(f"{path} is not a file.", "Give a video, or photos.")
+    try:
+        with open(path, "rb") as file:
+            start = file.read(32)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+    if not start:
+        raise InputError(f"{path} is empty.", "Copy it again from the camera.")
+    if is_photo(start):
+        photo = probe_photo(path)
+        camera = f"{photo.exif.make} {photo.exif.model}".strip()
+        return InputInfo(
+            "photo",
+            photo.width,
+            photo.height,
+            codec=photo.format,
+            camera=camera,
+            focal_px=photo.exif.focal_px,
+        )
+    from recon3d.io.video import probe_video  # FFmpeg is loaded for videos only
+
+    video = probe_video(path)
+    return InputInfo(
+        "video",
+        video.width,
+        video.height,
+        duration=video.duration,
+        frame_rate=video.frame_rate,
+        codec=video.codec,
+    )

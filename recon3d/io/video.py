@@ -1,0 +1,350 @@
+"""Reading videos: headers, frames by time stamp, damaged and truncated files.
+
+Decoding is FFmpeg's, through PyAV. It crashes on hostile files more readily than the rest of this
+package: only `probe_video` belongs in the calling process, everything else in workers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import av
+import av.error
+import av.stream
+import cv2
+import numpy as np
+from av.video.reformatter import Colorspace
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+from recon3d.io.hdr import HDR_TRANSFERS, to_sdr
+
+#: Frames with more pixels are refused before any of them is decoded.
+MAX_VIDEO_PIXELS = 8192 * 8192
+
+# Without these lists a "video" can be a playlist that names other files or addresses.
+_OPEN_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
+}
+_HINT = "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg."
+#: AVColorSpace "unspecified".
+_UNSPECIFIED = 2
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's header and first frame say.
+
+    Attributes
+    ----------
+    width, height : int
+        Size of the frames as `VideoReader.image` gives them: upright, with square pixels.
+    duration : float or None
+        Seconds.
+    frame_rate : float or None
+        Mean frames per second.
+    rotation : int
+        Degrees counter-clockwise that the stored frames are turned by to be upright.
+    codec : str
+        FFmpeg's name of the codec.
+    hdr : bool
+        Whether the brightness is coded for HDR displays (HLG or PQ).
+    """
+
+    width: int
+    height: int
+    duration: float | None
+    frame_rate: float | None
+    rotation: int
+    codec: str
+    hdr: bool
+
+    def size(self, max_size: int = 0) -> tuple[int, int]:
+        """Width and height of an image whose longer side is at most `max_size` (0: any)."""
+        scale = min(1.0, max_size / max(self.width, self.height)) if max_size else 1.0
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame.
+
+    Attributes
+    ----------
+    pts : int
+        Time stamp in units of the stream's time base; unique within the video.
+    time : float
+        Seconds since the video's start.
+    key : bool
+        Whether decoding can start here.
+    damaged : bool
+        Whether data that it depends on could not be decoded.
+    raw : av.VideoFrame
+    """
+
+    pts: int
+    time: float
+    key: bool
+    damaged: bool
+    raw: Any
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Brightness as stored: not upright; a copy-free view where the pixel format allows it."""
+        plane = self.raw.planes[0]
+        components = self.raw.format.components
+        if components[0].bits == 8 and components[0].plane == 0 and "rgb" not in self.raw.format.name:
+            if self.raw.format.name.startswith(("yuv4", "yuvj4", "nv12", "nv21", "gray")):
+                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+                return rows[: self.raw.height, : self.raw.width]
+        gray: NDArray[np.uint8] = self.raw.to_ndarray(format="gray")
+        return gray
+
+
+class VideoReader:
+    """Decodes a video's frames in the order of time.
+
+    Parameters
+    ----------
+    path : Path
+    threads : int
+        Decoder threads.
+    references_only : bool
+        Skip frames that no other frame depends on: about half of them, at two thirds of the cost.
+
+    Attributes
+    ----------
+    errors : int
+        Packets that could not be decoded, so far.
+
+    Raises
+    ------
+    InputError
+        The file is missing, is no video, has no pictures, or is too large.
+    """
+
+    def __init__(self, path: Path, *, threads: int = 1, references_only: bool = False) -> None:
+        self.path = Path(path)
+        self.errors = 0
+        try:
+            self._container = av.open(str(path), options=_OPEN_OPTIONS)
+        except FileNotFoundError as error:
+            raise InputError(f"{path} does not exist.", "Check the file's name and folder.") from error
+        except PermissionError as error:
+            raise InputError(f"{path} may not be read.", "Check the file's permissions.") from error
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise InputError(f"{path} is not a readable video: {_reason(error)}.", _HINT) from error
+        try:
+            self._stream = self._find_stream()
+            self._stream.thread_type = "AUTO" if threads != 1 else "SLICE"
+            self._stream.codec_context.thread_count = threads
+            if references_only:
+                self._stream.codec_context.skip_frame = "NONREF"
+        except BaseException:
+            self._container.close()
+            raise
+        self._skip = self._stream.codec_context.skip_frame
+        self.time_base: Fraction = self._stream.time_base or Fraction(1, 1000)
+        self._start: int = self._stream.start_time or 0
+
+    def __enter__(self) -> VideoReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+    def _find_stream(self) -> Any:
+        # Cover pictures of audio files are video streams, too.
+        attached = av.stream.Disposition.attached_pic
+        streams = [s for s in self._container.streams.video if not s.disposition & attached]
+        if not streams:
+            raise InputError(f"{self.path} has no pictures, only sound or text.", _HINT)
+        stream = max(streams, key=lambda s: s.width * s.height)
+        if stream.codec_context is None or stream.width * stream.height == 0:
+            raise InputError(
+                f"{self.path} is coded in a way that is not supported.", "Convert it to H.264 with ffmpeg."
+            )
+        if stream.width * stream.height > MAX_VIDEO_PIXELS:
+            raise InputError(
+                f"{self.path} has frames of {stream.width} x {stream.height} pixels, which is too large.",
+                "Scale it down to 8192 x 8192 or less.",
+            )
+        return stream
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds, as the header has it."""
+        if self._stream.duration:
+            return float(self._stream.duration * self.time_base)
+        if self._container.duration:
+            return float(self._container.duration / 1_000_000)
+        return None
+
+    @property
+    def frame_rate(self) -> float | None:
+        """Mean frames per second, as the header has it."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else None
+
+    def info(self) -> VideoInfo:
+        """Describe the video; decodes its first frame.
+
+        Raises
+        ------
+        InputError
+            No frame can be decoded.
+        """
+        first = next(self.frames(), None)
+        if first is None:
+            raise InputError(
+                f"{self.path} has no frame that can be decoded.",
+                "The file is damaged or incomplete: copy it again from the camera.",
+            )
+        width, height = self._display_size(first.raw)
+        rotation = int(first.raw.rotation) % 360
+        if rotation % 180:
+            width, height = height, width
+        return VideoInfo(
+            width=width,
+            height=height,
+            duration=self.duration,
+            frame_rate=self.frame_rate,
+            rotation=rotation,
+            codec=str(self._stream.codec_context.name),
+            hdr=int(first.raw.color_trc) in HDR_TRANSFERS,
+        )
+
+    def _display_size(self, raw: Any) -> tuple[int, int]:
+        """Width and height with square pixels, before rotation."""
+        aspect = self._stream.sample_aspect_ratio or Fraction(1)
+        width, height = int(raw.width), int(raw.height)
+        return (round(width * aspect) if 0.2 < aspect < 5 else width), height
+
+    def seek(self, time: float) -> float | None:
+        """Go to a key frame at or before `time`, or else to the beginning.
+
+        Parameters
+        ----------
+        time : float
+            Seconds since the video's start.
+
+        Returns
+        -------
+        float or None
+            Time of the key frame that decoding goes on from; None when the container does not tell.
+        """
+        for margin in (0.0, 1.0, 4.0, 16.0):
+            # Indexes are by decoding time, which can lead to a key frame just after the wanted one.
+            offset = self._start + int((time - margin) / self.time_base)
+            key = self._first_key(max(offset, self._start))
+            if key is None or key <= time + 1e-6:
+                return key
+        self._container.seek(self._start, stream=self._stream)
+        return 0.0
+
+    def _first_key(self, offset: int) -> float | None:
+        try:
+            self._container.seek(offset, stream=self._stream)
+            for packet in self._container.demux(self._stream):
+                if packet.is_keyframe and packet.pts is not None:
+                    self._container.seek(offset, stream=self._stream)
+                    return float((packet.pts - self._start) * self.time_base)
+        except (av.error.FFmpegError, OSError, ValueError):
+            pass
+        self._rewind()
+        return None
+
+    def _rewind(self) -> None:
+        with contextlib.suppress(av.error.FFmpegError, OSError, ValueError):
+            self._container.seek(self._start, stream=self._stream, any_frame=True)
+
+    def frames(self, wanted: frozenset[int] | None = None) -> Iterator[Frame]:
+        """Decode from the current place to the end.
+
+        Packets that cannot be decoded are counted in `errors` and skipped; the frames that
+        follow are marked as damaged up to the next key frame.
+
+        Parameters
+        ----------
+        wanted : frozenset of int, optional
+            Time stamps (pts) of the frames that are needed; others may be left out to save time.
+        """
+        damaged = False
+        last = None
+        period = round(1 / ((self.frame_rate or 30.0) * self.time_base))
+        packets = self._container.demux(self._stream)
+        while True:
+            try:
+                packet = next(packets)
+            except StopIteration:
+                return
+            except (av.error.FFmpegError, OSError, ValueError):
+                self.errors += 1  # the file ends in the middle of a packet
+                return
+            if wanted is not None:
+                needed = packet.pts is None or packet.pts in wanted
+                self._stream.codec_context.skip_frame = self._skip if needed else "NONREF"
+            try:
+                decoded = packet.decode()
+            except av.error.FFmpegError:
+                self.errors += 1
+                damaged = True
+                continue
+            for raw in decoded:
+                # AVI has no presentation times; without any, frames are a period apart.
+                pts = raw.pts if raw.pts is not None else raw.dts
+                if pts is None or (last is not None and pts <= last):
+                    pts = self._start if last is None else last + max(period, 1)
+                last = pts
+                damaged = damaged and not raw.key_frame
+                time = float((pts - self._start) * self.time_base)
+                yield Frame(pts, time, bool(raw.key_frame), damaged or bool(raw.is_corrupt), raw)
+
+    def image(self, frame: Frame, max_size: int = 0) -> NDArray[np.uint8]:
+        """Colours of a frame: upright, square pixels, HDR brought to the range of photos.
+
+        Parameters
+        ----------
+        frame : Frame
+        max_size : int
+            Longer side at most; 0 keeps every pixel.
+
+        Returns
+        -------
+        ndarray of uint8, shape (H, W, 3)
+            BGR.
+        """
+        raw = frame.raw
+        colorspace = Colorspace(raw.colorspace) if raw.colorspace != _UNSPECIFIED else None
+        if colorspace is None:
+            # Files that do not say follow the custom of players: HD is BT.709, the rest BT.601.
+            colorspace = Colorspace.ITU709 if raw.height >= 720 else Colorspace.ITU601
+        if int(raw.color_trc) in HDR_TRANSFERS:
+            rgb = raw.to_ndarray(format="rgb48le", src_colorspace=colorspace)
+            image = to_sdr(rgb, int(raw.color_trc))[..., ::-1]
+        else:
+            image = raw.to_ndarray(format="bgr24", src_colorspace=colorspace)
+        width, height = self._display_size(raw)
+        scale = min(1.0, max_size / max(width, height)) if max_size else 1.0
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        if size != (raw.width, raw.height):
+            image = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
+        return np.ascontiguousarray(np.rot90(image, int(raw.rotation) // 90))
+
+
+def probe_video(path: Path) -> VideoInfo:
+    """Describe a video; see `VideoReader` and `VideoReader.info`."""
+    with VideoReader(path) as reader:
+        return reader.info()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".").lower()

@@ -1,0 +1,367 @@
+"""The frames that a model is made from: the best stills of each video, and the photos.
+
+Videos are gone through twice. The first pass measures how far the image moves and how sharp each
+frame is; then frames are chosen (`recon3d.selection.choose`), and the second pass decodes only
+those at full size. Photos are taken as they are, turned upright.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.compute import StageContext
+from recon3d.errors import InputError
+from recon3d.io.files import read_json, write_json
+from recon3d.options import FrameExtractionOptions
+from recon3d.selection.choose import SAME_VIEW, choose_frames
+from recon3d.selection.sharpness import blur
+from recon3d.stages._frame_tasks import (
+    PhotoRecord,
+    PhotoTask,
+    Problem,
+    ScanTask,
+    VideoPlan,
+    WriteTask,
+    merge_scans,
+    plan_video,
+    scan_part,
+    take_photo,
+    write_frames,
+)
+
+VERSION = 1
+
+#: Frames that one task writes, about.
+_FRAMES_PER_TASK = 6
+#: Steps between frames, as fractions of the longer side, above which matching becomes doubtful.
+_WIDE_STEP = 0.25
+_PHOTO_MEMORY = 1_200_000_000
+_DAMAGED = "Copy the file again from the camera, or record again."
+
+
+@dataclass
+class _Source:
+    """An input and what became of it."""
+
+    path: Path
+    name: str
+    kind: Literal["video", "photo", "posed_photo"]
+    stem: str = ""
+    plan: VideoPlan | None = None
+    photo: PhotoRecord | None = None
+    scan: dict[str, NDArray[Any]] = field(default_factory=dict)
+    chosen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    problem: Problem | None = None
+
+    def frame_name(self, index: int) -> str:
+        """Name of a scanned frame: its time in milliseconds, so that names sort by time."""
+        return f"{self.stem}_{max(0, round(self.scan['time'][index] * 1000)):07d}.jpg"
+
+
+def run(
+    inputs: Mapping[str, Path],
+    options: FrameExtractionOptions,
+    out_dir: Path,
+    context: StageContext,
+) -> None:
+    """Extract frames; see the artifact's layout in docs/artifacts.md.
+
+    Raises
+    ------
+    InputError
+        Fewer than two inputs or frames can be used; names the file that is at fault.
+    """
+    folder = inputs["inputs"]
+    images, partial = out_dir / "images", out_dir / "partial"
+    images.mkdir(parents=True, exist_ok=True)
+    sources = [
+        _Source(folder / row["path"], row["name"], row["kind"])
+        for row in read_json(folder / "inputs.json")["inputs"]
+    ]
+    _name(sources)
+    videos = [source for source in sources if source.kind == "video"]
+    photos = [source for source in sources if source.kind != "video"]
+    _take_photos(photos, images, partial, context)
+    _scan(videos, partial, context)
+    for source in videos:
+        if source.problem is None:
+            _choose(source, options, context)
+    _write(videos, images, options, context)
+    _check(sources, context)
+    _describe(sources, options, out_dir, context)
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _name(sources: Sequence[_Source]) -> None:
+    """Give each input a name of its own: flat, and unlike the others even without suffix and case."""
+    taken = {
+        str(PurePosixPath(s.name).with_suffix("")).casefold() for s in sources if s.kind == "posed_photo"
+    }
+    for source in sources:
+        if source.kind == "posed_photo":
+            # The model names the photo by this path; it must not lead out of the folder.
+            parts = PurePosixPath(source.name).parts
+            if not parts or source.name.startswith("/") or ".." in parts or "\\" in source.name:
+                raise InputError(
+                    f"The model names a photo {source.name!r}, which is not a path inside a folder.",
+                    "Name the photos relative to their folder in the COLMAP model.",
+                )
+            source.stem = source.name
+            continue
+        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(source.name).stem).strip("._")[:80] or source.kind
+        unique = stem
+        for number in itertools.count(2):
+            if unique.casefold() not in taken:
+                break
+            unique = f"{stem}-{number}"
+        taken.add(unique.casefold())
+        source.stem = unique
+
+
+def _take_photos(photos: Sequence[_Source], images: Path, partial: Path, context: StageContext) -> None:
+    tasks = [
+        PhotoTask(s.path, images, s.stem, _photo_kind(s), partial / "photos" / f"{i:05d}.json")
+        for i, s in enumerate(photos)
+    ]
+    # Most photos need far less; a worker that takes a 100-megapixel TIFF needs this much.
+    records = context.map(
+        take_photo, tasks, names=[s.name for s in photos], unit="photos", memory=_PHOTO_MEMORY if tasks else 0
+    )
+    for source, record in zip(photos, records, strict=True):
+        if isinstance(record, Problem):
+            source.problem = record
+        else:
+            source.photo = record
+        if source.problem and source.kind == "posed_photo":
+            raise InputError(source.problem.message, "The model needs it. " + source.problem.hint)
+
+
+def _photo_kind(source: _Source) -> Literal["photo", "posed_photo"]:
+    return "posed_photo" if source.kind == "posed_photo" else "photo"
+
+
+def _scan(videos: Sequence[_Source], partial: Path, context: StageContext) -> None:
+    """Measure motion and sharpness through all videos."""
+    if not videos:
+        return
+    plans = context.map(plan_video, [s.path for s in videos], names=[s.name for s in videos], unit="videos")
+    tasks: list[list[ScanTask]] = []
+    for number, (source, plan) in enumerate(zip(videos, plans, strict=True)):
+        tasks.append([])
+        if isinstance(plan, Problem):
+            source.problem = plan
+            continue
+        source.plan = plan
+        for part, start in enumerate(plan.starts):
+            stop = plan.starts[part + 1] if part + 1 < len(plan.starts) else None
+            result = partial / "scan" / f"{number:03d}-{part:05d}.npz"
+            tasks[-1].append(ScanTask(source.path, start, stop, plan.references_only, result))
+    flat = [task for group in tasks for task in group]
+    context.map(
+        scan_part,
+        flat,
+        names=[f"{task.path.name} from {task.start or 0:.0f} s" for task in flat],
+        unit="parts",
+        memory=max((s.plan.memory for s in videos if s.plan), default=0),
+    )
+    for source, group in zip(videos, tasks, strict=True):
+        if group:
+            source.scan = merge_scans([task.result for task in group])
+
+
+def _choose(source: _Source, options: FrameExtractionOptions, context: StageContext) -> None:
+    """Choose a video's frames, or find out why it has none."""
+    scan = source.scan
+    times, usable, travel = scan["time"], scan["usable"], scan["travel"]
+    if len(times) == 0:
+        source.problem = Problem(f"{source.name} has no frame that can be decoded.", _DAMAGED)
+        return
+    if not usable.any():
+        what = "damaged" if int(scan["errors"]) else "black or blank"
+        source.problem = Problem(f"{source.name} shows nothing: all of its frames are {what}.", _DAMAGED)
+        return
+    _report_damage(source, context)
+    dull = blur(scan["sharpness"], times)
+    if options.interval is not None:
+        position, step, fewest, least = times, options.interval, 2, options.interval
+    else:
+        position, step, fewest, least = travel, options.motion, options.min_frames, SAME_VIEW
+    source.chosen = choose_frames(
+        position, dull, usable, step=step, min_frames=fewest, max_frames=options.max_frames, min_step=least
+    )
+    if len(source.chosen) < 2:
+        moved = "has a single frame" if len(times) == 1 else "hardly moves"
+        source.problem = Problem(
+            f"The picture of {source.name} {moved}, so it gives one view only.",
+            "Record while you walk around the object, or add photos from other places.",
+        )
+        return
+    gaps = np.diff(travel[source.chosen])
+    if len(gaps) and float(np.median(gaps)) > max(_WIDE_STEP, 1.5 * options.motion):
+        context.fallback(
+            f"{source.name} moves more than {options.max_frames} frames can follow: neighbouring frames are "
+            f"{float(np.median(gaps)):.0%} of the image apart. Raise frame_extraction.max_frames."
+        )
+
+
+def _report_damage(source: _Source, context: StageContext) -> None:
+    duration = source.plan.info.duration if source.plan else None
+    end = float(source.scan["time"][-1])
+    if duration and end < 0.9 * duration - 0.2:
+        context.fallback(
+            f"The pictures of {source.name} end after {end:.1f} of {duration:.1f} s; the file seems to be "
+            "incomplete. What is there was used."
+        )
+    if errors := int(source.scan["errors"]):
+        context.fallback(f"{source.name}: {errors} damaged places were skipped.")
+
+
+def _write(
+    videos: Sequence[_Source], images: Path, options: FrameExtractionOptions, context: StageContext
+) -> None:
+    """Decode the chosen frames at full size."""
+    tasks: list[WriteTask] = []
+    reused = 0
+    for source in videos:
+        if source.plan is None:
+            continue
+        groups = []
+        keys = np.flatnonzero(source.scan["key"])
+        for key, members in itertools.groupby(
+            source.chosen, lambda i: np.searchsorted(keys, i, side="right")
+        ):
+            targets = [(int(source.scan["pts"][i]), images / source.frame_name(i)) for i in members]
+            left = [target for target in targets if not target[1].exists()]
+            reused += len(targets) - len(left)
+            start = float(source.scan["time"][keys[key - 1]]) if key else 0.0
+            if left:
+                groups.append((None if source.plan.starts[0] is None else start, tuple(left)))
+        for batch in _batches(groups):
+            tasks.append(WriteTask(source.path, source.plan.references_only, batch, options.max_image_size))
+    missing = context.map(
+        write_frames,
+        tasks,
+        names=[task.groups[0][1][0][1].name for task in tasks],
+        unit="groups of frames",
+        memory=max((s.plan.memory for s in videos if s.plan), default=0),
+    )
+    lost = {name for names in missing for name in names}
+    if reused:
+        context.log(f"{reused} frames of an earlier, unfinished run were kept.")
+    for source in videos:
+        kept = [i for i in source.chosen if source.frame_name(i) not in lost]
+        source.chosen = np.array(kept, np.int64)
+    if lost:
+        context.fallback(
+            f"{len(lost)} chosen frames could not be decoded a second time: {', '.join(sorted(lost)[:5])}."
+        )
+
+
+def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]) -> list[Any]:
+    """Put neighbouring groups of frames together into tasks of a sensible size."""
+    batches: list[list[Any]] = [[]]
+    for group in groups:
+        together = batches[-1] and batches[-1][0][0] is None
+        if batches[-1] and not together and sum(len(g[1]) for g in batches[-1]) >= _FRAMES_PER_TASK:
+            batches.append([])
+        batches[-1].append(group)
+    return [tuple(batch) for batch in batches if batch]
+
+
+def _check(sources: Sequence[_Source], context: StageContext) -> None:
+    """Refuse to go on with fewer than two frames; otherwise report what was left out."""
+    frames = sum(1 if s.photo else len(s.chosen) for s in sources)
+    problems = [(s, s.problem) for s in sources if s.problem]
+    if frames >= 2:
+        for source, problem in problems:
+            left = "one frame of it was used" if len(source.chosen) else "it was left out"
+            context.fallback(f"{problem.message} So {left}.")
+        return
+    if problems:
+        also = f" ({len(problems) - 1} other inputs cannot be used either.)" if len(problems) > 1 else ""
+        raise InputError(problems[0][1].message + also, problems[0][1].hint)
+    raise InputError(
+        f"A model needs two photos at least; the project has {frames}.", "Add photos or a video that moves."
+    )
+
+
+def _describe(
+    sources: Sequence[_Source], options: FrameExtractionOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Write frames.json and scores.json."""
+    frames: list[dict[str, Any]] = []
+    sequences, scores = [], []
+    cameras: dict[Any, int] = {}
+    for source in sources:
+        rows = _photo_rows(source) if source.photo else _video_rows(source, options)
+        key = source.photo.camera if source.photo else (source.stem,)
+        camera = cameras.setdefault(key, len(cameras)) if rows else 0
+        frames += [{**row, "source": source.name, "kind": source.kind, "camera": camera} for row in rows]
+        if source.kind == "video" and rows:
+            sequences.append([row["name"] for row in rows])
+        if source.scan:
+            taken = np.zeros(len(source.scan["time"]), bool)
+            taken[source.chosen] = True
+            scores.append(
+                {
+                    "source": source.name,
+                    "time": np.round(source.scan["time"], 4).tolist(),
+                    "sharpness": np.round(source.scan["sharpness"], 3).tolist(),
+                    "motion": np.round(np.diff(source.scan["travel"], prepend=0.0), 5).tolist(),
+                    "usable": source.scan["usable"].tolist(),
+                    "taken": taken.tolist(),
+                }
+            )
+    write_json(out_dir / "scores.json", {"videos": scores})
+    write_json(out_dir / "frames.json", {"frames": frames, "sequences": sequences})
+    context.count(
+        frames=len(frames),
+        photos=sum(row["kind"] != "video" for row in frames),
+        videos=len(sequences),
+        scanned=sum(len(score["time"]) for score in scores),
+        cameras=len(cameras),
+    )
+
+
+def _photo_rows(source: _Source) -> list[dict[str, Any]]:
+    photo = source.photo
+    if photo is None:
+        return []
+    return [
+        {
+            "name": photo.name,
+            "time": None,
+            "width": photo.width,
+            "height": photo.height,
+            "sharpness": photo.sharpness,
+            "focal_px": photo.focal_px,
+            "gps": list(photo.gps) if photo.gps else None,
+        }
+    ]
+
+
+def _video_rows(source: _Source, options: FrameExtractionOptions) -> list[dict[str, Any]]:
+    if source.plan is None:
+        return []
+    width, height = source.plan.info.size(options.max_image_size)
+    return [
+        {
+            "name": source.frame_name(i),
+            "time": float(source.scan["time"][i]),
+            "width": width,
+            "height": height,
+            "sharpness": float(source.scan["sharpness"][i]),
+            "focal_px": None,
+            "gps": None,
+        }
+        for i in source.chosen
+    ]
