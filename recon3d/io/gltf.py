@@ -1,0 +1,316 @@
+"""glTF 2.0 in its one-file form, GLB.
+
+What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, one
+primitive, one material. Photos carry the light they were taken in, so the material asks for
+``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
+dielectric. The material is double-sided, since the inside of an open scan is part of it. Axes are
+as given (recon3d's worlds are y-up, as glTF wants).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+from recon3d.io.files import atomic_path
+from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
+
+_MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
+_DTYPES: dict[int, type[np.generic]] = {
+    5120: np.int8,
+    5121: np.uint8,
+    5122: np.int16,
+    5123: np.uint16,
+    5125: np.uint32,
+    5126: np.float32,
+}
+_CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
+_WIDTHS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
+_VERTICES, _INDICES = 34962, 34963
+#: Worlds this many times further from the origin than they are large are moved there, and put back
+#: by the node's translation: float32 would round surveyed coordinates.
+_FAR = 100.0
+
+
+def write_glb(
+    path: Path,
+    mesh: Mesh | TexturedMesh,
+    *,
+    texture_format: Literal["jpeg", "png"] = "jpeg",
+    quality: int = 92,
+) -> None:
+    """Write a mesh with its texture or its vertex colours.
+
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh or TexturedMesh
+        Vertices of a `TexturedMesh` are split where the texture has a seam.
+    texture_format : {"jpeg", "png"}
+    quality : int
+        JPEG's quality, 1 to 100; chroma is kept at full resolution.
+
+    Raises
+    ------
+    InputError
+        The mesh has no faces, or the file would exceed the 4 GiB that GLB allows.
+    """
+    if not len(mesh.faces):
+        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    writer = _Writer()
+    material: dict[str, Any] = {
+        "name": "photos",
+        "doubleSided": True,
+        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
+        "extensions": {"KHR_materials_unlit": {}},
+    }
+    document: dict[str, Any] = {}
+    if isinstance(mesh, TexturedMesh):
+        vertices, uv, faces = _split(mesh)
+        attributes = {"TEXCOORD_0": writer.accessor(uv, _VERTICES)}
+        material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+        image = _encode(mesh.texture, texture_format, quality)
+        document["images"] = [{"bufferView": writer.view(image), "mimeType": f"image/{texture_format}"}]
+        document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+        document["textures"] = [{"sampler": 0, "source": 0}]
+    else:
+        vertices, faces, attributes = mesh.vertices, mesh.faces.astype(np.int64), {}
+        if mesh.normals is not None:
+            attributes["NORMAL"] = writer.accessor(mesh.normals.astype(np.float32), _VERTICES)
+        if mesh.colors is not None:
+            attributes["COLOR_0"] = writer.accessor(_linear(mesh.colors), _VERTICES, normalized=True)
+    low, high = vertices.min(axis=0), vertices.max(axis=0)
+    center = (low + high) / 2
+    node: dict[str, Any] = {"mesh": 0, "name": "model"}
+    if np.abs(center).max() > _FAR * (high - low).max():
+        node["translation"] = center.tolist()
+        vertices = vertices - center
+    positions = writer.accessor(vertices.astype(np.float32), _VERTICES, bounds=True)
+    primitive = {
+        "attributes": {"POSITION": positions, **attributes},
+        "indices": writer.accessor(faces.astype(np.uint32).reshape(-1), _INDICES),
+        "material": 0,
+        "mode": 4,
+    }
+    document |= {
+        "asset": {"version": "2.0", "generator": "recon3d"},
+        "extensionsUsed": ["KHR_materials_unlit"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [node],
+        "meshes": [{"primitives": [primitive]}],
+        "materials": [material],
+    }
+    writer.write(path, document)
+
+
+def read_glb(path: Path) -> Mesh | TexturedMesh:
+    """Read a GLB with one mesh, as `write_glb` writes it and most photogrammetry programs do.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Mesh or TexturedMesh
+        A `TexturedMesh` where the file has a texture; vertices split at its seams are welded.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, is damaged, or uses what is not supported (several primitives,
+        sparse or compressed data, files beside it, rotated nodes).
+    """
+    try:
+        document, binary = _chunks(Path(path).read_bytes())
+        return _mesh(document, binary)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error}.", "Check the path.") from error
+    except (KeyError, IndexError, ValueError, TypeError, struct.error, cv2.error) as error:
+        raise InputError(
+            f"{path} is not a GLB with one mesh that recon3d can read: {error!r}.",
+            "Re-export it as a single uncompressed GLB.",
+        ) from error
+
+
+def read_textured_mesh(path: Path) -> TexturedMesh:
+    """Read a GLB that has a texture.
+
+    Raises
+    ------
+    InputError
+        As `read_glb`, or the file has no texture.
+    """
+    mesh = read_glb(path)
+    if isinstance(mesh, Mesh):
+        raise InputError(f"{path} has no texture.", "Run the texturing stage, or read it with read_glb.")
+    return mesh
+
+
+class _Writer:
+    """Collects the binary chunk, and the accessors into it."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+        self._views: list[dict[str, Any]] = []
+        self._accessors: list[dict[str, Any]] = []
+
+    def view(self, data: bytes, target: int | None = None) -> int:
+        view = {"buffer": 0, "byteOffset": self._length, "byteLength": len(data)}
+        if target is not None:
+            view["target"] = target
+        padded = data + b"\0" * (-len(data) % 4)
+        self._parts.append(padded)
+        self._length += len(padded)
+        self._views.append(view)
+        return len(self._views) - 1
+
+    def accessor(
+        self, array: NDArray[Any], target: int, *, bounds: bool = False, normalized: bool = False
+    ) -> int:
+        accessor: dict[str, Any] = {
+            "bufferView": self.view(np.ascontiguousarray(array).tobytes(), target),
+            "componentType": _CODES[array.dtype],
+            "count": len(array),
+            "type": "SCALAR" if array.ndim == 1 else f"VEC{array.shape[1]}",
+        }
+        if normalized:
+            accessor["normalized"] = True
+        if bounds:
+            accessor["min"] = array.min(axis=0).tolist()
+            accessor["max"] = array.max(axis=0).tolist()
+        self._accessors.append(accessor)
+        return len(self._accessors) - 1
+
+    def write(self, path: Path, document: dict[str, Any]) -> None:
+        document["buffers"] = [{"byteLength": self._length}]
+        document["bufferViews"] = self._views
+        document["accessors"] = self._accessors
+        text = json.dumps(document, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 4)
+        total = 12 + 8 + len(text) + 8 + self._length
+        if total >= 2**32:
+            raise InputError(
+                f"{path} would have {total / 2**30:.1f} GiB; GLB allows 4.",
+                "Lower mesh_generation.max_faces or texturing.texture_size, or write OBJ.",
+            )
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            file.write(struct.pack("<III", _MAGIC, 2, total))
+            file.write(struct.pack("<II", len(text), _JSON) + text)
+            file.write(struct.pack("<II", self._length, _BIN))
+            file.writelines(self._parts)
+
+
+def _split(mesh: TexturedMesh) -> tuple[Floats, NDArray[np.float32], NDArray[np.int64]]:
+    """One vertex for each pair of vertex and texture coordinate; v counts down in glTF."""
+    pair = mesh.faces.astype(np.int64) * len(mesh.uv) + mesh.face_uv
+    pairs, faces = np.unique(pair, return_inverse=True)
+    uv = mesh.uv[pairs % len(mesh.uv)].astype(np.float32)
+    uv[:, 1] = 1.0 - uv[:, 1]
+    return mesh.vertices[pairs // len(mesh.uv)], uv, faces.reshape(-1, 3)
+
+
+def _encode(texture: Bytes, texture_format: str, quality: int) -> bytes:
+    options = []
+    if texture_format == "jpeg":
+        # Chroma of half the resolution would run over the borders of the charts.
+        options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    suffix = ".jpg" if texture_format == "jpeg" else ".png"
+    return bytes(cv2.imencode(suffix, cv2.cvtColor(texture, cv2.COLOR_RGB2BGR), options)[1])
+
+
+def _linear(colors: Bytes) -> NDArray[np.uint16]:
+    """Vertex colours as glTF wants them: linear, with alpha, which also aligns them to 4 bytes."""
+    value = np.arange(256) / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    out = np.full((len(colors), 4), 65535, np.uint16)
+    out[:, :3] = np.rint(linear * 65535).astype(np.uint16)[colors]
+    return out
+
+
+def _gamma(colors: NDArray[Any]) -> Bytes:
+    """The inverse of `_linear`, from normalized integers or floats."""
+    scale = np.iinfo(colors.dtype).max if colors.dtype.kind == "u" else 1.0
+    linear = np.clip(colors[:, :3] / scale, 0, 1)
+    value = np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+    gamma: Bytes = np.rint(value * 255).astype(np.uint8)
+    return gamma
+
+
+def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
+    magic, version, total = struct.unpack_from("<III", data)
+    if magic != _MAGIC or version != 2:
+        raise ValueError("no GLB 2 header")
+    if total > len(data):
+        raise ValueError(f"{len(data)} of {total} bytes")
+    length, kind = struct.unpack_from("<II", data, 12)
+    if kind != _JSON:
+        raise ValueError("the first chunk is not JSON")
+    document = json.loads(data[20 : 20 + length])
+    start = 20 + length
+    length, kind = struct.unpack_from("<II", data, start)
+    if kind != _BIN:
+        raise ValueError("the second chunk is not binary")
+    return document, data[start + 8 : start + 8 + length]
+
+
+def _array(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
+    accessor = document["accessors"][index]
+    if "sparse" in accessor:
+        raise ValueError("sparse accessors are not supported")
+    view = document["bufferViews"][accessor["bufferView"]]
+    dtype = np.dtype(_DTYPES[accessor["componentType"]])
+    width = _WIDTHS[accessor["type"]]
+    stride = view.get("byteStride", width * dtype.itemsize)
+    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+    shape, strides = (accessor["count"], width), (stride, dtype.itemsize)
+    array = np.ndarray(shape, dtype, binary, start, strides).copy()
+    return array[:, 0] if width == 1 else array
+
+
+def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
+    if document.get("extensionsRequired"):
+        raise ValueError(f"needs {', '.join(document['extensionsRequired'])}")
+    (mesh,) = document["meshes"]
+    (primitive,) = mesh["primitives"]
+    if primitive.get("mode", 4) != 4:
+        raise ValueError("not triangles")
+    attributes = primitive["attributes"]
+    vertices = _array(document, binary, attributes["POSITION"]).astype(np.float64)
+    node = next(node for node in document["nodes"] if "mesh" in node)
+    if {"matrix", "rotation", "scale"} & node.keys() or len(document["nodes"]) > 1:
+        raise ValueError("its nodes are transformed")
+    vertices += node.get("translation", [0.0, 0.0, 0.0])
+    if "indices" in primitive:
+        faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int32)
+    else:
+        faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
+    if len(faces) and faces.max() >= len(vertices):
+        raise ValueError("indices beyond the last vertex")
+    material = document.get("materials", [{}])[primitive.get("material", 0)]
+    texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+    if texture is None or "TEXCOORD_0" not in attributes:
+        colors = _gamma(_array(document, binary, attributes["COLOR_0"])) if "COLOR_0" in attributes else None
+        normals = _array(document, binary, attributes["NORMAL"]) if "NORMAL" in attributes else None
+        return Mesh(vertices, faces, colors, normals)
+    uv = _array(document, binary, attributes["TEXCOORD_0"]).astype(np.float32)
+    uv[:, 1] = 1.0 - uv[:, 1]
+    image = document["images"][document["textures"][texture["index"]]["source"]]
+    view = document["bufferViews"][image["bufferView"]]
+    encoded = np.frombuffer(binary, np.uint8, view["byteLength"], view.get("byteOffset", 0))
+    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise ValueError("its texture is neither JPEG nor PNG, or is damaged")
+    pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+    welded, vertex_of = np.unique(vertices, axis=0, return_inverse=True)
+    return TexturedMesh(welded, vertex_of.reshape(-1)[faces].astype(np.int32), uv, faces, pixels)

@@ -1,0 +1,212 @@
+"""Stage 7: the surface painted from the photos."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.compute import StageContext, task_progress
+from recon3d.errors import InputError, OutOfMemory, ReconstructionError
+from recon3d.io.files import atomic_path
+from recon3d.io.gltf import write_glb
+from recon3d.io.undistort import load_view_image
+from recon3d.options import TexturingOptions
+from recon3d.texture.assemble import texture_mesh
+from recon3d.texture.visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
+from recon3d.types import Bytes, Camera, Mesh, Scene, View
+
+VERSION = 1
+
+_JPEG_QUALITY = 92
+#: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
+_PHOTO_BYTES = 48
+#: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG.
+_TEXEL_BYTES = 24
+#: Bytes for each face: geometry, graph, candidates and their messages.
+_FACE_BYTES = 600 + 45 * MAX_CANDIDATES
+_BASE_BYTES = 400_000_000
+#: Atlases smaller than this are not tried when memory runs out.
+_SMALLEST_ATLAS = 1024
+
+
+@dataclass(frozen=True)
+class _ViewTask:
+    images: Path
+    mesh: Path
+    view: View
+    max_size: int
+    output: Path
+
+
+@dataclass(frozen=True)
+class _AssembleTask:
+    images: Path
+    mesh: Path
+    views: tuple[View, ...]
+    ratings: tuple[Path, ...]
+    max_size: int
+    texture_size: int
+    seam_levelling: bool
+    output: Path
+
+
+def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, context: StageContext) -> None:
+    """Write ``textured_mesh.glb``.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction``, ``sparse_reconstruction`` and ``mesh_generation``.
+    options : TexturingOptions
+    out_dir : Path
+    context : StageContext
+
+    Raises
+    ------
+    ReconstructionError
+        No photo shows any of the surface.
+    InputError
+        A frame or the mesh cannot be read.
+    OptionError
+        The texture is too small for the surface.
+    """
+    scene = Scene.load(inputs["sparse_reconstruction"])
+    images = inputs["frame_extraction"] / "images"
+    mesh = inputs["mesh_generation"] / "mesh.ply"
+    work = out_dir / "views"
+    tasks = [
+        _ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene
+    ]
+    missing = [task for task in tasks if not _is_whole(task.output)]
+    face_bytes = mesh.stat().st_size * 20
+    largest = max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
+    context.map(
+        _rate_view,
+        missing,
+        names=[task.view.name for task in missing],
+        done=len(tasks) - len(missing),
+        memory=_BASE_BYTES + largest * _PHOTO_BYTES + face_bytes,
+    )
+    target = out_dir / "textured_mesh.glb"
+    size = options.texture_size
+    while True:
+        assemble = _AssembleTask(
+            images,
+            mesh,
+            scene.views,
+            tuple(task.output for task in tasks),
+            options.max_image_size,
+            size,
+            options.seam_levelling,
+            target,
+        )
+        memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
+        try:
+            counts = context.call(_assemble, assemble, memory=memory, unit="views")
+            break
+        except OutOfMemory:
+            if size // 2 < _SMALLEST_ATLAS:
+                raise
+            context.fallback(
+                f"A texture of {size} x {size} texels needs too much memory; {size // 2} instead."
+            )
+            size //= 2
+    context.count(**counts)
+    shutil.rmtree(work)
+
+
+def _pixels(camera: Camera, max_size: int) -> int:
+    camera = camera.fitted(max_size) if max_size else camera
+    return camera.width * camera.height
+
+
+def _is_whole(path: Path) -> bool:
+    return path.is_file() and zipfile.is_zipfile(path)
+
+
+@functools.lru_cache(maxsize=1)
+def _load_mesh(path: Path) -> Mesh:
+    """The mesh; a worker rates many views of the same one."""
+    import open3d as o3d
+
+    loaded = o3d.io.read_triangle_mesh(path)
+    faces = np.asarray(loaded.triangles).astype(np.int32)
+    if not len(faces):
+        raise InputError(f"{path} has no faces.", "Run mesh_generation again.")
+    colors = None
+    if loaded.has_vertex_colors():
+        colors = np.rint(np.asarray(loaded.vertex_colors) * 255).astype(np.uint8)
+    return Mesh(np.asarray(loaded.vertices).astype(np.float64), faces, colors)
+
+
+def _rate_view(task: _ViewTask) -> None:
+    """Find the faces that one view shows, and write them down."""
+    mesh = _load_mesh(task.mesh)
+    rgb, camera = load_view_image(task.images, task.view, task.max_size)
+    view = View(task.view.name, camera, task.view.cam_from_world)
+    seen = seen_faces(mesh, view, rgb, valid=_covered(mesh, task.view))
+    with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            faces=seen.faces,
+            quality=seen.quality,
+            color=seen.color,
+            area=seen.area,
+            size=np.array([camera.width, camera.height]),
+            K=camera.K,
+        )
+
+
+def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
+    """Vertices that the distorted photo shows: the undistorted one is black where it has no pixels."""
+    if view.camera.is_pinhole:
+        return None
+    R, t = view.cam_from_world[:3, :3], view.cam_from_world[:3, 3]
+    pixel = view.camera.project(mesh.vertices @ R.T + t)
+    # Behind the camera and beyond the lens model's range there is no pixel either.
+    pixel = np.nan_to_num(pixel, nan=-1.0, posinf=-1.0, neginf=-1.0)
+    margin = 2.0
+    limit = np.array([view.camera.width, view.camera.height]) - margin
+    return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
+
+
+def _assemble(task: _AssembleTask) -> dict[str, Any]:
+    """Choose, paint and level; write the model."""
+    mesh = _load_mesh(task.mesh)
+    table = CandidateTable(len(mesh))
+    pinholes = []
+    for index, (view, path) in enumerate(zip(task.views, task.ratings, strict=True)):
+        with np.load(path) as data:
+            table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
+            width, height = (int(n) for n in data["size"])
+            camera = Camera.pinhole(width, height, data["K"])
+        pinholes.append(View(view.name, camera, view.cam_from_world))
+    candidates = table.candidates()
+    if not np.any(candidates.counts):
+        raise ReconstructionError(
+            f"None of the {len(task.views)} photos shows the surface in {task.mesh}.",
+            "The surface does not belong to these cameras; run mesh_generation again.",
+        )
+
+    def load_photo(index: int) -> Bytes:
+        return load_view_image(task.images, task.views[index], task.max_size)[0]
+
+    textured, counts = texture_mesh(
+        mesh,
+        pinholes,
+        candidates,
+        load_photo,
+        texture_size=task.texture_size,
+        seam_levelling=task.seam_levelling,
+        progress=task_progress,
+    )
+    write_glb(task.output, textured, quality=_JPEG_QUALITY)
+    return asdict(counts)

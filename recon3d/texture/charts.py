@@ -1,0 +1,208 @@
+"""Charts: connected faces painted from one photo, and their places in the atlas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from recon3d.errors import OptionError
+from recon3d.texture.labelling import connected_faces
+from recon3d.texture.packing import pack
+from recon3d.texture.topology import FacePairs
+from recon3d.types import Floats, Ints, Mesh, View
+
+#: Texels around a chart; its neighbours in the atlas stay away twice as far.
+PADDING = 3
+#: Side in texels of the cell of a face that no photo sees.
+CELL = 4
+
+_SMALLEST_ATLAS = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Charts:
+    """Faces grouped into charts, and their corners.
+
+    A node is a vertex in a chart: it has one place in the atlas and one colour correction.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (F,)
+        View that paints each face; -1 for none.
+    face_chart : ndarray of int32, shape (F,)
+        Chart of each face; -1 for faces without a view.
+    chart_view : ndarray of int32, shape (C,)
+    node_vertex, node_chart : ndarray of int32, shape (N,)
+    face_nodes : ndarray of int32, shape (F, 3)
+        Node of each corner; -1 for faces without a view.
+    xy : ndarray of float64, shape (N, 2)
+        Pixel of each node in its chart's photo.
+    """
+
+    labels: Ints
+    face_chart: Ints
+    chart_view: Ints
+    node_vertex: Ints
+    node_chart: Ints
+    face_nodes: Ints
+    xy: Floats
+
+    def __len__(self) -> int:
+        return len(self.chart_view)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Places in the atlas.
+
+    Parameters
+    ----------
+    size : int
+        Side of the square atlas.
+    image_sizes : ndarray of int32, shape (views, 2)
+        Width and height to which each photo is scaled; a texel is a pixel of the scaled photo.
+    source : ndarray of int32, shape (C, 2)
+        Column and row of each chart's first texel in its scaled photo; may lie outside by the padding.
+    target : ndarray of int32, shape (C, 2)
+        Column and row of each chart's first texel in the atlas.
+    extent : ndarray of int32, shape (C, 2)
+        Width and height of each chart.
+    node_xy : ndarray of float64, shape (N, 2)
+        Place of each node in the atlas, in texels from its upper left corner.
+    cells : ndarray of int32, shape (U, 2)
+        First texel of the cell of each face without a view, in the order of the faces.
+    cell : int
+        Side of a cell.
+    """
+
+    size: int
+    image_sizes: Ints
+    source: Ints
+    target: Ints
+    extent: Ints
+    node_xy: Floats
+    cells: Ints
+    cell: int
+
+
+def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[View]) -> Charts:
+    """Group the faces and project them into their photos.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    pairs : FacePairs
+    labels : ndarray of int32, shape (F,)
+    views : sequence of View
+        With pinhole cameras.
+
+    Returns
+    -------
+    Charts
+    """
+    count, face_chart = connected_faces(labels, pairs.faces)
+    chart_view = np.zeros(count, np.int32)
+    seen = np.flatnonzero(face_chart >= 0)
+    chart_view[face_chart[seen]] = labels[seen]
+    key = face_chart[seen, None].astype(np.int64) * len(mesh.vertices) + mesh.faces[seen]
+    nodes, inverse = np.unique(key, return_inverse=True)
+    node_chart = (nodes // len(mesh.vertices)).astype(np.int32)
+    node_vertex = (nodes % len(mesh.vertices)).astype(np.int32)
+    face_nodes = np.full((len(mesh.faces), 3), -1, np.int32)
+    face_nodes[seen] = inverse.reshape(-1, 3)
+    xy = np.zeros((len(nodes), 2))
+    view_of = chart_view[node_chart]
+    order = np.argsort(view_of, kind="stable")
+    bounds = np.searchsorted(view_of[order], np.arange(len(views) + 1))
+    for index, view in enumerate(views):
+        mine = order[bounds[index] : bounds[index + 1]]
+        q = mesh.vertices[node_vertex[mine]] @ view.projection[:, :3].T + view.projection[:, 3]
+        xy[mine] = q[:, :2] / q[:, 2:]
+    return Charts(labels, face_chart, chart_view, node_vertex, node_chart, face_nodes, xy)
+
+
+def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
+    """Place the charts in the smallest atlas that takes them at the photos' own resolution.
+
+    When the largest atlas is too small, all photos are scaled down by the same factor.
+
+    Parameters
+    ----------
+    charts : Charts
+    views : sequence of View
+    max_size : int
+        Side of the largest atlas; the sizes tried are powers of two.
+
+    Returns
+    -------
+    Layout
+
+    Raises
+    ------
+    OptionError
+        The charts do not fit at any resolution.
+    """
+    largest = 1 << (int(max_size).bit_length() - 1)
+    size = min(_SMALLEST_ATLAS, largest)
+    while size <= largest:
+        layout = _try(charts, views, 1.0, size)
+        if layout is not None:
+            return layout
+        size *= 2
+    low, high = 0.0, 1.0
+    best = None
+    while high - low > 0.01 * high and high > 0.01:
+        middle = (low + high) / 2 if low else high / 1.5
+        layout = _try(charts, views, middle, largest)
+        if layout is None:
+            high = middle
+        else:
+            low, best = middle, layout
+    if best is None:
+        raise OptionError(
+            f"{len(charts)} charts do not fit into a texture of {largest} x {largest} texels.",
+            "Raise texturing.texture_size, or lower mesh_generation.max_faces.",
+        )
+    return best
+
+
+def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layout | None:
+    """Layout at one scale and size, or None where it does not fit."""
+    full = np.array([(v.camera.width, v.camera.height) for v in views], np.int32).reshape(-1, 2)
+    image_sizes = np.maximum(np.rint(full * scale), 1).astype(np.int32)
+    view_of = charts.chart_view[charts.node_chart]
+    xy = charts.xy * (image_sizes / full)[view_of]
+    low = np.full((len(charts), 2), np.inf)
+    high = np.full((len(charts), 2), -np.inf)
+    np.minimum.at(low, charts.node_chart, xy)
+    np.maximum.at(high, charts.node_chart, xy)
+    source = np.floor(low).astype(np.int32) - PADDING
+    extent = np.ceil(high).astype(np.int32) + PADDING - source
+    unseen = int(np.count_nonzero(charts.face_chart < 0))
+    cell = CELL if unseen * CELL * CELL <= size * size / 4 else 1
+    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), size // cell)
+    block = np.array([[columns * cell, -(-unseen // columns) * cell]], np.int32)
+    rectangles = np.concatenate([extent, block]) if unseen else extent
+    if len(rectangles) and (
+        rectangles.max() > size or rectangles.prod(axis=1, dtype=np.int64).sum() > size * size
+    ):
+        return None
+    positions, height = pack(rectangles, size)
+    if height > size:
+        return None
+    index = np.arange(unseen)
+    first = positions[-1] if unseen else np.zeros(2, np.int32)
+    cells = np.stack([index % columns, index // columns], axis=1) * cell + first
+    target = positions[: len(charts)]
+    return Layout(
+        size,
+        image_sizes,
+        source,
+        target,
+        extent,
+        xy + (target - source)[charts.node_chart],
+        cells.astype(np.int32),
+        cell,
+    )
