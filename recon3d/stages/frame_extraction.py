@@ -8,11 +8,9 @@ those at full size. Photos are taken as they are, turned upright.
 from __future__ import annotations
 
 import itertools
-import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,17 +22,14 @@ from recon3d.io.files import read_json, write_json
 from recon3d.options import FrameExtractionOptions
 from recon3d.selection.choose import SAME_VIEW, choose_frames
 from recon3d.selection.sharpness import blur
-from recon3d.stages._frame_tasks import (
-    PhotoRecord,
-    PhotoTask,
-    Problem,
+from recon3d.stages._frame_sources import Problem, Source, name_sources
+from recon3d.stages._photo_tasks import PhotoTask, take_photo
+from recon3d.stages._video_tasks import (
     ScanTask,
-    VideoPlan,
     WriteTask,
     merge_scans,
     plan_video,
     scan_part,
-    take_photo,
     write_frames,
 )
 
@@ -46,25 +41,6 @@ _FRAMES_PER_TASK = 6
 _WIDE_STEP = 0.25
 _PHOTO_MEMORY = 1_200_000_000
 _DAMAGED = "Copy the file again from the camera, or record again."
-
-
-@dataclass
-class _Source:
-    """An input and what became of it."""
-
-    path: Path
-    name: str
-    kind: Literal["video", "photo", "posed_photo"]
-    stem: str = ""
-    plan: VideoPlan | None = None
-    photo: PhotoRecord | None = None
-    scan: dict[str, NDArray[Any]] = field(default_factory=dict)
-    chosen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
-    problem: Problem | None = None
-
-    def frame_name(self, index: int) -> str:
-        """Name of a scanned frame: its time in milliseconds, so that names sort by time."""
-        return f"{self.stem}_{max(0, round(self.scan['time'][index] * 1000)):07d}.jpg"
 
 
 def run(
@@ -84,10 +60,10 @@ def run(
     images, partial = out_dir / "images", out_dir / "partial"
     images.mkdir(parents=True, exist_ok=True)
     sources = [
-        _Source(folder / row["path"], row["name"], row["kind"])
+        Source(folder / row["path"], row["name"], row["kind"])
         for row in read_json(folder / "inputs.json")["inputs"]
     ]
-    _name(sources)
+    name_sources(sources)
     videos = [source for source in sources if source.kind == "video"]
     photos = [source for source in sources if source.kind != "video"]
     _take_photos(photos, images, partial, context)
@@ -101,33 +77,7 @@ def run(
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def _name(sources: Sequence[_Source]) -> None:
-    """Give each input a name of its own: flat, and unlike the others even without suffix and case."""
-    taken = {
-        str(PurePosixPath(s.name).with_suffix("")).casefold() for s in sources if s.kind == "posed_photo"
-    }
-    for source in sources:
-        if source.kind == "posed_photo":
-            # The model names the photo by this path; it must not lead out of the folder.
-            parts = PurePosixPath(source.name).parts
-            if not parts or source.name.startswith("/") or ".." in parts or "\\" in source.name:
-                raise InputError(
-                    f"The model names a photo {source.name!r}, which is not a path inside a folder.",
-                    "Name the photos relative to their folder in the COLMAP model.",
-                )
-            source.stem = source.name
-            continue
-        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(source.name).stem).strip("._")[:80] or source.kind
-        unique = stem
-        for number in itertools.count(2):
-            if unique.casefold() not in taken:
-                break
-            unique = f"{stem}-{number}"
-        taken.add(unique.casefold())
-        source.stem = unique
-
-
-def _take_photos(photos: Sequence[_Source], images: Path, partial: Path, context: StageContext) -> None:
+def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context: StageContext) -> None:
     tasks = [
         PhotoTask(s.path, images, s.stem, _photo_kind(s), partial / "photos" / f"{i:05d}.json")
         for i, s in enumerate(photos)
@@ -145,11 +95,11 @@ def _take_photos(photos: Sequence[_Source], images: Path, partial: Path, context
             raise InputError(source.problem.message, "The model needs it. " + source.problem.hint)
 
 
-def _photo_kind(source: _Source) -> Literal["photo", "posed_photo"]:
+def _photo_kind(source: Source) -> Literal["photo", "posed_photo"]:
     return "posed_photo" if source.kind == "posed_photo" else "photo"
 
 
-def _scan(videos: Sequence[_Source], partial: Path, context: StageContext) -> None:
+def _scan(videos: Sequence[Source], partial: Path, context: StageContext) -> None:
     """Measure motion and sharpness through all videos."""
     if not videos:
         return
@@ -178,7 +128,7 @@ def _scan(videos: Sequence[_Source], partial: Path, context: StageContext) -> No
             source.scan = merge_scans([task.result for task in group])
 
 
-def _choose(source: _Source, options: FrameExtractionOptions, context: StageContext) -> None:
+def _choose(source: Source, options: FrameExtractionOptions, context: StageContext) -> None:
     """Choose a video's frames, or find out why it has none."""
     scan = source.scan
     times, usable, travel = scan["time"], scan["usable"], scan["travel"]
@@ -213,7 +163,7 @@ def _choose(source: _Source, options: FrameExtractionOptions, context: StageCont
         )
 
 
-def _report_damage(source: _Source, context: StageContext) -> None:
+def _report_damage(source: Source, context: StageContext) -> None:
     duration = source.plan.info.duration if source.plan else None
     end = float(source.scan["time"][-1])
     if duration and end < 0.9 * duration - 0.2:
@@ -226,7 +176,7 @@ def _report_damage(source: _Source, context: StageContext) -> None:
 
 
 def _write(
-    videos: Sequence[_Source], images: Path, options: FrameExtractionOptions, context: StageContext
+    videos: Sequence[Source], images: Path, options: FrameExtractionOptions, context: StageContext
 ) -> None:
     """Decode the chosen frames at full size."""
     tasks: list[WriteTask] = []
@@ -235,16 +185,13 @@ def _write(
         if source.plan is None:
             continue
         groups = []
-        keys = np.flatnonzero(source.scan["key"])
-        for key, members in itertools.groupby(
-            source.chosen, lambda i: np.searchsorted(keys, i, side="right")
-        ):
-            targets = [(int(source.scan["pts"][i]), images / source.frame_name(i)) for i in members]
+        pts, times, key_of = source.scan["pts"], source.scan["time"], _key_frames(source.scan)
+        for key, members in itertools.groupby(source.chosen, key=key_of.__getitem__):
+            targets = [(int(pts[i]), images / source.frame_name(i)) for i in members]
             left = [target for target in targets if not target[1].exists()]
             reused += len(targets) - len(left)
-            start = float(source.scan["time"][keys[key - 1]]) if key else 0.0
             if left:
-                groups.append((None if source.plan.starts[0] is None else start, tuple(left)))
+                groups.append((None if source.plan.starts[0] is None else float(times[key]), tuple(left)))
         for batch in _batches(groups):
             tasks.append(WriteTask(source.path, source.plan.references_only, batch, options.max_image_size))
     missing = context.map(
@@ -266,6 +213,12 @@ def _write(
         )
 
 
+def _key_frames(scan: Mapping[str, NDArray[Any]]) -> NDArray[np.int64]:
+    """Index of the frame that decoding of each frame can start from, shape (N,)."""
+    indices = np.arange(len(scan["key"]))
+    return np.asarray(np.maximum.accumulate(np.where(scan["key"], indices, 0)), np.int64)
+
+
 def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]) -> list[Any]:
     """Put neighbouring groups of frames together into tasks of a sensible size."""
     batches: list[list[Any]] = [[]]
@@ -277,7 +230,7 @@ def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]
     return [tuple(batch) for batch in batches if batch]
 
 
-def _check(sources: Sequence[_Source], context: StageContext) -> None:
+def _check(sources: Sequence[Source], context: StageContext) -> None:
     """Refuse to go on with fewer than two frames; otherwise report what was left out."""
     frames = sum(1 if s.photo else len(s.chosen) for s in sources)
     problems = [(s, s.problem) for s in sources if s.problem]
@@ -295,32 +248,22 @@ def _check(sources: Sequence[_Source], context: StageContext) -> None:
 
 
 def _describe(
-    sources: Sequence[_Source], options: FrameExtractionOptions, out_dir: Path, context: StageContext
+    sources: Sequence[Source], options: FrameExtractionOptions, out_dir: Path, context: StageContext
 ) -> None:
     """Write frames.json and scores.json."""
     frames: list[dict[str, Any]] = []
-    sequences, scores = [], []
-    cameras: dict[Any, int] = {}
+    sequences: list[list[str]] = []
+    cameras: dict[str, int] = {}
     for source in sources:
-        rows = _photo_rows(source) if source.photo else _video_rows(source, options)
-        key = source.photo.camera if source.photo else (source.stem,)
-        camera = cameras.setdefault(key, len(cameras)) if rows else 0
-        frames += [{**row, "source": source.name, "kind": source.kind, "camera": camera} for row in rows]
-        if source.kind == "video" and rows:
+        rows = source.rows(options.max_image_size)
+        if not rows:
+            continue
+        key = source.photo.camera if source.photo else f"video {source.stem}"
+        camera = cameras.setdefault(key, len(cameras))
+        frames += [{**row, "camera": camera} for row in rows]
+        if source.kind == "video":
             sequences.append([row["name"] for row in rows])
-        if source.scan:
-            taken = np.zeros(len(source.scan["time"]), bool)
-            taken[source.chosen] = True
-            scores.append(
-                {
-                    "source": source.name,
-                    "time": np.round(source.scan["time"], 4).tolist(),
-                    "sharpness": np.round(source.scan["sharpness"], 3).tolist(),
-                    "motion": np.round(np.diff(source.scan["travel"], prepend=0.0), 5).tolist(),
-                    "usable": source.scan["usable"].tolist(),
-                    "taken": taken.tolist(),
-                }
-            )
+    scores = [source.scores() for source in sources if source.scan]
     write_json(out_dir / "scores.json", {"videos": scores})
     write_json(out_dir / "frames.json", {"frames": frames, "sequences": sequences})
     context.count(
@@ -330,38 +273,3 @@ def _describe(
         scanned=sum(len(score["time"]) for score in scores),
         cameras=len(cameras),
     )
-
-
-def _photo_rows(source: _Source) -> list[dict[str, Any]]:
-    photo = source.photo
-    if photo is None:
-        return []
-    return [
-        {
-            "name": photo.name,
-            "time": None,
-            "width": photo.width,
-            "height": photo.height,
-            "sharpness": photo.sharpness,
-            "focal_px": photo.focal_px,
-            "gps": list(photo.gps) if photo.gps else None,
-        }
-    ]
-
-
-def _video_rows(source: _Source, options: FrameExtractionOptions) -> list[dict[str, Any]]:
-    if source.plan is None:
-        return []
-    width, height = source.plan.info.size(options.max_image_size)
-    return [
-        {
-            "name": source.frame_name(i),
-            "time": float(source.scan["time"][i]),
-            "width": width,
-            "height": height,
-            "sharpness": float(source.scan["sharpness"][i]),
-            "focal_px": None,
-            "gps": None,
-        }
-        for i in source.chosen
-    ]

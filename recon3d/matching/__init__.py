@@ -1,0 +1,1 @@
+"""Which images belong together, and where the world's up is."""

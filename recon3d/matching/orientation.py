@@ -1,0 +1,185 @@
+"""Which way is up, where the middle is, and how large: the world frame of a reconstruction.
+
+Structure from motion leaves the world's rotation, origin and scale open. People hold cameras level,
+so the cameras' x axes are close to horizontal: up is the direction most orthogonal to all of them
+[1]_, on the side of the images' upper edges. A dominant ground plane or facade then makes it exact.
+
+References
+----------
+.. [1] Szeliski, Image Alignment and Stitching: A Tutorial, 2006, section on up vector selection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.types import Scene
+
+Floats = NDArray[np.float64]
+
+#: How much the mean image-up counts beside the orthogonality to the x axes: it decides where all
+#: cameras look the same way, and hardly matters elsewhere.
+_PRIOR = 0.05
+_GROUND_ANGLE = 25.0
+_FACADE_ANGLE = 15.0
+_PLANE_SHARE = 0.15
+_EARTH_RADIUS = 6_378_137.0
+
+
+@dataclass(frozen=True)
+class World:
+    """A similarity to a new world, and how it was found.
+
+    Parameters
+    ----------
+    scale : float
+    rotation : ndarray of float64, shape (3, 3)
+    translation : ndarray of float64, shape (3,)
+        x -> scale * rotation @ x + translation.
+    how : str
+    unit : {"m", ""}
+    """
+
+    scale: float
+    rotation: Floats
+    translation: Floats
+    how: str
+    unit: str
+
+
+def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], seed: int) -> World:
+    """Upright, centred world of a scene.
+
+    Parameters
+    ----------
+    scene : Scene
+    gps : sequence of (latitude, longitude, altitude) or None
+        Of each view, in degrees and metres.
+    seed : int
+
+    Returns
+    -------
+    World
+        +y up; metres when the GPS positions fit, else the median distance from the cameras to
+        their points is 1.
+    """
+    centers = np.array([view.center for view in scene])
+    known = [i for i, position in enumerate(gps) if position is not None]
+    if len(known) >= 3:
+        fit = _gps_fit(centers[known], np.array([gps[i] for i in known], np.float64))
+        if fit is not None:
+            scale, rotation = fit
+            middle = _middle(scene, centers)
+            return World(scale, rotation, -scale * rotation @ middle, "up and scale from GPS", "m")
+    up = camera_up(scene)
+    up, how = _refine(up, scene, centers, seed)
+    rotation = rotation_to_y(up)
+    middle = _middle(scene, centers)
+    distance = _median_distance(scene, centers)
+    scale = 1.0 / distance if distance > 0 else 1.0
+    return World(scale, rotation, -scale * rotation @ middle, how, "")
+
+
+def camera_up(scene: Scene) -> Floats:
+    """Up direction by the cameras alone, a unit vector of shape (3,)."""
+    right = np.array([view.cam_from_world[0, :3] for view in scene])
+    above = np.array([-view.cam_from_world[1, :3] for view in scene])
+    prior = np.median(above, axis=0)
+    if np.linalg.norm(prior) < 0.1:
+        prior = above[0]
+    prior /= np.linalg.norm(prior)
+    weights = np.ones(len(right))
+    up = prior
+    for _ in range(5):  # reweighted: a few tilted cameras do not count
+        normal = (right * weights[:, None]).T @ right + _PRIOR * weights.sum() * np.eye(3)
+        up = np.linalg.solve(normal, prior)
+        up /= np.linalg.norm(up)
+        weights = 1.0 / (1.0 + (right @ up / 0.1) ** 2)
+    return up
+
+
+def rotation_to_y(up: Floats) -> Floats:
+    """Smallest rotation that takes `up` to +y, shape (3, 3)."""
+    y = np.array([0.0, 1.0, 0.0])
+    cosine = float(up @ y)
+    if cosine < -1 + 1e-9:
+        return np.diag([1.0, -1.0, -1.0])
+    axis = np.cross(up, y)
+    skew = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
+    rotation: Floats = np.eye(3) + skew + skew @ skew / (1.0 + cosine)
+    return rotation
+
+
+def _refine(up: Floats, scene: Scene, centers: Floats, seed: int) -> tuple[Floats, str]:
+    points = scene.points.xyz
+    if len(points) >= 100:
+        rng = np.random.default_rng(seed)
+        sample = points[rng.choice(len(points), min(len(points), 5000), replace=False)]
+        tolerance = 0.01 * _median_distance(scene, centers)
+        below = sample[(sample - np.median(centers, axis=0)) @ up < 0]
+        ground = _plane(below, up, np.cos(np.radians(_GROUND_ANGLE)), 1.0, tolerance, rng)
+        if ground is not None and ground[1] >= _PLANE_SHARE * len(sample):
+            normal = ground[0] * np.sign(ground[0] @ up)
+            return normal, "up from the ground plane"
+        facade = _plane(sample, up, 0.0, np.sin(np.radians(_FACADE_ANGLE)), tolerance, rng)
+        if facade is not None and facade[1] >= _PLANE_SHARE * len(sample):
+            level = up - (up @ facade[0]) * facade[0]
+            return level / np.linalg.norm(level), "up from the cameras, level with the largest wall"
+    return up, "up from the cameras"
+
+
+def _plane(
+    points: Floats, up: Floats, least: float, most: float, tolerance: float, rng: np.random.Generator
+) -> tuple[Floats, int] | None:
+    """Plane with most points whose normal n has least <= abs(n . up) <= most, by RANSAC."""
+    if len(points) < 30:
+        return None
+    picks = points[rng.integers(0, len(points), (800, 3))]
+    normals = np.cross(picks[:, 1] - picks[:, 0], picks[:, 2] - picks[:, 0])
+    lengths = np.linalg.norm(normals, axis=1)
+    normals = normals[lengths > 0] / lengths[lengths > 0, None]
+    anchors = picks[lengths > 0, 0]
+    cosines = np.abs(normals @ up)
+    allowed = (cosines >= least) & (cosines <= most)
+    best: tuple[Floats, int] | None = None
+    for normal, anchor in zip(normals[allowed], anchors[allowed], strict=True):
+        count = int(np.count_nonzero(np.abs((points - anchor) @ normal) < tolerance))
+        if best is None or count > best[1]:
+            inliers = points[np.abs((points - anchor) @ normal) < tolerance]
+            best = (np.linalg.svd(inliers - inliers.mean(axis=0), full_matrices=False)[2][2], count)
+    return best
+
+
+def _middle(scene: Scene, centers: Floats) -> Floats:
+    middle: Floats = np.median(scene.points.xyz if len(scene.points) else centers, axis=0)
+    return middle
+
+
+def _median_distance(scene: Scene, centers: Floats) -> float:
+    """Median distance from the cameras to the points that they see."""
+    points = scene.points
+    if not len(points):
+        return 0.0
+    index = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
+    return float(np.median(np.linalg.norm(points.xyz[index] - centers[points.track_views], axis=1)))
+
+
+def _gps_fit(centers: Floats, gps: Floats) -> tuple[float, Floats] | None:
+    """Scale and rotation to a world of metres with +y up, when the positions agree."""
+    from recon3d.similarity import umeyama
+
+    latitude, longitude = np.radians(gps[:, 0]), np.radians(gps[:, 1])
+    east = (longitude - longitude.mean()) * np.cos(latitude.mean()) * _EARTH_RADIUS
+    north = (latitude - latitude.mean()) * _EARTH_RADIUS
+    target = np.stack([east, gps[:, 2] - gps[:, 2].mean(), -north], axis=1)
+    scale, rotation, translation = umeyama(centers, target)
+    residual = np.linalg.norm(scale * centers @ rotation.T + translation - target, axis=1)
+    spread = np.linalg.svd(target - target.mean(axis=0), compute_uv=False) / np.sqrt(len(target))
+    # Positions on a line leave the rotation about it open.
+    if np.median(residual) > 0.1 * spread[0] or spread[1] < 0.2 * spread[0]:
+        return None
+    return scale, rotation

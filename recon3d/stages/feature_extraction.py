@@ -1,0 +1,83 @@
+"""Images to SIFT features, in a COLMAP database."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recon3d.compute import StageContext, task_progress
+from recon3d.io.features import Features, features_path, read_features, write_features
+from recon3d.io.files import read_json
+from recon3d.options import FeatureExtractionOptions
+
+VERSION = 1
+
+#: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
+_BYTES_PER_PIXEL = 160
+
+
+@dataclass(frozen=True)
+class _Task:
+    image: str
+    target: str
+    options: FeatureExtractionOptions
+    gpu: bool
+
+
+def run(
+    inputs: Mapping[str, Path], options: FeatureExtractionOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Find features in every frame; see the package's docs on stages."""
+    frames = inputs["frame_extraction"]
+    names = [frame["name"] for frame in read_json(frames / "frames.json")["frames"]]
+    gpu = context.engine == "cuda"
+    tasks = [
+        _Task(str(frames / "images" / name), str(features_path(out_dir, index)), options, gpu)
+        for index, name in enumerate(names)
+    ]
+    missing = [task for task in tasks if not Path(task.target).exists()]
+    pixels = options.max_image_size**2 * (4 if options.first_octave < 0 else 1)
+    context.map(
+        _extract,
+        missing,
+        names=[Path(task.image).name for task in missing],
+        unit="images",
+        done=len(tasks) - len(missing),
+        memory=300_000_000 + _BYTES_PER_PIXEL * pixels,
+        gpu=gpu,
+    )
+    counts = context.call(_write, str(frames), str(out_dir), options, unit="images")
+    context.count(images=len(names), features_per_image=round(float(np.mean(counts))), fewest=min(counts))
+
+
+def _extract(task: _Task) -> None:
+    from recon3d.colmap import SiftSettings, extract_sift
+
+    o = task.options
+    settings = SiftSettings(
+        o.max_image_size, o.max_features, o.first_octave, o.affine_shape, o.domain_size_pooling, task.gpu
+    )
+    keypoints, descriptors = extract_sift(Path(task.image), settings)
+    write_features(Path(task.target), (keypoints, descriptors))
+
+
+def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list[int]:
+    """Write the database; the only process that does."""
+    from recon3d.colmap import read_rows, write_database
+
+    rows = read_rows(Path(frames))
+    counts: list[int] = []
+
+    def features(index: int) -> Features:
+        task_progress(index, len(rows))
+        found = read_features(features_path(Path(out_dir), index))
+        counts.append(len(found[0]))
+        return found
+
+    target = Path(out_dir) / "database.db"
+    target.unlink(missing_ok=True)  # of a run that was cut off
+    write_database(target, rows, options.camera_model, features)
+    return counts
