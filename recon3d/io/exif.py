@@ -125,11 +125,11 @@ def _focal_in_pixels(
     height: int,
 ) -> float | None:
     longer = max(width, height)
-    original = _positive(details.get(_PIXEL_X)), _positive(details.get(_PIXEL_Y))
-    taken = longer
-    if original[0] and original[1]:
-        taken = max(original)  # type: ignore[type-var]
-        shape = max(original) / min(original)  # type: ignore[type-var]
+    taken = float(longer)
+    across, down = _positive(details.get(_PIXEL_X)), _positive(details.get(_PIXEL_Y))
+    if across and down:
+        taken = max(across, down)
+        shape = taken / min(across, down)
         if abs(shape / (longer / min(width, height)) - 1) > 0.03:
             return None  # a crop: what the camera wrote is not true of this image any more
     # The 35 mm focal length compares diagonals (CIPA DCG-001), which matters for 4:3 and 16:9.

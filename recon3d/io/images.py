@@ -21,6 +21,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from recon3d.errors import InputError
 from recon3d.io.exif import PhotoExif, read_exif
+from recon3d.io.formats import photo_signature
 
 #: Photos with more pixels are refused before they are decoded (Pillow's own limit).
 MAX_PHOTO_PIXELS = 178_000_000
@@ -28,7 +29,6 @@ _MIN_SIDE = 16
 
 PhotoFormat = Literal["JPEG", "PNG", "TIFF"]
 
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RAW_SUFFIXES = frozenset(
     {".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"}
 )
@@ -135,7 +135,8 @@ def check_photo(path: Path, size: int) -> NDArray[np.uint8]:
     """
     info = probe_photo(path)
     if info.format != "JPEG":
-        return cv2.cvtColor(_decode(path, info), cv2.COLOR_BGR2GRAY)
+        gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(_decode(path, info), cv2.COLOR_BGR2GRAY), np.uint8)
+        return gray
     with _reading(path), Image.open(path, formats=["JPEG"]) as image:
         image.draft("L", (size, size))
         return np.asarray(image.convert("L"))
@@ -221,53 +222,16 @@ def _reading(path: Path) -> Iterator[None]:
         raise InputError(f"{path} cannot be decoded: {error}.", _DAMAGED) from error
 
 
-def is_photo(start: bytes) -> bool:
-    """Whether a file's first 32 bytes are those of a photo, of any format."""
-    return _signature(start) is not None
-
-
-def _signature(start: bytes) -> str | None:
-    if start.startswith(b"\xff\xd8\xff"):
-        return "JPEG"
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "PNG"
-    if start.startswith(_TIFF_STARTS):
-        return "TIFF"
-    if start[4:8] == b"ftyp" and start[8:12] in (
-        b"heic",
-        b"heix",
-        b"mif1",
-        b"msf1",
-        b"heim",
-        b"heis",
-        b"hevc",
-    ):
-        return "HEIC"
-    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis"):
-        return "AVIF"
-    if start[4:12] == b"ftypcrx ":
-        return "camera raw"
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "WebP"
-    if start.startswith((b"GIF87a", b"GIF89a")):
-        return "GIF"
-    if start.startswith(b"BM") and start[6:10] == b"\0\0\0\0":
-        return "BMP"
-    if start.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")):
-        return "JPEG 2000"
-    if start.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0")):
-        return "camera raw"
-    return None
-
-
 def _photo_format(path: Path, start: bytes) -> PhotoFormat:
-    kind = _signature(start)
+    kind = photo_signature(start)
     if not start:
         raise InputError(f"{path} is empty.", _DAMAGED)
     if kind == "camera raw" or (kind == "TIFF" and path.suffix.lower() in _RAW_SUFFIXES):
         raise InputError(f"{path} is a camera's raw file, which is not supported.", f"Develop it. {_CONVERT}")
-    if kind == "JPEG" or kind == "PNG" or kind == "TIFF":
-        return kind
+    formats: tuple[PhotoFormat, ...] = ("JPEG", "PNG", "TIFF")
+    for supported in formats:
+        if kind == supported:
+            return supported
     if kind is None:
         raise InputError(f"{path} is not a photo.", "Give JPEG, PNG or TIFF files.")
     raise InputError(f"{path} is a {kind} file, which is not supported.", _CONVERT)
@@ -312,7 +276,8 @@ def _decode(path: Path, info: PhotoInfo) -> NDArray[np.uint8]:
 
 def _to_bgr(path: Path, image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith("I") or image.mode == "F":
-        return cv2.cvtColor(_to_8_bits(path, np.asarray(image)), cv2.COLOR_GRAY2BGR)
+        gray = _to_8_bits(path, np.asarray(image))
+        return np.repeat(gray[..., None], 3, axis=2)
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         image = Image.new("RGB", image.size)
@@ -327,4 +292,5 @@ def _to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
         raise InputError(f"{path} has pixels of type {values.dtype}.", "Save it with 8 or 16 bits a channel.")
     top = int(values.max())
     bits = next(b for b in (10, 12, 16) if top < 1 << b)
-    return np.right_shift(np.maximum(values, 0), bits - 8).astype(np.uint8)
+    result: NDArray[np.uint8] = np.right_shift(np.maximum(values, 0), bits - 8).astype(np.uint8)
+    return result

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Literal
 
 from recon3d.errors import InputError
-from recon3d.io.images import is_photo, probe_photo
+from recon3d.io.formats import photo_signature
+from recon3d.io.images import probe_photo
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def probe_input(path: Path) -> InputInfo:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     if not start:
         raise InputError(f"{path} is empty.", "Copy it again from the camera.")
-    if is_photo(start):
+    if photo_signature(start):
         photo = probe_photo(path)
         camera = f"{photo.exif.make} {photo.exif.model}".strip()
         return InputInfo(

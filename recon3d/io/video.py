@@ -19,11 +19,10 @@ import av.error
 import av.stream
 import cv2
 import numpy as np
-from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.hdr import HDR_TRANSFERS, to_sdr
+from recon3d.io.video_color import is_hdr, to_bgr
 
 #: Frames with more pixels are refused before any of them is decoded.
 MAX_VIDEO_PIXELS = 8192 * 8192
@@ -33,9 +32,12 @@ _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
     "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
 }
-_HINT = "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg."
-#: AVColorSpace "unspecified".
-_UNSPECIFIED = 2
+_HINT = (
+    "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg. A file that was cut off "
+    "while it was copied or recorded cannot be read either: copy it again."
+)
+#: Pixel formats whose first plane is brightness alone, where it has 8 bits.
+_LUMA_FIRST = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,9 @@ class Frame:
         """Brightness as stored: not upright; a copy-free view where the pixel format allows it."""
         plane = self.raw.planes[0]
         components = self.raw.format.components
-        if components[0].bits == 8 and components[0].plane == 0 and "rgb" not in self.raw.format.name:
-            if self.raw.format.name.startswith(("yuv4", "yuvj4", "nv12", "nv21", "gray")):
-                rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-                return rows[: self.raw.height, : self.raw.width]
+        if components[0].bits == 8 and self.raw.format.name.startswith(_LUMA_FIRST):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            return rows[: self.raw.height, : self.raw.width]
         gray: NDArray[np.uint8] = self.raw.to_ndarray(format="gray")
         return gray
 
@@ -219,7 +220,7 @@ class VideoReader:
             frame_rate=self.frame_rate,
             rotation=rotation,
             codec=str(self._stream.codec_context.name),
-            hdr=int(first.raw.color_trc) in HDR_TRANSFERS,
+            hdr=is_hdr(first.raw),
         )
 
     def _display_size(self, raw: Any) -> tuple[int, int]:
@@ -323,21 +324,14 @@ class VideoReader:
             BGR.
         """
         raw = frame.raw
-        colorspace = Colorspace(raw.colorspace) if raw.colorspace != _UNSPECIFIED else None
-        if colorspace is None:
-            # Files that do not say follow the custom of players: HD is BT.709, the rest BT.601.
-            colorspace = Colorspace.ITU709 if raw.height >= 720 else Colorspace.ITU601
-        if int(raw.color_trc) in HDR_TRANSFERS:
-            rgb = raw.to_ndarray(format="rgb48le", src_colorspace=colorspace)
-            image = to_sdr(rgb, int(raw.color_trc))[..., ::-1]
-        else:
-            image = raw.to_ndarray(format="bgr24", src_colorspace=colorspace)
+        image = to_bgr(raw)
         width, height = self._display_size(raw)
         scale = min(1.0, max_size / max(width, height)) if max_size else 1.0
         size = max(1, round(width * scale)), max(1, round(height * scale))
         if size != (raw.width, raw.height):
-            image = cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-        return np.ascontiguousarray(np.rot90(image, int(raw.rotation) // 90))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        upright: NDArray[np.uint8] = np.ascontiguousarray(np.rot90(image, int(raw.rotation) // 90))
+        return upright
 
 
 def probe_video(path: Path) -> VideoInfo:

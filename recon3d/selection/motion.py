@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,8 @@ _MIN_POINTS = 12
 _RENEW = 0.02
 #: What a change counts that cannot be followed: a cut, or a swing within one frame.
 _LOST = 0.25
-_LK = {
-    "winSize": (13, 13),
-    "maxLevel": 3,
-    "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03),
-}
+_WINDOW, _LEVELS = (13, 13), 3
+_CRITERIA = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 12, 0.03)
 
 
 class MotionTracker:
@@ -85,7 +84,9 @@ class MotionTracker:
 
     def _renew(self, gray: NDArray[np.uint8]) -> None:
         corners = cv2.goodFeaturesToTrack(gray, _MAX_POINTS, 0.005, max(gray.shape) / 40)
-        found = np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)
+        found = np.zeros((0, 2), np.float32)
+        if corners is not None:
+            found = np.asarray(corners, np.float32).reshape(-1, 2)
         self._anchor = self._points = found
         self._started = len(found)
         self._base = self.travel
@@ -97,17 +98,31 @@ def _follow(
     """Points in the next frame, and which of them were followed there and back."""
     if len(points) < _MIN_POINTS:
         return np.zeros(len(points), np.bool_), points[:0]
-    ahead, found, _ = cv2.calcOpticalFlowPyrLK(previous, gray, points[:, None], None, **_LK)
-    back, found_back, _ = cv2.calcOpticalFlowPyrLK(gray, previous, ahead, None, **_LK)
-    ahead, back = ahead.reshape(-1, 2), back.reshape(-1, 2)
+    ahead, found = _flow(previous, gray, points)
+    back, found_back = _flow(gray, previous, ahead)
     height, width = gray.shape
     kept = (
-        (found.ravel() == 1)
-        & (found_back.ravel() == 1)
+        found
+        & found_back
         & (np.linalg.norm(back - points, axis=1) < 0.7)
         & np.all((ahead >= 0) & (ahead < (width, height)), axis=1)
     )
     return kept, ahead[kept]
+
+
+def _flow(
+    start: NDArray[np.uint8], end: NDArray[np.uint8], points: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    moved, found, _ = cv2.calcOpticalFlowPyrLK(
+        start,
+        end,
+        points[:, None],
+        np.empty((len(points), 1, 2), np.float32),
+        winSize=_WINDOW,
+        maxLevel=_LEVELS,
+        criteria=_CRITERIA,
+    )
+    return np.asarray(moved, np.float32).reshape(-1, 2), np.asarray(found).ravel() == 1
 
 
 def _upper_mean(values: NDArray[np.float32]) -> float:
@@ -124,4 +139,5 @@ def _whole_shift(previous: NDArray[np.uint8], gray: NDArray[np.uint8]) -> float:
     shift, response = cv2.phaseCorrelate(previous.astype(np.float32), gray.astype(np.float32), window)
     if response < 0.1:
         return _LOST
-    return min(float(np.hypot(*shift)) / max(gray.shape), _LOST)
+    moved: float = math.hypot(shift[0], shift[1]) / max(gray.shape)
+    return min(moved, _LOST)

@@ -50,6 +50,16 @@ def sharpness(gray: NDArray[np.uint8]) -> float:
     return float((np.mean(energies) * min(energies)) ** 0.25)
 
 
+def shrink(gray: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Average an image down so that its longer side is at most `size`."""
+    scale = size / max(gray.shape)
+    if scale >= 1:
+        return gray
+    height, width = gray.shape
+    smaller = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(cv2.resize(gray, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def blur(values: NDArray[np.float64], times: NDArray[np.float64], window: float = 1.0) -> NDArray[np.float64]:
     """How much less sharp each frame is than the sharp ones around it.
 

@@ -40,7 +40,7 @@ _FRAMES_PER_TASK = 6
 #: Steps between frames, as fractions of the longer side, above which matching becomes doubtful.
 _WIDE_STEP = 0.25
 _PHOTO_MEMORY = 1_200_000_000
-_DAMAGED = "Copy the file again from the camera, or record again."
+_DAMAGED = "The file is damaged: copy it again from the camera, or record again."
 
 
 def run(
@@ -136,8 +136,10 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
         source.problem = Problem(f"{source.name} has no frame that can be decoded.", _DAMAGED)
         return
     if not usable.any():
-        what = "damaged" if int(scan["errors"]) else "black or blank"
-        source.problem = Problem(f"{source.name} shows nothing: all of its frames are {what}.", _DAMAGED)
+        what, hint = "black or blank", "Check that the lens was uncovered and the light was on; record again."
+        if int(scan["errors"]):
+            what, hint = "damaged", _DAMAGED
+        source.problem = Problem(f"{source.name} shows nothing: all of its frames are {what}.", hint)
         return
     _report_damage(source, context)
     dull = blur(scan["sharpness"], times)

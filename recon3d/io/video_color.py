@@ -1,15 +1,17 @@
-"""Bringing HDR video to the range and colours of ordinary photos."""
+"""Colours of decoded video frames, those of HDR video brought to the range of photos."""
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
-_PQ, _HLG = 16, 18  # ITU-T H.273 transfer characteristics
-#: Transfer characteristics that `to_sdr` knows: SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG).
-HDR_TRANSFERS = frozenset({_PQ, _HLG})
+# ITU-T H.273: transfer characteristics SMPTE ST 2084 (PQ) and ARIB STD-B67 (HLG); unknown matrix.
+_PQ, _HLG = 16, 18
+_UNSPECIFIED = 2
 
 #: Linear BT.2020 to linear BT.709 primaries (ITU-R BT.2087).
 _BT709_FROM_BT2020 = np.array(
@@ -17,6 +19,29 @@ _BT709_FROM_BT2020 = np.array(
 )
 #: Luminance of diffuse white in nits (ITU-R BT.2408), and where highlights end.
 _WHITE, _PEAK = 203.0, 1000.0
+
+
+def is_hdr(raw: Any) -> bool:
+    """Whether a PyAV frame's brightness is coded for HDR displays."""
+    return int(raw.color_trc) in (_PQ, _HLG)
+
+
+def to_bgr(raw: Any) -> NDArray[np.uint8]:
+    """Pixels of a PyAV frame as stored.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        BGR.
+    """
+    # FFmpeg takes files that do not say for BT.601; all players take them for BT.709 when HD.
+    hd = int(raw.colorspace) == _UNSPECIFIED and raw.height >= 720
+    colorspace = Colorspace.ITU709 if hd else None
+    if is_hdr(raw):
+        rgb = raw.to_ndarray(format="rgb48le", src_colorspace=colorspace)
+        return np.ascontiguousarray(to_sdr(rgb, int(raw.color_trc))[..., ::-1])
+    bgr: NDArray[np.uint8] = raw.to_ndarray(format="bgr24", src_colorspace=colorspace)
+    return bgr
 
 
 def to_sdr(rgb: NDArray[np.uint16], transfer: int) -> NDArray[np.uint8]:

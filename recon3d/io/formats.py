@@ -1,0 +1,40 @@
+"""Telling photos of all formats from everything else, by their first bytes."""
+
+from __future__ import annotations
+
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def photo_signature(start: bytes) -> str | None:
+    """Format that a file's first 32 bytes are those of: JPEG, PNG, TIFF, HEIC …; None for no photo."""
+    if start.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if start.startswith(_TIFF_STARTS):
+        return "TIFF"
+    if start[4:8] == b"ftyp" and start[8:12] in (
+        b"heic",
+        b"heix",
+        b"mif1",
+        b"msf1",
+        b"heim",
+        b"heis",
+        b"hevc",
+    ):
+        return "HEIC"
+    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis"):
+        return "AVIF"
+    if start[4:12] == b"ftypcrx ":
+        return "camera raw"
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    if start.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if start.startswith(b"BM") and start[6:10] == b"\0\0\0\0":
+        return "BMP"
+    if start.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")):
+        return "JPEG 2000"
+    if start.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0")):
+        return "camera raw"
+    return None

@@ -1,0 +1,157 @@
+"""The inputs of frame_extraction, and what becomes of each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+from recon3d.io.video import VideoInfo
+
+#: Frames per second above which frames that no other depends on are not decoded.
+_FAST_RATE = 40.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An input that cannot be used, and why."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class VideoPlan:
+    """A video, and the times of the key frames at which its parts begin; one None: not divisible."""
+
+    info: VideoInfo
+    starts: tuple[float | None, ...]
+
+    @property
+    def references_only(self) -> bool:
+        """Whether half of the frames are enough."""
+        return (self.info.frame_rate or 0.0) > _FAST_RATE
+
+    @property
+    def memory(self) -> int:
+        """Bytes that decoding takes at its peak."""
+        return 200_000_000 + self.info.width * self.info.height * 60
+
+
+@dataclass(frozen=True)
+class PhotoRecord:
+    """A photo that was taken; `camera` is equal for photos that can share intrinsics."""
+
+    name: str
+    width: int
+    height: int
+    sharpness: float
+    focal_px: float | None
+    gps: tuple[float, float, float] | None
+    camera: str
+
+
+@dataclass
+class Source:
+    """An input and what became of it."""
+
+    path: Path
+    name: str
+    kind: Literal["video", "photo", "posed_photo"]
+    stem: str = ""
+    plan: VideoPlan | None = None
+    photo: PhotoRecord | None = None
+    scan: dict[str, NDArray[Any]] = field(default_factory=dict)
+    chosen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    problem: Problem | None = None
+
+    def frame_name(self, index: int) -> str:
+        """Name of a scanned frame: its time in milliseconds, so that names sort by time."""
+        return f"{self.stem}_{max(0, round(self.scan['time'][index] * 1000)):07d}.jpg"
+
+    def rows(self, max_size: int) -> list[dict[str, Any]]:
+        """What frames.json says of each frame that this input gave."""
+        if self.photo is not None:
+            photo = self.photo
+            row = {
+                "name": photo.name,
+                "time": None,
+                "width": photo.width,
+                "height": photo.height,
+                "sharpness": photo.sharpness,
+                "focal_px": photo.focal_px,
+                "gps": list(photo.gps) if photo.gps else None,
+            }
+            return [{**row, "source": self.name, "kind": self.kind}]
+        if self.plan is None:
+            return []
+        width, height = self.plan.info.size(max_size)
+        return [
+            {
+                "name": self.frame_name(index),
+                "time": float(self.scan["time"][index]),
+                "width": width,
+                "height": height,
+                "sharpness": float(self.scan["sharpness"][index]),
+                "focal_px": None,
+                "gps": None,
+                "source": self.name,
+                "kind": self.kind,
+            }
+            for index in self.chosen
+        ]
+
+    def scores(self) -> dict[str, Any]:
+        """What scores.json says of each frame that was looked at: lists of equal length."""
+        taken = np.zeros(len(self.scan["time"]), bool)
+        taken[self.chosen] = True
+        return {
+            "source": self.name,
+            "time": np.round(self.scan["time"], 4).tolist(),
+            "sharpness": np.round(self.scan["sharpness"], 3).tolist(),
+            "motion": np.round(np.diff(self.scan["travel"], prepend=0.0), 5).tolist(),
+            "usable": self.scan["usable"].tolist(),
+            "taken": taken.tolist(),
+        }
+
+
+def name_sources(sources: Sequence[Source]) -> None:
+    """Give each input a name of its own: flat, and unlike the others even without suffix and case.
+
+    Raises
+    ------
+    InputError
+        A posed photo's name leads out of its folder.
+    """
+    taken = set()
+    for source in sources:
+        if source.kind == "posed_photo":
+            # The model names the photo by this path; it must not lead out of the folder.
+            parts = PurePosixPath(source.name).parts
+            if not parts or source.name.startswith("/") or ".." in parts or "\\" in source.name:
+                raise InputError(
+                    f"The model names a photo {source.name!r}, which is not a path inside a folder.",
+                    "Name the photos relative to their folder in the COLMAP model.",
+                )
+            source.stem = source.name
+            taken.add(str(PurePosixPath(source.name).with_suffix("")).casefold())
+    frames: list[re.Pattern[str]] = []
+    for source in sorted(sources, key=lambda s: s.kind != "video"):
+        if source.kind == "posed_photo":
+            continue
+        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(source.name).stem).strip("._")[:80] or source.kind
+        unique, number = stem, 1
+        # A photo may be a frame that was taken from a video before.
+        while unique.casefold() in taken or any(frame.fullmatch(unique.casefold()) for frame in frames):
+            number += 1
+            unique = f"{stem}-{number}"
+        taken.add(unique.casefold())
+        if source.kind == "video":
+            frames.append(re.compile(re.escape(unique.casefold()) + r"_\d+"))
+        source.stem = unique
