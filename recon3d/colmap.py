@@ -244,9 +244,7 @@ def match_pairs(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def write_matches(
-    path: Path, entries: Sequence[tuple[int, int, Array, Any]]
-) -> None:
+def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) -> None:
     """Add matches and two-view geometries (as `match_pairs` gives them) to a database."""
     database = pycolmap.Database.open(str(path))
     try:
@@ -360,7 +358,8 @@ def read_scene(model: Path, order: Sequence[str]) -> Scene:
     """
     reconstruction = pycolmap.Reconstruction(str(model))
     by_name = {reconstruction.image(i).name: reconstruction.image(i) for i in reconstruction.reg_image_ids()}
-    views, index_of = [], {}
+    views: list[View] = []
+    index_of: dict[int, int] = {}
     for name in order:
         image = by_name.get(name)
         if image is None:
@@ -372,7 +371,9 @@ def read_scene(model: Path, order: Sequence[str]) -> Scene:
         views.append(
             View(
                 name,
-                Camera(camera.model_name, camera.width, camera.height, tuple(float(p) for p in camera.params)),
+                Camera(
+                    camera.model_name, camera.width, camera.height, tuple(float(p) for p in camera.params)
+                ),
                 pose,
             )
         )
@@ -435,7 +436,13 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
     options.triangulation.random_seed = seed
     out.mkdir(parents=True, exist_ok=True)
     result = pycolmap.triangulate_points(
-        posed, str(database), str(images), str(out), clear_points=True, options=options, refine_intrinsics=False
+        posed,
+        str(database),
+        str(images),
+        str(out),
+        clear_points=True,
+        options=options,
+        refine_intrinsics=False,
     )
     result.write(str(out))
 

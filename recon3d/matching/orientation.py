@@ -93,7 +93,7 @@ def camera_up(scene: Scene) -> Floats:
         prior = above[0]
     prior /= np.linalg.norm(prior)
     weights = np.ones(len(right))
-    up = prior
+    up: Floats = prior
     for _ in range(5):  # reweighted: a few tilted cameras do not count
         normal = (right * weights[:, None]).T @ right + _PRIOR * weights.sum() * np.eye(3)
         up = np.linalg.solve(normal, prior)

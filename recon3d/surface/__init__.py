@@ -1,0 +1,1 @@
+"""Surfaces from oriented points: meshing, cleaning, simplification."""

@@ -1,0 +1,234 @@
+"""PLY files: point clouds and meshes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+from recon3d.io.files import atomic_path
+from recon3d.types import Mesh, PointCloud
+
+_TYPES = {
+    "char": "i1",
+    "uchar": "u1",
+    "short": "i2",
+    "ushort": "u2",
+    "int": "i4",
+    "uint": "u4",
+    "float": "f4",
+    "double": "f8",
+    "int8": "i1",
+    "uint8": "u1",
+    "int16": "i2",
+    "uint16": "u2",
+    "int32": "i4",
+    "uint32": "u4",
+    "float32": "f4",
+    "float64": "f8",
+}
+_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+_COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
+
+
+@dataclass
+class _Element:
+    name: str
+    count: int
+    #: (property, type of the length or "", type)
+    properties: list[tuple[str, str, str]]
+
+
+def write_point_cloud(path: Path, cloud: PointCloud) -> None:
+    """Write a cloud as binary PLY with float32 coordinates, atomically."""
+    _write(Path(path), cloud.points, cloud.normals, cloud.colors, None)
+
+
+def write_mesh(path: Path, mesh: Mesh) -> None:
+    """Write a mesh as binary PLY with float32 coordinates, atomically."""
+    _write(Path(path), mesh.vertices, mesh.normals, mesh.colors, mesh.faces)
+
+
+def _write(
+    path: Path,
+    points: NDArray[np.float64],
+    normals: NDArray[np.float32] | None,
+    colors: NDArray[np.uint8] | None,
+    faces: NDArray[np.int32] | None,
+) -> None:
+    groups: list[tuple[tuple[str, ...], str, NDArray[Any]]] = [(("x", "y", "z"), "<f4", points)]
+    if normals is not None:
+        groups.append((("nx", "ny", "nz"), "<f4", normals))
+    if colors is not None:
+        groups.append((("red", "green", "blue"), "u1", colors))
+    rows = np.empty(len(points), [(name, kind) for names, kind, _ in groups for name in names])
+    header = [
+        "ply",
+        "format binary_little_endian 1.0",
+        "comment made by recon3d",
+        f"element vertex {len(points)}",
+    ]
+    for names, kind, values in groups:
+        for column, name in enumerate(names):
+            rows[name] = values[:, column]
+            header.append(f"property {'uchar' if kind == 'u1' else 'float'} {name}")
+    if faces is not None:
+        header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write("\n".join([*header, "end_header\n"]).encode())
+        file.write(rows.tobytes())
+        if faces is not None:
+            triangles = np.empty(len(faces), [("n", "u1"), ("v", "<i4", 3)])
+            triangles["n"] = 3
+            triangles["v"] = faces
+            file.write(triangles.tobytes())
+
+
+def read_point_cloud(path: Path) -> PointCloud:
+    """Read a PLY file as a cloud; its faces, if any, are left out.
+
+    Raises
+    ------
+    InputError
+        The file is not a PLY file, or is damaged.
+    """
+    vertices, _ = _read(Path(path))
+    points, normals, colors = _columns(Path(path), vertices)
+    return PointCloud(points, normals, colors)
+
+
+def read_mesh(path: Path) -> Mesh:
+    """Read a PLY file as a mesh; polygons are cut into triangles.
+
+    Raises
+    ------
+    InputError
+        The file is not a PLY file, is damaged, or has no faces.
+    """
+    vertices, faces = _read(Path(path))
+    if faces is None:
+        raise InputError(f"{path} has no faces.", "Give a mesh, not a point cloud.")
+    points, normals, colors = _columns(Path(path), vertices)
+    if len(faces) and (faces.min() < 0 or faces.max() >= len(points)):
+        raise _damaged(Path(path), "a face names a vertex that is not there")
+    return Mesh(points, faces, colors, normals)
+
+
+def _damaged(path: Path, why: str) -> InputError:
+    return InputError(f"{path} is not a PLY file that can be read: {why}.", "Export it again.")
+
+
+def _columns(
+    path: Path, data: NDArray[Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float32] | None, NDArray[np.uint8] | None]:
+    names = data.dtype.names or ()
+
+    def stack(wanted: tuple[str, ...], kind: Any) -> NDArray[Any] | None:
+        if not set(wanted) <= set(names):
+            return None
+        return np.stack([data[name] for name in wanted], axis=1).astype(kind)
+
+    points = stack(("x", "y", "z"), np.float64)
+    if points is None:
+        raise _damaged(path, "its vertices have no x, y, z")
+    colors = None
+    for wanted in _COLOURS:
+        if set(wanted) <= set(names):
+            kind = data.dtype[wanted[0]].kind
+            factor = 255.0 if kind == "f" else 1.0
+            colors = np.stack([np.round(data[n] * factor) for n in wanted], axis=1).astype(np.uint8)
+            break
+    return points, stack(("nx", "ny", "nz"), np.float32), colors
+
+
+def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    order, elements, offset = _header(path, data)
+    vertices: NDArray[Any] | None = None
+    faces: NDArray[np.int32] | None = None
+    text = iter(data[offset:].split(b"\n")) if order == "=" else None
+    for element in elements:
+        lists = any(length for _, length, _ in element.properties)
+        try:
+            if text is not None:
+                rows = [next(text).split() for _ in range(element.count)]
+                if element.name == "face":
+                    faces = _fan([[int(v) for v in row[1 : 1 + int(row[0])]] for row in rows])
+                elif element.name == "vertex":
+                    dtype = [(name, kind) for name, _, kind in element.properties]
+                    vertices = np.array([tuple(float(v) for v in row) for row in rows]).astype(np.float64)
+                    vertices = np.rec.fromarrays(list(vertices.T), dtype=dtype)
+            elif not lists:
+                dtype = [(name, order + kind) for name, _, kind in element.properties]
+                table = np.frombuffer(data, dtype, element.count, offset)
+                offset += table.nbytes
+                if element.name == "vertex":
+                    vertices = table
+            else:
+                table, offset = _lists(data, offset, order, element)
+                if element.name == "face":
+                    faces = table
+        except (ValueError, IndexError, StopIteration, TypeError) as error:
+            raise _damaged(path, f"{element.name} data end early or are damaged ({error})") from error
+    if vertices is None:
+        raise _damaged(path, "it has no vertices")
+    return vertices, faces
+
+
+def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
+    end = data.find(b"end_header")
+    if not data.startswith(b"ply") or end < 0:
+        raise _damaged(path, "it has no PLY header")
+    offset = data.index(b"\n", end) + 1
+    order, elements = "", list[_Element]()
+    for line in data[:end].decode("ascii", "replace").splitlines():
+        words = line.split()
+        try:
+            if words[:1] == ["format"]:
+                order = _ORDERS[words[1]]
+            elif words[:1] == ["element"]:
+                elements.append(_Element(words[1], int(words[2]), []))
+            elif words[:2] == ["property", "list"]:
+                elements[-1].properties.append((words[4], _TYPES[words[2]], _TYPES[words[3]]))
+            elif words[:1] == ["property"]:
+                elements[-1].properties.append((words[2], "", _TYPES[words[1]]))
+        except (KeyError, IndexError, ValueError) as error:
+            raise _damaged(path, f"header line {line!r}") from error
+    if not order:
+        raise _damaged(path, "its header names no format")
+    return order, elements, offset
+
+
+def _lists(data: bytes, offset: int, order: str, element: _Element) -> tuple[NDArray[np.int32], int]:
+    """Lists of vertex indices; fast when all are triangles without further properties."""
+    if len(element.properties) == 1:
+        _, length, kind = element.properties[0]
+        dtype = np.dtype([("n", order + length), ("v", order + kind, 3)])
+        if len(data) - offset >= dtype.itemsize * element.count:
+            table = np.frombuffer(data, dtype, element.count, offset)
+            if (table["n"] == 3).all():
+                return np.ascontiguousarray(table["v"], np.int32), offset + table.nbytes
+    polygons = []
+    for _ in range(element.count):
+        for position, (_, length, kind) in enumerate(element.properties):
+            count = 1
+            if length:
+                count = int(np.frombuffer(data, order + length, 1, offset)[0])
+                offset += np.dtype(length).itemsize
+            values = np.frombuffer(data, order + kind, count, offset)
+            offset += values.nbytes
+            if position == 0:
+                polygons.append(values.tolist())
+    return _fan(polygons), offset
+
+
+def _fan(polygons: list[list[int]]) -> NDArray[np.int32]:
+    triangles = [(p[0], p[i], p[i + 1]) for p in polygons for i in range(1, len(p) - 1)]
+    return np.array(triangles, np.int32).reshape(-1, 3)

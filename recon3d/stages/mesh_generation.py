@@ -1,0 +1,81 @@
+"""The cloud's surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from recon3d.compute import StageContext, task_progress
+from recon3d.errors import ReconstructionError
+from recon3d.io.files import atomic_path
+from recon3d.io.ply import read_point_cloud, write_mesh
+from recon3d.options import MeshGenerationOptions
+from recon3d.types import Mesh, PointCloud
+
+VERSION = 1
+
+#: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
+_POINT_BYTES = 1500
+_BASE_BYTES = 600_000_000
+_STEPS = 6
+#: Holes up to this many point spacings across are closed.
+_HOLE = 20.0
+
+
+def run(
+    inputs: Mapping[str, Path], options: MeshGenerationOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Write ``mesh.ply``.
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few points for a surface.
+    """
+    cloud = inputs["dense_reconstruction"] / "point_cloud.ply"
+    memory = _BASE_BYTES + _POINT_BYTES * (cloud.stat().st_size // 27)
+    counts = context.call(_mesh, cloud, out_dir, options, memory=memory, unit="steps")
+    context.count(**counts)
+
+
+def _mesh(path: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str, float]:
+    from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
+    from recon3d.surface.meshing import surface_from_points
+    from recon3d.surface.simplification import simplify, with_attributes
+
+    task_progress(0, _STEPS)
+    cloud = read_point_cloud(path)
+    mesh, facts = surface_from_points(cloud, depth=options.poisson_depth, trim_factor=options.trim)
+    task_progress(1, _STEPS)
+    mesh = make_manifold(remove_small_components(mesh, options.min_component))
+    task_progress(2, _STEPS)
+    if not len(mesh.faces):
+        raise ReconstructionError(
+            f"The {len(cloud)} points of {path.name} give no surface.",
+            "Take more images that overlap, or use a higher quality.",
+        )
+    mesh = fill_small_holes(mesh, _HOLE * facts["spacing"])
+    task_progress(3, _STEPS)
+    mesh = make_manifold(simplify(mesh, options.max_faces))
+    task_progress(4, _STEPS)
+    mesh = with_attributes(mesh, cloud)
+    task_progress(5, _STEPS)
+    write_mesh(out_dir / "mesh.ply", mesh)
+    _picture(mesh, cloud, out_dir / "preview.png")
+    return {
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "octree_depth": int(facts["octree_depth"]),
+    }
+
+
+def _picture(mesh: Mesh, cloud: PointCloud, path: Path) -> None:
+    from recon3d.render import orbit_view, render_mesh
+
+    camera, pose = orbit_view(mesh.vertices)
+    picture = render_mesh(Mesh(mesh.vertices, mesh.faces), camera, pose)
+    with atomic_path(path) as temporary:
+        Image.fromarray(np.ascontiguousarray(picture)).save(temporary)

@@ -1,0 +1,172 @@
+"""Screened Poisson reconstruction, cut back to where there are points.
+
+Poisson reconstruction closes every surface; over places without points it invents one. Whatever
+is further from the points than their own local spacing allows is therefore cut off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import open3d as o3d
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from recon3d.errors import ReconstructionError
+from recon3d.types import Mesh, PointCloud
+
+Floats = NDArray[np.float64]
+
+_NEIGHBORS = 8
+#: A point whose neighbours are this many times further than is usual around it is noise.
+_OUTLIER = 3.0
+_DEPTHS = (6, 11)
+_MOST_POINTS = 3_000_000
+_LEAST_POINTS = 100
+
+
+@dataclass(frozen=True)
+class Spacing:
+    """How far apart points are.
+
+    Parameters
+    ----------
+    local : ndarray of float64, shape (N,)
+        Distance of each point to its neighbours.
+    typical : float
+        Median of `local`.
+    """
+
+    local: Floats
+    typical: float
+
+
+def point_spacing(points: Floats) -> Spacing:
+    """Root mean square distance of each point to its 8 nearest neighbours, scaled to the nearest.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    """
+    distances, _ = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
+    # On a surface the k-th neighbour is sqrt(k / pi) spacings away.
+    local = np.sqrt((distances[:, 1:] ** 2).mean(axis=1) * 2 * np.pi / (_NEIGHBORS + 1) / 2)
+    return Spacing(local, float(np.median(local)))
+
+
+def remove_outliers(cloud: PointCloud, spacing: Spacing) -> tuple[PointCloud, Spacing]:
+    """Leave out points that are lonelier than those around them."""
+    tree = cKDTree(cloud.points)
+    _, near = tree.query(cloud.points, k=min(_NEIGHBORS + 1, len(cloud)), workers=1)
+    usual = np.median(spacing.local[near], axis=1)
+    keep = spacing.local < _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
+    kept = PointCloud(
+        cloud.points[keep],
+        None if cloud.normals is None else cloud.normals[keep],
+        None if cloud.colors is None else cloud.colors[keep],
+    )
+    return kept, Spacing(spacing.local[keep], spacing.typical)
+
+
+def octree_depth(points: Floats, spacing: Spacing) -> int:
+    """Depth at which an octree's cells are about as large as the points' spacing."""
+    extent = float((points.max(axis=0) - points.min(axis=0)).max()) * 1.1
+    depth = int(np.ceil(np.log2(max(extent / max(spacing.typical, 1e-12), 2.0))))
+    return int(np.clip(depth, *_DEPTHS))
+
+
+def poisson_mesh(cloud: PointCloud, depth: int) -> Mesh:
+    """Screened Poisson reconstruction [1]_ by Open3D.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+        With normals that point outwards.
+    depth : int
+        Depth of the octree.
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few points, or they have no normals.
+
+    References
+    ----------
+    .. [1] Kazhdan and Hoppe, Screened Poisson Surface Reconstruction, TOG 2013.
+    """
+    if len(cloud) < _LEAST_POINTS or cloud.normals is None:
+        raise ReconstructionError(
+            f"{len(cloud)} points are too few for a surface.",
+            "Take more images that overlap, or use a higher quality.",
+        )
+    given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
+    given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
+    # One thread: with more, sums are made in another order each time.
+    made, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(given, depth=depth, n_threads=1)
+    return Mesh(np.asarray(made.vertices), np.asarray(made.triangles).astype(np.int32))
+
+
+def trim(mesh: Mesh, points: Floats, spacing: Spacing, factor: float, cell: float) -> Mesh:
+    """Cut off what lies further from the points than `factor` times their local spacing.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    points : ndarray of float64, shape (N, 3)
+    spacing : Spacing
+        Of `points`.
+    factor : float
+    cell : float
+        Size of the octree's cells: no vertex is nearer to the surface than that.
+    """
+    distance, nearest = cKDTree(points).query(mesh.vertices, workers=1)
+    allowed = factor * np.clip(spacing.local[nearest], spacing.typical, 4 * spacing.typical)
+    near = distance <= np.maximum(allowed, cell)
+    faces = mesh.faces[near[mesh.faces].all(axis=1)]
+    return Mesh(mesh.vertices, faces)
+
+
+def surface_from_points(
+    cloud: PointCloud, *, depth: int = 0, trim_factor: float = 6.0
+) -> tuple[Mesh, dict[str, float]]:
+    """Surface of an oriented cloud, open where there are no points.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    depth : int
+        Depth of the octree; 0 chooses it from the points' spacing.
+    trim_factor : float
+        See `trim`.
+
+    Returns
+    -------
+    mesh : Mesh
+    facts : dict
+        Number of points used, octree depth, spacing.
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few points.
+    """
+    if len(cloud) < _LEAST_POINTS:
+        return poisson_mesh(cloud, 6), {}
+    cloud, spacing = remove_outliers(cloud, point_spacing(cloud.points))
+    depth = depth or octree_depth(cloud.points, spacing)
+    cell = float((cloud.points.max(axis=0) - cloud.points.min(axis=0)).max()) * 1.1 / 2**depth
+    used = cloud
+    if len(cloud) > _MOST_POINTS:
+        used = _thinned(cloud, cell / 2)
+    mesh = poisson_mesh(used, depth)
+    mesh = trim(mesh, cloud.points, spacing, trim_factor, cell)
+    return mesh, {"points_used": len(used), "octree_depth": depth, "spacing": spacing.typical}
+
+
+def _thinned(cloud: PointCloud, voxel: float) -> PointCloud:
+    given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
+    if cloud.normals is not None:
+        given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
+    thin = given.voxel_down_sample(voxel)
+    return PointCloud(np.asarray(thin.points), np.asarray(thin.normals).astype(np.float32))
