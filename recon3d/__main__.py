@@ -217,11 +217,11 @@ def _canceller(cancel: Callable[[], None]) -> Callable[[int, Any], None]:
 
 
 def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            break
-        count /= 1000
-    return f"{count:.0f} {unit}" if count >= 100 or unit == "B" else f"{count:.1f} {unit}"
+    units = ("B", "kB", "MB", "GB", "TB")
+    power = 0
+    while count >= 1000 and power < len(units) - 1:
+        count, power = count / 1000, power + 1
+    return f"{count:.0f} {units[power]}" if count >= 100 or not power else f"{count:.1f} {units[power]}"
 
 
 def main() -> None:

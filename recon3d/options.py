@@ -166,7 +166,7 @@ class MeshGenerationOptions(StageOptions):
 
     max_faces: int = Field(200_000, ge=100)
     poisson_depth: int = Field(0, ge=0, le=13)
-    trim: float = Field(6.0, gt=0)
+    trim: float = Field(3.0, gt=0)
     min_component: float = Field(0.02, ge=0, le=1)
 
 

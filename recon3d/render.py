@@ -144,7 +144,7 @@ def render_mesh(
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene()
-    tensor = o3d.core.Tensor
+    tensor = o3d.core.Tensor.from_numpy
     scene.add_triangles(tensor(mesh.vertices.astype(np.float32)), tensor(mesh.faces.astype(np.uint32)))
     v, u = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
     K = camera.K

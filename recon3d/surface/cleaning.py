@@ -48,13 +48,45 @@ def make_manifold(mesh: Mesh) -> Mesh:
 
 
 def fill_small_holes(mesh: Mesh, size: float) -> Mesh:
-    """Close holes whose border fits into a sphere of diameter `size`."""
-    if not len(mesh.faces):
-        return mesh
-    work = o3d.t.geometry.TriangleMesh.from_legacy(to_open3d(mesh)).fill_holes(size)
-    return Mesh(
-        work.vertex.positions.numpy().astype(np.float64), work.triangle.indices.numpy().astype(np.int32)
-    )
+    """Close holes whose border fits into a box of diagonal `size` with a fan around its middle.
+
+    Open3D's own ``fill_holes`` returned vertices from uninitialised memory (0.20.0).
+    """
+    vertices, faces = [mesh.vertices], [mesh.faces]
+    count = len(mesh.vertices)
+    for loop in border_loops(mesh.faces):
+        rim = mesh.vertices[loop]
+        if np.linalg.norm(rim.max(axis=0) - rim.min(axis=0)) > size:
+            continue
+        vertices.append(rim.mean(axis=0, keepdims=True))
+        # A border runs along its faces; the faces that close it run against it.
+        fan = np.stack([np.roll(loop, -1), loop, np.full(len(loop), count)], axis=1)
+        faces.append(fan.astype(np.int32))
+        count += 1
+    return Mesh(np.concatenate(vertices), np.concatenate(faces))
+
+
+def border_loops(faces: Ints) -> list[Ints]:
+    """Closed borders of a mesh, each the vertices along it in the direction of its faces.
+
+    Borders that touch themselves in a vertex are left out.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    _, inverse, counts = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
+    border = edges[counts[inverse.ravel()] == 1]
+    starts, uses = np.unique(border[:, 0], return_counts=True)
+    simple = set(starts[uses == 1].tolist())
+    following = {int(a): int(b) for a, b in border if int(a) in simple}
+    loops = []
+    while following:
+        start, step = following.popitem()
+        loop = [start]
+        while step != start and step in following:
+            loop.append(step)
+            step = following.pop(step)
+        if step == start and len(loop) >= 3:
+            loops.append(np.array(loop, np.int32))
+    return loops
 
 
 def drop_unused(mesh: Mesh) -> Mesh:

@@ -43,15 +43,15 @@ class Spacing:
 
 
 def point_spacing(points: Floats) -> Spacing:
-    """Root mean square distance of each point to its 8 nearest neighbours, scaled to the nearest.
+    """Side of the square that each point has to itself, from its 8 nearest neighbours.
 
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
     """
     distances, _ = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
-    # On a surface the k-th neighbour is sqrt(k / pi) spacings away.
-    local = np.sqrt((distances[:, 1:] ** 2).mean(axis=1) * 2 * np.pi / (_NEIGHBORS + 1) / 2)
+    # On a surface the k-th neighbour is sqrt(k / pi) such sides away.
+    local = np.sqrt((distances[:, 1:] ** 2).mean(axis=1) * 2 * np.pi / (_NEIGHBORS + 1))
     return Spacing(local, float(np.median(local)))
 
 
@@ -128,7 +128,7 @@ def trim(mesh: Mesh, points: Floats, spacing: Spacing, factor: float, cell: floa
 
 
 def surface_from_points(
-    cloud: PointCloud, *, depth: int = 0, trim_factor: float = 6.0
+    cloud: PointCloud, *, depth: int = 0, trim_factor: float = 3.0
 ) -> tuple[Mesh, dict[str, float]]:
     """Surface of an oriented cloud, open where there are no points.
 

@@ -1,0 +1,86 @@
+"""PLY files: our own, those of other tools, damaged ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import open3d as o3d
+import pytest
+import trimesh
+
+from recon3d.errors import InputError
+from recon3d.io.ply import read_mesh, read_point_cloud, write_mesh, write_point_cloud
+from recon3d.types import Mesh
+from tests.shapes import grid_mesh, sphere_cloud
+
+
+def test_a_cloud_comes_back_and_opens_elsewhere(tmp_path: Path) -> None:
+    cloud = sphere_cloud(500)
+    write_point_cloud(tmp_path / "a.ply", cloud)
+    again = read_point_cloud(tmp_path / "a.ply")
+    assert np.allclose(again.points, cloud.points, atol=1e-6)
+    assert again.normals is not None
+    assert np.array_equal(again.normals, cloud.normals)
+    assert np.array_equal(again.colors, cloud.colors)
+    theirs = o3d.io.read_point_cloud(str(tmp_path / "a.ply"))
+    assert np.allclose(np.asarray(theirs.points), again.points)
+    assert np.allclose(np.asarray(theirs.colors) * 255, again.colors, atol=0.01)
+    assert len(trimesh.load(tmp_path / "a.ply").vertices) == 500
+
+
+def test_a_mesh_comes_back_and_opens_elsewhere(tmp_path: Path) -> None:
+    mesh = grid_mesh()
+    colored = Mesh(mesh.vertices, mesh.faces, np.full((len(mesh.vertices), 3), 77, np.uint8))
+    write_mesh(tmp_path / "a.ply", colored)
+    again = read_mesh(tmp_path / "a.ply")
+    assert np.array_equal(again.faces, mesh.faces)
+    assert np.array_equal(again.colors, colored.colors)
+    assert again.normals is None
+    theirs = trimesh.load(tmp_path / "a.ply", process=False)
+    assert np.array_equal(theirs.faces, mesh.faces)
+
+
+@pytest.mark.parametrize("text", [True, False])
+def test_open3ds_files_are_read(tmp_path: Path, text: bool) -> None:
+    box = o3d.geometry.TriangleMesh.create_box()
+    box.compute_vertex_normals()
+    box.paint_uniform_color([1, 0.5, 0])
+    o3d.io.write_triangle_mesh(str(tmp_path / "b.ply"), box, write_ascii=text)
+    mesh = read_mesh(tmp_path / "b.ply")
+    assert np.array_equal(mesh.faces, np.asarray(box.triangles))
+    assert np.allclose(mesh.vertices, np.asarray(box.vertices))
+    assert mesh.colors is not None
+    assert mesh.colors[0].tolist() == [255, 128, 0]
+
+
+def test_big_endian_polygons_in_any_order(tmp_path: Path) -> None:
+    header = (
+        "ply\nformat binary_big_endian 1.0\nelement face 1\nproperty list uchar uint vertex_index\n"
+        "element vertex 4\nproperty double y\nproperty double x\nproperty double z\nend_header\n"
+    )
+    face = np.uint8(4).tobytes() + np.array([0, 1, 2, 3], ">u4").tobytes()
+    vertices = np.array([[0, 1, 5], [0, 2, 5], [1, 2, 5], [1, 1, 5]], ">f8").tobytes()
+    (tmp_path / "c.ply").write_bytes(header.encode() + face + vertices)
+    mesh = read_mesh(tmp_path / "c.ply")
+    assert mesh.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert mesh.vertices[1].tolist() == [2, 0, 5]
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    write_mesh(tmp_path / "whole.ply", grid_mesh())
+    data = (tmp_path / "whole.ply").read_bytes()
+    for name, content in (
+        ("short.ply", data[:-300]),
+        ("text.ply", b"not a ply"),
+        ("header.ply", data.replace(b"float", b"flaot")),
+        ("index.ply", data[:-4] + b"\x7f\x7f\x7f\x7f"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=name):
+            read_mesh(tmp_path / name)
+    with pytest.raises(InputError, match=r"none\.ply"):
+        read_mesh(tmp_path / "none.ply")
+    write_point_cloud(tmp_path / "cloud.ply", sphere_cloud(10))
+    with pytest.raises(InputError, match="no faces"):
+        read_mesh(tmp_path / "cloud.ply")

@@ -1,0 +1,97 @@
+"""The world's up, middle and scale, where they are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recon3d.matching.orientation import camera_up, find_world, rotation_to_y
+from recon3d.types import Camera, Scene, SparsePoints
+from tests.shapes import looking, orbit_scene
+
+UP = np.array([0.3, -0.8, 0.52]) / np.linalg.norm([0.3, -0.8, 0.52])
+
+
+def _angle(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.degrees(np.arccos(np.clip(a @ b, -1, 1))))
+
+
+def _plane_basis() -> tuple[np.ndarray, np.ndarray]:
+    side = np.cross(UP, [1.0, 0, 0])
+    side /= np.linalg.norm(side)
+    return side, np.cross(UP, side)
+
+
+def test_an_orbit_is_upright_by_its_cameras() -> None:
+    points = np.random.default_rng(0).normal(size=(300, 3))
+    scene = orbit_scene(20, points, UP)
+    assert _angle(camera_up(scene), UP) < 1.5
+    world = find_world(scene, [None] * 20, seed=0)
+    assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 1.5
+    assert world.unit == ""
+
+
+def test_a_ground_plane_makes_it_exact() -> None:
+    rng = np.random.default_rng(1)
+    side, other = _plane_basis()
+    flat = rng.uniform(-3, 3, (500, 2)) @ np.stack([side, other]) - 0.5 * UP
+    scene = orbit_scene(12, np.concatenate([flat, rng.normal(0, 0.3, (300, 3))]), UP)
+    world = find_world(scene, [None] * 12, seed=0)
+    assert world.how == "up from the ground plane"
+    assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 0.3
+
+
+def test_cameras_that_all_look_the_same_way_level_with_a_wall() -> None:
+    rng = np.random.default_rng(2)
+    side, front = _plane_basis()
+    wall = np.outer(rng.uniform(-4, 4, 600), side) + np.outer(rng.uniform(0, 3, 600), UP)
+    camera = Camera("PINHOLE", 640, 480, (500.0, 500.0, 320.0, 240.0))
+    views = tuple(
+        # Pitched up, as one photographs a house.
+        looking(x * side - 6 * front, x * side + 1.5 * UP, UP, f"{x}.jpg", camera)
+        for x in np.linspace(-3, 3, 8)
+    )
+    starts = np.arange(601, dtype=np.int64) * 8
+    tracks = np.tile(np.arange(8, dtype=np.int32), 600)
+    points = SparsePoints(wall, np.zeros((600, 3), np.uint8), np.zeros(600), starts, tracks)
+    world = find_world(Scene(views, points), [None] * 8, seed=0)
+    assert "wall" in world.how
+    assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 1.0
+
+
+def test_the_middle_and_the_scale() -> None:
+    points = np.random.default_rng(0).normal(size=(500, 3)) * 0.2
+    scene = orbit_scene(10, points, UP)
+    world = find_world(scene, [None] * 10, seed=0)
+    moved = world.scale * points @ world.rotation.T + world.translation
+    assert np.allclose(np.median(moved, axis=0), 0, atol=0.02)
+    centers = np.array([v.center for v in scene])
+    placed = world.scale * centers @ world.rotation.T + world.translation
+    assert np.median(np.linalg.norm(placed, axis=1)) == pytest.approx(1, rel=0.05)
+
+
+@pytest.mark.parametrize(("noise", "unit"), [(0.5, "m"), (200.0, "")])
+def test_gps_gives_metres_only_where_it_fits(noise: float, unit: str) -> None:
+    rng = np.random.default_rng(0)
+    scene = orbit_scene(15, rng.normal(size=(200, 3)), UP)
+    side, other = _plane_basis()
+    centers = np.array([v.center for v in scene])
+    east, north, height = 20 * centers @ side, 20 * centers @ other, 20 * centers @ UP
+    east, north, height = (v + rng.normal(0, noise, 15) for v in (east, north, height))
+    earth = 6_378_137.0
+    latitude = np.degrees(north / earth) + 47
+    longitude = np.degrees(east / earth / np.cos(np.radians(47)))
+    gps = list(zip(latitude.tolist(), longitude.tolist(), height.tolist(), strict=True))
+    world = find_world(scene, gps, seed=0)
+    assert world.unit == unit
+    if unit:
+        assert world.scale == pytest.approx(20, rel=0.03)
+        assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 2
+
+
+def test_rotation_to_y_is_a_rotation_even_upside_down() -> None:
+    for up in (UP, np.array([0, -1.0, 0]), np.array([0, 1.0, 0])):
+        rotation = rotation_to_y(up)
+        assert np.allclose(rotation @ up, [0, 1, 0])
+        assert np.allclose(rotation @ rotation.T, np.eye(3))
+        assert np.linalg.det(rotation) == pytest.approx(1)

@@ -1,0 +1,91 @@
+"""Surfaces of known shapes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recon3d.errors import ReconstructionError
+from recon3d.surface.cleaning import (
+    drop_unused,
+    face_areas,
+    fill_small_holes,
+    make_manifold,
+    remove_small_components,
+)
+from recon3d.surface.meshing import point_spacing, remove_outliers, surface_from_points
+from recon3d.surface.simplification import simplify, with_attributes
+from recon3d.types import Mesh, PointCloud
+from tests.shapes import grid_mesh, sphere_cloud
+
+
+def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:
+    mesh, facts = surface_from_points(sphere_cloud(20_000, noise=0.003))
+    mesh = make_manifold(remove_small_components(mesh, 0.02))
+    radius = np.linalg.norm(mesh.vertices, axis=1)
+    assert np.abs(radius - 1).max() < 0.03
+    assert np.abs(radius - 1).mean() < 0.003
+    assert face_areas(mesh.vertices, mesh.faces).sum() == pytest.approx(4 * np.pi, rel=0.02)
+    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
+    outward = np.einsum("nc,nc->n", np.cross(b - a, c - a), a)
+    assert (outward > 0).mean() > 0.999
+    assert facts["octree_depth"] >= 6
+
+
+def test_an_open_surface_stays_open_and_strays_are_left_out() -> None:
+    rng = np.random.default_rng(0)
+    flat = np.column_stack([rng.uniform(-1, 1, 20_000), rng.normal(0, 0.001, 20_000), rng.uniform(-1, 1, 20_000)])
+    strays = rng.uniform(-1, 1, (40, 3)) + [0, 2, 0]
+    up = np.tile(np.array([[0, 1, 0]], np.float32), (len(flat) + len(strays), 1))
+    mesh, _ = surface_from_points(PointCloud(np.concatenate([flat, strays]), up))
+    mesh = remove_small_components(mesh, 0.02)
+    assert np.abs(mesh.vertices[:, 1]).max() < 0.02
+    assert face_areas(mesh.vertices, mesh.faces).sum() == pytest.approx(4.0, rel=0.12)
+
+
+def test_spacing_is_that_of_the_points() -> None:
+    x, z = np.meshgrid(np.arange(60) * 0.1, np.arange(60) * 0.1)
+    points = np.stack([x.ravel(), np.zeros(x.size), z.ravel()], axis=1)
+    spacing = point_spacing(points)
+    assert spacing.typical == pytest.approx(0.1, rel=0.15)
+    lonely = PointCloud(np.concatenate([points, [[3.0, 2.0, 3.0]]]))
+    kept, _ = remove_outliers(lonely, point_spacing(lonely.points))
+    assert len(kept) == len(points)
+
+
+def test_too_few_points_are_refused() -> None:
+    with pytest.raises(ReconstructionError, match="too few"):
+        surface_from_points(sphere_cloud(20))
+
+
+def test_small_parts_go_and_small_holes_close() -> None:
+    sheet = grid_mesh(2.0, cells=20)
+    crumb = grid_mesh(0.1, cells=1)
+    both = Mesh(
+        np.concatenate([sheet.vertices, crumb.vertices + [0, 1, 0]]),
+        np.concatenate([sheet.faces, crumb.faces + len(sheet.vertices)]),
+    )
+    assert len(remove_small_components(both, 0.02).faces) == len(sheet.faces)
+    holed = drop_unused(Mesh(sheet.vertices, np.delete(sheet.faces, [210, 610], axis=0)))
+    filled = fill_small_holes(holed, 0.3)
+    assert face_areas(filled.vertices, filled.faces).sum() == pytest.approx(4.0, abs=1e-3)
+
+
+def test_decimation_keeps_shape_and_colours_come_from_the_cloud() -> None:
+    cloud = sphere_cloud(20_000)
+    mesh, _ = surface_from_points(cloud)
+    small = with_attributes(simplify(mesh, 2000), cloud)
+    assert len(small.faces) <= 2000
+    assert np.abs(np.linalg.norm(small.vertices, axis=1) - 1).max() < 0.03
+    assert small.colors is not None
+    expected = 127 * (small.vertices / np.linalg.norm(small.vertices, axis=1, keepdims=True) + 1)
+    assert np.abs(small.colors - expected).max() < 12
+    assert small.normals is not None
+    assert (np.einsum("nc,nc->n", small.normals, small.vertices) > 0.9).all()
+
+
+def test_the_same_points_give_the_same_mesh() -> None:
+    first, _ = surface_from_points(sphere_cloud(5000))
+    second, _ = surface_from_points(sphere_cloud(5000))
+    assert np.array_equal(first.vertices, second.vertices)
+    assert np.array_equal(first.faces, second.faces)
