@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.video_color import is_hdr, to_bgr
+from recon3d.io.video_frame import Frame, is_hdr, to_bgr
 
 #: Frames with more pixels are refused before any of them is decoded.
 MAX_VIDEO_PIXELS = 8192 * 8192
@@ -36,8 +36,6 @@ _HINT = (
     "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg. A file that was cut off "
     "while it was copied or recorded cannot be read either: copy it again."
 )
-#: Pixel formats whose first plane is brightness alone, where it has 8 bits.
-_LUMA_FIRST = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
 
 
 @dataclass(frozen=True)
@@ -74,50 +72,17 @@ class VideoInfo:
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A decoded frame.
-
-    Attributes
-    ----------
-    pts : int
-        Time stamp in units of the stream's time base; unique within the video.
-    time : float
-        Seconds since the video's start.
-    key : bool
-        Whether decoding can start here.
-    damaged : bool
-        Whether data that it depends on could not be decoded.
-    raw : av.VideoFrame
-    """
-
-    pts: int
-    time: float
-    key: bool
-    damaged: bool
-    raw: Any
-
-    def luma(self) -> NDArray[np.uint8]:
-        """Brightness as stored: not upright; a copy-free view where the pixel format allows it."""
-        plane = self.raw.planes[0]
-        components = self.raw.format.components
-        if components[0].bits == 8 and self.raw.format.name.startswith(_LUMA_FIRST):
-            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
-            return rows[: self.raw.height, : self.raw.width]
-        gray: NDArray[np.uint8] = self.raw.to_ndarray(format="gray")
-        return gray
-
-
 class VideoReader:
     """Decodes a video's frames in the order of time.
 
     Parameters
     ----------
     path : Path
-    threads : int
-        Decoder threads.
     references_only : bool
         Skip frames that no other frame depends on: about half of them, at two thirds of the cost.
+    strict : bool
+        Refuse H.264 data with any flaw, where FFmpeg would guess what is missing. Some cameras
+        write flaws that do no harm: go back to False where much is refused.
 
     Attributes
     ----------
@@ -130,7 +95,7 @@ class VideoReader:
         The file is missing, is no video, has no pictures, or is too large.
     """
 
-    def __init__(self, path: Path, *, threads: int = 1, references_only: bool = False) -> None:
+    def __init__(self, path: Path, *, references_only: bool = False, strict: bool = False) -> None:
         self.path = Path(path)
         self.errors = 0
         try:
@@ -143,14 +108,18 @@ class VideoReader:
             raise InputError(f"{path} is not a readable video: {_reason(error)}.", _HINT) from error
         try:
             self._stream = self._find_stream()
-            self._stream.thread_type = "AUTO" if threads != 1 else "SLICE"
-            self._stream.codec_context.thread_count = threads
+            self._stream.thread_type = "SLICE"  # frame threads would delay `wanted`'s skipping
+            self._stream.codec_context.thread_count = 1
             if references_only:
                 self._stream.codec_context.skip_frame = "NONREF"
+            if strict and self._stream.codec_context.name == "h264":
+                self._stream.codec_context.options = {"err_detect": "explode"}
         except BaseException:
             self._container.close()
             raise
         self._skip = self._stream.codec_context.skip_frame
+        # AVI has decoding times only, which are not those of the frames that come out.
+        self._has_pts = self._container.format.name != "avi"
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 1000)
         self._start: int = self._stream.start_time or 0
 
@@ -242,6 +211,9 @@ class VideoReader:
         float or None
             Time of the key frame that decoding goes on from; None when the container does not tell.
         """
+        if not self._has_pts:
+            self._rewind()
+            return None
         for margin in (0.0, 1.0, 4.0, 16.0):
             # Indexes are by decoding time, which can lead to a key frame just after the wanted one.
             offset = self._start + int((time - margin) / self.time_base)
@@ -280,6 +252,7 @@ class VideoReader:
         """
         damaged = False
         last = None
+        first_key = None
         period = round(1 / ((self.frame_rate or 30.0) * self.time_base))
         packets = self._container.demux(self._stream)
         while True:
@@ -290,20 +263,23 @@ class VideoReader:
             except (av.error.FFmpegError, OSError, ValueError):
                 self.errors += 1  # the file ends in the middle of a packet
                 return
-            if wanted is not None:
+            if packet.is_keyframe and first_key is None:
+                first_key = packet.pts
+            if wanted is not None and self._has_pts:
                 needed = packet.pts is None or packet.pts in wanted
                 self._stream.codec_context.skip_frame = self._skip if needed else "NONREF"
             try:
                 decoded = packet.decode()
             except av.error.FFmpegError:
-                self.errors += 1
-                damaged = True
+                # After a seek, frames shown before the first key frame lack what they depend on.
+                if packet.pts is None or first_key is None or packet.pts > first_key:
+                    self.errors += 1
+                    damaged = True
                 continue
             for raw in decoded:
-                # AVI has no presentation times; without any, frames are a period apart.
-                pts = raw.pts if raw.pts is not None else raw.dts
+                pts = raw.pts if self._has_pts else None
                 if pts is None or (last is not None and pts <= last):
-                    pts = self._start if last is None else last + max(period, 1)
+                    pts = self._start if last is None else last + max(period, 1)  # a period apart
                 last = pts
                 damaged = damaged and not raw.key_frame
                 time = float((pts - self._start) * self.time_base)

@@ -61,11 +61,33 @@ def scan_part(task: ScanTask) -> None:
     """Measure sharpness and motion of a part's frames; writes an .npz (see `merge_scans`)."""
     if task.result.exists():
         return
+    rows, travel, errors = _scan(task, strict=True)
+    if errors > max(10, 0.2 * len(rows)):
+        rows, travel, errors = _scan(task, strict=False)
+    pts, times, keys, usable_rows, sharp, travels = zip(*rows, strict=True) if rows else ((),) * 6
+    with atomic_path(task.result) as temporary:
+        np.savez(
+            temporary,
+            pts=np.array(pts, np.int64),
+            time=np.array(times, np.float64),
+            key=np.array(keys, bool),
+            usable=np.array(usable_rows, bool),
+            sharpness=np.array(sharp, np.float64),
+            travel=np.array(travels, np.float64),
+            end_travel=travel,
+            errors=errors,
+        )
+
+
+def _scan(
+    task: ScanTask, strict: bool
+) -> tuple[list[tuple[int, float, bool, bool, float, float]], float, int]:
+    """Rows of pts, time, key, usable, sharpness and travel; travel at the end; damaged packets."""
     rows: list[tuple[int, float, bool, bool, float, float]] = []
     tracker = MotionTracker()
-    size: tuple[int, int] | None = None
+    size: tuple[int, ...] | None = None
     last = -np.inf
-    with VideoReader(task.path, references_only=task.references_only) as reader:
+    with VideoReader(task.path, references_only=task.references_only, strict=strict) as reader:
         if task.start:
             reader.seek(task.start)
         for frame in reader.frames():
@@ -83,23 +105,10 @@ def scan_part(task: ScanTask) -> None:
             small = shrink(detail, MOTION_SIZE)
             travel = tracker.update(small)
             if border:
-                break
+                break  # measured to know how far the next part's first frame is; it is that part's
             usable = not frame.damaged and not _is_blank(small)
             rows.append((frame.pts, frame.time, frame.key, usable, sharpness(detail), travel))
-        errors = reader.errors
-    pts, times, keys, usable_rows, sharp, travels = zip(*rows, strict=True) if rows else ((),) * 6
-    with atomic_path(task.result) as temporary:
-        np.savez(
-            temporary,
-            pts=np.array(pts, np.int64),
-            time=np.array(times, np.float64),
-            key=np.array(keys, bool),
-            usable=np.array(usable_rows, bool),
-            sharpness=np.array(sharp, np.float64),
-            travel=np.array(travels, np.float64),
-            end_travel=tracker.travel,
-            errors=errors,
-        )
+        return rows, tracker.travel, reader.errors
 
 
 def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:

@@ -187,13 +187,14 @@ def _write(
         if source.plan is None:
             continue
         groups = []
-        pts, times, key_of = source.scan["pts"], source.scan["time"], _key_frames(source.scan)
+        pts, times, seekable = source.scan["pts"], source.scan["time"], source.plan.starts[0] is not None
+        key_of = _key_frames(source.scan) if seekable else np.zeros(len(pts), np.int64)
         for key, members in itertools.groupby(source.chosen, key=key_of.__getitem__):
             targets = [(int(pts[i]), images / source.frame_name(i)) for i in members]
             left = [target for target in targets if not target[1].exists()]
             reused += len(targets) - len(left)
             if left:
-                groups.append((None if source.plan.starts[0] is None else float(times[key]), tuple(left)))
+                groups.append((float(times[key]) if seekable else None, tuple(left)))
         for batch in _batches(groups):
             tasks.append(WriteTask(source.path, source.plan.references_only, batch, options.max_image_size))
     missing = context.map(
@@ -225,8 +226,7 @@ def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]
     """Put neighbouring groups of frames together into tasks of a sensible size."""
     batches: list[list[Any]] = [[]]
     for group in groups:
-        together = batches[-1] and batches[-1][0][0] is None
-        if batches[-1] and not together and sum(len(g[1]) for g in batches[-1]) >= _FRAMES_PER_TASK:
+        if sum(len(targets) for _, targets in batches[-1]) >= _FRAMES_PER_TASK:
             batches.append([])
         batches[-1].append(group)
     return [tuple(batch) for batch in batches if batch]

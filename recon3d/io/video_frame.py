@@ -1,8 +1,9 @@
-"""Colours of decoded video frames, those of HDR video brought to the range of photos."""
+"""Decoded video frames: their brightness, and their colours, HDR brought to the range of photos."""
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,42 @@ _BT709_FROM_BT2020 = np.array(
 )
 #: Luminance of diffuse white in nits (ITU-R BT.2408), and where highlights end.
 _WHITE, _PEAK = 203.0, 1000.0
+#: Pixel formats whose first plane is brightness alone, where it has 8 bits.
+_LUMA_FIRST = ("yuv4", "yuvj4", "nv12", "nv21", "gray")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A decoded frame.
+
+    Attributes
+    ----------
+    pts : int
+        Time stamp in units of the stream's time base; unique within the video.
+    time : float
+        Seconds since the video's start.
+    key : bool
+        Whether decoding can start here.
+    damaged : bool
+        Whether data that it depends on could not be decoded.
+    raw : av.VideoFrame
+    """
+
+    pts: int
+    time: float
+    key: bool
+    damaged: bool
+    raw: Any
+
+    def luma(self) -> NDArray[np.uint8]:
+        """Brightness as stored: not upright; a copy-free view where the pixel format allows it."""
+        plane = self.raw.planes[0]
+        components = self.raw.format.components
+        if components[0].bits == 8 and self.raw.format.name.startswith(_LUMA_FIRST):
+            rows = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+            return rows[: self.raw.height, : self.raw.width]
+        gray: NDArray[np.uint8] = self.raw.to_ndarray(format="gray")
+        return gray
 
 
 def is_hdr(raw: Any) -> bool:

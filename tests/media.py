@@ -1,0 +1,84 @@
+"""Small videos and photos for tests: a camera that slides over a random texture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+
+def texture(width: int = 2000, height: int = 700, seed: int = 0) -> Image:
+    """A picture with detail at several scales."""
+    rng = np.random.default_rng(seed)
+    total = np.zeros((height, width, 3))
+    for scale, channels in ((1.0, 1), (4.0, 1), (16.0, 3)):  # codecs keep fine brightness, not fine colours
+        noise = cv2.GaussianBlur(rng.normal(size=(height, width, channels)), (0, 0), scale)
+        total += (noise / noise.std()).reshape(height, width, channels)
+    return np.clip(128 + 40 * total, 0, 255).astype(np.uint8)
+
+
+def slide(picture: Image, positions: Iterable[float], size: tuple[int, int] = (320, 240)) -> list[Image]:
+    """Views of `size` (width, height) at horizontal positions in pixels."""
+    frames = []
+    for x in positions:
+        move = np.float32([[1, 0, -x], [0, 1, -100]])
+        frames.append(cv2.warpAffine(picture, move, size, flags=cv2.INTER_LINEAR))
+    return frames
+
+
+def write_video(
+    path: Path,
+    frames: Sequence[Image],
+    *,
+    codec: str = "libx264",
+    rate: int = 30,
+    pix_fmt: str = "yuv420p",
+    options: Mapping[str, str] | None = None,
+    rotation: int = 0,
+    pts: Sequence[int] | None = None,
+    prepare: Callable[[Any], None] | None = None,
+) -> Path:
+    """Encode BGR frames; `pts` are in units of 1 / `rate`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        stream.options = {"crf": "18", "preset": "ultrafast"} if codec == "libx264" else {}
+        stream.options = {**stream.options, **(options or {})}
+        if rotation:
+            stream.set_display_rotation(rotation)
+        if prepare:
+            prepare(stream)
+        for index, image in enumerate(frames):
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+            frame.pts = pts[index] if pts else index
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def write_inputs(
+    folder: Path, files: Sequence[Path], kind: str | None = None, names: Sequence[str] | None = None
+) -> Path:
+    """Make an inputs folder that refers to files where they are."""
+    videos = {".mp4", ".mov", ".mkv", ".avi", ".webm"}
+    rows = [
+        {
+            "kind": kind or ("video" if file.suffix in videos else "photo"),
+            "path": str(file),
+            "name": names[i] if names else file.name,
+            "sha256": "",
+        }
+        for i, file in enumerate(files)
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "inputs.json").write_text(json.dumps({"inputs": rows, "poses": None}))
+    return folder
