@@ -1,0 +1,171 @@
+"""Agreement of depth maps: the kernels of filtering and fusion."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from recon3d.mvs.matching import compiled
+
+_HALF = np.float32(0.5)
+_ONE = np.float32(1.0)
+_ZERO = np.float32(0.0)
+
+
+@compiled
+def agreeing_views(
+    depth: Any, normal: Any, others: Any, other_normals: Any, layout: Any,
+    forth: Any, rotations: Any, max_error: Any, max_depth: Any, min_cosine: Any,
+) -> Any:  # fmt: skip
+    """Which other depth maps hold the same surface point as each pixel.
+
+    Parameters
+    ----------
+    depth : ndarray of float32, shape (H, W)
+    normal : ndarray of float32, shape (H, W, 3)
+        In the camera frame.
+    others : ndarray of float32, shape (M,)
+        Depth maps of the other views, one after the other.
+    other_normals : ndarray of float32, shape (M, 3)
+    layout : ndarray of int32, shape (S, 3)
+        Start, width and height of each in `others`; at most 32 views.
+    forth : ndarray of float32, shape (S, 3, 4)
+        See `relative_projection`.
+    rotations : ndarray of float32, shape (S, 3, 3)
+        From the other views' camera frames to this one's.
+    max_error : float32
+        Pixels that the point may move on the way to the other view's depth and back.
+    max_depth : float32
+        Relative difference of depth allowed.
+    min_cosine : float32
+        Of the angle between the normals.
+
+    Returns
+    -------
+    ndarray of uint32, shape (H, W)
+        Bit j is set when view j agrees.
+    """
+    height, width = depth.shape
+    count = layout.shape[0]
+    result = np.zeros((height, width), np.uint32)
+    for y in range(height):
+        for x in range(width):
+            z = depth[y, x]
+            if z <= _ZERO:
+                continue
+            rho = _ONE / z
+            fx = np.float32(x)
+            fy = np.float32(y)
+            bits = np.uint32(0)
+            for j in range(count):
+                qz = forth[j, 2, 0] * fx + forth[j, 2, 1] * fy + forth[j, 2, 2] + rho * forth[j, 2, 3]
+                if qz <= np.float32(1e-3):
+                    continue
+                u = (forth[j, 0, 0] * fx + forth[j, 0, 1] * fy + forth[j, 0, 2] + rho * forth[j, 0, 3]) / qz
+                v = (forth[j, 1, 0] * fx + forth[j, 1, 1] * fy + forth[j, 1, 2] + rho * forth[j, 1, 3]) / qz
+                if u < -_HALF or v < -_HALF:
+                    continue
+                column = np.int32(u + _HALF)
+                row = np.int32(v + _HALF)
+                if column >= layout[j, 1] or row >= layout[j, 2]:
+                    continue
+                index = layout[j, 0] + row * layout[j, 1] + column
+                other = others[index]
+                expected = qz * z
+                if other <= _ZERO or abs(other - expected) > max_depth * expected:
+                    continue
+                # A pixel's shift for the depth found there, along the epipolar line, to first order.
+                dz = (other - expected) / expected
+                du = (forth[j, 0, 3] - u * forth[j, 2, 3]) * rho / qz * dz
+                dv = (forth[j, 1, 3] - v * forth[j, 2, 3]) * rho / qz * dz
+                if du * du + dv * dv > max_error * max_error:
+                    continue
+                cosine = _ZERO
+                for a in range(3):
+                    turned = _ZERO
+                    for b in range(3):
+                        turned += rotations[j, a, b] * other_normals[index, b]
+                    cosine += turned * normal[y, x, a]
+                if cosine >= min_cosine:
+                    bits |= np.uint32(1) << np.uint32(j)
+            result[y, x] = bits
+    return result
+
+
+@compiled
+def fuse_pixels(
+    depth: Any, normal: Any, rgb: Any, agreeing: Any, min_views: int, own_rank: Any, ranks: Any,
+    others: Any, other_normals: Any, layout: Any, forth: Any, to_world: Any,
+    own_to_world: Any, inverse_K: Any, inverse_Ks: Any, footprints: Any,
+    points: Any, normals: Any, colors: Any, seen: Any,
+) -> int:  # fmt: skip
+    """Average each pixel with those that agree with it, where no other view has precedence.
+
+    Precedence is a total order on (class of the footprint, rank of the view): all views that see a
+    point agree on who keeps it, without talking to each other. Returns how many points were written
+    into `points`, `normals`, `colors` and `seen` (bits of the agreeing views).
+    """
+    height, width = depth.shape
+    count = layout.shape[0]
+    written = 0
+    ray = np.empty(3, np.float64)
+    position = np.empty(3, np.float64)
+    direction = np.empty(3, np.float64)
+    for y in range(height):
+        for x in range(width):
+            bits = agreeing[y, x]
+            z = depth[y, x]
+            if z <= _ZERO:
+                continue
+            total = 1
+            for j in range(count):
+                total += np.int64((bits >> np.uint32(j)) & np.uint32(1))
+            if total < min_views:
+                continue
+            rho = _ONE / z
+            fx = np.float32(x)
+            fy = np.float32(y)
+            own_class = math.floor(math.log(z * footprints[count]) * 4.0)
+            for a in range(3):
+                ray[a] = (inverse_K[a, 0] * x + inverse_K[a, 1] * y + inverse_K[a, 2]) * z
+            for a in range(3):
+                position[a] = own_to_world[a, 3]
+                direction[a] = 0.0
+                for b in range(3):
+                    position[a] += own_to_world[a, b] * ray[b]
+                    direction[a] += own_to_world[a, b] * normal[y, x, b]
+            keeps = True
+            for j in range(count):
+                if not (bits >> np.uint32(j)) & np.uint32(1):
+                    continue
+                qz = forth[j, 2, 0] * fx + forth[j, 2, 1] * fy + forth[j, 2, 2] + rho * forth[j, 2, 3]
+                u = (forth[j, 0, 0] * fx + forth[j, 0, 1] * fy + forth[j, 0, 2] + rho * forth[j, 0, 3]) / qz
+                v = (forth[j, 1, 0] * fx + forth[j, 1, 1] * fy + forth[j, 1, 2] + rho * forth[j, 1, 3]) / qz
+                column = np.int32(u + _HALF)
+                row = np.int32(v + _HALF)
+                index = layout[j, 0] + row * layout[j, 1] + column
+                other = others[index]
+                other_class = math.floor(math.log(other * footprints[j]) * 4.0)
+                if other_class < own_class or (other_class == own_class and ranks[j] < own_rank):
+                    keeps = False
+                    break
+                # The other view's depth along the ray to our point, not to its pixel's centre.
+                for a in range(3):
+                    ray[a] = (inverse_Ks[j, a, 0] * u + inverse_Ks[j, a, 1] * v + inverse_Ks[j, a, 2]) * other
+                for a in range(3):
+                    position[a] += to_world[j, a, 3]
+                    for b in range(3):
+                        position[a] += to_world[j, a, b] * ray[b]
+                        direction[a] += to_world[j, a, b] * other_normals[index, b]
+            if not keeps:
+                continue
+            length = math.sqrt(direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2)
+            for a in range(3):
+                points[written, a] = position[a] / total
+                normals[written, a] = direction[a] / max(length, 1e-12)
+                colors[written, a] = rgb[y, x, a]
+            seen[written] = bits
+            written += 1
+    return written

@@ -1,0 +1,194 @@
+"""How well a plane at a pixel explains the source views: the innermost kernels.
+
+A hypothesis at a pixel is the plane ``rho(x, y) = rho + gx * dx + gy * dy`` of inverse depth, with dx
+and dy in pixels from that pixel. Inverse depth is linear in the image for points on a plane, so a
+hypothesis moves to another pixel by two multiplications, and the homography into a source view is
+``q(x, y) = M (x, y, 1) + rho(x, y) k`` with ``M = K_s R K^-1`` and ``k = K_s t``. Over a patch the
+homography is replaced by its first-order expansion at the centre: the samples then lie on a regular
+grid, and the loop over them has no division and vectorizes.
+
+Images are tone-mapped to 8 bits and packed so that one 32-bit load brings the four pixels that a
+bilinear sample needs. All pixel coordinates here have pixel centres at integers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.types import Bytes, Floats32
+
+compiled: Any = numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")
+
+#: Samples of a patch: odd offsets inside a circle, so that no sample repeats at the next pixel over.
+_PATTERN = [(x, y) for y in range(-5, 6, 2) for x in range(-5, 6, 2) if x * x + y * y <= 26]
+SAMPLES = len(_PATTERN)
+OFFSETS_X: Floats32 = np.array([p[0] for p in _PATTERN], np.float32)
+OFFSETS_Y: Floats32 = np.array([p[1] for p in _PATTERN], np.float32)
+#: Pixels that a patch reaches from its centre.
+RADIUS = 5
+
+#: Cost of a view in which a hypothesis cannot be seen; that of perfectly opposite patches.
+WORST = np.float32(2.0)
+#: Reprojection errors against a neighbour's depth map count up to this many pixels.
+GEOMETRIC_CAP = np.float32(3.0)
+#: Variance of a patch, in gray levels squared, below which noise outweighs texture.
+_NOISE = np.float32(1.0)
+_SPATIAL_SIGMA = 5.0
+_TONE_SIGMA = 18.0
+SPATIAL_WEIGHTS: Floats32 = np.exp(-(OFFSETS_X**2 + OFFSETS_Y**2) / (2 * _SPATIAL_SIGMA**2)).astype(
+    np.float32
+)
+TONE_WEIGHTS: Floats32 = np.exp(-np.arange(256) / _TONE_SIGMA).astype(np.float32)
+
+_ZERO = np.float32(0.0)
+_ONE = np.float32(1.0)
+_HALF = np.float32(0.5)
+#: Smallest depth ratio that counts as in front of a camera.
+_NEAR = np.float32(1e-3)
+_EDGE = np.float32(1.001)
+_BYTE = np.uint32(255)
+
+
+def pack(gray: Bytes) -> NDArray[np.uint32]:
+    """Put each pixel, its right, lower and lower right neighbour into one integer.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+
+    Returns
+    -------
+    ndarray of uint32, shape (H, W)
+    """
+    padded = np.pad(gray, ((0, 1), (0, 1)), mode="edge").astype(np.uint32)
+    packed: NDArray[np.uint32] = (
+        padded[:-1, :-1] | padded[:-1, 1:] << 8 | padded[1:, :-1] << 16 | padded[1:, 1:] << 24
+    )
+    return packed
+
+
+@compiled
+def prepare_patch(gray: Any, x: int, y: int, patch: Any) -> tuple[Any, Any]:
+    """Bilateral weights of the patch around a pixel (row 0), and its weighted, centred values (row 1).
+
+    The weights sum to 1 and the values to 0. Returns the patch's mean and the inverse of its
+    standard deviation.
+    """
+    height, width = gray.shape
+    centre = np.int32(gray[y, x])
+    total = _ZERO
+    mean = _ZERO
+    for k in range(SAMPLES):
+        column = min(max(x + np.int32(OFFSETS_X[k]), 0), width - 1)
+        row = min(max(y + np.int32(OFFSETS_Y[k]), 0), height - 1)
+        value = np.int32(gray[row, column])
+        weight = SPATIAL_WEIGHTS[k] * TONE_WEIGHTS[abs(value - centre)]
+        patch[0, k] = weight
+        patch[1, k] = np.float32(value)
+        total += weight
+        mean += weight * np.float32(value)
+    scale = _ONE / total
+    mean *= scale
+    variance = _ZERO
+    for k in range(SAMPLES):
+        weight = patch[0, k] * scale
+        value = patch[1, k] - mean
+        patch[0, k] = weight
+        patch[1, k] = weight * value
+        variance += weight * value * value
+    return mean, _ONE / math.sqrt(variance + _NOISE)
+
+
+@compiled
+def sample_cost(
+    packed: Any, base: Any, width: Any, height: Any,
+    u: Any, v: Any, ux: Any, uy: Any, vx: Any, vy: Any,
+    patch: Any, mean: Any, inverse_deviation: Any,
+) -> Any:  # fmt: skip
+    """1 - weighted NCC of the prepared patch with an affinely warped one around (u, v)."""
+    total = _ZERO
+    squares = _ZERO
+    product = _ZERO
+    right = np.float32(width) - _EDGE
+    bottom = np.float32(height) - _EDGE
+    for k in range(SAMPLES):
+        x = min(max(u + ux * OFFSETS_X[k] + uy * OFFSETS_Y[k], _ZERO), right)
+        y = min(max(v + vx * OFFSETS_X[k] + vy * OFFSETS_Y[k], _ZERO), bottom)
+        column = np.int32(x)
+        row = np.int32(y)
+        fx = x - np.float32(column)
+        fy = y - np.float32(row)
+        word = packed[np.int32(base + row * width + column)]
+        upper = np.float32(np.int32(word & _BYTE))
+        upper += fx * (np.float32(np.int32((word >> np.uint32(8)) & _BYTE)) - upper)
+        lower = np.float32(np.int32((word >> np.uint32(16)) & _BYTE))
+        lower += fx * (np.float32(np.int32(word >> np.uint32(24))) - lower)
+        value = upper + fy * (lower - upper) - mean
+        weighted = patch[0, k] * value
+        total += weighted
+        squares += weighted * value
+        product += patch[1, k] * value
+    variance = max(squares - total * total, _ZERO) + _NOISE
+    return _ONE - product * inverse_deviation / math.sqrt(variance)
+
+
+@compiled
+def geometric_error(
+    j: Any, x: Any, y: Any, u: Any, v: Any, width: Any, height: Any, maps: Any, layout: Any, back: Any
+) -> Any:
+    """Pixels between (x, y) and where view `j`'s own depth at (u, v) puts that point; capped."""
+    columns = layout[j, 1]
+    rows = layout[j, 2]
+    column = min(np.int32((u + _HALF) * np.float32(columns) / np.float32(width)), columns - 1)
+    row = min(np.int32((v + _HALF) * np.float32(rows) / np.float32(height)), rows - 1)
+    rho = maps[layout[j, 0] + row * columns + column]
+    if rho <= _ZERO:
+        return GEOMETRIC_CAP
+    bz = back[j, 2, 0] * u + back[j, 2, 1] * v + back[j, 2, 2] + rho * back[j, 2, 3]
+    if bz <= _NEAR:
+        return GEOMETRIC_CAP
+    bx = back[j, 0, 0] * u + back[j, 0, 1] * v + back[j, 0, 2] + rho * back[j, 0, 3]
+    by = back[j, 1, 0] * u + back[j, 1, 1] * v + back[j, 1, 2] + rho * back[j, 1, 3]
+    dx = bx / bz - x
+    dy = by / bz - y
+    return min(math.sqrt(dx * dx + dy * dy), GEOMETRIC_CAP)
+
+
+@compiled
+def view_cost(
+    j: Any, x: Any, y: Any, rho: Any, gx: Any, gy: Any,
+    packed: Any, layout: Any, forth: Any, patch: Any, mean: Any, inverse_deviation: Any,
+    maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
+) -> Any:  # fmt: skip
+    """Cost of a hypothesis in source view `j`: 1 - NCC, plus disagreement with the view's depth map.
+
+    `forth` is ``[M | k]`` of each source view, shape (S, 3, 4), `back` the same from it; a row of
+    `layout` is where the view's image starts in `packed`, its width and its height.
+    """
+    qz = forth[j, 2, 0] * x + forth[j, 2, 1] * y + forth[j, 2, 2] + rho * forth[j, 2, 3]
+    if qz <= _NEAR:
+        return WORST
+    scale = _ONE / qz
+    u = (forth[j, 0, 0] * x + forth[j, 0, 1] * y + forth[j, 0, 2] + rho * forth[j, 0, 3]) * scale
+    v = (forth[j, 1, 0] * x + forth[j, 1, 1] * y + forth[j, 1, 2] + rho * forth[j, 1, 3]) * scale
+    width = layout[j, 1]
+    height = layout[j, 2]
+    if u < _ZERO or v < _ZERO or u > np.float32(width - 1) or v > np.float32(height - 1):
+        return WORST
+    zx = forth[j, 2, 0] + gx * forth[j, 2, 3]
+    zy = forth[j, 2, 1] + gy * forth[j, 2, 3]
+    ux = (forth[j, 0, 0] + gx * forth[j, 0, 3] - u * zx) * scale
+    uy = (forth[j, 0, 1] + gy * forth[j, 0, 3] - u * zy) * scale
+    vx = (forth[j, 1, 0] + gx * forth[j, 1, 3] - v * zx) * scale
+    vy = (forth[j, 1, 1] + gy * forth[j, 1, 3] - v * zy) * scale
+    cost = sample_cost(
+        packed, layout[j, 0], width, height, u, v, ux, uy, vx, vy, patch, mean, inverse_deviation
+    )
+    if geometric_weight > _ZERO:
+        cost += geometric_weight * geometric_error(j, x, y, u, v, width, height, maps, map_layout, back)
+    return cost

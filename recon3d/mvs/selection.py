@@ -1,0 +1,76 @@
+"""Which views a view is matched against."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recon3d.types import Floats, Ints, Scene
+
+#: Best triangulation angle, in degrees, and how fast smaller and larger ones lose (as in MVSNet,
+#: Yao et al., ECCV 2018, with a wider upper side: our matching copes with tilted patches).
+_BEST_ANGLE, _BELOW, _ABOVE = 10.0, 5.0, 15.0
+#: Views that share fewer points are no sources.
+_MIN_SHARED = 5
+
+
+def pair_scores(scene: Scene) -> Floats:
+    """How well each pair of views suits stereo.
+
+    A point that both views see counts by its triangulation angle and by how alike its distances
+    from both are.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    ndarray of float64, shape (V, V)
+        Symmetric; 0 for pairs that share too few points.
+    """
+    count = len(scene)
+    points = scene.points
+    centers = np.array([view.center for view in scene])
+    lengths = np.diff(points.track_starts)
+    point_of = np.repeat(np.arange(len(points)), lengths)
+    rays = points.xyz[point_of] - centers[points.track_views]
+    distances = np.linalg.norm(rays, axis=1)
+    rays /= np.maximum(distances, 1e-12)[:, None]
+    scores = np.zeros((count, count))
+    shared = np.zeros((count, count), int)
+    # Pairs of observations of one point, by their distance inside the track: long tracks need no square.
+    for gap in range(1, int(lengths.max(initial=0))):
+        a = np.flatnonzero(point_of[gap:] == point_of[:-gap])
+        b = a + gap
+        i, j = points.track_views[a], points.track_views[b]
+        angle = np.degrees(np.arccos(np.clip(np.sum(rays[a] * rays[b], axis=1), -1, 1)))
+        spread = np.where(angle < _BEST_ANGLE, _BELOW, _ABOVE)
+        ratio = np.minimum(distances[a], distances[b]) / np.maximum(distances[a], distances[b])
+        weight = np.exp(-((angle - _BEST_ANGLE) ** 2) / (2 * spread**2)) * ratio
+        np.add.at(scores, (i, j), weight)
+        np.add.at(shared, (i, j), 1)
+    scores += scores.T
+    shared += shared.T
+    scores[shared < _MIN_SHARED] = 0
+    return scores
+
+
+def source_views(scene: Scene, count: int) -> list[Ints]:
+    """Up to `count` sources for each view, best first; none for a view that shares nothing.
+
+    Parameters
+    ----------
+    scene : Scene
+    count : int
+
+    Returns
+    -------
+    list of ndarray of int32
+        Indices into the scene's views.
+    """
+    scores = pair_scores(scene)
+    chosen = []
+    for row in scores:
+        order = np.argsort(-row, kind="stable")[:count]
+        chosen.append(order[row[order] > 0].astype(np.int32))
+    return chosen

@@ -1,0 +1,246 @@
+"""Depth maps by PatchMatch, coarse to fine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.mvs.matching import pack
+from recon3d.mvs.patchmatch import sweep
+from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
+
+#: Gray level at which the tone curve turns from linear to logarithmic.
+_TONE_KNEE = 32.0
+
+
+def tone_mapped(rgb: Bytes) -> Bytes:
+    """Luminance in 8 bits on a logarithmic curve, which keeps the texture of dark surfaces.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W)
+    """
+    luminance = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+    curve = np.log1p(luminance / _TONE_KNEE) * (255 / np.log1p(255 / _TONE_KNEE))
+    return np.rint(curve).astype(np.uint8)
+
+
+@dataclass(frozen=True, eq=False)
+class StereoImage:
+    """An image as stereo sees it.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+        See `tone_mapped`.
+    camera : Camera
+        Pinhole camera of `gray`.
+    cam_from_world : ndarray of float64, shape (4, 4)
+    """
+
+    gray: Bytes
+    camera: Camera
+    cam_from_world: Floats
+
+    @property
+    def K(self) -> Floats:
+        """Calibration matrix for pixel centres at integers, shape (3, 3)."""
+        K = self.camera.K
+        K[:2, 2] -= 0.5
+        return K
+
+    def reduced(self, level: int) -> StereoImage:
+        """The image at 1 / 2**level of its size."""
+        if level == 0:
+            return self
+        camera = self.camera.scaled(
+            max(1, round(self.camera.width / 2**level)), max(1, round(self.camera.height / 2**level))
+        )
+        gray = cv2.resize(self.gray, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
+        return StereoImage(np.asarray(gray, np.uint8), camera, self.cam_from_world)
+
+
+def relative_projection(target: StereoImage, source: StereoImage) -> Floats:
+    """Matrix of shape (3, 4) from (x, y, 1, inverse depth) in `source` to pixels in `target`."""
+    pose = target.cam_from_world @ np.linalg.inv(source.cam_from_world)
+    projection: Floats = target.K @ pose[:3]
+    projection[:, :3] = projection[:, :3] @ np.linalg.inv(source.K)
+    return projection
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneMap:
+    """A plane hypothesis for each pixel.
+
+    Parameters
+    ----------
+    state : ndarray of float32, shape (3, H, W)
+        Inverse depth at the pixel and its derivatives along x and y.
+    cost : ndarray of float32, shape (H, W)
+        Mean cost over the best views, 0 to 2 (with geometric consistency, more).
+    likely : ndarray of uint8, shape (H, W, 2)
+        The two source views that fit best.
+    """
+
+    state: Floats32
+    cost: Floats32
+    likely: Bytes
+
+    @classmethod
+    def from_state(cls, state: Floats32, sources: int) -> PlaneMap:
+        """Planes that nothing is known of yet."""
+        shape = state.shape[1:]
+        likely = np.zeros((*shape, 2), np.uint8)
+        likely[..., 1] = min(1, sources - 1)
+        return cls(np.ascontiguousarray(state, np.float32), np.full(shape, 2, np.float32), likely)
+
+    def resized(self, width: int, height: int) -> PlaneMap:
+        """The same planes at another size; each pixel takes the plane of the nearest old pixel."""
+        rows, columns = self.cost.shape
+        sx, sy = columns / width, rows / height
+        x = (np.arange(width) + 0.5) * sx - 0.5
+        y = (np.arange(height) + 0.5) * sy - 0.5
+        ix = np.clip(np.rint(x), 0, columns - 1).astype(int)
+        iy = np.clip(np.rint(y), 0, rows - 1).astype(int)
+        old = self.state[:, iy[:, None], ix]
+        state = np.empty((3, height, width), np.float32)
+        state[0] = old[0] + old[1] * (x - ix) + old[2] * (y - iy)[:, None]
+        state[1] = old[1] * sx
+        state[2] = old[2] * sy
+        return PlaneMap(
+            state, np.full((height, width), 2, np.float32), np.ascontiguousarray(self.likely[iy[:, None], ix])
+        )
+
+
+@dataclass(frozen=True)
+class Sweeps:
+    """How hard one level of the pyramid is worked on.
+
+    Parameters
+    ----------
+    level : int
+        The images are at 1 / 2**level of their size.
+    iterations : int
+        Rounds over both colours of the checkerboard.
+    areas : int
+        Areas of neighbours that a pixel looks at, up to 8.
+    refinements : int
+        Random variations that a pixel tries in a round.
+    step : float
+        Size of the first round's variations of depth, in pixels of disparity; halved each round.
+    tilt : float
+        Size of the first round's variations of slope; halved each round.
+    """
+
+    level: int
+    iterations: int
+    areas: int
+    refinements: int
+    step: float
+    tilt: float
+
+
+def _joined(arrays: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], Ints]:
+    """Flat concatenation of 2-D arrays; rows of (start, width, height)."""
+    starts = np.cumsum([0] + [a.size for a in arrays[:-1]])
+    layout = np.array([(s, a.shape[1], a.shape[0]) for s, a in zip(starts, arrays, strict=True)], np.int32)
+    return np.concatenate([a.ravel() for a in arrays]), layout
+
+
+def refine_planes(
+    reference: StereoImage,
+    sources: Sequence[StereoImage],
+    planes: PlaneMap,
+    bounds: tuple[float, float],
+    schedule: Sequence[Sweeps],
+    *,
+    best_views: int,
+    inverse_depths: Sequence[Floats32] | None = None,
+    geometric_weight: float = 0.0,
+    seed: int = 0,
+) -> PlaneMap:
+    """Improve the planes of a view level by level.
+
+    Parameters
+    ----------
+    reference : StereoImage
+    sources : sequence of StereoImage
+        At least one.
+    planes : PlaneMap
+        Of any size.
+    bounds : tuple of float
+        Smallest and largest inverse depth.
+    schedule : sequence of Sweeps
+        Usually from coarse to fine.
+    best_views : int
+        Sources whose cost counts: those that fit best.
+    inverse_depths : sequence of ndarray of float32, optional
+        Inverse depth maps of the sources, 0 where unknown, of any size; makes the cost of a
+        hypothesis depend on its agreement with them.
+    geometric_weight : float
+        Cost of a pixel of disagreement.
+    seed : int
+        The result depends on nothing else that is random.
+
+    Returns
+    -------
+    PlaneMap
+        At the size of the schedule's last level.
+    """
+    if inverse_depths is None:
+        geometric_weight = 0.0
+        inverse_depths = [np.zeros((1, 1), np.float32)] * len(sources)
+    maps, map_layout = _joined(inverse_depths)
+    for sweeps in schedule:
+        image = reference.reduced(sweeps.level)
+        others = [source.reduced(sweeps.level) for source in sources]
+        packed, layout = _joined([pack(other.gray) for other in others])
+        forth = np.array([relative_projection(other, image) for other in others], np.float32)
+        back = np.array([relative_projection(image, other) for other in others], np.float32)
+        height, width = image.gray.shape
+        if planes.cost.shape != (height, width):
+            planes = planes.resized(width, height)
+        pixel = disparity_step(image, others)
+        K = image.K
+        for iteration in range(sweeps.iterations):
+            for color in (2, 0, 1) if iteration == 0 else (0, 1):
+                alone = color == 2
+                sweep(
+                    color,
+                    image.gray,
+                    planes.state,
+                    planes.cost,
+                    planes.likely,
+                    packed,
+                    layout,
+                    forth,
+                    maps,
+                    map_layout,
+                    back,
+                    np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32),
+                    np.array(bounds, np.float32),
+                    0 if alone else sweeps.areas,
+                    0 if alone else sweeps.refinements,
+                    np.float32(sweeps.step * pixel * 0.5**iteration),
+                    np.float32(sweeps.tilt * 0.5**iteration),
+                    best_views,
+                    np.float32(geometric_weight),
+                    int(alone),
+                    seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
+                )
+    return planes
+
+
+def disparity_step(reference: StereoImage, sources: Sequence[StereoImage]) -> float:
+    """Change of inverse depth that moves a point by about one pixel in the sources."""
+    center = np.linalg.inv(reference.cam_from_world)[:3, 3]
+    baselines = [np.linalg.norm(np.linalg.inv(s.cam_from_world)[:3, 3] - center) for s in sources]
+    return float(1 / (reference.camera.K[0, 0] * max(np.median(baselines), 1e-12)))

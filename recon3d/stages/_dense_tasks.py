@@ -1,0 +1,221 @@
+"""What the workers do for dense_reconstruction: one task a view and pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recon3d.io.depth import read_depth_map, write_depth_map
+from recon3d.io.files import atomic_path
+from recon3d.io.ply import write_point_cloud
+from recon3d.io.undistort import load_view_image
+from recon3d.mvs.fusion import Tolerances, depth_map_of, filtered, fuse_view
+from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
+from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
+from recon3d.types import Bytes, DepthMap, Floats, PointCloud, View
+
+#: Cost of a pixel of disagreement with a neighbour's depth map.
+_GEOMETRIC_WEIGHT = 0.15
+#: Pixels of the smallest island of a depth map, per megapixel.
+_MIN_REGION = 60
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the tasks find and put their files."""
+
+    images: str
+    work: str
+
+    def image(self, name: str) -> Path:
+        """The undistorted image."""
+        return Path(self.work) / "images" / f"{name}.npy"
+
+    def planes(self, round_: int, name: str) -> Path:
+        """The planes after a round of matching."""
+        return Path(self.work) / f"planes_{round_}" / f"{name}.npz"
+
+    def depth_map(self, name: str) -> Path:
+        """The filtered depth map."""
+        return Path(self.work) / "depth_maps" / f"{name}.npz"
+
+    def points(self, name: str) -> Path:
+        """The points that a view contributes."""
+        return Path(self.work) / "points" / f"{name}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadTask:
+    """Undistort a view's frame."""
+
+    folders: Folders
+    view: View
+    max_size: int
+
+
+def load(task: LoadTask) -> None:
+    """Write the undistorted image."""
+    rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
+    with atomic_path(task.folders.image(task.view.name)) as temporary, open(temporary, "wb") as file:
+        np.save(file, rgb)
+
+
+@dataclass(frozen=True, eq=False)
+class MatchTask:
+    """A round of PatchMatch on one view."""
+
+    folders: Folders
+    round: int
+    view: View
+    sources: tuple[View, ...]
+    points: Floats
+    start_level: int
+    schedule: tuple[Sweeps, ...]
+    best_views: int
+    seed: int
+
+
+def match(task: MatchTask) -> None:
+    """Write the view's planes after this round."""
+    folders, name = task.folders, task.view.name
+    T = task.view.cam_from_world
+    points_cam = task.points @ T[:3, :3].T + T[:3, 3]
+    points_cam = points_cam[points_cam[:, 2] > 0]
+    bounds = inverse_depth_bounds(points_cam)
+    reference = _stereo_image(folders, task.view)
+    maps = None
+    if task.round == 0:
+        camera = reference.reduced(task.start_level).camera
+        state = planes_from_points(points_cam, camera, bounds, task.seed)
+        planes = PlaneMap.from_state(state, len(task.sources))
+    else:
+        with np.load(folders.planes(task.round - 1, name)) as data:
+            planes = PlaneMap(data["state"], data["cost"], data["likely"])
+        maps = []
+        for source in task.sources:
+            path = folders.planes(task.round - 1, source.name)
+            if path.exists():
+                with np.load(path) as data:
+                    maps.append(data["inverse_depth"])
+            else:
+                maps.append(np.zeros((1, 1), np.float32))
+    planes = refine_planes(
+        reference,
+        [_stereo_image(folders, source) for source in task.sources],
+        planes,
+        bounds,
+        task.schedule,
+        best_views=task.best_views,
+        inverse_depths=maps,
+        geometric_weight=_GEOMETRIC_WEIGHT,
+        seed=task.seed + task.round,
+    )
+    with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            state=planes.state,
+            cost=planes.cost,
+            likely=planes.likely,
+            inverse_depth=np.where(planes.cost < 0.9, planes.state[0], np.float32(0)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FilterTask:
+    """Filter one view's planes by its neighbours'."""
+
+    folders: Folders
+    round: int
+    view: View
+    neighbors: tuple[View, ...]
+    min_views: int
+    max_cost: float
+    tolerances: Tolerances
+
+
+def filter_view(task: FilterTask) -> None:
+    """Write the view's depth map."""
+    own = _unfiltered(task, task.view)
+    neighbors = [(_unfiltered(task, view), view.cam_from_world) for view in task.neighbors]
+    result = filtered(
+        own,
+        task.view.cam_from_world,
+        neighbors,
+        min_views=task.min_views,
+        tolerances=task.tolerances,
+        min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
+    )
+    write_depth_map(task.folders.depth_map(task.view.name), result)
+
+
+@dataclass(frozen=True, eq=False)
+class FuseTask:
+    """Points of one view."""
+
+    folders: Folders
+    index: int
+    view: View
+    neighbors: tuple[View, ...]
+    neighbor_indices: tuple[int, ...]
+    min_views: int
+    tolerances: Tolerances
+
+
+def fuse(task: FuseTask) -> tuple[int, float]:
+    """Write the points that the view contributes; how many, and the share of pixels with a depth."""
+    folders = task.folders
+    own_map = read_depth_map(folders.depth_map(task.view.name))
+    maps = [(read_depth_map(folders.depth_map(v.name)), v.cam_from_world) for v in task.neighbors]
+    fused = fuse_view(
+        own_map,
+        task.view.cam_from_world,
+        np.load(folders.image(task.view.name)),
+        task.index,
+        maps,
+        task.neighbor_indices,
+        min_views=task.min_views,
+        tolerances=task.tolerances,
+    )
+    own = np.full((len(fused.points), 1), True)
+    bits = (fused.seen[:, None] >> np.arange(len(maps), dtype=np.uint32)) & 1 > 0
+    everyone = np.array([task.index, *task.neighbor_indices], np.int32)
+    order = np.argsort(everyone, kind="stable")
+    visible = np.hstack([own, bits])[:, order]
+    with atomic_path(folders.points(task.view.name)) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            points=fused.points,
+            normals=fused.normals,
+            colors=fused.colors,
+            view_counts=visible.sum(axis=1, dtype=np.int64),
+            view_indices=np.broadcast_to(everyone[order], visible.shape)[visible],
+        )
+    return len(fused.points), float((own_map.depth > 0).mean())
+
+
+def merge(folders: Folders, names: Sequence[str], out_dir: str) -> None:
+    """Write ``point_cloud.ply`` and ``visibility.npz`` from all views' points."""
+    parts = []
+    for name in names:
+        with np.load(folders.points(name)) as data:
+            parts.append({key: data[key] for key in data.files})
+    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    starts = np.concatenate([[0], np.cumsum(columns["view_counts"])]).astype(np.int64)
+    with atomic_path(Path(out_dir) / "visibility.npz") as temporary, open(temporary, "wb") as file:
+        np.savez(file, view_starts=starts, view_indices=columns["view_indices"].astype(np.int32))
+    cloud = PointCloud(columns["points"], columns["normals"], columns["colors"])
+    write_point_cloud(Path(out_dir) / "point_cloud.ply", cloud)
+
+
+def _stereo_image(folders: Folders, view: View) -> StereoImage:
+    rgb: Bytes = np.load(folders.image(view.name))
+    return StereoImage(tone_mapped(rgb), view.camera, view.cam_from_world)
+
+
+def _unfiltered(task: FilterTask, view: View) -> DepthMap:
+    with np.load(task.folders.planes(task.round, view.name)) as data:
+        planes = PlaneMap(data["state"], data["cost"], data["likely"])
+    return depth_map_of(view.name, view.camera, planes, task.max_cost)

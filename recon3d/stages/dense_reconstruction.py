@@ -1,0 +1,252 @@
+"""Depth maps of all views, and one point cloud."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from recon3d.compute import StageContext
+from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.mvs.fusion import MAX_NEIGHBORS, Tolerances
+from recon3d.mvs.selection import source_views
+from recon3d.mvs.stereo import Sweeps
+from recon3d.options import DenseReconstructionOptions
+from recon3d.stages import _dense_tasks as tasks
+from recon3d.types import Ints, Scene, View
+
+VERSION = 1
+
+#: Longer side of the coarsest level of the pyramid, about.
+_COARSEST = 200
+#: Each retry after running out of memory takes this share of the resolution.
+_SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
+#: What a worker holds before it loads any image.
+_BASE_MEMORY = 350 * 2**20
+
+_T = TypeVar("_T")
+
+
+def run(
+    inputs: Mapping[str, Path], options: DenseReconstructionOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Write ``depth_maps/``, ``point_cloud.ply``, ``visibility.npz`` and the scene at their resolution.
+
+    Parameters
+    ----------
+    inputs : mapping
+        Folders of ``frame_extraction`` and ``sparse_reconstruction``.
+    options : DenseReconstructionOptions
+    out_dir : Path
+    context : StageContext
+
+    Raises
+    ------
+    TooFewViews
+        Fewer than two views share enough points, or no surface was found.
+    OutOfMemory
+        Even the lowest resolution does not fit.
+    """
+    scene = Scene.load(inputs["sparse_reconstruction"])
+    size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
+    for attempt in range(_RETRIES + 1):
+        try:
+            _reconstruct(scene, inputs["frame_extraction"] / "images", size, options, out_dir, context)
+            return
+        except OutOfMemory:
+            smaller = int(size * _SMALLER)
+            if attempt == _RETRIES or smaller < _SMALLEST:
+                raise
+            context.fallback(f"Depth maps of {size} pixels need too much memory; trying {smaller}.")
+            size = smaller
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """One try: the views, scaled down and without distortion, and who works with whom."""
+
+    scene: Scene
+    originals: tuple[View, ...]
+    folders: tasks.Folders
+    size: int
+    sources: list[Ints]
+    neighbors: list[Ints]
+    active: list[int]
+    memory: int
+
+
+def _reconstruct(
+    scene: Scene,
+    images: Path,
+    size: int,
+    options: DenseReconstructionOptions,
+    out_dir: Path,
+    context: StageContext,
+) -> None:
+    sources = source_views(scene, options.num_sources)
+    active = [i for i in range(len(scene)) if len(sources[i])]
+    if len(active) < 2:
+        raise TooFewViews(
+            f"Of {len(scene)} views, {len(active)} share enough points with another for dense stereo.",
+            "Take more images with more overlap, moving sideways between them.",
+        )
+    context.count(views=len(scene), views_without_sources=len(scene) - len(active), max_image_size=size)
+    work = out_dir / ".work" / str(size)
+    small = replace(scene, views=tuple(replace(v, camera=v.camera.fitted(size).undistorted()) for v in scene))
+    pixels = max(v.camera.width * v.camera.height for v in small)
+    plan = _Plan(
+        scene=small,
+        originals=scene.views,
+        folders=tasks.Folders(str(images), str(work)),
+        size=size,
+        sources=sources,
+        neighbors=_neighbors(sources),
+        active=active,
+        memory=_BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
+    )
+    _load(plan, context)
+    final = _match(plan, options, context)
+    _filter(plan, options, final, context)
+    fused = _fuse(plan, options, context)
+    points = sum(count for count, _ in fused)
+    if not points:
+        raise TooFewViews(
+            "No surface point was seen alike by enough views.",
+            "Take sharper images with more overlap of a surface with texture, or lower min_views.",
+        )
+    names = [small.views[i].name for i in active]
+    context.call(tasks.merge, plan.folders, names, str(out_dir), memory=_BASE_MEMORY + 200 * points)
+    small.save(out_dir)
+    shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
+    os.replace(work / "depth_maps", out_dir / "depth_maps")
+    shutil.rmtree(out_dir / ".work", ignore_errors=True)
+    context.count(
+        depth_maps=len(active), points=points, filled=round(float(np.mean([share for _, share in fused])), 4)
+    )
+
+
+def _neighbors(sources: list[Ints]) -> list[Ints]:
+    """The views that each view is compared with: its sources, and those whose source it is."""
+    chosen = []
+    for i, own in enumerate(sources):
+        others = [j for j, theirs in enumerate(sources) if i in theirs and j not in own]
+        chosen.append(np.array([*own, *others][:MAX_NEIGHBORS], np.int32))
+    return chosen
+
+
+def _map(
+    fn: Callable[[_T], Any],
+    items: Sequence[_T],
+    products: Sequence[Path],
+    names: Sequence[str],
+    unit: str,
+    memory: int,
+    context: StageContext,
+) -> None:
+    """Run the tasks whose product an earlier run has not left behind."""
+    missing = [i for i, product in enumerate(products) if not product.exists()]
+    context.map(
+        fn,
+        [items[i] for i in missing],
+        names=[names[i] for i in missing],
+        unit=unit,
+        done=len(items) - len(missing),
+        memory=memory,
+    )
+
+
+def _load(plan: _Plan, context: StageContext) -> None:
+    views = [plan.originals[i] for i in plan.active]
+    items = [tasks.LoadTask(plan.folders, view, plan.size) for view in views]
+    products = [plan.folders.image(view.name) for view in views]
+    largest = max(v.camera.width * v.camera.height for v in views)
+    _map(tasks.load, items, products, [v.name for v in views], "images", _BASE_MEMORY + 30 * largest, context)
+
+
+def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> int:
+    """Run the rounds of PatchMatch; the number of the last one."""
+    views = plan.scene.views
+    points = plan.scene.points
+    point_of = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
+    start, rounds = _schedule(plan.size, options)
+    for number, schedule in enumerate(rounds):
+        items = [
+            tasks.MatchTask(
+                folders=plan.folders,
+                round=number,
+                view=views[i],
+                sources=tuple(views[j] for j in plan.sources[i]),
+                points=points.xyz[point_of[points.track_views == i]],
+                start_level=start,
+                schedule=schedule,
+                best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
+                seed=context.seed * 100_003 + i,
+            )
+            for i in plan.active
+        ]
+        names = [views[i].name for i in plan.active]
+        products = [plan.folders.planes(number, name) for name in names]
+        unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
+        _map(tasks.match, items, products, names, unit, plan.memory, context)
+        if number > 1:
+            shutil.rmtree(products[0].parent.with_name(f"planes_{number - 2}"), ignore_errors=True)
+    return len(rounds) - 1
+
+
+def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list[tuple[Sweeps, ...]]]:
+    """The coarsest level, and what is done in each round over all views."""
+    start = max(1, round(math.log2(size / _COARSEST)))
+    first = [Sweeps(start, options.iterations, areas=8, refinements=4, step=8.0, tilt=1.0)]
+    first += [
+        Sweeps(level, 2, areas=8, refinements=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
+    ]
+    finest = Sweeps(0, 1, areas=4, refinements=3, step=0.5, tilt=0.15)
+    if not options.geometric_iterations:
+        return start, [(*first, finest)]
+    second = Sweeps(1, 1, areas=8, refinements=3, step=0.5, tilt=0.15)
+    return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
+
+
+def _filter(plan: _Plan, options: DenseReconstructionOptions, final: int, context: StageContext) -> None:
+    views = plan.scene.views
+    items = [
+        tasks.FilterTask(
+            folders=plan.folders,
+            round=final,
+            view=views[i],
+            neighbors=tuple(views[j] for j in plan.neighbors[i] if j in plan.active),
+            min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
+            max_cost=0.8,
+            tolerances=Tolerances(),
+        )
+        for i in plan.active
+    ]
+    names = [views[i].name for i in plan.active]
+    products = [plan.folders.depth_map(name) for name in names]
+    _map(tasks.filter_view, items, products, names, "filtered maps", plan.memory, context)
+
+
+def _fuse(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> list[tuple[int, float]]:
+    views = plan.scene.views
+    items = []
+    for i in plan.active:
+        others = [int(j) for j in plan.neighbors[i] if j in plan.active]
+        items.append(
+            tasks.FuseTask(
+                folders=plan.folders,
+                index=i,
+                view=views[i],
+                neighbors=tuple(views[j] for j in others),
+                neighbor_indices=tuple(others),
+                min_views=min(options.min_views, 1 + len(others)),
+                tolerances=Tolerances(),
+            )
+        )
+    names = [views[i].name for i in plan.active]
+    return context.map(tasks.fuse, items, names=names, unit="fused views", memory=plan.memory)
