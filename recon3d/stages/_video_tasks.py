@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.files import atomic_path
-from recon3d.io.video import Frame, VideoReader
+from recon3d.io.video import VideoReader
+from recon3d.io.video_frame import Frame
 from recon3d.selection.motion import MOTION_SIZE, MotionTracker
 from recon3d.selection.sharpness import SHARPNESS_SIZE, sharpness, shrink
 from recon3d.stages._frame_sources import Problem, VideoPlan
