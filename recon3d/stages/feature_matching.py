@@ -101,7 +101,9 @@ def _choose_pairs(frames: str, features: str, options: FeatureMatchingOptions, s
         sequences = [list(range(len(names)))]
     chosen: set[Pair] = set()
     for sequence in sequences:
-        chosen |= {_ordered(sequence[i], sequence[j]) for i, j in sequential_pairs(len(sequence), options.overlap)}
+        chosen |= {
+            _ordered(sequence[i], sequence[j]) for i, j in sequential_pairs(len(sequence), options.overlap)
+        }
         if options.loop_closure:
             loops = most_similar(vectors[sequence], options.loop_closure, apart=options.overlap)
             chosen |= {_ordered(sequence[i], sequence[j]) for i, j in loops}
@@ -120,7 +122,9 @@ def _describe(features: Path, count: int, seed: int) -> np.ndarray:
     step = max(1, count // 40)
     sample = [read_features(features_path(features, i))[1][:2000] for i in range(0, count, step)]
     words = learn_words(sample, seed)
-    vectors = [describe_image(read_features(features_path(features, i))[1][:3000], words) for i in range(count)]
+    vectors = [
+        describe_image(read_features(features_path(features, i))[1][:3000], words) for i in range(count)
+    ]
     return np.array(vectors, np.float32)
 
 

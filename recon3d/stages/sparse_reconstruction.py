@@ -79,7 +79,9 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     if registered[0] < 2:
-        raise TooFewViews(f"Only {registered[0]} image could be placed.", "Take more images, closer together.")
+        raise TooFewViews(
+            f"Only {registered[0]} image could be placed.", "Take more images, closer together."
+        )
     return context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
 
 
