@@ -10,18 +10,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.compute import StageContext, task_progress
-from recon3d.errors import InputError, OutOfMemory, ReconstructionError
+from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.files import atomic_path
 from recon3d.io.gltf import write_glb
+from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
+from recon3d.render import orbit_view, render_mesh
 from recon3d.texture.assemble import texture_mesh
+from recon3d.texture.refine import split_large_faces
 from recon3d.texture.visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
-from recon3d.types import Bytes, Camera, Mesh, Scene, View
+from recon3d.types import Bytes, Camera, Floats, Mesh, Scene, View
 
 VERSION = 1
 
@@ -55,11 +59,12 @@ class _AssembleTask:
     max_size: int
     texture_size: int
     seam_levelling: bool
+    up: Floats | None
     output: Path
 
 
 def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, context: StageContext) -> None:
-    """Write ``textured_mesh.glb``.
+    """Write ``textured_mesh.glb`` and ``preview.png``.
 
     Parameters
     ----------
@@ -80,13 +85,16 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
     images = inputs["frame_extraction"] / "images"
-    mesh = inputs["mesh_generation"] / "mesh.ply"
+    surface = inputs["mesh_generation"] / "mesh.ply"
     work = out_dir / "views"
+    mesh = work / "mesh.npz"
+    face_bytes = surface.stat().st_size * 40
+    if not _is_whole(mesh):
+        context.call(_prepare, surface, scene.views, options.max_image_size, mesh, memory=face_bytes)
     tasks = [
         _ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene
     ]
     missing = [task for task in tasks if not _is_whole(task.output)]
-    face_bytes = mesh.stat().st_size * 20
     largest = max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
     context.map(
         _rate_view,
@@ -95,7 +103,6 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         done=len(tasks) - len(missing),
         memory=_BASE_BYTES + largest * _PHOTO_BYTES + face_bytes,
     )
-    target = out_dir / "textured_mesh.glb"
     size = options.texture_size
     while True:
         assemble = _AssembleTask(
@@ -106,7 +113,8 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             options.max_image_size,
             size,
             options.seam_levelling,
-            target,
+            scene.up,
+            out_dir,
         )
         memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
         try:
@@ -132,19 +140,25 @@ def _is_whole(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
+def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
+    """Split what is too large to be painted from one photo; store the mesh in a form that loads fast."""
+    cameras = [view.camera.fitted(max_size) if max_size else view.camera for view in views]
+    fitted = [
+        View(view.name, camera, view.cam_from_world) for view, camera in zip(views, cameras, strict=True)
+    ]
+    mesh = split_large_faces(read_mesh(surface), fitted)
+    arrays: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
+    if mesh.colors is not None:
+        arrays["colors"] = mesh.colors
+    with atomic_path(output) as temporary, open(temporary, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
 @functools.lru_cache(maxsize=1)
 def _load_mesh(path: Path) -> Mesh:
-    """The mesh; a worker rates many views of the same one."""
-    import open3d as o3d
-
-    loaded = o3d.io.read_triangle_mesh(path)
-    faces = np.asarray(loaded.triangles).astype(np.int32)
-    if not len(faces):
-        raise InputError(f"{path} has no faces.", "Run mesh_generation again.")
-    colors = None
-    if loaded.has_vertex_colors():
-        colors = np.rint(np.asarray(loaded.vertex_colors) * 255).astype(np.uint8)
-    return Mesh(np.asarray(loaded.vertices).astype(np.float64), faces, colors)
+    """The prepared mesh; a worker rates many views of the same one."""
+    with np.load(path) as data:
+        return Mesh(**{name: data[name] for name in data.files})
 
 
 def _rate_view(task: _ViewTask) -> None:
@@ -208,5 +222,8 @@ def _assemble(task: _AssembleTask) -> dict[str, Any]:
         seam_levelling=task.seam_levelling,
         progress=task_progress,
     )
-    write_glb(task.output, textured, quality=_JPEG_QUALITY)
+    write_glb(task.output / "textured_mesh.glb", textured, quality=_JPEG_QUALITY)
+    picture = render_mesh(textured, *orbit_view(textured.vertices, up=task.up))
+    with atomic_path(task.output / "preview.png") as temporary:
+        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return asdict(counts)

@@ -65,7 +65,8 @@ class Atlas:
         if photo.shape[:2] != (height, width):
             photo = np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
-        _copy(self.color, photo, layout.source[mine], layout.target[mine], layout.extent[mine], values)
+        p = layout.profiles
+        _copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
 
     def correct(self, charts: Charts, layout: Layout, offsets: Floats) -> None:
         """Add corrections of the nodes, interpolated over the faces, and fill the mask.
@@ -157,17 +158,21 @@ def _pull_push(color: Floats32, weight: Floats32) -> Floats32:
 def _copy(
     atlas: NDArray[np.int16],
     photo: Bytes,
+    charts: NDArray[np.int64],
     source: Ints,
     target: Ints,
-    extent: Ints,
+    starts: NDArray[np.int64],
+    low: Ints,
+    high: Ints,
     values: NDArray[np.int16],
 ) -> None:
     height, width = photo.shape[:2]
-    for n in range(source.shape[0]):
-        for row in range(extent[n, 1]):
-            y = min(max(source[n, 1] + row, 0), height - 1)
-            for column in range(extent[n, 0]):
-                x = min(max(source[n, 0] + column, 0), width - 1)
+    for n in charts:
+        for place in range(starts[n], starts[n + 1]):
+            column = place - starts[n]
+            x = min(max(source[n, 0] + column, 0), width - 1)
+            for row in range(low[place], high[place]):
+                y = min(max(source[n, 1] + row, 0), height - 1)
                 for channel in range(3):
                     atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
                         photo[y, x, channel], channel

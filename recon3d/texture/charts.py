@@ -9,7 +9,7 @@ import numpy as np
 
 from recon3d.errors import OptionError
 from recon3d.texture.labelling import connected_faces
-from recon3d.texture.packing import pack
+from recon3d.texture.packing import Profiles, join, pack, profiles, rectangle
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
@@ -69,6 +69,8 @@ class Layout:
         Column and row of each chart's first texel in the atlas.
     extent : ndarray of int32, shape (C, 2)
         Width and height of each chart.
+    profiles : Profiles
+        What each chart occupies of its width and height.
     node_xy : ndarray of float64, shape (N, 2)
         Place of each node in the atlas, in texels from its upper left corner.
     cells : ndarray of int32, shape (U, 2)
@@ -82,6 +84,7 @@ class Layout:
     source: Ints
     target: Ints
     extent: Ints
+    profiles: Profiles
     node_xy: Floats
     cells: Ints
     cell: int
@@ -183,14 +186,11 @@ def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layo
     unseen = int(np.count_nonzero(charts.face_chart < 0))
     cell = CELL if unseen * CELL * CELL <= size * size / 4 else 1
     columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), size // cell)
-    block = np.array([[columns * cell, -(-unseen // columns) * cell]], np.int32)
-    rectangles = np.concatenate([extent, block]) if unseen else extent
-    if len(rectangles) and (
-        rectangles.max() > size or rectangles.prod(axis=1, dtype=np.int64).sum() > size * size
-    ):
-        return None
-    positions, height = pack(rectangles, size)
-    if height > size:
+    seen = charts.face_chart >= 0
+    occupied = profiles(xy, charts.face_nodes[seen], charts.face_chart[seen], source, extent, PADDING)
+    block = rectangle(columns * cell, -(-unseen // columns) * cell)
+    positions = pack(join(occupied, block) if unseen else occupied, size)
+    if positions is None:
         return None
     index = np.arange(unseen)
     first = positions[-1] if unseen else np.zeros(2, np.int32)
@@ -202,6 +202,7 @@ def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layo
         source,
         target,
         extent,
+        occupied,
         xy + (target - source)[charts.node_chart],
         cells.astype(np.int32),
         cell,

@@ -21,11 +21,13 @@ from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Floats32, Ints
 
 #: Weight of smoothness inside charts against agreement at the seams.
-SMOOTHNESS = 0.3
+SMOOTHNESS = 1.0
 #: Weight that keeps corrections from drifting as a whole.
-ANCHOR = 1e-3
-#: Steps beyond so many gray levels pull less than their size: they are no matter of exposure.
-ROBUST = 12.0
+ANCHOR = 1e-2
+#: Steps beyond so many gray levels pull less, the more the larger they are (Cauchy's weights): they
+#: come of an outline or another displacement, not of exposure, and must not be spread.
+GLOBAL_STEP = 12.0
+LOCAL_STEP = 30.0
 #: Width in texels of the strip in which the local correction fades out.
 STRIP = 16
 #: Gauss-Seidel sweeps of the local correction; they start from a linear fade.
@@ -95,7 +97,7 @@ def global_corrections(
     if not len(seams):
         return np.zeros((count, 3))
     weight = np.repeat(np.clip(length / max(float(np.mean(length)), 1e-9), 0.1, 4.0), 2)
-    weight *= ROBUST / np.maximum(np.linalg.norm(difference.reshape(-1, 3), axis=1), ROBUST)
+    weight /= 1.0 + np.square(difference.reshape(-1, 3)).sum(axis=1) / GLOBAL_STEP**2
     a, b = seams.nodes[:, 0].reshape(-1), seams.nodes[:, 1].reshape(-1)
     corners = charts.face_nodes[charts.face_chart >= 0]
     i, j = corners.reshape(-1), corners[:, [1, 2, 0]].reshape(-1)
@@ -107,14 +109,30 @@ def global_corrections(
     off = off + off.T
     diagonal = np.asarray(off.sum(axis=1)).reshape(-1) + ANCHOR
     matrix = sparse.diags(diagonal) - off
-    jacobi = sparse.diags(1.0 / diagonal)
+    solve = _two_level(matrix, diagonal, charts.node_chart)
     step = difference.reshape(-1, 3) * weight[:, None]
     corrections = np.zeros((count, 3))
     for channel in range(3):
         right = np.bincount(a, step[:, channel], count) - np.bincount(b, step[:, channel], count)
-        # A hundredth of a gray level is far below what can be seen.
-        corrections[:, channel], _ = linalg.cg(matrix, right, rtol=1e-3, atol=1e-2, maxiter=400, M=jacobi)
+        corrections[:, channel], _ = linalg.cg(matrix, right, rtol=1e-3, maxiter=300, M=solve)
     return corrections
+
+
+def _two_level(matrix: Any, diagonal: Floats, chart: Ints) -> Any:
+    """Preconditioner: each node by itself, plus an exact solution for whole charts.
+
+    A chart floats as a whole on a few seams; without the second level CG takes hundreds of steps to
+    find that out.
+    """
+    count, charts = len(diagonal), int(chart.max()) + 1
+    prolong = sparse.csr_matrix((np.ones(count), (np.arange(count), chart)), shape=(count, charts))
+    coarse = linalg.splu((prolong.T @ matrix @ prolong).tocsc())
+
+    def apply(residual: Floats) -> Floats:
+        whole: Floats = coarse.solve(np.bincount(chart, residual, charts))
+        return residual / diagonal + whole[chart]
+
+    return linalg.LinearOperator(matrix.shape, apply, dtype=np.float64)
 
 
 def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, strip: int = STRIP) -> None:
@@ -220,6 +238,10 @@ def _seam_samples(
                 for axis in range(2):
                     place[side, axis] = xy[p, axis] * (1 - t) + xy[q, axis] * t
                 _lookup(atlas, place[side, 0], place[side, 1], colors[side])
+            square = 0.0
+            for channel in range(3):
+                square += (colors[1, channel] - colors[0, channel]) ** 2
+            share = 0.5 / (1.0 + square / (LOCAL_STEP * UNIT) ** 2)
             for side in range(2):
                 number = node_chart[nodes[e, side, 0]]
                 column = int(place[side, 0]) - target[number, 0]
@@ -227,8 +249,7 @@ def _seam_samples(
                 chart[position] = number
                 texel[position] = row * extent[number, 0] + column
                 for channel in range(3):
-                    step = colors[1 - side, channel] - colors[side, channel]
-                    offset[position, channel] = 0.5 * step
+                    offset[position, channel] = share * (colors[1 - side, channel] - colors[side, channel])
                 position += 1
     return chart, texel, offset
 

@@ -20,8 +20,8 @@ MAX_CANDIDATES = 16
 _MIN_COSINE = 0.1
 #: Below this cosine (70 degrees) the quality falls off faster than the projected area.
 _GRAZING_COSINE = 0.34
-#: Share of a face's pixels that must be unoccluded.
-_MIN_VISIBLE = 0.95
+#: Share of a face's pixels that must be unoccluded; what is hidden lowers the quality steeply.
+_MIN_VISIBLE = 0.75
 #: Gray levels a pixel that a face without any texture counts.
 _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
@@ -82,7 +82,7 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
     """Find the faces that a photo shows and rate how well it shows them.
 
     The depth test is a z-buffer at the photo's resolution. A face is seen when its front side
-    faces the camera, all of it lies inside the photo, and at least 95 % of its pixels are not
+    faces the camera, all of it lies inside the photo, and at least 75 % of its pixels are not
     hidden. Its quality is the integral of the gradient magnitude over its projection (Gal et
     al. 2010, "Seamless Montage for Texturing Models"; Waechter et al. 2014) on top of a constant,
     so that plain surfaces prefer the closest, least oblique view. Faces at an outline, their own
@@ -133,9 +133,10 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
         share = table[:, raster.VISIBLE] / table[:, raster.PIXELS]
         near = table[:, raster.NEAR] / table[:, raster.VISIBLE]
     seen = np.flatnonzero((share >= _MIN_VISIBLE) & (table[:, raster.COSINE] > _MIN_COSINE))
-    table, near = table[seen], near[seen]
+    table, near, share = table[seen], near[seen], share[seen]
     quality = table[:, raster.AREA] * (table[:, raster.GRADIENT] + _BASE_GRADIENT)
     quality *= np.minimum(table[:, raster.COSINE] / _GRAZING_COSINE, 1.0) ** 2
+    quality *= share**8
     quality *= 1.0 - (1.0 - _AT_OUTLINE) * np.sqrt(near)
     color = np.rint(table[:, raster.RED :]).astype(np.uint8)
     quality = np.maximum(quality, 1e-6).astype(np.float32)

@@ -1,0 +1,106 @@
+"""Splitting of faces that are too large to be painted from one photo."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from recon3d.types import Floats, Ints, Mesh, View
+
+#: Pixels that an edge may have in the photo that comes closest to it.
+MAX_EDGE_PIXELS = 64.0
+
+
+def split_large_faces(mesh: Mesh, views: Sequence[View], *, max_edge: float = MAX_EDGE_PIXELS) -> Mesh:
+    """Halve the edges that are long in the photos, without changing the surface.
+
+    A face is painted from one photo, or not at all: a large one, as simplification leaves them on
+    plain walls and floors, often lies partly outside each photo or behind something.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    views : sequence of View
+    max_edge : float
+        Pixels that an edge may have, as seen from the nearest camera.
+
+    Returns
+    -------
+    Mesh
+        The same object when no face is too large. Faces are never more than doubled in number;
+        the largest are split first.
+    """
+    pixel = pixel_sizes(mesh.vertices, views)
+    vertices, faces, colors = mesh.vertices, mesh.faces, mesh.colors
+    allowed = 2 * len(faces) + 10_000
+    while len(faces) < allowed:
+        long_edges = _edges_to_split(vertices, faces, pixel, max_edge)
+        if not len(long_edges):
+            break
+        long_edges = long_edges[: (allowed - len(faces)) // 2 + 1]
+        middle = len(vertices) + np.arange(len(long_edges), dtype=np.int32)
+        faces = _bisect(faces, long_edges, middle, len(vertices))
+        a, b = long_edges[:, 0], long_edges[:, 1]
+        vertices = np.concatenate([vertices, (vertices[a] + vertices[b]) / 2])
+        pixel = np.concatenate([pixel, (pixel[a] + pixel[b]) / 2])
+        if colors is not None:
+            halved = (colors[a].astype(np.uint16) + colors[b] + 1) // 2
+            colors = np.concatenate([colors, halved.astype(np.uint8)])
+    if faces is mesh.faces:
+        return mesh
+    return replace(mesh, vertices=vertices, faces=faces, colors=colors, normals=None)
+
+
+def pixel_sizes(vertices: Floats, views: Sequence[View]) -> Floats:
+    """Side of a pixel at each vertex, in world units, in the closest view; inf where there is none."""
+    smallest = np.full(len(vertices), np.inf)
+    for view in views:
+        depth = vertices @ view.cam_from_world[2, :3] + view.cam_from_world[2, 3]
+        K = view.camera.K
+        size = np.where(depth > 0, depth / np.sqrt(K[0, 0] * K[1, 1]), np.inf)
+        smallest = np.minimum(smallest, size)
+    return smallest
+
+
+def _edges_to_split(vertices: Floats, faces: Ints, pixel: Floats, max_edge: float) -> Ints:
+    """Edges that are too long and the longest of each face that they bound, longest first, shape (N, 2).
+
+    No face loses two of its edges at once, so that every cut is a plain bisection.
+    """
+    ends = np.sort(np.stack([faces, faces[:, [1, 2, 0]]], axis=-1), axis=-1).reshape(-1, 2)
+    with np.errstate(invalid="ignore"):
+        length = np.linalg.norm(vertices[ends[:, 1]] - vertices[ends[:, 0]], axis=1)
+        length = length / ((pixel[ends[:, 0]] + pixel[ends[:, 1]]) / 2)
+    if not np.any(length > max_edge):
+        return np.zeros((0, 2), np.int32)
+    key = ends[:, 0].astype(np.int64) * len(vertices) + ends[:, 1]
+    unique, first, inverse = np.unique(key, return_index=True, return_inverse=True)
+    # Ties are broken by the edge's number: one order for all faces.
+    rank = np.empty(len(unique), np.int64)
+    rank[np.lexsort((np.arange(len(unique)), length[first]))] = np.arange(len(unique))
+    by_face = rank[inverse].reshape(-1, 3)
+    longest = by_face.max(axis=1, keepdims=True)
+    beaten = np.zeros(len(unique), bool)
+    beaten[inverse.reshape(-1, 3)[by_face < longest]] = True
+    chosen = np.flatnonzero(~beaten & (length[first] > max_edge))
+    chosen = chosen[np.argsort(-rank[chosen])]
+    return np.ascontiguousarray(ends[first[chosen]])
+
+
+def _bisect(faces: Ints, edges: Ints, middle: Ints, count: int) -> Ints:
+    """Cut the faces at `edges`; the first half takes the place of its face, the others come last."""
+    order = np.argsort(edges[:, 0].astype(np.int64) * count + edges[:, 1])
+    keys = (edges[:, 0].astype(np.int64) * count + edges[:, 1])[order]
+    ends = np.sort(np.stack([faces, faces[:, [1, 2, 0]]], axis=-1), axis=-1)
+    key = ends[..., 0].astype(np.int64) * count + ends[..., 1]
+    place = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+    hit = keys[place] == key
+    cut = np.flatnonzero(hit.any(axis=1))
+    corner = hit[cut].argmax(axis=1)
+    new = middle[order[place[cut, corner]]]
+    a, b, c = (faces[cut, (corner + k) % 3] for k in range(3))
+    halves = faces.copy()
+    halves[cut] = np.stack([a, new, c], axis=1)
+    return np.concatenate([halves, np.stack([new, b, c], axis=1)]).astype(np.int32)
