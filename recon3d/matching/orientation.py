@@ -73,15 +73,15 @@ def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], s
         fit = _gps_fit(centers[known], np.array([gps[i] for i in known], np.float64))
         if fit is not None:
             scale, rotation = fit
-            middle = _middle(scene, centers)
-            return World(scale, rotation, -scale * rotation @ middle, "up and scale from GPS", "m")
+            middle = _middle(scene, centers, rotation)
+            return World(scale, rotation, -scale * middle, "up and scale from GPS", "m")
     up = camera_up(scene)
     up, how = _refine(up, scene, centers, seed)
     rotation = rotation_to_y(up)
-    middle = _middle(scene, centers)
+    middle = _middle(scene, centers, rotation)
     distance = _median_distance(scene, centers)
     scale = 1.0 / distance if distance > 0 else 1.0
-    return World(scale, rotation, -scale * rotation @ middle, how, "")
+    return World(scale, rotation, -scale * middle, how, "")
 
 
 def camera_up(scene: Scene) -> Floats:
@@ -154,8 +154,10 @@ def _plane(
     return best
 
 
-def _middle(scene: Scene, centers: Floats) -> Floats:
-    middle: Floats = np.median(scene.points.xyz if len(scene.points) else centers, axis=0)
+def _middle(scene: Scene, centers: Floats, rotation: Floats) -> Floats:
+    """Median of the points along the turned axes."""
+    points = scene.points.xyz if len(scene.points) else centers
+    middle: Floats = np.median(points @ rotation.T, axis=0)
     return middle
 
 
