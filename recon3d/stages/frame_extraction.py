@@ -7,6 +7,8 @@ those at full size. Photos are taken as they are, turned upright.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import itertools
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 from recon3d.compute import StageContext
 from recon3d.errors import InputError
 from recon3d.io.files import read_json, write_json
+from recon3d.io.images import probe_photo
 from recon3d.options import FrameExtractionOptions
 from recon3d.selection.choose import SAME_VIEW, choose_frames
 from recon3d.selection.sharpness import blur
@@ -39,7 +42,6 @@ VERSION = 1
 _FRAMES_PER_TASK = 6
 #: Steps between frames, as fractions of the longer side, above which matching becomes doubtful.
 _WIDE_STEP = 0.25
-_PHOTO_MEMORY = 1_200_000_000
 _DAMAGED = "The file is damaged: copy it again from the camera, or record again."
 
 
@@ -66,15 +68,32 @@ def run(
     name_sources(sources)
     videos = [source for source in sources if source.kind == "video"]
     photos = [source for source in sources if source.kind != "video"]
-    _take_photos(photos, images, partial, context)
-    _scan(videos, partial, context)
+    taken = (0.2 if photos else 0.0) if videos else 1.0
+    scanned = taken + 0.65 * (1 - taken)
+    _take_photos(photos, images, partial, _phase(context, 0.0, taken))
+    _scan(videos, partial, _phase(context, taken, scanned))
     for source in videos:
         if source.problem is None:
             _choose(source, options, context)
-    _write(videos, images, options, context)
+    _write(videos, images, options, _phase(context, scanned, 1.0))
     _check(sources, context)
     _describe(sources, options, out_dir, context)
     shutil.rmtree(partial, ignore_errors=True)
+
+
+def _phase(context: StageContext, start: float, end: float) -> StageContext:
+    """The same context, its progress being that of a phase: from `start` to `end` of the stage."""
+
+    def emit(done: float, total: float, unit: str, message: str) -> None:
+        if total < 0:  # a message only
+            context.emit(done, total, unit, message)
+        elif end > start:
+            part = done / total if total else 0.0
+            context.emit(round(100 * (start + (end - start) * part), 1), 100, "%", message)
+
+    phase = copy.copy(context)
+    phase.emit = emit
+    return phase
 
 
 def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context: StageContext) -> None:
@@ -82,9 +101,8 @@ def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context:
         PhotoTask(s.path, images, s.stem, _photo_kind(s), partial / "photos" / f"{i:05d}.json")
         for i, s in enumerate(photos)
     ]
-    # Most photos need far less; a worker that takes a 100-megapixel TIFF needs this much.
     records = context.map(
-        take_photo, tasks, names=[s.name for s in photos], unit="photos", memory=_PHOTO_MEMORY if tasks else 0
+        take_photo, tasks, names=[s.name for s in photos], unit="photos", memory=_photo_memory(photos)
     )
     for source, record in zip(photos, records, strict=True):
         if isinstance(record, Problem):
@@ -95,6 +113,16 @@ def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context:
             raise InputError(source.problem.message, "The model needs it. " + source.problem.hint)
 
 
+def _photo_memory(photos: Sequence[Source]) -> int:
+    """Bytes that turning the largest photo takes."""
+    pixels = 0
+    for source in photos:
+        with contextlib.suppress(InputError):
+            info = probe_photo(source.path)
+            pixels = max(pixels, info.width * info.height)
+    return 150_000_000 + 14 * pixels
+
+
 def _photo_kind(source: Source) -> Literal["photo", "posed_photo"]:
     return "posed_photo" if source.kind == "posed_photo" else "photo"
 
@@ -103,7 +131,8 @@ def _scan(videos: Sequence[Source], partial: Path, context: StageContext) -> Non
     """Measure motion and sharpness through all videos."""
     if not videos:
         return
-    plans = context.map(plan_video, [s.path for s in videos], names=[s.name for s in videos], unit="videos")
+    planning = _phase(context, 0.0, 0.0)
+    plans = planning.map(plan_video, [s.path for s in videos], names=[s.name for s in videos])
     tasks: list[list[ScanTask]] = []
     for number, (source, plan) in enumerate(zip(videos, plans, strict=True)):
         tasks.append([])

@@ -116,6 +116,18 @@ def test_a_pause_gives_no_more_frames_and_blurred_ones_are_not_taken(tmp_path: P
     assert sum(40 <= index < 100 for index in taken) <= 1
 
 
+def test_progress_goes_up_from_nothing_to_all(tmp_path: Path, video: Path) -> None:
+    inputs = write_inputs(tmp_path / "inputs", [video, photo(tmp_path / "a.jpg")])
+    seen: list[float] = []
+    context = InlineContext()
+    context.emit = lambda done, total, unit, message: seen.append(done / total) if total > 0 else None
+    frame_extraction.run({"inputs": inputs}, FrameExtractionOptions(), tmp_path / "out", context)
+    assert seen == sorted(seen)
+    assert seen[0] == 0
+    assert seen[-1] == 1
+    assert len(set(seen)) > 5
+
+
 def test_interval_and_size_are_what_the_user_says(tmp_path: Path, video: Path) -> None:
     document, _, _ = extract(tmp_path, [video], interval=0.5, max_image_size=160)
     times = [frame["time"] for frame in document["frames"]]
