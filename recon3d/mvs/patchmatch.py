@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recon3d.mvs.matching import WORST, compiled, prepare_patch, view_cost
+from recon3d.mvs.matching import WORST, compiled, inner, prepare_patch, view_cost
 
 #: The eight areas of neighbours, nearest first; every offset leads to the other colour.
 _NEAR_AREA = [(0, -1), (-1, -2), (1, -2), (0, -3), (-2, -3), (2, -3)]
@@ -38,7 +38,7 @@ _SLACK = np.float32(0.15)
 _GRAZING = np.float32(33.0)
 
 
-@compiled
+@inner
 def _random(state: Any) -> Any:
     """Next of a sequence of numbers in [-1, 1): Marsaglia's xorshift."""
     value = state[0]
@@ -49,7 +49,7 @@ def _random(state: Any) -> Any:
     return np.float32(np.int32(value >> np.uint32(8))) * np.float32(2.0 / 16777216.0) - _ONE
 
 
-@compiled
+@inner
 def _seed(x: int, y: int, seed: int) -> Any:
     """A hash of a pixel and a seed; never 0."""
     value = (x * 73856093) ^ (y * 19349663) ^ (seed * 83492791)
@@ -58,7 +58,7 @@ def _seed(x: int, y: int, seed: int) -> Any:
     return np.uint32((value ^ (value >> 16)) & 0xFFFFFFFF) | np.uint32(1)
 
 
-@compiled
+@inner
 def _total_cost(
     x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, best_views: int, likely: Any, costs: Any,
     packed: Any, layout: Any, forth: Any, patch: Any, mean: Any, inverse_deviation: Any,
@@ -107,7 +107,7 @@ def _total_cost(
 
 @compiled
 def sweep(
-    color: int, gray: Any, state: Any, cost: Any, likely: Any,
+    color: int, own: Any, state: Any, cost: Any, likely: Any,
     packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
     camera: Any, bounds: Any, areas: int, refinements: int, step: Any, tilt: Any,
     best_views: int, geometric_weight: Any, fresh: int, seed: int,
@@ -118,7 +118,8 @@ def sweep(
     ----------
     color : {0, 1, 2}
         Pixels with (x + y) % 2 == color; 2 takes all, and only scores what is there.
-    gray : ndarray of uint8, shape (H, W)
+    own : ndarray of uint32, shape (H * W,)
+        The view's own packed image.
     state : ndarray of float32, shape (3, H, W)
         Inverse depth at the pixel and its derivatives along x and y.
     cost : ndarray of float32, shape (H, W)
@@ -127,7 +128,7 @@ def sweep(
     packed, layout, forth, maps, map_layout, back, geometric_weight
         See `view_cost`.
     camera : ndarray of float32, shape (4,)
-        fx, fy, cx, cy of `gray`, centres of pixels at integers.
+        fx, fy, cx, cy of the view, centres of pixels at integers.
     bounds : ndarray of float32, shape (2,)
         Smallest and largest inverse depth.
     areas : int
@@ -144,7 +145,7 @@ def sweep(
         Whether `cost` is not known yet for what `state` holds.
     seed : int
     """
-    height, width = gray.shape
+    height, width = cost.shape
     count = layout.shape[0]
     patch = np.empty((2, 32), np.float32)
     costs = np.empty(count + 2, np.float32)
@@ -158,7 +159,7 @@ def sweep(
         begin = 0 if color == 2 else (y + color) & 1
         stride = 1 if color == 2 else 2
         for x in range(begin, width, stride):
-            mean, inverse_deviation = prepare_patch(gray, x, y, patch)
+            mean, inverse_deviation = prepare_patch(own, width, height, x, y, patch)
             first[0] = likely[y, x, 0]
             first[1] = likely[y, x, 1]
             rho = state[0, y, x]

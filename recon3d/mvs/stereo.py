@@ -205,6 +205,7 @@ def refine_planes(
         packed, layout = _joined([pack(other.gray) for other in others])
         forth = np.array([relative_projection(other, image) for other in others], np.float32)
         back = np.array([relative_projection(image, other) for other in others], np.float32)
+        own = pack(image.gray).ravel()
         height, width = image.gray.shape
         if planes.cost.shape != (height, width):
             planes = planes.resized(width, height)
@@ -215,7 +216,7 @@ def refine_planes(
                 alone = color == 2
                 sweep(
                     color,
-                    image.gray,
+                    own,
                     planes.state,
                     planes.cost,
                     planes.likely,
