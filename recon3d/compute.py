@@ -10,6 +10,7 @@ place on a real cluster.
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import faulthandler
 import logging
@@ -446,6 +447,20 @@ class StageContext:
         self.emit(done, total, unit, message)
         if self.cancelled.is_set():
             raise Cancelled()
+
+    def phase(self, start: float, end: float) -> StageContext:
+        """The same context for a part of the stage: its progress goes from `start` to `end` of 1."""
+
+        def emit(done: float, total: float, unit: str, message: str) -> None:
+            if total < 0:  # a message only
+                self.emit(done, total, unit, message)
+            elif end > start:
+                part = done / total if total else 0.0
+                self.emit(round(100 * (start + (end - start) * part), 1), 100, "%", message)
+
+        part = copy.copy(self)
+        part.emit = emit
+        return part
 
     def count(self, **counts: Any) -> None:
         """Put numbers into the manifest and the report."""

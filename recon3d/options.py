@@ -157,9 +157,12 @@ class MeshGenerationOptions(StageOptions):
     max_faces : int
         Triangles at most.
     poisson_depth : int
-        Depth of the octree; 0 chooses it from the points' spacing.
+        Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
     trim : float
         Parts of the surface further than this many point spacings from any point are cut off.
+    region : {"auto", "all"}
+        ``auto`` leaves out what lies far behind the thing that the pictures are about: what is
+        outside a ring of cameras, or much further away than usual. The cloud keeps it all.
     min_component : float
         Connected parts with less than this fraction of the largest part's area are removed.
     """
@@ -167,6 +170,7 @@ class MeshGenerationOptions(StageOptions):
     max_faces: int = Field(200_000, ge=100)
     poisson_depth: int = Field(0, ge=0, le=13)
     trim: float = Field(3.0, gt=0)
+    region: Literal["auto", "all"] = "auto"
     min_component: float = Field(0.02, ge=0, le=1)
 
 

@@ -327,6 +327,14 @@ class PointCloud:
     def __len__(self) -> int:
         return len(self.points)
 
+    def subset(self, keep: NDArray[np.bool_]) -> PointCloud:
+        """The points where `keep`, shape (N,), is true; without the lists of views."""
+        return PointCloud(
+            self.points[keep],
+            None if self.normals is None else self.normals[keep],
+            None if self.colors is None else self.colors[keep],
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Mesh:

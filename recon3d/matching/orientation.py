@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.surface.region import usual_distance
 from recon3d.types import Scene
 
 Floats = NDArray[np.float64]
@@ -79,7 +80,7 @@ def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], s
     up, how = _refine(up, scene, centers, seed)
     rotation = rotation_to_y(up)
     middle = _middle(scene, centers, rotation)
-    distance = _median_distance(scene, centers)
+    distance = usual_distance(scene, centers)
     scale = 1.0 / distance if distance > 0 else 1.0
     return World(scale, rotation, -scale * middle, how, "")
 
@@ -119,7 +120,7 @@ def _refine(up: Floats, scene: Scene, centers: Floats, seed: int) -> tuple[Float
     if len(points) >= 100:
         rng = np.random.default_rng(seed)
         sample = points[rng.choice(len(points), min(len(points), 5000), replace=False)]
-        tolerance = 0.01 * _median_distance(scene, centers)
+        tolerance = 0.01 * usual_distance(scene, centers)
         below = sample[(sample - np.median(centers, axis=0)) @ up < 0]
         ground = _plane(below, up, np.cos(np.radians(_GROUND_ANGLE)), 1.0, tolerance, rng)
         if ground is not None and ground[1] >= _PLANE_SHARE * len(sample):
@@ -159,15 +160,6 @@ def _middle(scene: Scene, centers: Floats, rotation: Floats) -> Floats:
     points = scene.points.xyz if len(scene.points) else centers
     middle: Floats = np.median(points @ rotation.T, axis=0)
     return middle
-
-
-def _median_distance(scene: Scene, centers: Floats) -> float:
-    """Median distance from the cameras to the points that they see."""
-    points = scene.points
-    if not len(points):
-        return 0.0
-    index = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
-    return float(np.median(np.linalg.norm(points.xyz[index] - centers[points.track_views], axis=1)))
 
 
 def _gps_fit(centers: Floats, gps: Floats) -> tuple[float, Floats] | None:

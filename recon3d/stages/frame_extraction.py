@@ -8,7 +8,6 @@ those at full size. Photos are taken as they are, turned upright.
 from __future__ import annotations
 
 import contextlib
-import copy
 import itertools
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,30 +69,15 @@ def run(
     photos = [source for source in sources if source.kind != "video"]
     taken = (0.2 if photos else 0.0) if videos else 1.0
     scanned = taken + 0.65 * (1 - taken)
-    _take_photos(photos, images, partial, _phase(context, 0.0, taken))
-    _scan(videos, partial, _phase(context, taken, scanned))
+    _take_photos(photos, images, partial, context.phase(0.0, taken))
+    _scan(videos, partial, context.phase(taken, scanned))
     for source in videos:
         if source.problem is None:
             _choose(source, options, context)
-    _write(videos, images, options, _phase(context, scanned, 1.0))
+    _write(videos, images, options, context.phase(scanned, 1.0))
     _check(sources, context)
     _describe(sources, options, out_dir, context)
     shutil.rmtree(partial, ignore_errors=True)
-
-
-def _phase(context: StageContext, start: float, end: float) -> StageContext:
-    """The same context, its progress being that of a phase: from `start` to `end` of the stage."""
-
-    def emit(done: float, total: float, unit: str, message: str) -> None:
-        if total < 0:  # a message only
-            context.emit(done, total, unit, message)
-        elif end > start:
-            part = done / total if total else 0.0
-            context.emit(round(100 * (start + (end - start) * part), 1), 100, "%", message)
-
-    phase = copy.copy(context)
-    phase.emit = emit
-    return phase
 
 
 def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context: StageContext) -> None:
@@ -131,7 +115,7 @@ def _scan(videos: Sequence[Source], partial: Path, context: StageContext) -> Non
     """Measure motion and sharpness through all videos."""
     if not videos:
         return
-    planning = _phase(context, 0.0, 0.0)
+    planning = context.phase(0.0, 0.0)
     plans = planning.map(plan_video, [s.path for s in videos], names=[s.name for s in videos])
     tasks: list[list[ScanTask]] = []
     for number, (source, plan) in enumerate(zip(videos, plans, strict=True)):

@@ -13,9 +13,9 @@ from recon3d.errors import ReconstructionError
 from recon3d.io.files import atomic_path
 from recon3d.io.ply import read_point_cloud, write_mesh
 from recon3d.options import MeshGenerationOptions
-from recon3d.types import Mesh, PointCloud
+from recon3d.types import Mesh, Scene
 
-VERSION = 1
+VERSION = 2
 
 #: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
 _POINT_BYTES = 1500
@@ -35,26 +35,31 @@ def run(
     ReconstructionError
         There are too few points for a surface.
     """
-    cloud = inputs["dense_reconstruction"] / "point_cloud.ply"
-    memory = _BASE_BYTES + _POINT_BYTES * (cloud.stat().st_size // 27)
-    counts = context.call(_mesh, cloud, out_dir, options, memory=memory, unit="steps")
+    dense = inputs["dense_reconstruction"]
+    memory = _BASE_BYTES + _POINT_BYTES * ((dense / "point_cloud.ply").stat().st_size // 27)
+    counts = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
     context.count(**counts)
 
 
-def _mesh(path: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str, float]:
+def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str, float]:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
     from recon3d.surface.meshing import surface_from_points
+    from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
 
     task_progress(0, _STEPS)
-    cloud = read_point_cloud(path)
-    mesh, facts = surface_from_points(cloud, depth=options.poisson_depth, trim_factor=options.trim)
+    cloud = read_point_cloud(dense / "point_cloud.ply")
+    if options.region == "auto":
+        cloud = cloud.subset(find_region(Scene.load(dense)).contains(cloud.points))
+    mesh, facts = surface_from_points(
+        cloud, faces=options.max_faces, depth=options.poisson_depth, trim_factor=options.trim
+    )
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
     task_progress(2, _STEPS)
     if not len(mesh.faces):
         raise ReconstructionError(
-            f"The {len(cloud)} points of {path.name} give no surface.",
+            f"The {len(cloud)} points give no surface.",
             "Take more images that overlap, or use a higher quality.",
         )
     mesh = fill_small_holes(mesh, _HOLE * facts["spacing"])
@@ -64,15 +69,16 @@ def _mesh(path: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str
     mesh = with_attributes(mesh, cloud)
     task_progress(5, _STEPS)
     write_mesh(out_dir / "mesh.ply", mesh)
-    _picture(mesh, cloud, out_dir / "preview.png")
+    _picture(mesh, out_dir / "preview.png")
     return {
+        "points": len(cloud),
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "octree_depth": int(facts["octree_depth"]),
     }
 
 
-def _picture(mesh: Mesh, cloud: PointCloud, path: Path) -> None:
+def _picture(mesh: Mesh, path: Path) -> None:
     from recon3d.render import orbit_view, render_mesh
 
     camera, pose = orbit_view(mesh.vertices)

@@ -22,7 +22,11 @@ _NEIGHBORS = 8
 #: A point whose neighbours are this many times further than is usual around it is noise.
 _OUTLIER = 3.0
 _DEPTHS = (6, 11)
-_MOST_POINTS = 3_000_000
+_MARGIN = 1.1
+#: Triangles that a cell on the surface gives, about.
+_FACES_PER_CELL = 2.4
+#: Triangles before decimation for each one kept: fewer would lose detail.
+_SPARE = 3.0
 _LEAST_POINTS = 100
 
 
@@ -61,19 +65,24 @@ def remove_outliers(cloud: PointCloud, spacing: Spacing) -> tuple[PointCloud, Sp
     _, near = tree.query(cloud.points, k=min(_NEIGHBORS + 1, len(cloud)), workers=1)
     usual = np.median(spacing.local[near], axis=1)
     keep = spacing.local < _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
-    kept = PointCloud(
-        cloud.points[keep],
-        None if cloud.normals is None else cloud.normals[keep],
-        None if cloud.colors is None else cloud.colors[keep],
-    )
-    return kept, Spacing(spacing.local[keep], spacing.typical)
+    return cloud.subset(keep), Spacing(spacing.local[keep], spacing.typical)
 
 
-def octree_depth(points: Floats, spacing: Spacing) -> int:
-    """Depth at which an octree's cells are about as large as the points' spacing."""
-    extent = float((points.max(axis=0) - points.min(axis=0)).max()) * 1.1
-    depth = int(np.ceil(np.log2(max(extent / max(spacing.typical, 1e-12), 2.0))))
+def octree_depth(points: Floats, spacing: Spacing, faces: int) -> int:
+    """Depth of the octree for a surface of about `faces` triangles.
+
+    Its cells are about as large as the points' spacing, but no smaller than leaves some times
+    the triangles that are kept in the end: deeper trees cost much and are decimated away.
+    """
+    area = float((np.minimum(spacing.local, 4 * spacing.typical) ** 2).sum())
+    cell = max(spacing.typical, np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces)), 1e-12)
+    depth = int(np.ceil(np.log2(max(_extent(points) / cell, 2.0))))
     return int(np.clip(depth, *_DEPTHS))
+
+
+def _extent(points: Floats) -> float:
+    """Side of the cube that Poisson reconstruction puts around the points."""
+    return float((points.max(axis=0) - points.min(axis=0)).max()) * _MARGIN
 
 
 def poisson_mesh(cloud: PointCloud, depth: int) -> Mesh:
@@ -103,7 +112,9 @@ def poisson_mesh(cloud: PointCloud, depth: int) -> Mesh:
     given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
     given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
     # One thread: with more, sums are made in another order each time.
-    made, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(given, depth=depth, n_threads=1)
+    made, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(
+        given, depth=depth, n_threads=1, scale=_MARGIN
+    )
     return Mesh(np.asarray(made.vertices), np.asarray(made.triangles).astype(np.int32))
 
 
@@ -128,15 +139,17 @@ def trim(mesh: Mesh, points: Floats, spacing: Spacing, factor: float, cell: floa
 
 
 def surface_from_points(
-    cloud: PointCloud, *, depth: int = 0, trim_factor: float = 3.0
+    cloud: PointCloud, *, faces: int = 200_000, depth: int = 0, trim_factor: float = 3.0
 ) -> tuple[Mesh, dict[str, float]]:
     """Surface of an oriented cloud, open where there are no points.
 
     Parameters
     ----------
     cloud : PointCloud
+    faces : int
+        Triangles that are wanted in the end, about.
     depth : int
-        Depth of the octree; 0 chooses it from the points' spacing.
+        Depth of the octree; 0 chooses it by `octree_depth`.
     trim_factor : float
         See `trim`.
 
@@ -154,17 +167,16 @@ def surface_from_points(
     if len(cloud) < _LEAST_POINTS:
         return poisson_mesh(cloud, 6), {}
     cloud, spacing = remove_outliers(cloud, point_spacing(cloud.points))
-    depth = depth or octree_depth(cloud.points, spacing)
-    cell = float((cloud.points.max(axis=0) - cloud.points.min(axis=0)).max()) * 1.1 / 2**depth
-    used = cloud
-    if len(cloud) > _MOST_POINTS:
-        used = _thinned(cloud, cell / 2)
+    depth = depth or octree_depth(cloud.points, spacing, faces)
+    cell = _extent(cloud.points) / 2**depth
+    used = _thinned(cloud, cell / 2)
     mesh = poisson_mesh(used, depth)
     mesh = trim(mesh, cloud.points, spacing, trim_factor, cell)
     return mesh, {"points_used": len(used), "octree_depth": depth, "spacing": spacing.typical}
 
 
 def _thinned(cloud: PointCloud, voxel: float) -> PointCloud:
+    """One mean point and normal in each voxel: the octree cannot use more."""
     given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
     if cloud.normals is not None:
         given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))

@@ -34,7 +34,9 @@ def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:
 
 def test_an_open_surface_stays_open_and_strays_are_left_out() -> None:
     rng = np.random.default_rng(0)
-    flat = np.column_stack([rng.uniform(-1, 1, 20_000), rng.normal(0, 0.001, 20_000), rng.uniform(-1, 1, 20_000)])
+    flat = np.column_stack(
+        [rng.uniform(-1, 1, 20_000), rng.normal(0, 0.001, 20_000), rng.uniform(-1, 1, 20_000)]
+    )
     strays = rng.uniform(-1, 1, (40, 3)) + [0, 2, 0]
     up = np.tile(np.array([[0, 1, 0]], np.float32), (len(flat) + len(strays), 1))
     mesh, _ = surface_from_points(PointCloud(np.concatenate([flat, strays]), up))
