@@ -97,13 +97,6 @@ def test_two_photos_without_overlap_end_with_a_clear_error(tmp_path: Path) -> No
     assert project.results.report is not None
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_without_write_permission(tmp_path: Path) -> None:
-    (tmp_path / "locked").mkdir(mode=0o500)
-    photo = _noise_photo(tmp_path / "a.jpg", 1)
-    _is_refused(recon3d("run", photo, "-o", tmp_path / "locked" / "p"), 2, "locked")
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = tmp_path / "disk"
@@ -115,18 +108,46 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
-def test_a_full_disk_is_explained_and_the_run_resumes(tmp_path: Path, small_disk: Path, data_dir: Path) -> None:
+def test_a_folder_without_write_permission(tmp_path: Path, small_disk: Path) -> None:
+    # Root may write into any folder, but not onto a disk that is mounted read-only.
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    photo = _noise_photo(tmp_path / "a.jpg", 1)
+    _is_refused(recon3d("run", photo, "-o", small_disk / "p"), 2, str(small_disk / "p"), "cannot be written")
+
+
+def test_a_truncated_video_gives_what_is_left_or_says_so(tmp_path: Path, data_dir: Path) -> None:
+    data = (data_dir / "gt_bust_video" / "video.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(data[: len(data) // 2])
+    done = recon3d(
+        "run", tmp_path / "cut.mp4", "-o", tmp_path / "p", "--until", "frame_extraction", "-q", "low"
+    )
+    if done.returncode == 0:
+        fallbacks = Project.open(tmp_path / "p").artifacts["frame_extraction"].manifest.fallbacks
+        assert any("cut.mp4" in text for text in fallbacks)
+    else:
+        _is_refused(done, 2, "cut.mp4")
+    (tmp_path / "stub.mp4").write_bytes(data[:2000])
+    _is_refused(recon3d("run", tmp_path / "stub.mp4", "-o", tmp_path / "q"), 2, "stub.mp4")
+
+
+def test_a_full_disk_is_explained_and_the_run_resumes(
+    tmp_path: Path, small_disk: Path, data_dir: Path
+) -> None:
     photos = sorted((data_dir / "strecha_fountain-P11_1600" / "images").glob("*.jpg"))[:3]
     for index, photo in enumerate(photos):
         Image.open(photo).resize((800, 534)).save(tmp_path / f"{index}.jpg", quality=90)
     filler = small_disk / "filler"
     filler.write_bytes(b"0" * 1_500_000)
-    done = recon3d("run", *sorted(tmp_path.glob("?.jpg")), "-o", small_disk / "p", "--until", "feature_extraction")
+    done = recon3d(
+        "run", *sorted(tmp_path.glob("?.jpg")), "-o", small_disk / "p", "--until", "feature_extraction"
+    )
     _is_refused(done, done.returncode, "space")
     assert done.returncode in (1, 2)
     filler.unlink()
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
-    again = recon3d("run", *sorted(tmp_path.glob("?.jpg")), "-o", small_disk / "p", "--until", "feature_extraction")
+    again = recon3d(
+        "run", *sorted(tmp_path.glob("?.jpg")), "-o", small_disk / "p", "--until", "feature_extraction"
+    )
     assert again.returncode == 0, again.stderr
 
 
@@ -139,7 +160,11 @@ def test_events_are_json_lines_and_sigterm_cancels(tmp_path: Path, data_dir: Pat
     for line in process.stdout:
         event = json.loads(line)
         seen.append(event["type"])
-        if event["type"] == "stage_progress" and event["stage"] == "feature_extraction" and event["done"] >= 1:
+        if (
+            event["type"] == "stage_progress"
+            and event["stage"] == "feature_extraction"
+            and event["done"] >= 1
+        ):
             asked = time.monotonic()
             process.send_signal(signal.SIGTERM)
             break

@@ -62,14 +62,16 @@ def test_a_few_photos_become_a_textured_model(tmp_path: Path, data_dir: Path) ->
     again = _run(*photos, "-o", tmp_path / "p", "-q", "low", *_FAST)
     assert [e["type"] for e in again] == ["run_started", *["stage_skipped"] * 7, "run_completed"]
 
-    for format, name in (("obj", "p.obj"), ("colmap", "sparse/0/cameras.bin"), ("nerfstudio", "transforms.json")):
+    for format, name in (
+        ("obj", "p.obj"),
+        ("colmap", "sparse/0/cameras.bin"),
+        ("nerfstudio", "transforms.json"),
+    ):
         target = tmp_path / format
         wanted = target / name if format != "obj" else target / "p.obj"
-        subprocess.run(
-            [sys.executable, "-m", "recon3d", "export", str(tmp_path / "p"), "-f", format]
-            + ["-o", str(wanted if format == "obj" else target)],
-            check=True,
-        )
+        output = wanted if format == "obj" else target
+        command = [sys.executable, "-m", "recon3d", "export", tmp_path / "p", "-f", format, "-o", output]
+        subprocess.run(command, check=True)
         assert wanted.stat().st_size > 0
 
 
