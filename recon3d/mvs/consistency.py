@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.mvs.matching import compiled
+from recon3d.mvs.normals import decode_normal
 
 _HALF = np.float32(0.5)
 _ONE = np.float32(1.0)
@@ -24,11 +25,11 @@ def agreeing_views(
     Parameters
     ----------
     depth : ndarray of float32, shape (H, W)
-    normal : ndarray of float32, shape (H, W, 3)
-        In the camera frame.
+    normal : ndarray of int16, shape (H, W, 2)
+        In the camera frame, see `encode_normals`.
     others : ndarray of float32, shape (M,)
         Depth maps of the other views, one after the other.
-    other_normals : ndarray of float32, shape (M, 3)
+    other_normals : ndarray of int16, shape (M, 2)
     layout : ndarray of int32, shape (S, 3)
         Start, width and height of each in `others`; at most 32 views.
     forth : ndarray of float32, shape (S, 3, 4)
@@ -82,12 +83,13 @@ def agreeing_views(
                 dv = (forth[j, 1, 3] - v * forth[j, 2, 3]) * rho / qz * dz
                 if du * du + dv * dv > max_error * max_error:
                     continue
-                cosine = _ZERO
-                for a in range(3):
-                    turned = _ZERO
-                    for b in range(3):
-                        turned += rotations[j, a, b] * other_normals[index, b]
-                    cosine += turned * normal[y, x, a]
+                nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
+                ox, oy, oz = decode_normal(other_normals[index, 0], other_normals[index, 1])
+                cosine = (
+                    nx * (rotations[j, 0, 0] * ox + rotations[j, 0, 1] * oy + rotations[j, 0, 2] * oz)
+                    + ny * (rotations[j, 1, 0] * ox + rotations[j, 1, 1] * oy + rotations[j, 1, 2] * oz)
+                    + nz * (rotations[j, 2, 0] * ox + rotations[j, 2, 1] * oy + rotations[j, 2, 2] * oz)
+                )
                 if cosine >= min_cosine:
                     bits |= np.uint32(1) << np.uint32(j)
             result[y, x] = bits
@@ -119,7 +121,7 @@ def fuse_pixels(
             z = depth[y, x]
             if z <= _ZERO:
                 continue
-            total = 1
+            total = np.int64(1)
             for j in range(count):
                 total += np.int64((bits >> np.uint32(j)) & np.uint32(1))
             if total < min_views:
@@ -130,12 +132,12 @@ def fuse_pixels(
             own_class = math.floor(math.log(z * footprints[count]) * 4.0)
             for a in range(3):
                 ray[a] = (inverse_K[a, 0] * x + inverse_K[a, 1] * y + inverse_K[a, 2]) * z
+            nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
             for a in range(3):
                 position[a] = own_to_world[a, 3]
-                direction[a] = 0.0
                 for b in range(3):
                     position[a] += own_to_world[a, b] * ray[b]
-                    direction[a] += own_to_world[a, b] * normal[y, x, b]
+                direction[a] = own_to_world[a, 0] * nx + own_to_world[a, 1] * ny + own_to_world[a, 2] * nz
             keeps = True
             for j in range(count):
                 if not (bits >> np.uint32(j)) & np.uint32(1):
@@ -154,11 +156,12 @@ def fuse_pixels(
                 # The other view's depth along the ray to our point, not to its pixel's centre.
                 for a in range(3):
                     ray[a] = (inverse_Ks[j, a, 0] * u + inverse_Ks[j, a, 1] * v + inverse_Ks[j, a, 2]) * other
+                nx, ny, nz = decode_normal(other_normals[index, 0], other_normals[index, 1])
                 for a in range(3):
                     position[a] += to_world[j, a, 3]
                     for b in range(3):
                         position[a] += to_world[j, a, b] * ray[b]
-                        direction[a] += to_world[j, a, b] * other_normals[index, b]
+                    direction[a] += to_world[j, a, 0] * nx + to_world[j, a, 1] * ny + to_world[j, a, 2] * nz
             if not keeps:
                 continue
             length = math.sqrt(direction[0] ** 2 + direction[1] ** 2 + direction[2] ** 2)

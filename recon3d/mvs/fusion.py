@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.mvs.consistency import agreeing_views, fuse_pixels
+from recon3d.mvs.normals import decode_normals, encode_normals
 from recon3d.mvs.stereo import PlaneMap, StereoImage, relative_projection
 from recon3d.types import Bytes, Camera, DepthMap, Floats, Floats32
 
@@ -34,6 +35,50 @@ class Tolerances:
     pixels: float = 1.0
     depth: float = 0.01
     degrees: float = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class PackedMap:
+    """A `DepthMap` in 9 bytes a pixel, as it is kept on disk and compared.
+
+    Parameters
+    ----------
+    name : str
+    camera : Camera
+    depth : ndarray of float32, shape (H, W)
+    normal : ndarray of int16, shape (H, W, 2)
+        See `encode_normals`.
+    confidence : ndarray of uint8, shape (H, W)
+        0 to 255 for 0 to 1.
+    """
+
+    name: str
+    camera: Camera
+    depth: Floats32
+    normal: NDArray[np.int16]
+    confidence: Bytes
+
+    @classmethod
+    def of(cls, depth_map: DepthMap) -> PackedMap:
+        """Pack a depth map."""
+        confidence = np.rint(np.clip(depth_map.confidence, 0, 1) * 255).astype(np.uint8)
+        return cls(
+            depth_map.name,
+            depth_map.camera,
+            depth_map.depth,
+            encode_normals(depth_map.normal),
+            confidence,
+        )
+
+    def unpacked(self) -> DepthMap:
+        """The depth map."""
+        return DepthMap(
+            self.name,
+            self.camera,
+            self.depth,
+            decode_normals(self.normal),
+            self.confidence * np.float32(1 / 255),
+        )
 
 
 def normals_of(state: Floats32, camera: Camera) -> Floats32:
@@ -73,16 +118,16 @@ def depth_map_of(name: str, camera: Camera, planes: PlaneMap, max_cost: float) -
 
 
 def agreement(
-    depth_map: DepthMap, pose: Floats, neighbors: Sequence[tuple[DepthMap, Floats]], tolerances: Tolerances
+    packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]], tolerances: Tolerances
 ) -> NDArray[np.uint32]:
     """Which neighbours hold the same surface point as each pixel of a depth map.
 
     Parameters
     ----------
-    depth_map : DepthMap
+    packed : PackedMap
     pose : ndarray of float64, shape (4, 4)
         Its ``cam_from_world``.
-    neighbors : sequence of (DepthMap, ndarray)
+    neighbors : sequence of (PackedMap, ndarray)
         Other depth maps and their poses; at most `MAX_NEIGHBORS`.
     tolerances : Tolerances
 
@@ -92,11 +137,11 @@ def agreement(
         Bit j is set where neighbour j agrees.
     """
     if not neighbors:
-        return np.zeros(depth_map.depth.shape, np.uint32)
-    joined = _join(depth_map, pose, neighbors)
+        return np.zeros(packed.depth.shape, np.uint32)
+    joined = _join(packed, pose, neighbors)
     bits: NDArray[np.uint32] = agreeing_views(
-        depth_map.depth,
-        depth_map.normal,
+        packed.depth,
+        packed.normal,
         joined.depths,
         joined.normals,
         joined.layout,
@@ -111,40 +156,41 @@ def agreement(
 
 def count_bits(bits: NDArray[np.uint32]) -> Bytes:
     """How many bits are set in each element."""
-    return np.unpackbits(bits[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
+    counts: Bytes = np.unpackbits(bits[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
+    return counts
 
 
 def filtered(
-    depth_map: DepthMap,
+    packed: PackedMap,
     pose: Floats,
-    neighbors: Sequence[tuple[DepthMap, Floats]],
+    neighbors: Sequence[tuple[PackedMap, Floats]],
     *,
     min_views: int,
     tolerances: Tolerances,
     min_region: int,
-) -> DepthMap:
+) -> PackedMap:
     """Drop what too few views agree on, and small islands.
 
     Parameters
     ----------
-    depth_map, pose, neighbors, tolerances
+    packed, pose, neighbors, tolerances
         See `agreement`.
     min_views : int
         Views that must agree, the map's own included.
     min_region : int
         Pixels of the smallest connected region that is kept.
     """
-    views = count_bits(agreement(depth_map, pose, neighbors, tolerances)) + 1
-    known = (depth_map.depth > 0) & (views >= min_views)
-    known &= ~_islands(np.where(known, depth_map.depth, 0), min_region)
+    views = count_bits(agreement(packed, pose, neighbors, tolerances)) + 1
+    known = (packed.depth > 0) & (views >= min_views)
+    known &= ~_islands(np.where(known, packed.depth, 0), min_region)
     # Agreement of many views makes a good match certain; a poor match stays poor.
     support = np.minimum(views / np.float32(min_views + 2), np.float32(1))
-    return DepthMap(
-        depth_map.name,
-        depth_map.camera,
-        np.where(known, depth_map.depth, np.float32(0)),
-        np.where(known[..., None], depth_map.normal, np.float32(0)),
-        np.where(known, depth_map.confidence * support, np.float32(0)).astype(np.float32),
+    return PackedMap(
+        packed.name,
+        packed.camera,
+        np.where(known, packed.depth, np.float32(0)),
+        np.where(known[..., None], packed.normal, np.int16(-32768)),
+        np.where(known, packed.confidence * support, np.float32(0)).astype(np.uint8),
     )
 
 
@@ -158,7 +204,8 @@ def _islands(depth: Floats32, min_region: int) -> NDArray[np.bool_]:
     steps = np.where(depth > 0, np.clip(logs - lowest, 0, 32000) + 1, 0).astype(np.int16)
     kept = steps.copy()
     cv2.filterSpeckles(kept, 0, min_region, 10)
-    return (kept == 0) & (steps > 0)
+    removed: NDArray[np.bool_] = (kept == 0) & (steps > 0)
+    return removed
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +228,11 @@ class FusedPoints:
 
 
 def fuse_view(
-    depth_map: DepthMap,
+    packed: PackedMap,
     pose: Floats,
     rgb: Bytes,
     rank: int,
-    neighbors: Sequence[tuple[DepthMap, Floats]],
+    neighbors: Sequence[tuple[PackedMap, Floats]],
     ranks: Sequence[int],
     *,
     min_views: int,
@@ -198,7 +245,7 @@ def fuse_view(
 
     Parameters
     ----------
-    depth_map, pose, neighbors, tolerances
+    packed, pose, neighbors, tolerances
         See `agreement`; the maps are filtered ones.
     rgb : ndarray of uint8, shape (H, W, 3)
     rank : int
@@ -208,18 +255,18 @@ def fuse_view(
     min_views : int
         Views that must agree, this one included.
     """
-    bits = agreement(depth_map, pose, neighbors, tolerances)
-    limit = int(np.count_nonzero((depth_map.depth > 0) & (count_bits(bits) + 1 >= min_views)))
+    bits = agreement(packed, pose, neighbors, tolerances)
+    limit = int(np.count_nonzero((packed.depth > 0) & (count_bits(bits) + 1 >= min_views)))
     points = np.empty((limit, 3))
     normals = np.empty((limit, 3), np.float32)
     colors = np.empty((limit, 3), np.uint8)
     seen = np.empty(limit, np.uint32)
     if not limit:
         return FusedPoints(points, normals, colors, seen)
-    joined = _join(depth_map, pose, neighbors)
+    joined = _join(packed, pose, neighbors)
     written = fuse_pixels(
-        depth_map.depth,
-        depth_map.normal,
+        packed.depth,
+        packed.normal,
         rgb,
         bits,
         min_views,
@@ -233,7 +280,7 @@ def fuse_view(
         np.linalg.inv(pose),
         joined.inverse_Ks[-1],
         joined.inverse_Ks[:-1],
-        np.array([1 / m.camera.K[0, 0] for m, _ in neighbors] + [1 / depth_map.camera.K[0, 0]]),
+        np.array([1 / m.camera.K[0, 0] for m, _ in neighbors] + [1 / packed.camera.K[0, 0]]),
         points,
         normals,
         colors,
@@ -245,25 +292,25 @@ def fuse_view(
 @dataclass(frozen=True, eq=False)
 class _Joined:
     depths: Floats32
-    normals: Floats32
+    normals: NDArray[np.int16]
     layout: NDArray[np.int32]
     forth: Floats32
     inverse_Ks: Floats
 
 
-def _join(depth_map: DepthMap, pose: Floats, neighbors: Sequence[tuple[DepthMap, Floats]]) -> _Joined:
+def _join(packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]]) -> _Joined:
     maps = [m for m, _ in neighbors]
     starts = np.cumsum([0] + [m.depth.size for m in maps[:-1]])
-    here = _as_image(depth_map, pose)
+    here = _as_image(packed, pose)
     there = [_as_image(m, other) for m, other in neighbors]
     return _Joined(
         np.concatenate([m.depth.ravel() for m in maps]),
-        np.concatenate([m.normal.reshape(-1, 3) for m in maps]),
+        np.concatenate([m.normal.reshape(-1, 2) for m in maps]),
         np.array([(s, *m.depth.shape[::-1]) for s, m in zip(starts, maps, strict=True)], np.int32),
         np.array([relative_projection(other, here) for other in there], np.float32),
         np.array([np.linalg.inv(image.K) for image in [*there, here]]),
     )
 
 
-def _as_image(depth_map: DepthMap, pose: Floats) -> StereoImage:
-    return StereoImage(np.empty((0, 0), np.uint8), depth_map.camera, pose)
+def _as_image(packed: PackedMap, pose: Floats) -> StereoImage:
+    return StereoImage(np.empty((0, 0), np.uint8), packed.camera, pose)

@@ -34,6 +34,8 @@ _ONE = np.float32(1.0)
 _HALF = np.float32(0.5)
 #: A hypothesis is dropped when its two likeliest views exceed the best cost so far by this much.
 _SLACK = np.float32(0.15)
+#: Above every cost.
+_UNUSABLE = np.float32(1e9)
 #: Inverse square of the smallest cosine between a plane's normal and the line of sight (80 degrees).
 _GRAZING = np.float32(33.0)
 
@@ -59,72 +61,130 @@ def _seed(x: int, y: int, seed: int) -> Any:
 
 
 @inner
-def _total_cost(
-    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, best_views: int, likely: Any, costs: Any,
-    packed: Any, layout: Any, forth: Any, patch: Any, mean: Any, inverse_deviation: Any,
-    maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
+def _chosen_cost(
+    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, chosen: Any,
+    packed: Any, layout: Any, forth: Any, pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
+    maps: Any, map_layout: Any, back: Any, geometric_weight: Any, costs: Any,
 ) -> Any:  # fmt: skip
-    """Mean cost over the best views; `WORST` as soon as it will clearly exceed `ceiling`.
-
-    `likely` are the two views to look at first, and on return those with the lowest cost.
-    """
-    count = layout.shape[0]
-    first = likely[0]
-    second = likely[1]
-    fx = np.float32(x)
-    fy = np.float32(y)
-    costs[first] = view_cost(
-        first, fx, fy, rho, gx, gy, packed, layout, forth, patch, mean, inverse_deviation,
-        maps, map_layout, back, geometric_weight,
-    )  # fmt: skip
-    if first != second:
-        costs[second] = view_cost(
-            second, fx, fy, rho, gx, gy, packed, layout, forth, patch, mean, inverse_deviation,
-            maps, map_layout, back, geometric_weight,
-        )  # fmt: skip
-    if (costs[first] + costs[second]) * _HALF > ceiling + _SLACK:
-        return WORST
-    for j in range(count):
-        if j != first and j != second:
-            costs[j] = view_cost(
-                j, fx, fy, rho, gx, gy, packed, layout, forth, patch, mean, inverse_deviation,
-                maps, map_layout, back, geometric_weight,
-            )  # fmt: skip
-    # The best views, by partial selection: there are few.
+    """Mean cost over the chosen views (bits); at least `ceiling` as soon as it cannot stay below."""
     total = _ZERO
-    used = 0
-    for rank in range(min(best_views, count)):
-        best = -1
-        for j in range(count):
-            if not used & (1 << j) and (best < 0 or costs[j] < costs[best]):
-                best = j
-        used |= 1 << best
-        total += costs[best]
-        if rank < 2:
-            costs[count + rank] = np.float32(best)
-    return total / np.float32(min(best_views, count))
+    number = _ZERO
+    for j in range(layout.shape[0]):
+        number += np.float32((chosen >> j) & 1)
+    limit = ceiling * number
+    for j in range(layout.shape[0]):
+        if (chosen >> j) & 1:
+            costs[j] = view_cost(
+                j, np.float32(x), np.float32(y), rho, gx, gy, packed, layout, forth, pattern, patch, mean,
+                inverse_deviation, maps, map_layout, back, geometric_weight,
+            )  # fmt: skip
+            total += costs[j]
+            if total > limit:
+                return ceiling
+    return total / number
+
+
+@inner
+def _free_cost(
+    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, chosen: Any, best_views: Any,
+    packed: Any, layout: Any, forth: Any, pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
+    maps: Any, map_layout: Any, back: Any, geometric_weight: Any, costs: Any,
+) -> tuple[Any, Any]:  # fmt: skip
+    """Mean cost over the best views, and which those are.
+
+    The chosen views are looked at first: what fits badly there is given up.
+    """
+    first = _chosen_cost(
+        x, y, rho, gx, gy, ceiling + _SLACK, chosen,
+        packed, layout, forth, pattern, patch, mean, inverse_deviation,
+        maps, map_layout, back, geometric_weight, costs,
+    )  # fmt: skip
+    if first >= ceiling + _SLACK:
+        return WORST, chosen
+    for j in range(layout.shape[0]):
+        if not (chosen >> j) & 1:
+            costs[j] = view_cost(
+                j, np.float32(x), np.float32(y), rho, gx, gy, packed, layout, forth, pattern, patch, mean,
+                inverse_deviation, maps, map_layout, back, geometric_weight,
+            )  # fmt: skip
+    total = _ZERO
+    best = np.int64(0)
+    for _ in range(best_views):
+        lowest = _UNUSABLE
+        winner = 0
+        for j in range(layout.shape[0]):
+            if costs[j] < lowest and not (best >> j) & 1:
+                lowest = costs[j]
+                winner = j
+        best |= np.int64(1) << winner
+        total += lowest
+    return total / np.float32(best_views), best
+
+
+@inner
+def _allowed(x: Any, y: Any, rho: Any, gx: Any, gy: Any, camera: Any, bounds: Any) -> Any:
+    """Whether a plane lies in the range of depth and is not seen at a grazing angle."""
+    mx = (np.float32(x) - camera[2]) / camera[0]
+    my = (np.float32(y) - camera[3]) / camera[1]
+    wx = gx * camera[0]
+    wy = gy * camera[1]
+    wz = rho - wx * mx - wy * my
+    slant = (wx * wx + wy * wy + wz * wz) * (mx * mx + my * my + _ONE)
+    return rho >= bounds[0] and rho <= bounds[1] and slant <= _GRAZING * rho * rho
+
+
+@compiled
+def score(
+    pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
+    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
+    best_views: int, geometric_weight: Any, free: int,
+) -> None:  # fmt: skip
+    """Write the costs of the planes in `state`, and which views they come from; see `sweep`."""
+    height, width = cost.shape
+    patch = np.empty((2, 32), np.float32)
+    costs = np.empty(layout.shape[0], np.float32)
+    for y in range(height):
+        for x in range(width):
+            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
+            views = np.int64(chosen[y, x])
+            if free:
+                value, views = _free_cost(
+                    x, y, state[0, y, x], state[1, y, x], state[2, y, x], _UNUSABLE, views, best_views,
+                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                    maps, map_layout, back, geometric_weight, costs,
+                )  # fmt: skip
+                chosen[y, x] = views
+            else:
+                value = _chosen_cost(
+                    x, y, state[0, y, x], state[1, y, x], state[2, y, x], _UNUSABLE, views,
+                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                    maps, map_layout, back, geometric_weight, costs,
+                )  # fmt: skip
+            cost[y, x] = value
 
 
 @compiled
 def sweep(
-    color: int, own: Any, state: Any, cost: Any, likely: Any,
+    color: int, pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
     packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
-    camera: Any, bounds: Any, areas: int, refinements: int, step: Any, tilt: Any,
-    best_views: int, geometric_weight: Any, fresh: int, seed: int,
+    camera: Any, bounds: Any, areas: int, variations: int, step: Any, tilt: Any,
+    best_views: int, geometric_weight: Any, free: int, seed: int,
 ) -> None:  # fmt: skip
-    """Propagate to, and refine, the pixels of one color of the checkerboard, in place.
+    """Propagate to, and vary, the pixels of one color of the checkerboard, in place.
 
     Parameters
     ----------
-    color : {0, 1, 2}
-        Pixels with (x + y) % 2 == color; 2 takes all, and only scores what is there.
+    color : {0, 1}
+        Pixels with (x + y) % 2 == color.
+    pattern : {0, 1}
+        Wide or narrow patches.
     own : ndarray of uint32, shape (H * W,)
         The view's own packed image.
     state : ndarray of float32, shape (3, H, W)
         Inverse depth at the pixel and its derivatives along x and y.
     cost : ndarray of float32, shape (H, W)
-    likely : ndarray of uint8, shape (H, W, 2)
-        The two source views that fit best.
+    chosen : ndarray of uint32, shape (H, W)
+        Bits of the source views whose cost counts.
     packed, layout, forth, maps, map_layout, back, geometric_weight
         See `view_cost`.
     camera : ndarray of float32, shape (4,)
@@ -133,7 +193,7 @@ def sweep(
         Smallest and largest inverse depth.
     areas : int
         Areas of neighbours that are looked at, up to 8.
-    refinements : int
+    variations : int
         Random variations that are tried.
     step : float32
         Size of the variations of inverse depth.
@@ -141,42 +201,24 @@ def sweep(
         Size of the variations of the plane's slope, relative to the inverse depth.
     best_views : int
         Source views whose cost counts.
-    fresh : int
-        Whether `cost` is not known yet for what `state` holds.
+    free : int
+        Whether every hypothesis chooses its views anew; otherwise they stay.
     seed : int
     """
     height, width = cost.shape
-    count = layout.shape[0]
     patch = np.empty((2, 32), np.float32)
-    costs = np.empty(count + 2, np.float32)
-    first = np.zeros(2, np.int64)
+    costs = np.empty(layout.shape[0], np.float32)
     random = np.zeros(1, np.uint32)
-    fx = camera[0]
-    fy = camera[1]
-    smallest = bounds[0]
-    largest = bounds[1]
     for y in range(height):
-        begin = 0 if color == 2 else (y + color) & 1
-        stride = 1 if color == 2 else 2
-        for x in range(begin, width, stride):
-            mean, inverse_deviation = prepare_patch(own, width, height, x, y, patch)
-            first[0] = likely[y, x, 0]
-            first[1] = likely[y, x, 1]
+        for x in range((y + color) & 1, width, 2):
+            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
+            views = np.int64(chosen[y, x])
             rho = state[0, y, x]
             gx = state[1, y, x]
             gy = state[2, y, x]
             best = cost[y, x]
-            if fresh:
-                best = _total_cost(
-                    x, y, rho, gx, gy, WORST, best_views, first, costs,
-                    packed, layout, forth, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight,
-                )  # fmt: skip
-                first[0] = np.int64(costs[count])
-                first[1] = np.int64(costs[count + min(1, count - 1)])
             random[0] = _seed(x, y, seed)
-            tries = areas + refinements
-            for attempt in range(tries):
+            for attempt in range(areas + variations):
                 if attempt < areas:
                     # The best hypothesis of the area.
                     nx = -1
@@ -195,40 +237,82 @@ def sweep(
                     new_gy = state[2, ny, nx]
                     new_rho = state[0, ny, nx] + new_gx * np.float32(x - nx) + new_gy * np.float32(y - ny)
                 else:
-                    kind = (attempt - areas) % 3
                     new_rho = rho
                     new_gx = gx
                     new_gy = gy
-                    if kind != 1:
-                        new_rho += step * _random(random)
+                    kind = (attempt - areas) % 3
                     if kind != 0:
-                        new_gx += tilt * rho / fx * _random(random)
-                        new_gy += tilt * rho / fy * _random(random)
-                if new_rho < smallest or new_rho > largest:
+                        new_rho += step * _random(random)
+                    if kind != 1:
+                        new_gx += tilt * rho / camera[0] * _random(random)
+                        new_gy += tilt * rho / camera[1] * _random(random)
+                if not _allowed(x, y, new_rho, new_gx, new_gy, camera, bounds):
                     continue
-                # Planes seen at a grazing angle explain anything.
-                wx = new_gx * fx
-                wy = new_gy * fy
-                mx = (np.float32(x) - camera[2]) / fx
-                my = (np.float32(y) - camera[3]) / fy
-                wz = new_rho - wx * mx - wy * my
-                if (wx * wx + wy * wy + wz * wz) * (mx * mx + my * my + _ONE) > _GRAZING * new_rho * new_rho:
-                    continue
-                value = _total_cost(
-                    x, y, new_rho, new_gx, new_gy, best, best_views, first, costs,
-                    packed, layout, forth, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight,
-                )  # fmt: skip
+                new_views = views
+                if free:
+                    value, new_views = _free_cost(
+                        x, y, new_rho, new_gx, new_gy, best, views, best_views,
+                        packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                        maps, map_layout, back, geometric_weight, costs,
+                    )  # fmt: skip
+                else:
+                    value = _chosen_cost(
+                        x, y, new_rho, new_gx, new_gy, best, views,
+                        packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                        maps, map_layout, back, geometric_weight, costs,
+                    )  # fmt: skip
                 if value < best:
                     best = value
                     rho = new_rho
                     gx = new_gx
                     gy = new_gy
-                    first[0] = np.int64(costs[count])
-                    first[1] = np.int64(costs[count + min(1, count - 1)])
+                    views = new_views
             state[0, y, x] = rho
             state[1, y, x] = gx
             state[2, y, x] = gy
             cost[y, x] = best
-            likely[y, x, 0] = first[0]
-            likely[y, x, 1] = first[1]
+            chosen[y, x] = views
+
+
+@compiled
+def polish(
+    pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
+    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
+    camera: Any, bounds: Any, step: Any, geometric_weight: Any, worst: Any,
+) -> None:  # fmt: skip
+    """Move each pixel's depth to the vertex of the parabola through three costs along its ray.
+
+    Pixels whose cost exceeds `worst` are left alone. For the rest see `sweep`.
+    """
+    height, width = cost.shape
+    patch = np.empty((2, 32), np.float32)
+    costs = np.empty(layout.shape[0], np.float32)
+    trial = np.empty(3, np.float32)
+    value = np.empty(3, np.float32)
+    for y in range(height):
+        for x in range(width):
+            center = cost[y, x]
+            if center > worst:
+                continue
+            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
+            views = np.int64(chosen[y, x])
+            rho = state[0, y, x]
+            gx = state[1, y, x]
+            gy = state[2, y, x]
+            trial[0] = rho - step
+            trial[1] = rho + step
+            for n in range(3):
+                if n == 2:
+                    bend = value[0] + value[1] - center - center
+                    if bend <= _ZERO:
+                        break
+                    shift = _HALF * (value[0] - value[1]) / bend
+                    trial[2] = rho + step * min(max(shift, -_ONE), _ONE)
+                value[n] = _chosen_cost(
+                    x, y, trial[n], gx, gy, _UNUSABLE, views,
+                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                    maps, map_layout, back, geometric_weight, costs,
+                )  # fmt: skip
+                if value[n] < cost[y, x] and _allowed(x, y, trial[n], gx, gy, camera, bounds):
+                    cost[y, x] = value[n]
+                    state[0, y, x] = trial[n]

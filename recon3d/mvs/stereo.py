@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.mvs.matching import pack
-from recon3d.mvs.patchmatch import sweep
+from recon3d.mvs.patchmatch import polish, score, sweep
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
 
+#: Planes with a higher cost are not worth polishing.
+_HOPELESS = 0.9
 #: Gray level at which the tone curve turns from linear to logarithmic.
 _TONE_KNEE = 32.0
 
@@ -30,7 +32,8 @@ def tone_mapped(rgb: Bytes) -> Bytes:
     """
     luminance = rgb.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
     curve = np.log1p(luminance / _TONE_KNEE) * (255 / np.log1p(255 / _TONE_KNEE))
-    return np.rint(curve).astype(np.uint8)
+    mapped: Bytes = np.rint(curve).astype(np.uint8)
+    return mapped
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,21 +89,21 @@ class PlaneMap:
         Inverse depth at the pixel and its derivatives along x and y.
     cost : ndarray of float32, shape (H, W)
         Mean cost over the best views, 0 to 2 (with geometric consistency, more).
-    likely : ndarray of uint8, shape (H, W, 2)
-        The two source views that fit best.
+    chosen : ndarray of uint32, shape (H, W)
+        Bits of the source views that the cost comes from.
     """
 
     state: Floats32
     cost: Floats32
-    likely: Bytes
+    chosen: NDArray[np.uint32]
 
     @classmethod
-    def from_state(cls, state: Floats32, sources: int) -> PlaneMap:
+    def from_state(cls, state: Floats32) -> PlaneMap:
         """Planes that nothing is known of yet."""
         shape = state.shape[1:]
-        likely = np.zeros((*shape, 2), np.uint8)
-        likely[..., 1] = min(1, sources - 1)
-        return cls(np.ascontiguousarray(state, np.float32), np.full(shape, 2, np.float32), likely)
+        return cls(
+            np.ascontiguousarray(state, np.float32), np.full(shape, 2, np.float32), np.ones(shape, np.uint32)
+        )
 
     def resized(self, width: int, height: int) -> PlaneMap:
         """The same planes at another size; each pixel takes the plane of the nearest old pixel."""
@@ -116,7 +119,7 @@ class PlaneMap:
         state[1] = old[1] * sx
         state[2] = old[2] * sy
         return PlaneMap(
-            state, np.full((height, width), 2, np.float32), np.ascontiguousarray(self.likely[iy[:, None], ix])
+            state, np.full((height, width), 2, np.float32), np.ascontiguousarray(self.chosen[iy[:, None], ix])
         )
 
 
@@ -132,20 +135,30 @@ class Sweeps:
         Rounds over both colours of the checkerboard.
     areas : int
         Areas of neighbours that a pixel looks at, up to 8.
-    refinements : int
+    variations : int
         Random variations that a pixel tries in a round.
     step : float
         Size of the first round's variations of depth, in pixels of disparity; halved each round.
     tilt : float
         Size of the first round's variations of slope; halved each round.
+    free : bool
+        Whether every hypothesis chooses the source views that count for it; otherwise those of the
+        level before stay, for half the cost.
+    narrow : bool
+        Whether patches are small: sharper, but less certain.
+    polish : tuple of float
+        Steps, in pixels of disparity, of final fits of a parabola to the cost.
     """
 
     level: int
     iterations: int
     areas: int
-    refinements: int
+    variations: int
     step: float
     tilt: float
+    free: bool = True
+    narrow: bool = False
+    polish: tuple[float, ...] = ()
 
 
 def _joined(arrays: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], Ints]:
@@ -211,32 +224,34 @@ def refine_planes(
             planes = planes.resized(width, height)
         pixel = disparity_step(image, others)
         K = image.K
+        views = (packed, layout, forth, maps, map_layout, back)
+        parts = (1 if sweeps.narrow else 0, own, planes.state, planes.cost, planes.chosen)
+        weight = np.float32(geometric_weight)
+        counted = min(best_views, len(sources))
+        intrinsics = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32)
+        limits = np.array(bounds, np.float32)
+        score(*parts, *views, counted, weight, sweeps.free)
         for iteration in range(sweeps.iterations):
-            for color in (2, 0, 1) if iteration == 0 else (0, 1):
-                alone = color == 2
+            for color in (0, 1):
                 sweep(
                     color,
-                    own,
-                    planes.state,
-                    planes.cost,
-                    planes.likely,
-                    packed,
-                    layout,
-                    forth,
-                    maps,
-                    map_layout,
-                    back,
-                    np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32),
-                    np.array(bounds, np.float32),
-                    0 if alone else sweeps.areas,
-                    0 if alone else sweeps.refinements,
+                    *parts,
+                    *views,
+                    intrinsics,
+                    limits,
+                    sweeps.areas,
+                    sweeps.variations,
                     np.float32(sweeps.step * pixel * 0.5**iteration),
                     np.float32(sweeps.tilt * 0.5**iteration),
-                    best_views,
-                    np.float32(geometric_weight),
-                    int(alone),
+                    counted,
+                    weight,
+                    sweeps.free,
                     seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
                 )
+        for step in sweeps.polish:
+            polish(
+                *parts, *views, intrinsics, limits, np.float32(step * pixel), weight, np.float32(_HOPELESS)
+            )
     return planes
 
 

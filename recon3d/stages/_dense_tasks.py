@@ -8,19 +8,21 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.io.depth import read_depth_map, write_depth_map
+from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.files import atomic_path
 from recon3d.io.ply import write_point_cloud
 from recon3d.io.undistort import load_view_image
-from recon3d.mvs.fusion import Tolerances, depth_map_of, filtered, fuse_view
+from recon3d.mvs.fusion import PackedMap, Tolerances, depth_map_of, filtered, fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
-from recon3d.types import Bytes, DepthMap, Floats, PointCloud, View
+from recon3d.types import Bytes, Floats, PointCloud, View
 
 #: Cost of a pixel of disagreement with a neighbour's depth map.
 _GEOMETRIC_WEIGHT = 0.15
 #: Pixels of the smallest island of a depth map, per megapixel.
 _MIN_REGION = 60
+#: Depths with a higher cost are unknown.
+_MAX_COST = 0.8
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,21 @@ class Folders:
     images: str
     work: str
 
+    def gray(self, name: str) -> Path:
+        """The undistorted image as stereo sees it."""
+        return Path(self.work) / "gray" / f"{name}.npy"
+
     def image(self, name: str) -> Path:
-        """The undistorted image."""
+        """The undistorted image; it is written after the gray one."""
         return Path(self.work) / "images" / f"{name}.npy"
 
     def planes(self, round_: int, name: str) -> Path:
         """The planes after a round of matching."""
         return Path(self.work) / f"planes_{round_}" / f"{name}.npz"
+
+    def raw_map(self, name: str) -> Path:
+        """The depth map before it is filtered."""
+        return Path(self.work) / "raw_maps" / f"{name}.npz"
 
     def depth_map(self, name: str) -> Path:
         """The filtered depth map."""
@@ -59,8 +69,10 @@ class LoadTask:
 def load(task: LoadTask) -> None:
     """Write the undistorted image."""
     rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
-    with atomic_path(task.folders.image(task.view.name)) as temporary, open(temporary, "wb") as file:
-        np.save(file, rgb)
+    name = task.view.name
+    for path, array in ((task.folders.gray(name), tone_mapped(rgb)), (task.folders.image(name), rgb)):
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +87,7 @@ class MatchTask:
     start_level: int
     schedule: tuple[Sweeps, ...]
     best_views: int
+    last: bool
     seed: int
 
 
@@ -90,10 +103,10 @@ def match(task: MatchTask) -> None:
     if task.round == 0:
         camera = reference.reduced(task.start_level).camera
         state = planes_from_points(points_cam, camera, bounds, task.seed)
-        planes = PlaneMap.from_state(state, len(task.sources))
+        planes = PlaneMap.from_state(state)
     else:
         with np.load(folders.planes(task.round - 1, name)) as data:
-            planes = PlaneMap(data["state"], data["cost"], data["likely"])
+            planes = PlaneMap(data["state"], data["cost"], data["chosen"])
         maps = []
         for source in task.sources:
             path = folders.planes(task.round - 1, source.name)
@@ -113,13 +126,17 @@ def match(task: MatchTask) -> None:
         geometric_weight=_GEOMETRIC_WEIGHT,
         seed=task.seed + task.round,
     )
+    if task.last:
+        depth_map = depth_map_of(name, task.view.camera, planes, _MAX_COST)
+        write_packed_map(folders.raw_map(name), PackedMap.of(depth_map))
+        return
     with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
             state=planes.state,
             cost=planes.cost,
-            likely=planes.likely,
-            inverse_depth=np.where(planes.cost < 0.9, planes.state[0], np.float32(0)),
+            chosen=planes.chosen,
+            inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)),
         )
 
 
@@ -128,18 +145,16 @@ class FilterTask:
     """Filter one view's planes by its neighbours'."""
 
     folders: Folders
-    round: int
     view: View
     neighbors: tuple[View, ...]
     min_views: int
-    max_cost: float
     tolerances: Tolerances
 
 
 def filter_view(task: FilterTask) -> None:
     """Write the view's depth map."""
-    own = _unfiltered(task, task.view)
-    neighbors = [(_unfiltered(task, view), view.cam_from_world) for view in task.neighbors]
+    own = read_packed_map(task.folders.raw_map(task.view.name))
+    neighbors = [(read_packed_map(task.folders.raw_map(v.name)), v.cam_from_world) for v in task.neighbors]
     result = filtered(
         own,
         task.view.cam_from_world,
@@ -148,7 +163,7 @@ def filter_view(task: FilterTask) -> None:
         tolerances=task.tolerances,
         min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
     )
-    write_depth_map(task.folders.depth_map(task.view.name), result)
+    write_packed_map(task.folders.depth_map(task.view.name), result)
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +182,8 @@ class FuseTask:
 def fuse(task: FuseTask) -> tuple[int, float]:
     """Write the points that the view contributes; how many, and the share of pixels with a depth."""
     folders = task.folders
-    own_map = read_depth_map(folders.depth_map(task.view.name))
-    maps = [(read_depth_map(folders.depth_map(v.name)), v.cam_from_world) for v in task.neighbors]
+    own_map = read_packed_map(folders.depth_map(task.view.name))
+    maps = [(read_packed_map(folders.depth_map(v.name)), v.cam_from_world) for v in task.neighbors]
     fused = fuse_view(
         own_map,
         task.view.cam_from_world,
@@ -211,11 +226,5 @@ def merge(folders: Folders, names: Sequence[str], out_dir: str) -> None:
 
 
 def _stereo_image(folders: Folders, view: View) -> StereoImage:
-    rgb: Bytes = np.load(folders.image(view.name))
-    return StereoImage(tone_mapped(rgb), view.camera, view.cam_from_world)
-
-
-def _unfiltered(task: FilterTask, view: View) -> DepthMap:
-    with np.load(task.folders.planes(task.round, view.name)) as data:
-        planes = PlaneMap(data["state"], data["cost"], data["likely"])
-    return depth_map_of(view.name, view.camera, planes, task.max_cost)
+    gray: Bytes = np.load(folders.gray(view.name))
+    return StereoImage(gray, view.camera, view.cam_from_world)

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -111,8 +112,8 @@ def _reconstruct(
         memory=_BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
     )
     _load(plan, context)
-    final = _match(plan, options, context)
-    _filter(plan, options, final, context)
+    _match(plan, options, context)
+    _filter(plan, options, context)
     fused = _fuse(plan, options, context)
     points = sum(count for count, _ in fused)
     if not points:
@@ -169,8 +170,8 @@ def _load(plan: _Plan, context: StageContext) -> None:
     _map(tasks.load, items, products, [v.name for v in views], "images", _BASE_MEMORY + 30 * largest, context)
 
 
-def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> int:
-    """Run the rounds of PatchMatch; the number of the last one."""
+def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
+    """Run the rounds of PatchMatch."""
     views = plan.scene.views
     points = plan.scene.points
     point_of = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
@@ -186,43 +187,44 @@ def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageConte
                 start_level=start,
                 schedule=schedule,
                 best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
+                last=number == len(rounds) - 1,
                 seed=context.seed * 100_003 + i,
             )
             for i in plan.active
         ]
         names = [views[i].name for i in plan.active]
-        products = [plan.folders.planes(number, name) for name in names]
+        folder = plan.folders.raw_map if number == len(rounds) - 1 else partial(plan.folders.planes, number)
+        products = [folder(name) for name in names]
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
         _map(tasks.match, items, products, names, unit, plan.memory, context)
         if number > 1:
-            shutil.rmtree(products[0].parent.with_name(f"planes_{number - 2}"), ignore_errors=True)
-    return len(rounds) - 1
+            shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
 
 
 def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list[tuple[Sweeps, ...]]]:
     """The coarsest level, and what is done in each round over all views."""
     start = max(1, round(math.log2(size / _COARSEST)))
-    first = [Sweeps(start, options.iterations, areas=8, refinements=4, step=8.0, tilt=1.0)]
+    first = [Sweeps(start, options.iterations, areas=8, variations=4, step=8.0, tilt=1.0)]
     first += [
-        Sweeps(level, 2, areas=8, refinements=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
+        Sweeps(level, 2, areas=8, variations=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
     ]
-    finest = Sweeps(0, 1, areas=4, refinements=3, step=0.5, tilt=0.15)
+    finest = Sweeps(
+        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, free=False, narrow=True, polish=(0.5, 0.25)
+    )
     if not options.geometric_iterations:
         return start, [(*first, finest)]
-    second = Sweeps(1, 1, areas=8, refinements=3, step=0.5, tilt=0.15)
+    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15)
     return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 
 
-def _filter(plan: _Plan, options: DenseReconstructionOptions, final: int, context: StageContext) -> None:
+def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
     views = plan.scene.views
     items = [
         tasks.FilterTask(
             folders=plan.folders,
-            round=final,
             view=views[i],
             neighbors=tuple(views[j] for j in plan.neighbors[i] if j in plan.active),
             min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
-            max_cost=0.8,
             tolerances=Tolerances(),
         )
         for i in plan.active
