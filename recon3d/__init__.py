@@ -23,9 +23,10 @@ if TYPE_CHECKING:
         ReconstructionError,
         StageError,
     )
-    from recon3d.pipeline import Pipeline, Run, reconstruct
+    from recon3d.pipeline import Pipeline, reconstruct
     from recon3d.project import Project
     from recon3d.results import Results
+    from recon3d.run import Run
     from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
 
 __version__ = "0.1.0"
@@ -41,9 +42,10 @@ _HOMES = {
         "ReconstructionError",
         "StageError",
     ),
-    "pipeline": ("Pipeline", "Run", "reconstruct"),
+    "pipeline": ("Pipeline", "reconstruct"),
     "project": ("Project",),
     "results": ("Results",),
+    "run": ("Run",),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

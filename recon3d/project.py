@@ -7,49 +7,25 @@ any moment leaves either the old state or the new one. One writer at a time hold
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import filelock
 
 from recon3d.artifacts import Artifact, ArtifactStore
 from recon3d.errors import InputError, ProjectError
 from recon3d.events import RunState, fold, read_events
-from recon3d.io.files import atomic_path, read_json, write_json
+from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
+from recon3d.io.files import read_json, write_json
 from recon3d.results import Results
 
 _MARKER = "recon3d.json"
 _FORMAT = 1
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file that the user gave.
-
-    Parameters
-    ----------
-    kind : {"video", "photo", "posed_photo"}
-        A posed photo belongs to a model with known cameras.
-    path : str
-        Where the project keeps it, relative to its ``inputs`` folder.
-    name : str
-        The file's own name; of a posed photo, its name in the model.
-    sha256 : str
-        Digest of its bytes.
-    """
-
-    kind: Literal["video", "photo", "posed_photo"]
-    path: str
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -174,13 +150,12 @@ class Project:
     @property
     def inputs(self) -> tuple[Input, ...]:
         """The files that were added."""
-        return tuple(Input(**row) for row in self._inputs_document()["inputs"])
+        return self._inputs.items
 
     @property
     def poses(self) -> Path | None:
         """Folder of the COLMAP model with known cameras, if the user gave one."""
-        relative = self._inputs_document()["poses"]
-        return None if relative is None else self.path / "inputs" / relative
+        return self._inputs.poses
 
     def add(self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Input, ...]:
         """Copy videos, photos and folders of them into the project, whichever each is.
@@ -193,7 +168,7 @@ class Project:
         given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         paths: list[Path] = []
         for entry in map(Path, given):
-            paths += _media(entry, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if entry.is_dir() else [entry]
+            paths += media(entry, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if entry.is_dir() else [entry]
         videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
         photos = [path for path in paths if path not in videos]
         added = tuple(self.add_video(path) for path in videos)
@@ -227,7 +202,7 @@ class Project:
         given = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
         files: list[Path] = []
         for entry in map(Path, given):
-            files += _media(entry, PHOTO_SUFFIXES) if entry.is_dir() else [entry]
+            files += media(entry, PHOTO_SUFFIXES) if entry.is_dir() else [entry]
         return self._add(files, "photo")
 
     def add_posed_photos(
@@ -266,76 +241,19 @@ class Project:
         names: list[str] | None = None,
         poses: Path | None = None,
     ) -> tuple[Input, ...]:
-        from recon3d.io.probe import probe_input
-
-        names = names or [file.name for file in files]
-        digests = []
-        for file in files:
-            probed = probe_input(file)
-            if (probed.kind == "video") != (kind == "video"):
-                raise InputError(
-                    f"{file} is a {probed.kind}.",
-                    "Add videos with add_video, photos with add_photos.",
-                )
-            digests.append(_digest(file))
+        digests = self._inputs.check(files, kind)
         with self.lock():
-            document = self._inputs_document()
-            rows: list[dict[str, Any]] = document["inputs"]
-            given = poses is not None
-            if rows and any((row["kind"] == "posed_photo") != given for row in rows):
-                raise ProjectError(
-                    f"{self.path} cannot mix photos with known cameras and others.",
-                    "Use another project for them.",
-                )
-            known = {(row["sha256"], row["name"] if given else ""): row for row in rows}
-            added = []
-            for file, name, digest in zip(files, names, digests, strict=True):
-                row = known.get((digest, name if given else ""))
-                if row is None:
-                    taken = {r["path"] for r in rows}
-                    row = {
-                        "kind": kind,
-                        "path": f"posed/{name}" if given else _free_path(f"{kind}s", name, taken),
-                        "name": name,
-                        "sha256": digest,
-                    }
-                    self._copy(file, self.path / "inputs" / row["path"])
-                    rows.append(row)
-                    known[(digest, name if given else "")] = row
-                added.append(Input(**row))
-            if poses is not None:
-                target = self.path / "inputs" / "model"
-                for part in sorted(poses.iterdir()):
-                    if part.suffix in (".bin", ".txt"):
-                        self._copy(part, target / part.name)
-                document["poses"] = "model"
-            if document != self._inputs_document():
-                write_json(self.path / "inputs" / "inputs.json", document)
-        return tuple(added)
+            return self._inputs.add(
+                files, digests, kind, names=names or [file.name for file in files], poses=poses
+            )
 
-    def _copy(self, source: Path, target: Path) -> None:
-        try:
-            with atomic_path(target) as temporary:
-                shutil.copyfile(source, temporary)
-        except OSError as error:
-            raise ProjectError(
-                f"{source.name} cannot be copied into {self.path}: {error.strerror}.",
-                "Free space on the disk, or check the folder's permissions; then run again.",
-            ) from error
-
-    def _inputs_document(self) -> dict[str, Any]:
-        path = self.path / "inputs" / "inputs.json"
-        return read_json(path) if path.is_file() else {"inputs": [], "poses": None}
+    @property
+    def _inputs(self) -> InputFolder:
+        return InputFolder(self.path / "inputs")
 
     def inputs_fingerprint(self) -> str:
         """Digest of the inputs' bytes and names."""
-        digest = hashlib.sha256()
-        for item in sorted(self.inputs, key=lambda i: i.path):
-            digest.update(f"{item.kind}\0{item.path}\0{item.sha256}\n".encode())
-        if self.poses is not None:
-            for part in sorted(self.poses.iterdir()):
-                digest.update(f"{part.name}\0{_digest(part)}\n".encode())
-        return digest.hexdigest()[:16]
+        return self._inputs.fingerprint()
 
     # --- what was made --------------------------------------------------------------------------
 
@@ -385,43 +303,9 @@ class Project:
                 if artifact.path not in current:
                     shutil.rmtree(artifact.path)
             self.store.discard_work()
-            known = {self.path / "inputs" / row.path for row in self.inputs}
-            for folder in ("videos", "photos", "posed"):
-                for file in (self.path / "inputs" / folder).rglob("*"):
-                    if file.is_file() and file not in known:
-                        file.unlink()
+            self._inputs.remove_strays()
             return max(before - self.size, 0)
 
     def __repr__(self) -> str:
         made = ", ".join(self.artifacts) or "nothing yet"
         return f"<Project {self.path}: {len(self.inputs)} inputs, made: {made}>"
-
-
-def _media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files of a folder whose names end in one of `suffixes`, in order."""
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not found:
-        raise InputError(
-            f"{folder} holds nothing to reconstruct from.",
-            f"Give files that end in {', '.join(sorted(suffixes))}.",
-        )
-    return found
-
-
-def _free_path(folder: str, name: str, taken: set[str]) -> str:
-    stem, suffix = Path(name).stem, Path(name).suffix
-    path, number = f"{folder}/{name}", 2
-    while path in taken:
-        path, number = f"{folder}/{stem}-{number}{suffix}", number + 1
-    return path
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return digest.hexdigest()

@@ -1,26 +1,15 @@
-"""The one door to Dask: worker processes, and the context through which stages use them.
-
-All native work (pycolmap, Open3D, video decoding, compiled kernels) runs in worker processes, so
-that an abort in C++ ends a worker and never the notebook or the web server. The default is a
-cluster on this machine: the scheduler lives in a thread of this process, the workers are
-subprocesses that run one task each and die with it. An address of a Dask scheduler takes its
-place on a real cluster.
-"""
+"""Worker processes, on this machine or behind a Dask scheduler."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import ctypes
-import faulthandler
+import errno
 import logging
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,15 +17,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
+from recon3d.compute.machine import usable_cores, usable_memory
+from recon3d.compute.worker import PROGRESS_TOPIC, run_task
 from recon3d.errors import Cancelled, EngineUnavailable, OutOfMemory, Recon3DError, StageError
 
 if TYPE_CHECKING:
     import distributed
 
-T = TypeVar("T")
 R = TypeVar("R")
 
-_PROGRESS_TOPIC = "recon3d-progress"
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 _DASK_SETTINGS = {
     # A native call that holds the GIL stops a worker's heartbeat for as long as it lasts.
@@ -47,22 +36,6 @@ _DASK_SETTINGS = {
     "distributed.admin.tick.limit": "1h",
     "distributed.comm.timeouts.connect": "60s",
 }
-
-
-def usable_cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def usable_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's limit."""
-    total = int(psutil.virtual_memory().total)
-    for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        with contextlib.suppress(OSError, ValueError):
-            total = min(total, int(Path(path).read_text()))
-    return total
 
 
 @dataclass
@@ -153,15 +126,15 @@ class Cluster:
             self.memory = usable_memory()
         else:
             self.memory = sum(int(w["memory_limit"]) for w in info.values())
-        self.client.subscribe_topic(_PROGRESS_TOPIC, self._on_progress)
+        self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
 
     def _start(self, count: int, resources: str = "") -> None:
         if not count:
             return
         command = [sys.executable, "-m", "distributed.cli.dask_worker", self._local.scheduler_address]
         command += ["--nworkers", str(count), "--nthreads", "1", "--memory-limit", "0", "--no-dashboard"]
-        command += ["--death-timeout", "30", "--preload", "recon3d.compute"]
-        command += ["--preload-nanny", "recon3d.compute"]
+        command += ["--death-timeout", "30", "--preload", "recon3d.compute.worker"]
+        command += ["--preload-nanny", "recon3d.compute.worker"]
         if resources:
             command += ["--resources", resources]
         environment = dict(os.environ, **dict.fromkeys(_THREADS, "1"), PYTHONUNBUFFERED="1")
@@ -233,7 +206,7 @@ class Cluster:
                     if on_progress is not None:
                         self._listeners[task] = on_progress
                     future = self.client.submit(
-                        _run_task,
+                        run_task,
                         task,
                         fn,
                         call,
@@ -307,7 +280,7 @@ class Cluster:
                 log_tail=tail,
             ) from error
         except Exception as error:
-            if isinstance(error, OSError) and error.errno == 28:
+            if isinstance(error, OSError) and error.errno == errno.ENOSPC:
                 raise  # the pipeline explains a full disk
             raise StageError(
                 f"{name}: {type(error).__name__}: {error}",
@@ -345,220 +318,6 @@ class Cluster:
         with contextlib.suppress(Exception):
             if self._local is not None:
                 self._local.close(timeout=2)
-
-
-@dataclass
-class StageContext:
-    """What a stage may use of the run that it is part of.
-
-    Attributes
-    ----------
-    cluster : callable
-        Gives the cluster, started when first asked for.
-    emit : callable
-        Receives (done, total, unit, message).
-    cancelled : threading.Event
-        Every progress point checks it.
-    seed : int
-    engine : {"cpu", "cuda"}
-    """
-
-    cluster: Callable[[], Cluster]
-    emit: Callable[[float, float, str, str], None]
-    cancelled: threading.Event = field(default_factory=threading.Event)
-    seed: int = 0
-    engine: str = "cpu"
-    usage: Usage = field(default_factory=Usage)
-    counts: dict[str, Any] = field(default_factory=dict)
-    fallbacks: list[str] = field(default_factory=list)
-
-    @property
-    def workers(self) -> int:
-        """Worker processes that run at once."""
-        return self.cluster().workers
-
-    def map(
-        self,
-        fn: Callable[[T], R],
-        items: Sequence[T],
-        *,
-        names: Sequence[str] | None = None,
-        unit: str = "views",
-        done: int = 0,
-        memory: int = 0,
-        gpu: bool = False,
-    ) -> list[R]:
-        """Run ``fn(item)`` for each item in worker processes.
-
-        Parameters
-        ----------
-        fn : callable
-            A function that workers can import.
-        items : sequence
-            One argument a task; small and picklable.
-        names : sequence of str, optional
-            What each item is called in errors and in the log.
-        unit : str
-            What is counted.
-        done : int
-            Items that an earlier, interrupted run had finished; they count as progress.
-        memory : int
-            Bytes that a task needs at its peak; limits how many run at once.
-        gpu : bool
-            Whether a task needs a GPU.
-
-        Returns
-        -------
-        list
-            Results in the order of the items.
-        """
-        total = done + len(items)
-        self.progress(done, total, unit)
-        if not items:
-            return []
-        return self._execute(
-            fn,
-            [(item,) for item in items],
-            names=list(names) if names is not None else [f"{unit} {i}" for i in range(len(items))],
-            memory=memory,
-            gpu=gpu,
-            on_done=lambda count: self.progress(done + count, total, unit),
-        )
-
-    def call(
-        self, fn: Callable[..., R], *args: Any, memory: int = 0, gpu: bool = False, unit: str = "steps"
-    ) -> R:
-        """Run ``fn(*args)`` in a worker process; it may report with `task_progress`."""
-        return self._execute(
-            fn,
-            [args],
-            names=[getattr(fn, "__name__", "task").strip("_")],
-            memory=memory,
-            gpu=gpu,
-            on_done=lambda count: None,
-            on_progress=lambda done, total: self.progress(done, total, unit),
-        )[0]
-
-    def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:
-        return self.cluster().execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
-
-    def progress(self, done: float, total: float, unit: str = "", message: str = "") -> None:
-        """Report progress; raises `Cancelled` when the run was cancelled."""
-        self.emit(done, total, unit, message)
-        if self.cancelled.is_set():
-            raise Cancelled()
-
-    def phase(self, start: float, end: float) -> StageContext:
-        """The same context for a part of the stage: its progress goes from `start` to `end` of 1."""
-
-        def emit(done: float, total: float, unit: str, message: str) -> None:
-            if total < 0:  # a message only
-                self.emit(done, total, unit, message)
-            elif end > start:
-                part = done / total if total else 0.0
-                self.emit(round(100 * (start + (end - start) * part), 1), 100, "%", message)
-
-        part = copy.copy(self)
-        part.emit = emit
-        return part
-
-    def count(self, **counts: Any) -> None:
-        """Put numbers into the manifest and the report."""
-        self.counts.update(counts)
-
-    def fallback(self, message: str) -> None:
-        """Record that something was done in another way than asked for."""
-        self.fallbacks.append(message)
-        self.emit(-1, -1, "", message)
-
-    def log(self, message: str) -> None:
-        """Tell what is going on."""
-        self.emit(-1, -1, "", message)
-
-
-class InlineContext(StageContext):
-    """A context that runs every task in this process: for debugging and testing one stage."""
-
-    def __init__(self, seed: int = 0, engine: str = "cpu") -> None:
-        super().__init__(cluster=self._no_cluster, emit=lambda *_: None, seed=seed, engine=engine)
-
-    @staticmethod
-    def _no_cluster() -> Cluster:
-        raise StageError("This context has no workers.", "Use StageContext with a Cluster.")
-
-    @property
-    def workers(self) -> int:
-        """One: this process."""
-        return 1
-
-    def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:
-        results = []
-        for index, call in enumerate(calls):
-            results.append(fn(*call))
-            how["on_done"](index + 1)
-        return results
-
-
-# --- inside the workers -------------------------------------------------------------------------
-
-_current_task = threading.local()
-
-
-def task_progress(done: float, total: float) -> None:
-    """Report progress from inside a task; does nothing outside a worker."""
-    task = getattr(_current_task, "name", None)
-    if task is None:
-        return
-    import distributed
-
-    now = time.monotonic()
-    if done < total and now - _current_task.told < 0.2:
-        return
-    _current_task.told = now
-    distributed.get_worker().log_event(
-        _PROGRESS_TOPIC, {"task": task, "done": float(done), "total": float(total)}
-    )
-
-
-def _run_task(task: str, fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R, str, float, int]:
-    """Run a task in a worker and measure it."""
-    import distributed
-
-    _current_task.name, _current_task.told = task, 0.0
-    address = str(distributed.get_worker().address)
-    _reset_peak_memory()
-    started = time.process_time()
-    try:
-        value = fn(*args)
-    finally:
-        _current_task.name = None
-    return value, address, time.process_time() - started, _peak_memory()
-
-
-def _reset_peak_memory() -> None:
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory() -> int:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return int(psutil.Process().memory_info().rss)
-
-
-def dask_setup(server: Any) -> None:
-    """Prepare a worker or its nanny (Dask calls this: the module is their ``--preload``)."""
-    if sys.platform == "linux":
-        # kill -9 of the pipeline must not leave workers behind.
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-    if not faulthandler.is_enabled():
-        faulthandler.enable(all_threads=False)
-    if type(server).__name__ == "Worker":
-        import cv2
-
-        cv2.setNumThreads(1)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,37 @@
+"""The one door to pycolmap: features, matches, databases, mapping and models.
+
+Everything here runs in worker processes: COLMAP aborts the interpreter on some ordinary mistakes.
+Only arrays, paths and numbers cross this package's border.
+"""
+
+import signal
+import threading
+
+import pycolmap
+
+from recon3d.colmap.database import ImageRow, read_rows, write_database, write_matches
+from recon3d.colmap.features import SiftSettings, extract_sift, match_pairs
+from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
+from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
+
+if threading.current_thread() is threading.main_thread():
+    # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM) or signal.SIG_DFL)
+pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value
+
+__all__ = [
+    "ImageRow",
+    "SiftSettings",
+    "copy_model",
+    "extract_sift",
+    "image_statistics",
+    "map_globally",
+    "map_incrementally",
+    "match_pairs",
+    "read_rows",
+    "read_scene",
+    "transform_model",
+    "triangulate",
+    "write_database",
+    "write_matches",
+]

@@ -1,0 +1,102 @@
+"""COLMAP databases. One process may use one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pycolmap
+from numpy.typing import NDArray
+
+from recon3d.io.files import read_json
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ImageRow:
+    """An image of a database: its name, its camera's number, and the camera."""
+
+    name: str
+    camera_id: int
+    width: int
+    height: int
+    focal_px: float | None
+
+
+def read_rows(frames: Path) -> list[ImageRow]:
+    """The images of a frame_extraction artifact."""
+    return [
+        ImageRow(f["name"], f["camera"] + 1, f["width"], f["height"], f["focal_px"])
+        for f in read_json(frames / "frames.json")["frames"]
+    ]
+
+
+def _camera(model: str, row: ImageRow) -> Any:
+    focal = row.focal_px or 1.2 * max(row.width, row.height)
+    camera = pycolmap.Camera.create_from_model_name(row.camera_id, model, focal, row.width, row.height)
+    camera.has_prior_focal_length = row.focal_px is not None
+    return camera
+
+
+def write_database(
+    path: Path,
+    rows: Sequence[ImageRow],
+    model: str,
+    features: Callable[[int], tuple[Array, Array]],
+    image_ids: Sequence[int] | None = None,
+) -> None:
+    """Make a COLMAP database with cameras, images and features.
+
+    Parameters
+    ----------
+    path : Path
+        Must not exist.
+    rows : sequence of ImageRow
+    model : str
+        COLMAP's camera model.
+    features : callable
+        Gives keypoints and descriptors of a row's index.
+    image_ids : sequence of int, optional
+        By default 1, 2, ….
+    """
+    database = pycolmap.Database.open(str(path))
+    try:
+        with pycolmap.DatabaseTransaction(database):
+            known: set[int] = set()
+            for index, row in enumerate(rows):
+                image_id = index + 1 if image_ids is None else image_ids[index]
+                camera = _camera(model, row)
+                if row.camera_id not in known:
+                    known.add(row.camera_id)
+                    database.write_camera(camera, use_camera_id=True)
+                    rig = pycolmap.Rig(rig_id=row.camera_id)
+                    rig.add_ref_sensor(camera.sensor_id)
+                    database.write_rig(rig, use_rig_id=True)
+                image = pycolmap.Image(name=row.name, camera_id=row.camera_id, image_id=image_id)
+                frame = pycolmap.Frame(frame_id=image_id, rig_id=row.camera_id)
+                frame.add_data_id(image.data_id)
+                database.write_frame(frame, use_frame_id=True)
+                image.frame_id = image_id
+                database.write_image(image, use_image_id=True)
+                keypoints, descriptors = features(index)
+                database.write_keypoints(image_id, keypoints)
+                database.write_descriptors(
+                    image_id, pycolmap.FeatureDescriptors(pycolmap.FeatureExtractorType.SIFT, descriptors)
+                )
+    finally:
+        database.close()
+
+
+def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) -> None:
+    """Add matches and two-view geometries (as `match_pairs` gives them) to a database."""
+    database = pycolmap.Database.open(str(path))
+    try:
+        with pycolmap.DatabaseTransaction(database):
+            for a, b, matches, geometry in entries:
+                database.write_matches(a, b, matches)
+                database.write_two_view_geometry(a, b, geometry)
+    finally:
+        database.close()

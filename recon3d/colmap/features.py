@@ -1,0 +1,150 @@
+"""SIFT features, and matches verified by two-view geometry."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pycolmap
+
+from recon3d.colmap.database import Array, ImageRow, write_database
+from recon3d.errors import InputError
+
+
+@dataclass(frozen=True)
+class SiftSettings:
+    """What `extract_sift` is told; the names are those of FeatureExtractionOptions."""
+
+    max_image_size: int
+    max_features: int
+    first_octave: int
+    affine_shape: bool
+    domain_size_pooling: bool
+    gpu: bool = False
+
+
+def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
+    """SIFT features of an image [1]_.
+
+    Parameters
+    ----------
+    path : Path
+    settings : SiftSettings
+
+    Returns
+    -------
+    keypoints : ndarray of float32, shape (N, 6)
+        x, y and the affine shape, in pixels of the full image.
+    descriptors : ndarray of uint8, shape (N, 128)
+        RootSIFT.
+
+    Raises
+    ------
+    InputError
+        The image cannot be read.
+
+    References
+    ----------
+    .. [1] Lowe, Distinctive Image Features from Scale-Invariant Keypoints, IJCV 2004.
+    """
+    options = pycolmap.FeatureExtractionOptions()
+    options.num_threads = 1
+    options.use_gpu = settings.gpu
+    options.sift.max_num_features = settings.max_features
+    options.sift.first_octave = settings.first_octave
+    options.sift.estimate_affine_shape = settings.affine_shape
+    options.sift.domain_size_pooling = settings.domain_size_pooling
+    bitmap = pycolmap.Bitmap.read(str(path), False)
+    if bitmap is None:
+        raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")
+    width, height = bitmap.width, bitmap.height
+    scale = min(1.0, settings.max_image_size / max(width, height))
+    if scale < 1.0:
+        bitmap.rescale(max(1, round(width * scale)), max(1, round(height * scale)))
+    device = pycolmap.Device.cuda if settings.gpu else pycolmap.Device.cpu
+    found, descriptors = pycolmap.FeatureExtractor.create(options, device).extract(bitmap)
+    keypoints = np.array([[p.x, p.y, p.a11, p.a12, p.a21, p.a22] for p in found], np.float32).reshape(-1, 6)
+    sx, sy = width / bitmap.width, height / bitmap.height
+    keypoints *= np.array([sx, sy, sx, sx, sy, sy], np.float32)
+    return keypoints, np.asarray(descriptors.data, np.uint8).reshape(-1, 128)
+
+
+def match_pairs(
+    rows: Sequence[ImageRow],
+    image_ids: Sequence[int],
+    features: Callable[[int], tuple[Array, Array]],
+    pairs: Sequence[tuple[int, int]],
+    model: str,
+    *,
+    guided: bool,
+    seed: int,
+    gpu: bool,
+) -> tuple[list[Array], list[Any]]:
+    """Match features and verify the matches geometrically.
+
+    Works on a database of its own, since one process may use a COLMAP database at a time.
+
+    Parameters
+    ----------
+    rows, image_ids, features
+        The images of `pairs`, as in `write_database`.
+    pairs : sequence of (int, int)
+        Image ids.
+    model : str
+    guided : bool
+        Match once more along the epipolar lines.
+    seed : int
+    gpu : bool
+
+    Returns
+    -------
+    matches : list of ndarray of uint32, shape (M, 2)
+        Indices of the features, a pair each.
+    geometries : list of pycolmap.TwoViewGeometry
+        Picklable.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="recon3d-match-"))
+    try:
+        path = folder / "block.db"
+        write_database(path, rows, model, features, image_ids)
+        names = {i: row.name for i, row in zip(image_ids, rows, strict=True)}
+        listing = folder / "pairs.txt"
+        listing.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in pairs))
+        matching = pycolmap.FeatureMatchingOptions()
+        matching.num_threads = 1
+        matching.use_gpu = gpu
+        matching.guided_matching = guided
+        pairing = pycolmap.ImportedPairingOptions()
+        pairing.match_list_path = str(listing)
+        verification = pycolmap.TwoViewGeometryOptions()
+        verification.ransac.random_seed = seed
+        pycolmap.match_image_pairs(
+            str(path),
+            matching_options=matching,
+            pairing_options=pairing,
+            verification_options=verification,
+            device=pycolmap.Device.cuda if gpu else pycolmap.Device.cpu,
+        )
+        database = pycolmap.Database.open(str(path))
+        try:
+            matches, geometries = [], []
+            for a, b in pairs:
+                found = database.exists_matches(a, b)
+                matches.append(
+                    np.array(database.read_matches(a, b), np.uint32) if found else np.zeros((0, 2), np.uint32)
+                )
+                geometries.append(
+                    database.read_two_view_geometry(a, b)
+                    if database.exists_two_view_geometry(a, b)
+                    else pycolmap.TwoViewGeometry()
+                )
+        finally:
+            database.close()
+        return matches, geometries
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

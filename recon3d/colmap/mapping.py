@@ -1,0 +1,133 @@
+"""Structure from motion, incremental and global, and triangulation with known poses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pycolmap
+
+
+def map_incrementally(
+    database: Path,
+    images: Path,
+    out: Path,
+    *,
+    min_model_size: int,
+    relaxed: bool,
+    seed: int,
+    threads: int,
+    progress: Callable[[int], None],
+) -> list[Path]:
+    """Incremental structure from motion [1]_.
+
+    Parameters
+    ----------
+    database, images, out : Path
+        COLMAP's database, its images, and the folder for the models.
+    min_model_size : int
+        Images that a model needs to be kept.
+    relaxed : bool
+        Accept weaker initial pairs and registrations.
+    seed, threads : int
+    progress : callable
+        Receives the number of registered images.
+
+    Returns
+    -------
+    list of Path
+        Folders of the models, the one with most images first.
+
+    References
+    ----------
+    .. [1] Schönberger and Frahm, Structure-from-Motion Revisited, CVPR 2016.
+    """
+    options = pycolmap.IncrementalPipelineOptions()
+    options.min_model_size = min_model_size
+    options.num_threads = threads
+    options.random_seed = seed
+    options.mapper.random_seed = seed
+    options.triangulation.random_seed = seed
+    options.mapper.num_threads = threads
+    # Two-view tracks hold short sequences together; video has small angles between frames.
+    options.mapper.init_min_tri_angle = 8.0
+    options.ba_global_frames_ratio = 1.4
+    options.ba_global_points_ratio = 1.4
+    if relaxed:
+        options.min_num_matches = 10
+        options.mapper.init_min_num_inliers = 40
+        options.mapper.init_min_tri_angle = 3.0
+        options.mapper.abs_pose_min_num_inliers = 15
+        options.mapper.abs_pose_min_inlier_ratio = 0.15
+        options.mapper.filter_min_tri_angle = 1.0
+        options.triangulation.min_angle = 1.0
+        options.triangulation.ignore_two_view_tracks = False
+    out.mkdir(parents=True, exist_ok=True)
+    registered = [0]
+
+    def next_image() -> None:
+        registered[0] += 1
+        progress(registered[0] + 2)
+
+    pycolmap.incremental_mapping(
+        str(database), str(images), str(out), options=options, next_image_callback=next_image
+    )
+    return _models(out)
+
+
+def map_globally(database: Path, images: Path, out: Path, *, seed: int) -> list[Path]:
+    """Global structure from motion, as `map_incrementally`.
+
+    References
+    ----------
+    .. [1] Pan et al., Global Structure-from-Motion Revisited, ECCV 2024.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    options = pycolmap.GlobalPipelineOptions()
+    options.random_seed = seed
+    options.num_threads = 1  # only so are its results the same each time
+    pycolmap.global_mapping(str(database), str(images), str(out), options=options)
+    return _models(out)
+
+
+def _models(folder: Path) -> list[Path]:
+    models = [p for p in folder.iterdir() if (p / "images.bin").is_file()]
+    return sorted(models, key=lambda p: (-_registered(p), p.name))
+
+
+def _registered(model: Path) -> int:
+    return int(pycolmap.Reconstruction(str(model)).num_reg_images())
+
+
+def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: int) -> None:
+    """Triangulate points with the poses and cameras of `model`, which stay as they are."""
+    given = pycolmap.Reconstruction(str(model))
+    stored = pycolmap.Database.open(str(database))
+    try:
+        ids = {image.name: image for image in stored.read_all_images()}
+    finally:
+        stored.close()
+    posed = pycolmap.Reconstruction()
+    for camera_id in sorted(given.cameras):
+        posed.add_camera_with_trivial_rig(given.camera(camera_id))
+    for image_id in sorted(given.reg_image_ids()):
+        image = given.image(image_id)
+        row = ids[image.name]
+        copy = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=row.image_id)
+        posed.add_image_with_trivial_frame(copy, image.cam_from_world())
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = 1
+    options.random_seed = seed
+    options.mapper.random_seed = seed
+    options.triangulation.random_seed = seed
+    out.mkdir(parents=True, exist_ok=True)
+    result = pycolmap.triangulate_points(
+        posed,
+        str(database),
+        str(images),
+        str(out),
+        clear_points=True,
+        options=options,
+        refine_intrinsics=False,
+    )
+    result.write(str(out))

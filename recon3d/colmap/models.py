@@ -1,0 +1,82 @@
+"""COLMAP models: reading them as scenes, moving and copying them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+from recon3d.types import Camera, Floats, Scene, SparsePoints, View
+
+
+def read_scene(model: Path, order: Sequence[str]) -> Scene:
+    """The scene of a COLMAP model.
+
+    Parameters
+    ----------
+    model : Path
+    order : sequence of str
+        Names of images in the order wanted; those that the model lacks are left out.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    by_name = {reconstruction.image(i).name: reconstruction.image(i) for i in reconstruction.reg_image_ids()}
+    views: list[View] = []
+    index_of: dict[int, int] = {}
+    for name in order:
+        image = by_name.get(name)
+        if image is None:
+            continue
+        camera = reconstruction.camera(image.camera_id)
+        pose = np.eye(4)
+        pose[:3] = image.cam_from_world().matrix()
+        index_of[image.image_id] = len(views)
+        views.append(
+            View(
+                name,
+                Camera(
+                    camera.model_name, camera.width, camera.height, tuple(float(p) for p in camera.params)
+                ),
+                pose,
+            )
+        )
+    ids = sorted(reconstruction.point3D_ids())
+    points = [reconstruction.point3D(i) for i in ids]
+    tracks = [
+        sorted({index_of[e.image_id] for e in point.track.elements if e.image_id in index_of})
+        for point in points
+    ]
+    starts = np.zeros(len(points) + 1, np.int64)
+    np.cumsum([len(t) for t in tracks], out=starts[1:])
+    sparse = SparsePoints(
+        np.array([p.xyz for p in points], np.float64).reshape(-1, 3),
+        np.array([p.color for p in points], np.uint8).reshape(-1, 3),
+        np.array([p.error for p in points], np.float64),
+        starts,
+        np.array([v for t in tracks for v in t], np.int32),
+    )
+    return Scene(tuple(views), sparse)
+
+
+def transform_model(model: Path, scale: float, rotation: Floats, translation: Floats) -> None:
+    """Move a model to a new world: x -> scale * rotation @ x + translation."""
+    reconstruction = pycolmap.Reconstruction(str(model))
+    reconstruction.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), translation))
+    reconstruction.write(str(model))
+
+
+def image_statistics(model: Path) -> dict[str, tuple[int, float]]:
+    """Triangulated points and mean reprojection error, in pixels, of each registered image."""
+    reconstruction = pycolmap.Reconstruction(str(model))
+    statistics = {}
+    for image_id in reconstruction.reg_image_ids():
+        image = reconstruction.image(image_id)
+        errors = [reconstruction.point3D(p.point3D_id).error for p in image.points2D if p.has_point3D()]
+        statistics[image.name] = (len(errors), float(np.mean(errors)) if errors else 0.0)
+    return statistics
+
+
+def copy_model(model: Path, out: Path) -> None:
+    """Write a COLMAP model, binary or text, as binary."""
+    pycolmap.Reconstruction(str(model)).write(str(out))

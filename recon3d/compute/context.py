@@ -1,0 +1,167 @@
+"""What a stage may use of the run that it is part of."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from recon3d.compute.cluster import Cluster, Usage
+from recon3d.errors import Cancelled, StageError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class StageContext:
+    """What a stage may use of the run that it is part of.
+
+    Attributes
+    ----------
+    cluster : callable
+        Gives the cluster, started when first asked for.
+    emit : callable
+        Receives (done, total, unit, message).
+    cancelled : threading.Event
+        Every progress point checks it.
+    seed : int
+    engine : {"cpu", "cuda"}
+    """
+
+    cluster: Callable[[], Cluster]
+    emit: Callable[[float, float, str, str], None]
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    seed: int = 0
+    engine: str = "cpu"
+    usage: Usage = field(default_factory=Usage)
+    counts: dict[str, Any] = field(default_factory=dict)
+    fallbacks: list[str] = field(default_factory=list)
+
+    @property
+    def workers(self) -> int:
+        """Worker processes that run at once."""
+        return self.cluster().workers
+
+    def map(
+        self,
+        fn: Callable[[T], R],
+        items: Sequence[T],
+        *,
+        names: Sequence[str] | None = None,
+        unit: str = "views",
+        done: int = 0,
+        memory: int = 0,
+        gpu: bool = False,
+    ) -> list[R]:
+        """Run ``fn(item)`` for each item in worker processes.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that workers can import.
+        items : sequence
+            One argument a task; small and picklable.
+        names : sequence of str, optional
+            What each item is called in errors and in the log.
+        unit : str
+            What is counted.
+        done : int
+            Items that an earlier, interrupted run had finished; they count as progress.
+        memory : int
+            Bytes that a task needs at its peak; limits how many run at once.
+        gpu : bool
+            Whether a task needs a GPU.
+
+        Returns
+        -------
+        list
+            Results in the order of the items.
+        """
+        total = done + len(items)
+        self.progress(done, total, unit)
+        if not items:
+            return []
+        return self._execute(
+            fn,
+            [(item,) for item in items],
+            names=list(names) if names is not None else [f"{unit} {i}" for i in range(len(items))],
+            memory=memory,
+            gpu=gpu,
+            on_done=lambda count: self.progress(done + count, total, unit),
+        )
+
+    def call(
+        self, fn: Callable[..., R], *args: Any, memory: int = 0, gpu: bool = False, unit: str = "steps"
+    ) -> R:
+        """Run ``fn(*args)`` in a worker process; it may report with `task_progress`."""
+        return self._execute(
+            fn,
+            [args],
+            names=[getattr(fn, "__name__", "task").strip("_")],
+            memory=memory,
+            gpu=gpu,
+            on_done=lambda count: None,
+            on_progress=lambda done, total: self.progress(done, total, unit),
+        )[0]
+
+    def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:
+        return self.cluster().execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
+
+    def progress(self, done: float, total: float, unit: str = "", message: str = "") -> None:
+        """Report progress; raises `Cancelled` when the run was cancelled."""
+        self.emit(done, total, unit, message)
+        if self.cancelled.is_set():
+            raise Cancelled()
+
+    def phase(self, start: float, end: float) -> StageContext:
+        """The same context for a part of the stage: its progress goes from `start` to `end` of 1."""
+
+        def emit(done: float, total: float, unit: str, message: str) -> None:
+            if total < 0:  # a message only
+                self.emit(done, total, unit, message)
+            elif end > start:
+                part = done / total if total else 0.0
+                self.emit(round(100 * (start + (end - start) * part), 1), 100, "%", message)
+
+        part = copy.copy(self)
+        part.emit = emit
+        return part
+
+    def count(self, **counts: Any) -> None:
+        """Put numbers into the manifest and the report."""
+        self.counts.update(counts)
+
+    def fallback(self, message: str) -> None:
+        """Record that something was done in another way than asked for."""
+        self.fallbacks.append(message)
+        self.emit(-1, -1, "", message)
+
+    def log(self, message: str) -> None:
+        """Tell what is going on."""
+        self.emit(-1, -1, "", message)
+
+
+class InlineContext(StageContext):
+    """A context that runs every task in this process: for debugging and testing one stage."""
+
+    def __init__(self, seed: int = 0, engine: str = "cpu") -> None:
+        super().__init__(cluster=self._no_cluster, emit=lambda *_: None, seed=seed, engine=engine)
+
+    @staticmethod
+    def _no_cluster() -> Cluster:
+        raise StageError("This context has no workers.", "Use StageContext with a Cluster.")
+
+    @property
+    def workers(self) -> int:
+        """One: this process."""
+        return 1
+
+    def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:
+        results = []
+        for index, call in enumerate(calls):
+            results.append(fn(*call))
+            how["on_done"](index + 1)
+        return results

@@ -1,0 +1,78 @@
+"""What runs inside the worker processes: measuring tasks, their progress, dying with the pipeline."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psutil
+
+R = TypeVar("R")
+
+PROGRESS_TOPIC = "recon3d-progress"
+_current_task = threading.local()
+
+
+def task_progress(done: float, total: float) -> None:
+    """Report progress from inside a task; does nothing outside a worker."""
+    task = getattr(_current_task, "name", None)
+    if task is None:
+        return
+    import distributed
+
+    now = time.monotonic()
+    if done < total and now - _current_task.told < 0.2:
+        return
+    _current_task.told = now
+    distributed.get_worker().log_event(
+        PROGRESS_TOPIC, {"task": task, "done": float(done), "total": float(total)}
+    )
+
+
+def run_task(task: str, fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R, str, float, int]:
+    """Run a task in a worker and measure it."""
+    import distributed
+
+    _current_task.name, _current_task.told = task, 0.0
+    address = str(distributed.get_worker().address)
+    _reset_peak_memory()
+    started = time.process_time()
+    try:
+        value = fn(*args)
+    finally:
+        _current_task.name = None
+    return value, address, time.process_time() - started, _peak_memory()
+
+
+def _reset_peak_memory() -> None:
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return int(psutil.Process().memory_info().rss)
+
+
+def dask_setup(server: Any) -> None:
+    """Prepare a worker or its nanny (Dask calls this: the module is their ``--preload``)."""
+    if sys.platform == "linux":
+        # kill -9 of the pipeline must not leave workers behind.
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+    if not faulthandler.is_enabled():
+        faulthandler.enable(all_threads=False)
+    if type(server).__name__ == "Worker":
+        import cv2
+
+        cv2.setNumThreads(1)
