@@ -171,7 +171,7 @@ class MeshGenerationOptions(StageOptions):
     poisson_depth: int = Field(0, ge=0, le=13)
     trim: float = Field(3.0, gt=0)
     region: Literal["auto", "all"] = "auto"
-    min_component: float = Field(0.02, ge=0, le=1)
+    min_component: float = Field(0.05, ge=0, le=1)
 
 
 class TexturingOptions(StageOptions):

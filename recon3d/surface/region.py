@@ -16,7 +16,7 @@ from recon3d.types import Floats, Scene
 #: Directions from the middle to the cameras must cover this much of a circle for an orbit.
 _ORBIT = 0.35
 #: Around an orbit's middle, up to this share of the cameras' distance is kept.
-_REACH = 0.95
+_REACH = 0.75
 #: Elsewhere, up to this many times the usual distance from the nearest camera.
 _FAR = 3.0
 
