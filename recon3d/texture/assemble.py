@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.texture.atlas import Atlas, cell_corners
+from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
 from recon3d.texture.consistency import remove_outliers, view_gains
 from recon3d.texture.fill import unseen_corner_colors
-from recon3d.texture.labelling import choose_views
-from recon3d.texture.seams import blend_seams, find_seams, global_corrections, seam_differences
+from recon3d.texture.labelling import choose_views, chosen_quality
+from recon3d.texture.seams import find_seams, global_corrections, seam_differences
 from recon3d.texture.topology import face_pairs
 from recon3d.texture.visibility import Candidates
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
@@ -101,12 +102,11 @@ def texture_mesh(
         gain = gains[index] if seam_levelling else np.ones(3)
         atlas.paint(load_photo(int(index)), charts, layout, int(index), gain)
     progress(len(used), len(used) + 1)
-    offsets = np.zeros((len(charts.node_vertex), 3))
-    seams = find_seams(charts, pairs)
+    atlas.outline(charts, layout)
     if seam_levelling:
+        seams = find_seams(charts, pairs, chosen_quality(candidates, labels))
         offsets = global_corrections(charts, seams, *seam_differences(atlas, layout, seams))
-    atlas.correct(charts, layout, offsets)
-    if seam_levelling:
+        atlas.correct(charts, layout, offsets)
         blend_seams(atlas, charts, layout, seams)
     if len(layout.cells):
         atlas.fill_cells(layout, unseen_corner_colors(mesh, charts, layout, atlas))

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.texture import texels
 from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.raster import span
-from recon3d.types import Bytes, Floats, Floats32, Ints
-
-#: Values of an atlas are gray levels times this, in int16: corrections neither round nor clip.
-UNIT = 64
-
-#: Values of an atlas' mask.
-OUTSIDE, INSIDE, RIM = 0, 1, 2
-
-#: Texels this close to a chart belong to its rim: bilinear lookups at its border reach them.
-_RIM = 1.5
-
-_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
+from recon3d.types import Bytes, Floats, Floats32
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,10 +54,22 @@ class Atlas:
             photo = np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
         p = layout.profiles
-        _copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
+        texels.copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
+
+    def outline(self, charts: Charts, layout: Layout) -> None:
+        """Fill the mask; rims take the colours inside: beyond an outline photos show something else.
+
+        Parameters
+        ----------
+        charts : Charts
+        layout : Layout
+        """
+        nodes = charts.face_nodes[charts.face_chart >= 0]
+        texels.correct(self.color, self.mask, layout.node_xy, nodes, np.zeros((len(layout.node_xy), 3)))
+        texels.extend(self.color, self.mask)
 
     def correct(self, charts: Charts, layout: Layout, offsets: Floats) -> None:
-        """Add corrections of the nodes, interpolated over the faces, and fill the mask.
+        """Add corrections of the nodes, interpolated over the faces.
 
         Parameters
         ----------
@@ -79,11 +79,12 @@ class Atlas:
             Gray levels.
         """
         nodes = charts.face_nodes[charts.face_chart >= 0]
-        _correct(self.color, self.mask, layout.node_xy, nodes, offsets * UNIT)
+        self.mask[...] = OUTSIDE
+        texels.correct(self.color, self.mask, layout.node_xy, nodes, offsets * UNIT)
 
     def sample(self, xy: Floats) -> Floats:
         """Bilinear lookup in gray levels at texels `xy` of shape (N, 2), pixel centres at +0.5."""
-        return _sample(self.color, xy) / UNIT  # type: ignore[no-any-return]
+        return texels.sample(self.color, xy) / UNIT  # type: ignore[no-any-return]
 
     def fill_cells(self, layout: Layout, corner_colors: Floats) -> None:
         """Paint the cells of faces that no photo sees.
@@ -112,8 +113,8 @@ class Atlas:
         -------
         ndarray of uint8, shape (S, S, 3)
         """
-        half, weight = _halve(self.color, self.mask)
-        texture: Bytes = _finish(self.color, self.mask, _pull_push(half, weight))
+        half, weight = texels.halve(self.color, self.mask)
+        texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
         return texture
 
 
@@ -152,125 +153,3 @@ def _pull_push(color: Floats32, weight: Floats32) -> Floats32:
     known = weight > 0
     filled[known] = color[known]
     return filled
-
-
-@_compiled
-def _copy(
-    atlas: NDArray[np.int16],
-    photo: Bytes,
-    charts: NDArray[np.int64],
-    source: Ints,
-    target: Ints,
-    starts: NDArray[np.int64],
-    low: Ints,
-    high: Ints,
-    values: NDArray[np.int16],
-) -> None:
-    height, width = photo.shape[:2]
-    for n in charts:
-        for place in range(starts[n], starts[n + 1]):
-            column = place - starts[n]
-            x = min(max(source[n, 0] + column, 0), width - 1)
-            for row in range(low[place], high[place]):
-                y = min(max(source[n, 1] + row, 0), height - 1)
-                for channel in range(3):
-                    atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
-                        photo[y, x, channel], channel
-                    ]
-
-
-@_compiled
-def _clamped(u: float, v: float, w: float) -> tuple[float, float, float]:
-    u, v, w = max(u, 0.0), max(v, 0.0), max(w, 0.0)
-    total = u + v + w
-    return u / total, v / total, w / total
-
-
-@_compiled
-def _correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offsets: Floats) -> None:
-    size = mask.shape[0]
-    # First the faces, then the rims, so that a rim never takes a texel of a face.
-    for stage in range(2):
-        reach = 0.0 if stage == 0 else _RIM
-        wanted = INSIDE if stage == 0 else RIM
-        for f in range(nodes.shape[0]):
-            a, b, c = nodes[f, 0], nodes[f, 1], nodes[f, 2]
-            ax, ay, bx, by, cx, cy = xy[a, 0], xy[a, 1], xy[b, 0], xy[b, 1], xy[c, 0], xy[c, 1]
-            det = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
-            if abs(det) < 1e-12:
-                det = 1e-12
-            low_x, high_x = span(ax, bx, cx, reach, size)
-            low_y, high_y = span(ay, by, cy, reach, size)
-            for row in range(low_y, high_y + 1):
-                for column in range(low_x, high_x + 1):
-                    if mask[row, column] != OUTSIDE:
-                        continue
-                    px, py = column + 0.5, row + 0.5
-                    v = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / det
-                    w = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
-                    u = 1.0 - v - w
-                    if stage == 0:
-                        if u < 0.0 or v < 0.0 or w < 0.0:
-                            continue
-                    else:
-                        u, v, w = _clamped(u, v, w)
-                        dx = px - (u * ax + v * bx + w * cx)
-                        dy = py - (u * ay + v * by + w * cy)
-                        if dx * dx + dy * dy > _RIM * _RIM:
-                            continue
-                    mask[row, column] = wanted
-                    for channel in range(3):
-                        value = u * offsets[a, channel] + v * offsets[b, channel] + w * offsets[c, channel]
-                        total = atlas[row, column, channel] + value
-                        atlas[row, column, channel] = np.int16(min(max(round(total), -32768), 32767))
-
-
-@_compiled
-def _sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
-    height, width = atlas.shape[:2]
-    out = np.empty((xy.shape[0], 3))
-    for n in range(xy.shape[0]):
-        x = min(max(xy[n, 0] - 0.5, 0.0), width - 1.0)
-        y = min(max(xy[n, 1] - 0.5, 0.0), height - 1.0)
-        column, row = min(int(x), width - 2), min(int(y), height - 2)
-        fx, fy = x - column, y - row
-        for channel in range(3):
-            top = atlas[row, column, channel] * (1 - fx) + atlas[row, column + 1, channel] * fx
-            bottom = atlas[row + 1, column, channel] * (1 - fx) + atlas[row + 1, column + 1, channel] * fx
-            out[n, channel] = top * (1 - fy) + bottom * fy
-    return out
-
-
-@_compiled
-def _halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
-    size = mask.shape[0] // 2
-    color, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
-    for y in range(size):
-        for x in range(size):
-            known = 0
-            for row in range(2 * y, 2 * y + 2):
-                for column in range(2 * x, 2 * x + 2):
-                    if mask[row, column] != OUTSIDE:
-                        known += 1
-                        for channel in range(3):
-                            color[y, x, channel] += atlas[row, column, channel]
-            if known:
-                weight[y, x] = 1.0
-                for channel in range(3):
-                    color[y, x, channel] /= known * UNIT
-    return color, weight
-
-
-@_compiled
-def _finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
-    size = mask.shape[0]
-    texture = np.empty((size, size, 3), np.uint8)
-    for y in range(size):
-        for x in range(size):
-            for channel in range(3):
-                if mask[y, x] == OUTSIDE:
-                    value = half[y // 2, x // 2, channel]
-                else:
-                    value = atlas[y, x, channel] / UNIT
-                texture[y, x, channel] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
-    return texture

@@ -50,8 +50,9 @@ def unseen_corner_colors(mesh: Mesh, charts: Charts, layout: Layout, atlas: Atla
         base = mesh.colors.astype(np.float64)
     else:
         base = np.broadcast_to(color[known].mean(axis=0) if known.any() else np.full(3, _GRAY), (count, 3))
+    # The last seen vertices lie on outlines, where photos mix in what is behind; those before count.
     free = np.unique(unseen)
-    free = free[~known[free]]
+    known[free] = False
     lacking = np.where(known[:, None], color - base, 0.0)
     lacking[free] = _continue(mesh, free, lacking)
     colors: Floats = np.clip(base + lacking, 0, 255)[unseen]

@@ -73,7 +73,7 @@ def join(first: Profiles, second: Profiles) -> Profiles:
 
 
 def pack(charts: Profiles, size: int) -> Ints | None:
-    """Place charts in a square, the highest first, each as low and then as left as it goes.
+    """Place charts in a square, the highest first, each as low as it goes and with the least gap below.
 
     The skyline rises only where a chart has something, so that charts lean into each other. In
     squares of more than 2048 texels charts stand at multiples of 2, 4, ... texels.
@@ -154,17 +154,22 @@ def _skyline(
             ):
                 chart_low[i] = min(chart_low[i], low[place])
                 chart_high[i] = max(chart_high[i], high[place])
-        best_x, best_y = -1, size - heights[number] + 1
+        best_x, best_y, best_score = -1, 0, np.inf
+        limit = size - heights[number]
         for x in range(places - width + 1):
             y = 0
             for i in range(width):
                 y = max(y, skyline[x + i] - chart_low[i])
-                if y >= best_y:
+                if y > limit or y >= best_score:
                     break
-            if y < best_y:
-                best_x, best_y = x, y
-                if y == 0:
-                    break
+            if y > limit or y >= best_score:
+                continue
+            gap = 0
+            for i in range(width):
+                gap += y + chart_low[i] - skyline[x + i]
+            score = y + gap / width
+            if score < best_score:
+                best_x, best_y, best_score = x, y, score
         if best_x < 0:
             return False
         positions[number, 0] = best_x * step

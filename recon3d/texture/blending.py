@@ -1,0 +1,176 @@
+"""Local seam levelling: closing the steps that remain, in a strip along the seams.
+
+The second correction of Waechter et al. 2014 ("Let There Be Color!", section 4).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.texture.atlas import Atlas
+from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.seams import Seams, side_lengths
+from recon3d.texture.texels import OUTSIDE, UNIT, lookup
+from recon3d.types import Floats, Floats32, Ints
+
+#: Steps beyond so many gray levels are closed less (Cauchy's weights).
+LOCAL_STEP = 30.0
+#: Width in texels of the strip in which the correction fades out.
+STRIP = 16
+#: Gauss-Seidel sweeps of the correction; they start from a linear fade.
+_SWEEPS = 30
+_OVERRELAXATION = 1.6
+
+_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, strip: int = STRIP) -> None:
+    """Close what step is left, in a strip along the seams; changes the atlas.
+
+    At the seam both sides take the mean of their colours, weighted by their trust. The correction
+    this needs is continued into each chart as a membrane (Laplace's equation, zero at the strip's
+    far border), which is Poisson editing (Perez et al. 2003) solved for the difference.
+
+    Parameters
+    ----------
+    atlas : Atlas
+        With its mask filled.
+    charts : Charts
+    layout : Layout
+    seams : Seams
+    strip : int
+        Width in texels.
+    """
+    if not len(seams):
+        return
+    chart, texel, offset = _seam_samples(
+        atlas.color, layout.node_xy, seams.nodes, seams.trust, charts.node_chart, layout.target, layout.extent
+    )
+    # One value for each texel that the seams pass.
+    order = np.lexsort((texel, chart))
+    chart, texel, offset = chart[order], texel[order], offset[order]
+    first = np.flatnonzero(np.append(True, (chart[1:] != chart[:-1]) | (texel[1:] != texel[:-1])))
+    count = np.diff(np.append(first, len(chart)))
+    offset = np.add.reduceat(offset, first, axis=0) / count[:, None]
+    chart, texel = chart[first], texel[first]
+    starts = np.searchsorted(chart, np.arange(len(charts) + 1))
+    _membranes(atlas.color, atlas.mask, layout.target, layout.extent, starts, texel, offset, strip)
+
+
+@_compiled
+def _seam_samples(
+    atlas: NDArray[np.int16],
+    xy: Floats,
+    nodes: Ints,
+    trust: Floats,
+    node_chart: Ints,
+    target: Ints,
+    extent: Ints,
+) -> tuple[Ints, Ints, Floats32]:
+    """Each side's part of the step, at two points a texel: chart, texel in the chart, offset."""
+    total = 0
+    for e in range(nodes.shape[0]):
+        total += 2 * max(int(np.ceil(2 * side_lengths(xy, nodes[e]).max())), 2)
+    chart, texel = np.empty(total, np.int32), np.empty(total, np.int32)
+    offset = np.empty((total, 3), np.float32)
+    colors, place = np.empty((2, 3)), np.empty((2, 2))
+    position = 0
+    for e in range(nodes.shape[0]):
+        samples = max(int(np.ceil(2 * side_lengths(xy, nodes[e]).max())), 2)
+        for n in range(samples):
+            t = (n + 0.5) / samples
+            for side in range(2):
+                p, q = nodes[e, side, 0], nodes[e, side, 1]
+                for axis in range(2):
+                    place[side, axis] = xy[p, axis] * (1 - t) + xy[q, axis] * t
+                lookup(atlas, place[side, 0], place[side, 1], colors[side])
+            square = 0.0
+            for channel in range(3):
+                square += (colors[1, channel] - colors[0, channel]) ** 2
+            share = 1.0 / (1.0 + square / (LOCAL_STEP * UNIT) ** 2) / (trust[e, 0] + trust[e, 1])
+            for side in range(2):
+                number = node_chart[nodes[e, side, 0]]
+                column = int(place[side, 0]) - target[number, 0]
+                row = int(place[side, 1]) - target[number, 1]
+                chart[position] = number
+                texel[position] = row * extent[number, 0] + column
+                for channel in range(3):
+                    offset[position, channel] = (
+                        share * trust[e, 1 - side] * (colors[1 - side, channel] - colors[side, channel])
+                    )
+                position += 1
+    return chart, texel, offset
+
+
+@_compiled
+def _membranes(
+    atlas: NDArray[np.int16],
+    mask: NDArray[np.uint8],
+    target: Ints,
+    extent: Ints,
+    starts: NDArray[np.int64],
+    texel: Ints,
+    offset: Floats32,
+    strip: int,
+) -> None:
+    for number in range(target.shape[0]):
+        if starts[number] == starts[number + 1]:
+            continue
+        left, top, width, height = target[number, 0], target[number, 1], extent[number, 0], extent[number, 1]
+        # -1 outside the strip, 0 on a seam, else the distance from it.
+        depth = np.full(width * height, -1, np.int32)
+        value = np.zeros((width * height, 3), np.float32)
+        queue = np.empty(width * height, np.int32)
+        head, tail = 0, 0
+        for n in range(starts[number], starts[number + 1]):
+            depth[texel[n]] = 0
+            value[texel[n]] = offset[n]
+            queue[tail] = texel[n]
+            tail += 1
+        fixed = tail
+        while head < tail:
+            here = queue[head]
+            head += 1
+            if depth[here] == strip - 1:
+                continue
+            row, column = here // width, here % width
+            for k in range(4):
+                y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
+                if x < 0 or y < 0 or x >= width or y >= height or mask[top + y, left + x] == OUTSIDE:
+                    continue
+                there = y * width + x
+                if depth[there] < 0:
+                    depth[there] = depth[here] + 1
+                    fade = np.float32((strip - depth[there]) / (strip - depth[here]))
+                    for channel in range(3):
+                        value[there, channel] = value[here, channel] * fade
+                    queue[tail] = there
+                    tail += 1
+        for _ in range(_SWEEPS):
+            for n in range(fixed, tail):
+                here = queue[n]
+                row, column = here // width, here % width
+                red, green, blue, neighbors = 0.0, 0.0, 0.0, 0
+                for k in range(4):
+                    y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
+                    if x < 0 or y < 0 or x >= width or y >= height or mask[top + y, left + x] == OUTSIDE:
+                        continue
+                    # Inside the chart but beyond the strip the value is 0.
+                    there = y * width + x
+                    red += value[there, 0]
+                    green += value[there, 1]
+                    blue += value[there, 2]
+                    neighbors += 1
+                if neighbors:
+                    value[here, 0] += _OVERRELAXATION * (red / neighbors - value[here, 0])
+                    value[here, 1] += _OVERRELAXATION * (green / neighbors - value[here, 1])
+                    value[here, 2] += _OVERRELAXATION * (blue / neighbors - value[here, 2])
+        for n in range(tail):
+            row, column = queue[n] // width, queue[n] % width
+            for channel in range(3):
+                total = atlas[top + row, left + column, channel] + value[queue[n], channel]
+                atlas[top + row, left + column, channel] = np.int16(min(max(round(total), -32768), 32767))

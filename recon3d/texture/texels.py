@@ -1,0 +1,186 @@
+"""The atlas' texels: the compiled inner loops."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.texture.raster import span
+from recon3d.types import Bytes, Floats, Floats32, Ints
+
+#: Values of an atlas are gray levels times this, in int16: corrections neither round nor clip.
+UNIT = 64
+
+#: Values of an atlas' mask.
+OUTSIDE, INSIDE, RIM = 0, 1, 2
+
+#: Texels whose centres are this close to a chart are its rim: bilinear lookups inside it reach them.
+_RIM = 2**0.5
+
+_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_compiled
+def copy(
+    atlas: NDArray[np.int16],
+    photo: Bytes,
+    charts: NDArray[np.int64],
+    source: Ints,
+    target: Ints,
+    starts: NDArray[np.int64],
+    low: Ints,
+    high: Ints,
+    values: NDArray[np.int16],
+) -> None:
+    """Copy what the charts occupy, row by row of the photo, through a table of `values` (256, 3)."""
+    height, width = photo.shape[:2]
+    for n in charts:
+        for place in range(starts[n], starts[n + 1]):
+            column = place - starts[n]
+            x = min(max(source[n, 0] + column, 0), width - 1)
+            for row in range(low[place], high[place]):
+                y = min(max(source[n, 1] + row, 0), height - 1)
+                for channel in range(3):
+                    atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
+                        photo[y, x, channel], channel
+                    ]
+
+
+@_compiled
+def nearest_on_border(corners: Floats, px: float, py: float, weights: Floats) -> float:
+    """Fill the barycentric weights of the border's point next to (px, py); its squared distance."""
+    nearest = np.inf
+    for k in range(3):
+        n = (k + 1) % 3
+        ex, ey = corners[n, 0] - corners[k, 0], corners[n, 1] - corners[k, 1]
+        dx, dy = px - corners[k, 0], py - corners[k, 1]
+        t = min(max((ex * dx + ey * dy) / max(ex * ex + ey * ey, 1e-12), 0.0), 1.0)
+        square = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
+        if square < nearest:
+            nearest = square
+            weights[k], weights[n], weights[(k + 2) % 3] = 1.0 - t, t, 0.0
+    return nearest
+
+
+@_compiled
+def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offsets: Floats) -> None:
+    """Add the nodes' `offsets`, in atlas units, to the texels of faces and rims, and mark these."""
+    size = mask.shape[0]
+    corners, weights = np.empty((3, 2)), np.empty(3)
+    # First the faces, then the rims, so that a rim never takes a texel of a face.
+    for stage in range(2):
+        reach = 0.0 if stage == 0 else _RIM
+        for f in range(nodes.shape[0]):
+            for k in range(3):
+                corners[k] = xy[nodes[f, k]]
+            ax, ay, bx, by, cx, cy = corners.ravel()
+            det = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+            low_x, high_x = span(ax, bx, cx, reach, size)
+            low_y, high_y = span(ay, by, cy, reach, size)
+            for row in range(low_y, high_y + 1):
+                for column in range(low_x, high_x + 1):
+                    if mask[row, column] != OUTSIDE:
+                        continue
+                    px, py = column + 0.5, row + 0.5
+                    if stage == 0:
+                        weights[1] = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / det
+                        weights[2] = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
+                        weights[0] = 1.0 - weights[1] - weights[2]
+                        # A face without area gives NaN, and is left to its rim.
+                        if not weights.min() >= 0.0:
+                            continue
+                    elif nearest_on_border(corners, px, py, weights) > _RIM * _RIM:
+                        continue
+                    mask[row, column] = INSIDE if stage == 0 else RIM
+                    for channel in range(3):
+                        value = 0.0
+                        for k in range(3):
+                            value += weights[k] * offsets[nodes[f, k], channel]
+                        total = atlas[row, column, channel] + value
+                        atlas[row, column, channel] = np.int16(min(max(round(total), -32768), 32767))
+
+
+@_compiled
+def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
+    """Give each texel of a rim the mean of the texels inside that touch it."""
+    size = mask.shape[0]
+    for row in range(size):
+        for column in range(size):
+            if mask[row, column] != RIM:
+                continue
+            red, green, blue, count = 0, 0, 0, 0
+            for y in range(max(row - 1, 0), min(row + 2, size)):
+                for x in range(max(column - 1, 0), min(column + 2, size)):
+                    if mask[y, x] == INSIDE:
+                        red += atlas[y, x, 0]
+                        green += atlas[y, x, 1]
+                        blue += atlas[y, x, 2]
+                        count += 1
+            # Around a face smaller than a texel there is only the photo.
+            if count:
+                atlas[row, column, 0] = np.int16(red // count)
+                atlas[row, column, 1] = np.int16(green // count)
+                atlas[row, column, 2] = np.int16(blue // count)
+
+
+@_compiled
+def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
+    """Fill `out` (3,) with the atlas at texel (x, y), bilinear, pixel centres at +0.5."""
+    height, width = atlas.shape[:2]
+    x = min(max(x - 0.5, 0.0), width - 1.0)
+    y = min(max(y - 0.5, 0.0), height - 1.0)
+    column, row = min(int(x), width - 2), min(int(y), height - 2)
+    fx, fy = x - column, y - row
+    for channel in range(3):
+        top = atlas[row, column, channel] * (1 - fx) + atlas[row, column + 1, channel] * fx
+        bottom = atlas[row + 1, column, channel] * (1 - fx) + atlas[row + 1, column + 1, channel] * fx
+        out[channel] = top * (1 - fy) + bottom * fy
+
+
+@_compiled
+def sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
+    """`lookup` at many places, shape (N, 2)."""
+    out = np.empty((xy.shape[0], 3))
+    for n in range(xy.shape[0]):
+        lookup(atlas, xy[n, 0], xy[n, 1], out[n])
+    return out
+
+
+@_compiled
+def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
+    """Mean of the known texels of each block of four, in gray levels, and where there are any."""
+    size = mask.shape[0] // 2
+    color, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
+    for y in range(size):
+        for x in range(size):
+            known = 0
+            for row in range(2 * y, 2 * y + 2):
+                for column in range(2 * x, 2 * x + 2):
+                    if mask[row, column] != OUTSIDE:
+                        known += 1
+                        for channel in range(3):
+                            color[y, x, channel] += atlas[row, column, channel]
+            if known:
+                weight[y, x] = 1.0
+                for channel in range(3):
+                    color[y, x, channel] /= known * UNIT
+    return color, weight
+
+
+@_compiled
+def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
+    """Texture: the atlas where it is known, else `half`."""
+    size = mask.shape[0]
+    texture = np.empty((size, size, 3), np.uint8)
+    for y in range(size):
+        for x in range(size):
+            for channel in range(3):
+                if mask[y, x] == OUTSIDE:
+                    value = half[y // 2, x // 2, channel]
+                else:
+                    value = atlas[y, x, channel] / UNIT
+                texture[y, x, channel] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
+    return texture

@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import open3d as o3d
+import pytest
+import trimesh
+
+from recon3d.errors import InputError
+from recon3d.io.gltf import read_glb, read_textured_mesh, write_glb
+from recon3d.types import Mesh, TexturedMesh
+
+COLORS = {"top left": (200, 30, 20), "top right": (20, 180, 40), "bottom left": (30, 40, 210)}
+
+
+def quad() -> TexturedMesh:
+    """Two triangles with a texture of four colours; upper left red, upper right green, lower left blue."""
+    texture = np.full((64, 64, 3), 240, np.uint8)
+    texture[:32, :32], texture[:32, 32:], texture[32:, :32] = COLORS.values()
+    vertices = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    uv = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0.02, 0.01]], np.float32)
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    # Vertex 0 has another texture coordinate in the second face: a seam.
+    return TexturedMesh(vertices, faces, uv, np.array([[0, 1, 2], [4, 2, 3]], np.int32), texture)
+
+
+def document(path: Path) -> dict[str, object]:
+    data = path.read_bytes()
+    assert struct.unpack_from("<III", data) == (0x46546C67, 2, len(data))
+    (length,) = struct.unpack_from("<I", data, 12)
+    return json.loads(data[20 : 20 + length])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("texture_format", ["jpeg", "png"])
+def test_a_textured_mesh_survives(tmp_path: Path, texture_format: str) -> None:
+    mesh = quad()
+    write_glb(tmp_path / "a.glb", mesh, texture_format=texture_format)  # type: ignore[arg-type]
+    back = read_textured_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(back.vertices[back.faces], mesh.vertices[mesh.faces])
+    np.testing.assert_allclose(back.uv[back.face_uv], mesh.uv[mesh.face_uv], atol=1e-6)
+    assert len(back.vertices) == 4
+    difference = np.abs(back.texture.astype(int) - mesh.texture)
+    assert difference.max() <= (0 if texture_format == "png" else 6)
+
+
+def test_the_file_is_valid_gltf(tmp_path: Path) -> None:
+    write_glb(tmp_path / "a.glb", quad())
+    gltf = document(tmp_path / "a.glb")
+    assert gltf["asset"]["version"] == "2.0"
+    assert gltf["extensionsUsed"] == ["KHR_materials_unlit"]
+    assert "extensionsRequired" not in gltf
+    (primitive,) = gltf["meshes"][0]["primitives"]
+    positions = gltf["accessors"][primitive["attributes"]["POSITION"]]
+    assert positions["min"] == [0, 0, 0]
+    assert positions["max"] == [1, 1, 0]
+    assert positions["count"] == 5
+    indices = gltf["accessors"][primitive["indices"]]
+    assert (indices["componentType"], indices["type"], indices["count"]) == (5125, "SCALAR", 6)
+    for view in gltf["bufferViews"]:
+        assert view["byteOffset"] % 4 == 0
+        assert view["byteOffset"] + view["byteLength"] <= gltf["buffers"][0]["byteLength"]
+    material = gltf["materials"][0]
+    assert material["doubleSided"] is True
+    assert material["pbrMetallicRoughness"]["metallicFactor"] == 0
+    assert material["pbrMetallicRoughness"]["roughnessFactor"] == 1
+    assert gltf["images"][0]["mimeType"] == "image/jpeg"
+
+
+def test_trimesh_finds_the_right_colours(tmp_path: Path) -> None:
+    write_glb(tmp_path / "a.glb", quad())
+    (loaded,) = trimesh.load(tmp_path / "a.glb").geometry.values()
+    assert len(loaded.faces) == 2
+    image = np.asarray(loaded.visual.material.baseColorTexture.convert("RGB"))
+    for position, expected in (([0, 1, 0], "top left"), ([1, 1, 0], "top right"), ([0, 0, 0], "bottom left")):
+        corner = int(np.argmin(np.linalg.norm(loaded.vertices - position, axis=1)))
+        # trimesh flips v: (0, 0) is the lower left corner, as for OBJ.
+        u, v = loaded.visual.uv[corner]
+        pixel = image[min(int((1 - v) * 64), 63), min(int(u * 64), 63)]
+        np.testing.assert_allclose(pixel, COLORS[expected], atol=6)
+
+
+def test_open3d_finds_the_right_colours(tmp_path: Path) -> None:
+    write_glb(tmp_path / "a.glb", quad())
+    loaded = o3d.io.read_triangle_mesh(str(tmp_path / "a.glb"), True)
+    corners = np.asarray(loaded.vertices)[np.asarray(loaded.triangles)].reshape(-1, 3)
+    uv, image = np.asarray(loaded.triangle_uvs), np.asarray(loaded.textures[0])
+    for position, expected in (([0, 1, 0], "top left"), ([1, 1, 0], "top right"), ([0, 0, 0], "bottom left")):
+        corner = int(np.argmin(np.linalg.norm(corners - position, axis=1)))
+        # Open3D keeps v as glTF has it on import, or flips image and v alike; rows decide.
+        u, v = uv[corner]
+        pixel = image[min(int(v * 64), 63), min(int(u * 64), 63), :3]
+        np.testing.assert_allclose(pixel, COLORS[expected], atol=6)
+
+
+def test_vertex_colours_and_normals_survive(tmp_path: Path) -> None:
+    colors = np.array([[0, 1, 255], [128, 64, 32], [5, 200, 90], [255, 255, 255]], np.uint8)
+    normals = np.tile(np.array([0, 0, 1], np.float32), (4, 1))
+    mesh = Mesh(quad().vertices, quad().faces, colors, normals)
+    write_glb(tmp_path / "a.glb", mesh)
+    back = read_glb(tmp_path / "a.glb")
+    assert isinstance(back, Mesh)
+    np.testing.assert_array_equal(back.colors, colors)
+    np.testing.assert_array_equal(back.normals, normals)
+    np.testing.assert_array_equal(back.faces, mesh.faces)
+    (loaded,) = trimesh.load(tmp_path / "a.glb").geometry.values()
+    assert len(loaded.vertices) == 4
+
+
+def test_far_worlds_keep_their_precision(tmp_path: Path) -> None:
+    mesh = quad()
+    far = np.array([455_000.125, 5_410_000.5, 310.25])
+    moved = TexturedMesh(mesh.vertices * 0.01 + far, mesh.faces, mesh.uv, mesh.face_uv, mesh.texture)
+    write_glb(tmp_path / "a.glb", moved)
+    back = read_textured_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(back.vertices[back.faces], moved.vertices[moved.faces], atol=1e-8)
+
+
+def test_no_faces_and_no_texture_are_input_errors(tmp_path: Path) -> None:
+    empty = Mesh(np.zeros((0, 3)), np.zeros((0, 3), np.int32))
+    with pytest.raises(InputError, match="without faces"):
+        write_glb(tmp_path / "a.glb", empty)
+    assert not list(tmp_path.iterdir())
+    write_glb(tmp_path / "b.glb", Mesh(quad().vertices, quad().faces))
+    with pytest.raises(InputError, match="no texture"):
+        read_textured_mesh(tmp_path / "b.glb")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_glb(tmp_path / "missing.glb")
+
+
+@pytest.mark.parametrize("keep", [0, 10, 30, 200, -100])
+def test_damaged_files_are_input_errors(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "a.glb"
+    write_glb(path, quad())
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"a\.glb"):
+        read_glb(path)
+
+
+def test_other_gltf_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "box.glb"
+    path.write_bytes(
+        trimesh.Scene([trimesh.creation.box(), trimesh.creation.icosphere()]).export(file_type="glb")
+    )
+    with pytest.raises(InputError, match="one mesh") as error:
+        read_glb(path)
+    assert error.value.hint

@@ -1,0 +1,186 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from recon3d.compute import InlineContext
+from recon3d.errors import InputError, OutOfMemory, ReconstructionError
+from recon3d.io.gltf import read_textured_mesh
+from recon3d.io.ply import write_mesh
+from recon3d.io.undistort import load_view_image
+from recon3d.options import TexturingOptions
+from recon3d.render import render_mesh
+from recon3d.stages import texturing
+from recon3d.types import Camera, Mesh, Scene, View
+from tests.texture.box import box_mesh, cast, photograph, ring, true_color
+
+
+def distorted(view: View, k1: float) -> tuple[View, np.ndarray, np.ndarray]:
+    """The view with a lens, and the maps that make its photo of the ideal one."""
+    camera = view.camera
+    lens = Camera("SIMPLE_RADIAL", camera.width, camera.height, (camera.params[0], *camera.params[2:], k1))
+    v, u = np.mgrid[: camera.height, : camera.width] + 0.5
+    K = camera.K
+    bent = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]], axis=-1)
+    ideal = bent.copy()
+    for _ in range(30):
+        ideal += bent - lens.distort(ideal)
+    x, y = (ideal * [K[0, 0], K[1, 1]] + K[:2, 2] - 0.5).astype(np.float32).transpose(2, 0, 1)
+    return View(view.name, lens, view.cam_from_world), x, y
+
+
+def project_folder(root: Path, mesh: Mesh, views: list[View], photos: list[np.ndarray]) -> dict[str, Path]:
+    inputs = {n: root / n for n in ("frame_extraction", "sparse_reconstruction", "mesh_generation")}
+    images = inputs["frame_extraction"] / "images"
+    images.mkdir(parents=True)
+    for view, photo in zip(views, photos, strict=True):
+        cv2.imwrite(str(images / view.name), photo[..., ::-1])
+    Scene(tuple(views)).save(inputs["sparse_reconstruction"])
+    inputs["mesh_generation"].mkdir()
+    write_mesh(inputs["mesh_generation"] / "mesh.ply", mesh)
+    return inputs
+
+
+@pytest.fixture
+def inputs(tmp_path: Path) -> dict[str, Path]:
+    mesh = box_mesh(14)
+    views, photos = [], []
+    for index, view in enumerate(ring(8)):
+        lens, x, y = distorted(view, -0.15)
+        views.append(lens)
+        photo = photograph(mesh, view, 0.9 + 0.03 * index)
+        photos.append(cv2.remap(photo, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE))
+    return project_folder(tmp_path, mesh, views, photos)
+
+
+def run(
+    inputs: dict[str, Path], out: Path, context: InlineContext | None = None, **options: Any
+) -> InlineContext:
+    context = context or InlineContext()
+    out.mkdir(exist_ok=True)
+    texturing.run(inputs, TexturingOptions(**options), out, context)
+    return context
+
+
+def test_the_stage_paints_the_box(inputs: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    context = run(inputs, out, texture_size=1024)
+    assert sorted(p.name for p in out.iterdir()) == ["preview.png", "textured_mesh.glb"]
+    assert context.counts["faces_seen"] > 0.8 * 12 * 14**2
+    assert context.counts["faces_unseen"] >= 2 * 14**2
+    assert context.counts["atlas_size"] == 512
+    assert context.counts["charts"] < 100
+    assert not context.fallbacks
+    assert cv2.imread(str(out / "preview.png")).std() > 10
+    textured = read_textured_mesh(out / "textured_mesh.glb")
+    # From a camera between the others, with JPEG, undistortion and levelling on the way.
+    view = ring(16)[3]
+    picture = render_mesh(textured, view.camera, view.cam_from_world).astype(float)
+    depth, points, _ = cast(box_mesh(14), view)
+    inner = cv2.erode(np.isfinite(depth).astype(np.uint8), np.ones((7, 7))) > 0
+    truth = true_color(points)[inner]
+    gain = np.median(truth / np.maximum(picture[inner], 1), axis=0)
+    error = np.abs(picture[inner] * gain - truth).max(axis=1)
+    assert np.median(error) < 3
+    assert np.quantile(error, 0.97) < 12
+
+
+def test_whole_views_of_an_interrupted_run_are_reused(inputs: dict[str, Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    seen: list[str] = []
+
+    class Interrupted(InlineContext):
+        def map(self, fn: Any, items: Any, **how: Any) -> Any:
+            seen.append(f"{how['done']}+{len(items)}")
+            if len(seen) == 1:
+                super().map(fn, items[:3], **{**how, "names": how["names"][:3]})
+                raise KeyboardInterrupt
+            return super().map(fn, items, **how)
+
+    context = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(inputs, out, context)
+    (out / "views" / "002.png.npz").write_bytes(b"half a file")
+    run(inputs, out, context)
+    assert seen == ["0+8", "2+6"]
+    assert (out / "textured_mesh.glb").is_file()
+
+
+def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
+    class Small(InlineContext):
+        def call(self, fn: Any, *args: Any, **how: Any) -> Any:
+            if fn is texturing._assemble and args[0].texture_size > 1024:
+                raise OutOfMemory("The worker was killed.", "Use a lower quality.")
+            return super().call(fn, *args, **how)
+
+    context = run(inputs, tmp_path / "out", Small(), texture_size=4096)
+    assert context.fallbacks == [
+        "A texture of 4096 x 4096 texels needs too much memory; 2048 instead.",
+        "A texture of 2048 x 2048 texels needs too much memory; 1024 instead.",
+    ]
+    assert context.counts["atlas_size"] <= 1024
+
+
+def test_a_surface_that_no_photo_shows_is_an_error(inputs: dict[str, Path], tmp_path: Path) -> None:
+    mesh = box_mesh(4)
+    write_mesh(inputs["mesh_generation"] / "mesh.ply", replace(mesh, vertices=mesh.vertices + 500.0))
+    with pytest.raises(ReconstructionError, match="None of the 8 photos shows"):
+        run(inputs, tmp_path / "out")
+
+
+def test_a_missing_frame_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:
+    (inputs["frame_extraction"] / "images" / "004.png").unlink()
+    with pytest.raises(InputError, match=r"004\.png"):
+        run(inputs, tmp_path / "out")
+
+
+def gt_views(folder: Path) -> list[View]:
+    cameras = {}
+    for line in (folder / "cameras.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            number, model, width, height, *params = line.split()
+            cameras[number] = Camera(model, int(width), int(height), tuple(map(float, params)))
+    views = []
+    for line in (folder / "images.txt").read_text().splitlines():
+        fields = line.split()
+        if len(fields) == 10 and not line.startswith("#"):
+            w, x, y, z = (float(q) for q in fields[1:5])
+            pose = np.eye(4)
+            pose[:3, :3] = [
+                [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+                [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+                [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+            ]
+            pose[:3, 3] = [float(t) for t in fields[5:8]]
+            views.append(View(fields[9], cameras[fields[8]], pose))
+    return views
+
+
+def test_a_scanned_statue_looks_like_its_photo(data_dir: Path, tmp_path: Path) -> None:
+    """The true surface, painted from 23 photos, against the 24th."""
+    source = data_dir / "gt_dancinggirl_photos"
+    views = gt_views(source / "sparse_gt")
+    held_out = views.pop(5)
+    inputs = {n: tmp_path / n for n in ("frame_extraction", "sparse_reconstruction", "mesh_generation")}
+    inputs["frame_extraction"].mkdir()
+    (inputs["frame_extraction"] / "images").symlink_to(source / "images")
+    Scene(tuple(views)).save(inputs["sparse_reconstruction"])
+    inputs["mesh_generation"].mkdir()
+    (inputs["mesh_generation"] / "mesh.ply").symlink_to(source / "mesh_object.ply")
+    context = run(inputs, tmp_path / "out", max_image_size=960, texture_size=2048)
+    assert context.counts["scale"] == 1
+    textured = read_textured_mesh(tmp_path / "out" / "textured_mesh.glb")
+    photo, camera = load_view_image(source / "images", held_out, 960)
+    nothing = replace(textured, texture=np.zeros_like(textured.texture))
+    covered = render_mesh(nothing, camera, held_out.cam_from_world).max(axis=2) == 0
+    inner = cv2.erode(covered.astype(np.uint8), np.ones((7, 7))) > 0
+    picture = render_mesh(textured, camera, held_out.cam_from_world)
+    difference = picture[inner].astype(float) - photo[inner]
+    psnr = 10 * np.log10(255**2 / np.mean(difference**2))
+    assert inner.sum() > 30_000
+    assert psnr > 32
