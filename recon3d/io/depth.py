@@ -42,7 +42,7 @@ def read_packed_map(path: Path) -> PackedMap:
         The file is not such a depth map, or is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
             width, height = (int(v) for v in data["size"])
             return PackedMap(
                 str(data["name"]),
@@ -51,7 +51,7 @@ def read_packed_map(path: Path) -> PackedMap:
                 data["normal"],
                 data["confidence"],
             )
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
         raise InputError(
             f"{path} is not a depth map of recon3d: {error}.", "Run dense_reconstruction again."
         ) from error

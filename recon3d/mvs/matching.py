@@ -44,7 +44,7 @@ WORST = np.float32(2.0)
 #: Reprojection errors against a neighbour's depth map count up to this many pixels.
 GEOMETRIC_CAP = np.float32(3.0)
 #: Variance of a patch, in gray levels squared, below which noise outweighs texture.
-_NOISE = np.float32(1.0)
+NOISE = np.float32(1.0)
 _SPATIAL_SIGMAS = np.array([[5.0], [3.0]])
 _TONE_SIGMA = 18.0
 SPATIAL_WEIGHTS: Floats32 = np.exp(-(OFFSETS_X**2 + OFFSETS_Y**2) / (2 * _SPATIAL_SIGMAS**2)).astype(
@@ -109,7 +109,7 @@ def prepare_patch(
         patch[0, k] = weight
         patch[1, k] = weight * value
         variance += weight * value * value
-    return mean, _ONE / math.sqrt(variance + _NOISE)
+    return mean, _ONE / math.sqrt(variance + NOISE)
 
 
 @inner
@@ -141,7 +141,7 @@ def sample_cost(
         total += weighted
         squares += weighted * value
         product += patch[1, k] * value
-    variance = max(squares - total * total, _ZERO) + _NOISE
+    variance = max(squares - total * total, _ZERO) + NOISE
     return _ONE - product * inverse_deviation / math.sqrt(variance)
 
 

@@ -168,7 +168,7 @@ def sweep(
     color: int, pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
     packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
     camera: Any, bounds: Any, areas: int, variations: int, step: Any, tilt: Any,
-    best_views: int, geometric_weight: Any, free: int, seed: int,
+    best_views: int, geometric_weight: Any, free: int, worst: Any, seed: int,
 ) -> None:  # fmt: skip
     """Propagate to, and vary, the pixels of one color of the checkerboard, in place.
 
@@ -203,6 +203,9 @@ def sweep(
         Source views whose cost counts.
     free : int
         Whether every hypothesis chooses its views anew; otherwise they stay.
+    worst : float32
+        Hypotheses with a higher cost are neither propagated nor varied: sky, and what no source
+        sees, costs little time.
     seed : int
     """
     height, width = cost.shape
@@ -223,7 +226,7 @@ def sweep(
                     # The best hypothesis of the area.
                     nx = -1
                     ny = -1
-                    lowest = WORST
+                    lowest = worst
                     for k in range(AREAS.shape[1]):
                         ax = x + AREAS[attempt, k, 0]
                         ay = y + AREAS[attempt, k, 1]
@@ -236,6 +239,8 @@ def sweep(
                     new_gx = state[1, ny, nx]
                     new_gy = state[2, ny, nx]
                     new_rho = state[0, ny, nx] + new_gx * np.float32(x - nx) + new_gy * np.float32(y - ny)
+                elif best > worst:
+                    continue
                 else:
                     new_rho = rho
                     new_gx = gx

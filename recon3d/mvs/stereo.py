@@ -102,7 +102,7 @@ class PlaneMap:
         """Planes that nothing is known of yet."""
         shape = state.shape[1:]
         return cls(
-            np.ascontiguousarray(state, np.float32), np.full(shape, 2, np.float32), np.ones(shape, np.uint32)
+            np.array(state, np.float32, order="C"), np.full(shape, 2, np.float32), np.ones(shape, np.uint32)
         )
 
     def resized(self, width: int, height: int) -> PlaneMap:
@@ -212,6 +212,7 @@ def refine_planes(
         geometric_weight = 0.0
         inverse_depths = [np.zeros((1, 1), np.float32)] * len(sources)
     maps, map_layout = _joined(inverse_depths)
+    planes = PlaneMap(planes.state.copy(), planes.cost.copy(), planes.chosen.copy())
     for sweeps in schedule:
         image = reference.reduced(sweeps.level)
         others = [source.reduced(sweeps.level) for source in sources]
@@ -246,6 +247,7 @@ def refine_planes(
                     counted,
                     weight,
                     sweeps.free,
+                    np.float32(2.0 if sweeps.free else _HOPELESS),
                     seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
                 )
         for step in sweeps.polish:

@@ -31,6 +31,12 @@ _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: What a worker holds before it loads any image.
 _BASE_MEMORY = 350 * 2**20
 
+#: A depth must be confirmed to within half a pixel; only what agrees closely is averaged, so that
+#: fusion does not blur, and the rest stays beside it.
+_FILTER = Tolerances(pixels=0.5, depth=0.01, degrees=50)
+_FUSE = Tolerances(pixels=0.3, depth=0.01, degrees=50)
+_FUSE_VIEWS = 2
+
 _T = TypeVar("_T")
 
 
@@ -114,7 +120,7 @@ def _reconstruct(
     _load(plan, context)
     _match(plan, options, context)
     _filter(plan, options, context)
-    fused = _fuse(plan, options, context)
+    fused = _fuse(plan, context)
     points = sum(count for count, _ in fused)
     if not points:
         raise TooFewViews(
@@ -213,7 +219,7 @@ def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list
     )
     if not options.geometric_iterations:
         return start, [(*first, finest)]
-    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15)
+    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, narrow=True)
     return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 
 
@@ -225,7 +231,7 @@ def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageCont
             view=views[i],
             neighbors=tuple(views[j] for j in plan.neighbors[i] if j in plan.active),
             min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
-            tolerances=Tolerances(),
+            tolerances=_FILTER,
         )
         for i in plan.active
     ]
@@ -234,7 +240,7 @@ def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageCont
     _map(tasks.filter_view, items, products, names, "filtered maps", plan.memory, context)
 
 
-def _fuse(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> list[tuple[int, float]]:
+def _fuse(plan: _Plan, context: StageContext) -> list[tuple[int, float]]:
     views = plan.scene.views
     items = []
     for i in plan.active:
@@ -246,8 +252,8 @@ def _fuse(plan: _Plan, options: DenseReconstructionOptions, context: StageContex
                 view=views[i],
                 neighbors=tuple(views[j] for j in others),
                 neighbor_indices=tuple(others),
-                min_views=min(options.min_views, 1 + len(others)),
-                tolerances=Tolerances(),
+                min_views=_FUSE_VIEWS,
+                tolerances=_FUSE,
             )
         )
     names = [views[i].name for i in plan.active]
