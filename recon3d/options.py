@@ -10,7 +10,7 @@ import functools
 import importlib.resources
 import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -63,8 +63,9 @@ class FeatureExtractionOptions(StageOptions):
         Longer side at which features are looked for.
     max_features : int
         Features an image at most.
-    first_octave : int
-        -1 doubles the image first: more and finer features at four times the cost.
+    first_octave : int or "auto"
+        -1 doubles the image first: more and finer features at four times the cost. ``auto`` does so
+        only for images that are not larger than `max_image_size`: they have no detail to spare.
     affine_shape, domain_size_pooling : bool
         COLMAP's slower, more invariant descriptors.
     camera_model : str
@@ -73,7 +74,7 @@ class FeatureExtractionOptions(StageOptions):
 
     max_image_size: int = Field(1600, ge=64)
     max_features: int = Field(4096, ge=64)
-    first_octave: int = Field(-1, ge=-1, le=2)
+    first_octave: Literal["auto"] | Annotated[int, Field(ge=-1, le=2)] = "auto"
     affine_shape: bool = False
     domain_size_pooling: bool = False
     camera_model: Literal["SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"] = "SIMPLE_RADIAL"

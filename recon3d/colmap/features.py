@@ -22,7 +22,7 @@ class SiftSettings:
 
     max_image_size: int
     max_features: int
-    first_octave: int
+    first_octave: int | str
     affine_shape: bool
     domain_size_pooling: bool
     gpu: bool = False
@@ -56,7 +56,6 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     options.num_threads = 1
     options.use_gpu = settings.gpu
     options.sift.max_num_features = settings.max_features
-    options.sift.first_octave = settings.first_octave
     options.sift.estimate_affine_shape = settings.affine_shape
     options.sift.domain_size_pooling = settings.domain_size_pooling
     bitmap = pycolmap.Bitmap.read(str(path), False)
@@ -64,6 +63,8 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
         raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")
     width, height = bitmap.width, bitmap.height
     scale = min(1.0, settings.max_image_size / max(width, height))
+    doubled = -1 if scale == 1.0 else 0
+    options.sift.first_octave = doubled if settings.first_octave == "auto" else settings.first_octave
     if scale < 1.0:
         bitmap.rescale(max(1, round(width * scale)), max(1, round(height * scale)))
     device = pycolmap.Device.cuda if settings.gpu else pycolmap.Device.cpu

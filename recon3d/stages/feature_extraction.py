@@ -13,7 +13,7 @@ from recon3d.io.features import Features, features_path, read_features, write_fe
 from recon3d.io.files import read_json
 from recon3d.options import FeatureExtractionOptions
 
-VERSION = 1
+VERSION = 2
 
 #: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
 _BYTES_PER_PIXEL = 160
@@ -39,7 +39,7 @@ def run(
         for index, name in enumerate(names)
     ]
     missing = [task for task in tasks if not Path(task.target).exists()]
-    pixels = options.max_image_size**2 * (4 if options.first_octave < 0 else 1)
+    pixels = options.max_image_size**2 * (1 if options.first_octave == 0 else 4)
     context.map(
         _extract,
         missing,
