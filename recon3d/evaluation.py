@@ -44,7 +44,8 @@ class SurfaceScore:
     f_score: float
 
     def __str__(self) -> str:
-        return f"{self.distance:g}: F {self.f_score:.3f} (precision {self.precision:.3f}, recall {self.recall:.3f})"
+        parts = f"precision {self.precision:.3f}, recall {self.recall:.3f}"
+        return f"{self.distance:g}: F {self.f_score:.3f} ({parts})"
 
 
 @dataclass(frozen=True, eq=False)

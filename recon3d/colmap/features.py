@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pycolmap
@@ -22,7 +22,7 @@ class SiftSettings:
 
     max_image_size: int
     max_features: int
-    first_octave: int | str
+    first_octave: int | Literal["auto"]
     affine_shape: bool
     domain_size_pooling: bool
     gpu: bool = False
