@@ -1,0 +1,116 @@
+"""The application: parts put together, started and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+from anyio import to_thread
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from sqlalchemy import select
+
+import recon3d
+from recon3d_api import errors
+from recon3d_api.db import Database
+from recon3d_api.deps import API, Service
+from recon3d_api.hub import Hub
+from recon3d_api.jobs import Command, JobRunner
+from recon3d_api.limits import RateLimits
+from recon3d_api.metrics import Metrics
+from recon3d_api.middleware import RequestMiddleware
+from recon3d_api.models import Project
+from recon3d_api.routes import auth, events, files, jobs, operations, projects
+from recon3d_api.security import Passwords, Tokens
+from recon3d_api.settings import Settings
+from recon3d_api.storage import Storage
+
+logger = logging.getLogger("recon3d_api")
+
+_DESCRIPTION = """\
+From a video or photos to a textured 3D model, as a service.
+
+Register, get a token (the *Authorize* button takes username and password), create a project, upload a
+video, start the reconstruction, and follow it by polling or on the WebSocket
+`/ws/jobs/{project_id}`. Every error is `{"detail": "…"}`.
+"""
+
+
+def create_app(settings: Settings | None = None, *, command: Command | None = None) -> FastAPI:
+    """Make the application.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+        By default from the environment.
+    command : callable, optional
+        Makes the command that works on a run; by default `recon3d run`.
+
+    Raises
+    ------
+    InsecureSettings
+        Production with a weak secret.
+    """
+    settings = (settings or Settings()).prepare()
+    metrics = Metrics()
+    database = Database(settings.resolved_database_url)
+    storage = Storage(settings)
+    service = Service(
+        settings=settings,
+        database=database,
+        storage=storage,
+        metrics=metrics,
+        limits=RateLimits(settings, metrics),
+        passwords=Passwords(),
+        tokens=Tokens(settings.secret_key, settings.token_minutes),
+        hub=Hub(database),
+        runner=JobRunner(settings, database, storage, command=command),
+    )
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await to_thread.run_sync(start, service)
+        yield
+        await service.hub.close()
+        await to_thread.run_sync(service.runner.stop)
+        database.dispose()
+
+    app = FastAPI(
+        title="recon3d API",
+        version=recon3d.__version__,
+        description=_DESCRIPTION,
+        lifespan=lifespan,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+    )
+    app.state.service = service
+    errors.install(app)
+    for part in (auth, projects, files, jobs):
+        app.include_router(part.router, prefix=API)
+    app.include_router(operations.router)
+    app.include_router(events.router)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST", "PUT", "DELETE", "HEAD"],
+            allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"],
+            expose_headers=["Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(RequestMiddleware, metrics=metrics)
+    return app
+
+
+def start(service: Service) -> None:
+    """Bring tables up to date, remove what a crash left, and begin to take runs."""
+    service.database.migrate()
+    with service.database.read() as session:
+        known = set(session.scalars(select(Project.folder)))
+    service.storage.tidy(known)
+    service.runner.start()
+
+
+def openapi() -> dict[str, Any]:
+    """The OpenAPI document."""
+    return create_app().openapi()

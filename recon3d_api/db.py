@@ -1,0 +1,102 @@
+"""The database: SQLite or PostgreSQL, one session a request, migrations at start."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import filelock
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import event
+from sqlalchemy.orm import Session
+
+_MIGRATION_LOCK = 0x7265636F  # any number that no other use of the database has
+_WRITE = "recon3d_write"
+
+
+class Database:
+    """Engine and sessions.
+
+    Parameters
+    ----------
+    url : str
+        SQLAlchemy URL of SQLite or PostgreSQL.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = sa.make_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite, "pool_size": 10, "max_overflow": 40}
+        if self.is_sqlite:
+            options["connect_args"] = {"check_same_thread": False, "timeout": 30}
+        self.engine = sa.create_engine(self.url, **options)
+        if self.is_sqlite:
+            event.listen(self.engine, "connect", _configure_sqlite)
+            event.listen(self.engine, "begin", _begin_sqlite)
+
+    @contextlib.contextmanager
+    def read(self) -> Iterator[Session]:
+        """Give a session that only reads."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def write(self) -> Iterator[Session]:
+        """Give a session that commits at the end, or rolls back when the block raises."""
+        with Session(self.engine, expire_on_commit=False) as session:
+            # SQLite: taking the write lock first means that no transaction fails half way.
+            session.connection(execution_options={_WRITE: True})
+            with contextlib.ExitStack() as undo:
+                undo.callback(session.rollback)
+                yield session
+                session.commit()
+                undo.pop_all()
+
+    def now(self, session: Session) -> float:
+        """Seconds since 1970 by the clock that all runners share."""
+        if self.is_sqlite:
+            return time.time()
+        return float(session.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)
+
+    def migrate(self) -> None:
+        """Bring the tables up to date; of several servers that start at once, one does it."""
+        config = Config()
+        config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+        with contextlib.ExitStack() as stack:
+            if self.is_sqlite and self.url.database:
+                stack.enter_context(filelock.FileLock(f"{self.url.database}.migrate.lock", timeout=120))
+            connection = stack.enter_context(self.engine.connect())
+            if not self.is_sqlite:
+                connection.execute(sa.text(f"SELECT pg_advisory_lock({_MIGRATION_LOCK})"))
+                connection.commit()
+            try:
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+                connection.commit()
+            finally:
+                if not self.is_sqlite:
+                    connection.rollback()
+                    connection.execute(sa.text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
+                    connection.commit()
+
+    def dispose(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _configure_sqlite(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where _begin_sqlite says
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    write = connection.get_execution_options().get(_WRITE)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")

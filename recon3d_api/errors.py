@@ -1,0 +1,71 @@
+"""Every error leaves as ``{"detail": "…"}``: one base, one place that turns exceptions into answers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+logger = logging.getLogger("recon3d_api")
+
+
+class ApiError(Exception):
+    """An answer other than success.
+
+    Parameters
+    ----------
+    status : int
+        HTTP status.
+    detail : str
+        What the caller can do something about.
+    headers : mapping, optional
+    """
+
+    def __init__(self, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str = "Project") -> ApiError:
+    """The answer for what does not exist and for what belongs to someone else."""
+    return ApiError(404, f"{what} not found")
+
+
+def unauthorized(detail: str = "Could not validate credentials") -> ApiError:
+    """The answer without a valid token."""
+    return ApiError(401, detail, {"WWW-Authenticate": "Bearer"})
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+
+
+def _api_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, ApiError)
+    return JSONResponse({"detail": error.detail}, error.status, error.headers)
+
+
+def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    detail = error.detail if isinstance(error.detail, str) else str(error.detail)
+    return JSONResponse({"detail": detail}, error.status_code, error.headers)
+
+
+def _validation_error(request: Request, error: Exception) -> JSONResponse:
+    """Say in words what is wrong, and keep the fields beside it; what was sent is not repeated."""
+    assert isinstance(error, RequestValidationError)
+    fields = [
+        {"loc": [str(part) for part in row["loc"]], "msg": row["msg"], "type": row["type"]}
+        for row in error.errors()
+    ]
+    words = "; ".join(f"{'.'.join(f['loc'][1:]) or f['loc'][0]}: {f['msg']}" for f in fields)
+    return JSONResponse({"detail": words or "Invalid request", "errors": fields}, 422)

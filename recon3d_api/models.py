@@ -1,0 +1,217 @@
+"""The tables."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any, ClassVar, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+#: Stages of a reconstruction, in order; the values of a job's `job_type`.
+JOB_TYPES = (
+    "frame_extraction",
+    "feature_extraction",
+    "feature_matching",
+    "sparse_reconstruction",
+    "dense_reconstruction",
+    "mesh_generation",
+    "texturing",
+)
+ACTIVE_RUN = ("queued", "running")
+ACTIVE_JOB = ("pending", "running")
+#: SQLite would give the number of a deleted row to the next one.
+_IDS_ONCE = {"sqlite_autoincrement": True}
+
+
+class UtcDateTime(sa.TypeDecorator[datetime]):
+    """Times with a zone, also on SQLite, which keeps none."""
+
+    impl = sa.DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Store UTC."""
+        return None if value is None else value.astimezone(timezone.utc)
+
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
+        """Give UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
+
+
+def utcnow() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(timezone.utc)
+
+
+class Base(DeclarativeBase):
+    """Base of the tables."""
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcDateTime,
+        dict[str, Any]: sa.JSON,
+        float: sa.Double,
+    }
+
+
+class Timestamps:
+    """When a row was made and last changed."""
+
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    updated_at: Mapped[datetime] = mapped_column(default=utcnow, onupdate=utcnow)
+
+
+class User(Base):
+    """An account."""
+
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str] = mapped_column(sa.String(50))
+    #: Names and addresses that differ in case only are the same.
+    username_key: Mapped[str] = mapped_column(sa.String(50), unique=True)
+    email: Mapped[str] = mapped_column(sa.String(320))
+    email_key: Mapped[str] = mapped_column(sa.String(320), unique=True)
+    full_name: Mapped[str | None] = mapped_column(sa.String(200))
+    password_hash: Mapped[str] = mapped_column(sa.String(500))
+    is_active: Mapped[bool] = mapped_column(default=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
+class Project(Timestamps, Base):
+    """A project; its files are in ``DATA_DIR/projects/FOLDER``."""
+
+    __tablename__ = "projects"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    owner_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(sa.String(200))
+    description: Mapped[str | None] = mapped_column(sa.Text)
+    folder: Mapped[str] = mapped_column(sa.String(32), unique=True)
+    status: Mapped[ProjectStatus] = mapped_column(sa.String(20), default="draft")
+    #: Status that an archived project goes back to, or a cancelled run leaves.
+    previous_status: Mapped[ProjectStatus] = mapped_column(sa.String(20), default="draft")
+    total_frames: Mapped[int] = mapped_column(default=0)
+    processed_frames: Mapped[int] = mapped_column(default=0)
+    reconstruction_quality: Mapped[float] = mapped_column(default=0.0)
+    #: Seconds that the newest reconstruction took or takes.
+    processing_time: Mapped[float] = mapped_column(default=0.0)
+    #: Seconds of frame interval that the user asked for, which later runs keep.
+    frame_interval: Mapped[float | None]
+    #: Number of the newest event; counted here so that events commit in the order of their numbers.
+    event_seq: Mapped[int] = mapped_column(default=0)
+
+    __table_args__ = _IDS_ONCE
+
+
+class Run(Timestamps, Base):
+    """A call of the pipeline: a queue's entry, and the lease of whoever works on it."""
+
+    __tablename__ = "runs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    status: Mapped[RunStatus] = mapped_column(sa.String(20), default="queued", index=True)
+    quality: Mapped[str] = mapped_column(sa.String(20))
+    #: Last stage, and options by stage.
+    until: Mapped[str | None] = mapped_column(sa.String(40))
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    #: Whether it is a reconstruction; extracting frames alone leaves the project's status.
+    full: Mapped[bool] = mapped_column(default=True)
+    cancel_requested: Mapped[bool] = mapped_column(default=False)
+    #: Number of the claim; a runner whose number is not this one any more writes nothing.
+    attempt: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    runner: Mapped[str | None] = mapped_column(sa.String(200))
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    not_before: Mapped[float] = mapped_column(default=0.0)
+    #: Seconds of finished attempts, and when the present one began.
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    attempt_started: Mapped[float | None]
+    fraction: Mapped[float] = mapped_column(default=0.0)
+    error: Mapped[str | None] = mapped_column(sa.Text)
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+
+    jobs: Mapped[list[Job]] = relationship(order_by="Job.position", back_populates="run")
+
+    __table_args__ = (
+        # The database itself sees to it that a project has one active run at most.
+        sa.Index(
+            "uq_runs_active_project",
+            "project_id",
+            unique=True,
+            sqlite_where=sa.text("status IN ('queued', 'running')"),
+            postgresql_where=sa.text("status IN ('queued', 'running')"),
+        ),
+        _IDS_ONCE,
+    )
+
+
+class Job(Timestamps, Base):
+    """A stage of a run."""
+
+    __tablename__ = "jobs"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
+    position: Mapped[int]
+    job_type: Mapped[str] = mapped_column(sa.String(40))
+    status: Mapped[JobStatus] = mapped_column(sa.String(20), default="pending", index=True)
+    progress: Mapped[float] = mapped_column(default=0.0)
+    message: Mapped[str | None] = mapped_column(sa.Text)
+    error_message: Mapped[str | None] = mapped_column(sa.Text)
+    parameters: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    eta: Mapped[float | None]
+    cpu_usage: Mapped[float | None]
+    memory_usage: Mapped[float | None]
+    started_at: Mapped[datetime | None]
+    completed_at: Mapped[datetime | None]
+
+    run: Mapped[Run] = relationship(back_populates="jobs")
+
+    __table_args__ = _IDS_ONCE
+
+
+class Event(Base):
+    """A message of the WebSocket; `seq` counts from 1 in each project."""
+
+    __tablename__ = "events"
+
+    project_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    event: Mapped[str] = mapped_column(sa.String(20))
+    job_type: Mapped[str] = mapped_column(sa.String(40))
+    status: Mapped[str] = mapped_column(sa.String(20))
+    progress: Mapped[float]
+    message: Mapped[str | None] = mapped_column(sa.Text)
+    error: Mapped[str | None] = mapped_column(sa.Text)
+    timestamp: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class Runner(Base):
+    """A process that works on runs, and when it was last heard of."""
+
+    __tablename__ = "runners"
+
+    name: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
+    seen: Mapped[float]

@@ -1,0 +1,260 @@
+"""Multipart forms read as they arrive: files go to disk in pieces, fields are checked at once.
+
+FastAPI's own forms read the whole body before anything is checked, the caller's token included.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from anyio import to_thread
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+from starlette.requests import ClientDisconnect
+
+from recon3d_api.errors import ApiError
+
+_BUFFER = 1 << 20
+_MAX_FIELD = 16_384
+_MAX_FIELDS = 20
+#: Of an upload that is too large so much is still read, so that the client sees the answer.
+_DRAIN = 32 << 20
+
+
+@dataclass
+class ReceivedFile:
+    """A file of the form; `name` is what the client calls it."""
+
+    field: str
+    name: str
+    path: Path
+    size: int = 0
+
+
+@dataclass
+class Form:
+    """What came in."""
+
+    fields: dict[str, str] = field(default_factory=dict)
+    files: list[ReceivedFile] = field(default_factory=list)
+
+
+def field_error(name: str, message: str, kind: str = "value_error") -> RequestValidationError:
+    """The error for a field of a form that FastAPI does not read."""
+    return RequestValidationError([{"loc": ("body", name), "msg": message, "type": kind}])
+
+
+@dataclass
+class _Part:
+    """A part that is being read."""
+
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    header_name: bytearray = field(default_factory=bytearray)
+    header_value: bytearray = field(default_factory=bytearray)
+    name: str = ""
+    received: ReceivedFile | None = None
+    file: BinaryIO | None = None
+    buffer: bytearray = field(default_factory=bytearray)
+
+
+class FormReader:
+    """Reads one form.
+
+    Parameters
+    ----------
+    request : Request
+    folder : Path
+        Where files are written, under names of our own.
+    max_file : int
+        Bytes that a file may have.
+    max_files : int
+    min_free : int
+        Bytes that the disk must keep free.
+    check : async callable
+        Is given each field as it comes, and raises to refuse the form.
+    name_problem : callable
+        Is given the name of each file before its bytes; what it returns, unless empty, refuses it.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        folder: Path,
+        *,
+        max_file: int,
+        max_files: int,
+        min_free: int,
+        check: Callable[[str, str], Awaitable[None]],
+        name_problem: Callable[[str], str],
+    ) -> None:
+        self._request = request
+        self._folder = folder
+        self._max_file = max_file
+        self._max_files = max_files
+        self._min_free = min_free
+        self._check = check
+        self._name_problem = name_problem
+        self._form = Form()
+        self._part: _Part | None = None
+        self._actions: list[tuple[str, bytes]] = []
+        self._ended = False
+
+    async def read(self) -> Form:
+        """Read the form to its end.
+
+        Raises
+        ------
+        ApiError
+            400 malformed, cut off or refused; 413 too large; 507 the disk is full.
+        RequestValidationError
+            It is no multipart form, or a field is wrong.
+        """
+        kind, options = parse_options_header(self._request.headers.get("content-type", ""))
+        boundary = options.get(b"boundary", b"")
+        if kind != b"multipart/form-data" or not boundary:
+            raise field_error("file", "Field required, as multipart/form-data", "missing")
+        try:
+            parser = MultipartParser(boundary, self._callbacks())
+            stream = self._request.stream()
+            async for chunk in stream:
+                parser.write(chunk)
+                try:
+                    await self._act()
+                except ApiError as error:
+                    if error.status == 413:
+                        await _drain(stream)
+                    raise
+            parser.finalize()
+            await self._act()
+        except FormParserError as error:
+            raise ApiError(400, f"The form is malformed: {error}") from error
+        except ClientDisconnect as error:
+            raise ApiError(400, "The upload was cut off") from error
+        except OSError as error:
+            raise ApiError(507, "The server's disk is full") from error
+        finally:
+            if self._part is not None and self._part.file is not None:
+                self._part.file.close()
+        if not self._ended:
+            raise ApiError(400, "The form ends too early")
+        return self._form
+
+    def _callbacks(self) -> Any:
+        # The parser's callbacks cannot wait; what they see is worked off after each piece.
+        def data(name: str) -> Callable[[bytes, int, int], None]:
+            return lambda piece, start, end: self._actions.append((name, piece[start:end]))
+
+        def mark(name: str) -> Callable[[], None]:
+            return lambda: self._actions.append((name, b""))
+
+        return {
+            "on_part_begin": mark("begin"),
+            "on_header_field": data("header_name"),
+            "on_header_value": data("header_value"),
+            "on_header_end": mark("header_end"),
+            "on_headers_finished": mark("headers_end"),
+            "on_part_data": data("data"),
+            "on_part_end": mark("part_end"),
+            "on_end": mark("form_end"),
+        }
+
+    async def _act(self) -> None:
+        actions, self._actions = self._actions, []
+        for name, piece in actions:
+            if name == "begin":
+                self._part = _Part()
+                continue
+            if name == "form_end":
+                self._ended = True
+                continue
+            part = self._part
+            if part is None:
+                continue
+            if name == "data":
+                await self._data(part, piece)
+            elif name == "header_name":
+                part.header_name += piece
+            elif name == "header_value":
+                part.header_value += piece
+            elif name == "header_end":
+                part.headers[bytes(part.header_name).lower()] = bytes(part.header_value)
+                part.header_name.clear()
+                part.header_value.clear()
+            elif name == "headers_end":
+                await self._begin(part)
+            else:
+                await self._end(part)
+                self._part = None
+
+    async def _begin(self, part: _Part) -> None:
+        kind, options = parse_options_header(part.headers.get(b"content-disposition", b""))
+        if kind != b"form-data" or b"name" not in options:
+            raise ApiError(400, "The form is malformed: a part has no name")
+        part.name = _text(options[b"name"])
+        if b"filename" not in options:
+            if len(self._form.fields) >= _MAX_FIELDS:
+                raise ApiError(400, "The form has too many fields")
+            return
+        if len(self._form.files) >= self._max_files:
+            raise ApiError(
+                413 if self._max_files > 1 else 400, f"At most {self._max_files} files in one upload"
+            )
+        name = _text(options[b"filename"])
+        if problem := self._name_problem(name):
+            raise ApiError(400, problem)
+        number = len(self._form.files)
+        path = self._folder / f"{number:05d}{Path(name).suffix.lower()}"
+        part.received = ReceivedFile(part.name, name, path)
+        part.file = await to_thread.run_sync(open, path, "xb")
+        self._form.files.append(part.received)
+
+    async def _data(self, part: _Part, piece: bytes) -> None:
+        if part.received is None:
+            if len(part.buffer) + len(piece) > _MAX_FIELD:
+                raise ApiError(400, f"The field {part.name[:50]} is too long")
+            part.buffer += piece
+            return
+        part.received.size += len(piece)
+        if part.received.size > self._max_file:
+            raise ApiError(413, f"The file is larger than {self._max_file // (1024 * 1024)} MB")
+        part.buffer += piece
+        if len(part.buffer) >= _BUFFER:
+            await self._flush(part)
+
+    async def _flush(self, part: _Part) -> None:
+        piece, part.buffer = part.buffer, bytearray()
+        if part.file is not None and piece:
+            await to_thread.run_sync(self._write, part.file, piece)
+
+    def _write(self, file: BinaryIO, piece: bytearray) -> None:
+        if shutil.disk_usage(self._folder).free - len(piece) < self._min_free:
+            raise ApiError(507, "The server's disk is full")
+        file.write(piece)
+
+    async def _end(self, part: _Part) -> None:
+        if part.received is None:
+            value = _text(bytes(part.buffer))
+            self._form.fields[part.name] = value
+            await self._check(part.name, value)
+            return
+        await self._flush(part)
+        if part.file is not None:
+            await to_thread.run_sync(part.file.close)
+
+
+async def _drain(stream: Any) -> None:
+    left = _DRAIN
+    async for chunk in stream:
+        left -= len(chunk)
+        if left < 0:
+            return
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")

@@ -1,0 +1,160 @@
+"""Processes of runs: started so that they end with their runner, and ended with all they started."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+MARK = "RECON3D_API_RUN"
+_LAUNCHER = Path(__file__).with_name("launch.py")
+#: Settings of the service that a run has no business to know.
+_SECRETS = ("RECON3D_API_SECRET_KEY", "RECON3D_API_DATABASE_URL", "RECON3D_API_REDIS_URL")
+
+
+def child_environment(**extra: str) -> dict[str, str]:
+    """Environment of this process without the service's secrets."""
+    return {key: value for key, value in os.environ.items() if key not in _SECRETS} | extra
+
+
+def spawn(
+    command: Sequence[str], mark: str, cwd: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a run's process, in a session of its own.
+
+    The kernel ends it when the calling thread ends, however that happens; so the thread that
+    follows the process must be the one that starts it.
+
+    Parameters
+    ----------
+    command : sequence of str
+    mark : str
+        Put into the environment, so that `end_marked` finds what a killed runner left.
+    cwd : Path
+    environment : mapping
+    """
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=cwd,
+        env={**environment, MARK: mark},
+        start_new_session=True,
+    )
+
+
+def ask_to_end(process: subprocess.Popen[bytes]) -> None:
+    """Send SIGTERM, which a run takes as a request to cancel."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGTERM)
+
+
+def end_group(process: subprocess.Popen[bytes], mark: str) -> None:
+    """End a process, its session, and whatever of it has left the session."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    end_marked(mark)
+
+
+def end_marked(mark: str, timeout: float = 10.0) -> int:
+    """End the processes that carry a mark, and wait until they are gone.
+
+    Returns
+    -------
+    int
+        How many there were.
+    """
+    ended = 0
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = [process for process in psutil.process_iter() if _mark_of(process) == mark]
+        if not found:
+            break
+        for process in found:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+                ended += 1
+        psutil.wait_procs(found, timeout=1)
+    return ended
+
+
+def _mark_of(process: psutil.Process) -> str | None:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return process.environ().get(MARK)
+    except (psutil.Error, OSError):
+        return None
+
+
+class UsageMeter:
+    """Processor time and memory of a process and its descendants.
+
+    Parameters
+    ----------
+    pid : int
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._last: tuple[float, dict[int, float]] | None = None
+
+    def sample(self) -> tuple[float | None, float | None]:
+        """Percent of one core since the last call, and resident MiB."""
+        seconds: dict[int, float] = {}
+        resident = 0
+        try:
+            root = psutil.Process(self._pid)
+            family = [root, *root.children(recursive=True)]
+        except psutil.Error:
+            return None, None
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                times = process.cpu_times()
+                seconds[process.pid] = times.user + times.system
+                resident += process.memory_info().rss
+        now, last = time.monotonic(), self._last
+        self._last = (now, seconds)
+        if last is None or now <= last[0]:
+            return None, resident / 2**20
+        # A process that is new counts with all that it has used.
+        used = sum(max(value - last[1].get(pid, 0.0), 0.0) for pid, value in seconds.items())
+        return 100 * used / (now - last[0]), resident / 2**20
+
+
+def host_key() -> str:
+    """Names the processes that this one can see: machine, boot, and process namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    parts = [os.uname().nodename[:60], boot.read_text().strip()[:13] if boot.exists() else ""]
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return "|".join(parts)
+
+
+def own_name() -> str:
+    """Names this process for as long as the machine runs."""
+    own = psutil.Process()
+    return f"{host_key()}|{own.pid}|{own.create_time():.2f}"
+
+
+def is_dead(name: str) -> bool:
+    """Whether a name from `own_name` is of a process of this machine that is gone."""
+    host, _, rest = name.rpartition("|")[0].rpartition("|")
+    if host != host_key():
+        return False
+    pid, started = int(rest), float(name.rpartition("|")[2])
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - started) > 1 or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False

@@ -1,0 +1,1 @@
+"""The endpoints, by the first word of their paths."""

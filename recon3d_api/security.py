@@ -1,0 +1,95 @@
+"""Passwords and tokens; the one door to python-jose."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from jose import JWTError, jwt
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+
+_ALGORITHM = "HS256"
+_LEEWAY = 10  # seconds that the clocks of two servers may differ by
+#: Passwords that are tried first; the length is checked elsewhere.
+_COMMON = frozenset(
+    ("password", "12345678", "123456789", "1234567890", "qwertyui", "qwertyuiop", "iloveyou", "password1")
+)
+
+
+class Passwords:
+    """Hash and verify with argon2id.
+
+    A hash takes 64 MB, so that only a few are worked on at once.
+
+    Parameters
+    ----------
+    at_once : int
+    """
+
+    def __init__(self, at_once: int = 2) -> None:
+        self._hasher = PasswordHash((Argon2Hasher(),))
+        self._slots = threading.BoundedSemaphore(at_once)
+        # Verified for unknown users, so that they take as long as known ones.
+        self._nobody = self._hasher.hash("nobody has this password")
+
+    def hash(self, password: str) -> str:
+        """Hash a password."""
+        with self._slots:
+            return self._hasher.hash(password)
+
+    def verify(self, password: str, hashed: str | None) -> bool:
+        """Tell whether the password is right; None, for an unknown user, takes the same time."""
+        with self._slots:
+            right = self._hasher.verify(password, hashed or self._nobody)
+        return right and hashed is not None
+
+
+def password_problem(password: str, username: str, email: str) -> str:
+    """What is wrong with a password; empty when nothing is."""
+    lowered = password.lower()
+    if lowered in (username.lower(), email.lower(), email.lower().partition("@")[0]):
+        return "The password must differ from the username and the e-mail address"
+    if lowered in _COMMON or len(set(password)) < 3:
+        return "The password is too easy to guess"
+    return ""
+
+
+class Tokens:
+    """Make and check access tokens.
+
+    Parameters
+    ----------
+    secret : str
+    minutes : int
+        How long a token is good for.
+    """
+
+    def __init__(self, secret: str, minutes: int) -> None:
+        self._secret = secret
+        self._seconds = minutes * 60
+
+    def issue(self, user_id: int) -> str:
+        """Make a token for a user."""
+        now = int(time.time())
+        claims = {"sub": str(user_id), "iat": now, "exp": now + self._seconds}
+        return str(jwt.encode(claims, self._secret, algorithm=_ALGORITHM))
+
+    def read(self, token: str) -> tuple[int, float] | None:
+        """User and time of expiry of a valid token; None for any other."""
+        try:
+            # The algorithm is ours to choose: the token's header is not asked.
+            claims = jwt.decode(
+                token,
+                self._secret,
+                algorithms=[_ALGORITHM],
+                options={"require_exp": True, "require_sub": True, "require_iat": True},
+            )
+        except JWTError:
+            return None
+        subject, issued = claims["sub"], claims["iat"]
+        if not subject.isascii() or not subject.isdigit() or len(subject) > 9:
+            return None
+        if not isinstance(issued, int | float) or issued > time.time() + _LEEWAY:
+            return None
+        return int(subject), float(claims["exp"])

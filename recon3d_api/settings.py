@@ -1,0 +1,175 @@
+"""What the service can be told: environment variables with the prefix ``RECON3D_API_``."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+MIN_SECRET_BYTES = 32
+_SECRET_FILE = "secret.key"
+_DEFAULTS = ("secret", "changeme", "change-me", "change_me", "password", "your-", "example", "default")
+
+
+class InsecureSettings(ValueError):
+    """The settings would make the service unsafe."""
+
+
+class Settings(BaseSettings):
+    """Settings of the service.
+
+    Attributes
+    ----------
+    data_dir : Path
+        Folder of the database, the secret, uploads and projects; all servers and workers of one
+        service share it under the same path.
+    database_url : str
+        SQLAlchemy URL; by default SQLite in `data_dir`. PostgreSQL: ``postgresql://user:pw@host/db``.
+    secret_key : str
+        Key that tokens are signed with; by default a generated one in `data_dir`, mode 600.
+    environment : {"development", "production"}
+        Production refuses weak and well-known secrets.
+    token_minutes : int
+        How long a token is good for.
+    max_upload_mb : int
+        Largest file that is taken, in megabytes of 1024 x 1024 bytes.
+    max_upload_files : int
+        Files that one upload of images may hold.
+    min_free_mb : int
+        Uploads are refused, and the service is not ready, when the disk has less room.
+    rate_limit, rate_limit_processing, rate_limit_login : str
+        As in ``10/second``; empty turns a limit off. Login counts failures, per user and address.
+    redis_url : str
+        Where rate limits are counted when several servers share them; by default in memory.
+    cors_origins : list of str
+        Origins that browsers may call from, separated by commas.
+    runners : int
+        Runs that this process works on at once; 0 leaves them to ``recon3d-api worker``.
+    run_workers : int, optional
+        Worker processes of a run; by default one a core.
+    scheduler : str
+        Address of a Dask scheduler that runs send their work to.
+    engine : {"auto", "cpu", "cuda"}
+        Engine of the dense stage.
+    lease_seconds : float
+        A run whose runner was not heard of for so long is taken over.
+    max_crashes : int
+        A run whose process died so often without finishing a stage is given up.
+    log_format : {"json", "text"}
+    log_level : str
+    """
+
+    model_config = SettingsConfigDict(env_prefix="RECON3D_API_", env_ignore_empty=True, extra="ignore")
+
+    data_dir: Path = Path("recon3d-data")
+    database_url: str = ""
+    secret_key: str = ""
+    environment: Literal["development", "production"] = "development"
+    token_minutes: int = Field(default=720, ge=1)
+    max_upload_mb: int = Field(default=500, ge=1)
+    max_upload_files: int = Field(default=1000, ge=1)
+    min_free_mb: int = Field(default=200, ge=0)
+    rate_limit: str = "10/second"
+    rate_limit_processing: str = "2/second"
+    rate_limit_login: str = "10/minute"
+    redis_url: str = ""
+    cors_origins: Annotated[list[str], NoDecode] = []
+    runners: int = Field(default=1, ge=0, le=64)
+    run_workers: int | None = Field(default=None, ge=1)
+    scheduler: str = ""
+    engine: Literal["auto", "cpu", "cuda"] = "auto"
+    lease_seconds: float = Field(default=15.0, gt=0)
+    max_crashes: int = Field(default=3, ge=1)
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return (
+            [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        )
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @property
+    def max_upload_bytes(self) -> int:
+        """Largest file that is taken."""
+        return self.max_upload_mb * 1024 * 1024
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The database's URL, with the driver that is installed."""
+        url = self.database_url or f"sqlite:///{self.data_dir / 'recon3d.db'}"
+        for prefix in ("postgresql://", "postgres://"):
+            if url.startswith(prefix):
+                return "postgresql+psycopg://" + url.removeprefix(prefix)
+        return url
+
+    @property
+    def projects_dir(self) -> Path:
+        """Folder of the projects."""
+        return self.data_dir / "projects"
+
+    @property
+    def incoming_dir(self) -> Path:
+        """Folder of uploads that are on their way."""
+        return self.data_dir / "incoming"
+
+    @property
+    def trash_dir(self) -> Path:
+        """Folder of what is about to be removed."""
+        return self.data_dir / "trash"
+
+    def prepare(self) -> Settings:
+        """Make the folders, and settle the secret.
+
+        Raises
+        ------
+        InsecureSettings
+            Production with a secret that is short, well known or of few different characters.
+        """
+        for folder in (self.data_dir, self.projects_dir, self.incoming_dir, self.trash_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        secret = self.secret_key or _kept_secret(self.data_dir / _SECRET_FILE)
+        if self.environment == "production" and (problem := weakness(secret)):
+            raise InsecureSettings(
+                f"RECON3D_API_SECRET_KEY {problem}; production needs a better one: "
+                "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+        return self.model_copy(update={"secret_key": secret})
+
+
+def weakness(secret: str) -> str:
+    """What is wrong with a secret; empty when nothing is."""
+    if len(secret.encode()) < MIN_SECRET_BYTES:
+        return f"has less than {MIN_SECRET_BYTES} bytes"
+    if len(set(secret)) < 10:
+        return "has too few different characters"
+    if any(word in secret.lower() for word in _DEFAULTS):
+        return "contains a well-known word"
+    return ""
+
+
+def _kept_secret(path: Path) -> str:
+    """Read the generated secret; make it when it is not there."""
+    temporary = path.with_name(f".tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    if not path.exists():
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(48))
+        try:
+            # A link fails when the name is taken: of two servers that start at once, one wins.
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        finally:
+            temporary.unlink()
+    return path.read_text(encoding="utf-8").strip()
