@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from recon3d.types import Bytes, Camera, Floats, Mesh, PointCloud, TexturedMesh
 
@@ -100,8 +101,9 @@ def render_points(
     colors = np.full((len(points), 3), 90, np.uint8) if cloud.colors is None else cloud.colors[front]
     pixels = camera.project(points)
     if radius is None:
-        extent = np.percentile(points, 98, axis=0) - np.percentile(points, 2, axis=0)
-        radius = 0.7 * float(np.linalg.norm(extent)) / np.sqrt(len(points))
+        sample = points[:: max(1, len(points) // 5000)]
+        distance, _ = cKDTree(points).query(sample, k=min(4, len(points)))
+        radius = float(np.median(distance[:, -1])) if len(points) > 3 else 0.0
     reach = np.clip(camera.K[0, 0] * radius / points[:, 2], 0, 6)
     depth = np.full(camera.height * camera.width, np.inf)
     owner = np.full(camera.height * camera.width, -1, np.int64)
