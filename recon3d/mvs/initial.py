@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
-from scipy.spatial import Delaunay, QhullError
+from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from recon3d.types import Camera, Floats, Floats32
 
@@ -61,8 +62,6 @@ def planes_from_points(
     pixels = pixels[inside][first]
     inverse = 1 / points_cam[inside][first, 2]
     grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
-    from scipy.spatial import cKDTree
-
     distance, nearest = cKDTree(pixels).query(grid)
     planes = np.zeros((len(grid), 3))
     planes[:, 0] = inverse[nearest]
@@ -71,7 +70,11 @@ def planes_from_points(
     except (QhullError, ValueError):
         mesh = None  # fewer than three points, or all on a line
     if mesh is not None:
-        triangle = mesh.find_simplex(grid)
+        # Painting the triangles is many times faster than looking each pixel up.
+        painted = np.full((height, width), -1, np.int32)
+        for index, outline in enumerate(np.rint(pixels[mesh.simplices] * 16).astype(np.int32)):
+            cv2.fillConvexPoly(painted, outline, index, lineType=cv2.LINE_8, shift=4)
+        triangle = painted.ravel()
         corners = pixels[mesh.simplices]
         edges = corners[:, 1:] - corners[:, :1]
         rises = inverse[mesh.simplices][:, 1:] - inverse[mesh.simplices][:, :1]

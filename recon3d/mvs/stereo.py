@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.matching import pack
+from recon3d.mvs.matching import WORST, pack
 from recon3d.mvs.patchmatch import polish, score, sweep
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
 
@@ -141,9 +142,10 @@ class Sweeps:
         Size of the first round's variations of depth, in pixels of disparity; halved each round.
     tilt : float
         Size of the first round's variations of slope; halved each round.
-    free : bool
-        Whether every hypothesis chooses the source views that count for it; otherwise those of the
-        level before stay, for half the cost.
+    views : {"hypothesis", "pixel", "inherited"}
+        How the source views whose cost counts are chosen: anew for each hypothesis; once for each
+        pixel, for what the level starts from; or not, they stay those of the level before. The
+        latter two take half the time.
     narrow : bool
         Whether patches are small: sharper, but less certain.
     polish : tuple of float
@@ -156,7 +158,7 @@ class Sweeps:
     variations: int
     step: float
     tilt: float
-    free: bool = True
+    views: Literal["hypothesis", "pixel", "inherited"] = "hypothesis"
     narrow: bool = False
     polish: tuple[float, ...] = ()
 
@@ -230,8 +232,9 @@ def refine_planes(
         weight = np.float32(geometric_weight)
         counted = min(best_views, len(sources))
         intrinsics = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32)
+        free = sweeps.views == "hypothesis"
         limits = np.array(bounds, np.float32)
-        score(*parts, *views, counted, weight, sweeps.free)
+        score(*parts, *views, counted, weight, sweeps.views != "inherited")
         for iteration in range(sweeps.iterations):
             for color in (0, 1):
                 sweep(
@@ -246,8 +249,8 @@ def refine_planes(
                     np.float32(sweeps.tilt * 0.5**iteration),
                     counted,
                     weight,
-                    sweeps.free,
-                    np.float32(2.0 if sweeps.free else _HOPELESS),
+                    free,
+                    np.float32(WORST if free else _HOPELESS),
                     seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
                 )
         for step in sweeps.polish:

@@ -18,7 +18,7 @@ from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, ton
 from recon3d.types import Bytes, Floats, PointCloud, View
 
 #: Cost of a pixel of disagreement with a neighbour's depth map.
-_GEOMETRIC_WEIGHT = 0.04
+_GEOMETRIC_WEIGHT = 0.02
 #: Pixels of the smallest island of a depth map, per megapixel.
 _MIN_REGION = 60
 #: Depths with a higher cost are unknown.

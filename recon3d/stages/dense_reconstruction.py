@@ -212,14 +212,14 @@ def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list
     start = max(1, round(math.log2(size / _COARSEST)))
     first = [Sweeps(start, options.iterations, areas=8, variations=4, step=8.0, tilt=1.0)]
     first += [
-        Sweeps(level, 2, areas=8, variations=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
+        Sweeps(level, 1, areas=8, variations=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
     ]
     finest = Sweeps(
-        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, free=False, narrow=True, polish=(0.5, 0.25)
+        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
     )
     if not options.geometric_iterations:
         return start, [(*first, finest)]
-    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, narrow=True)
+    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, views="pixel", narrow=True)
     return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from recon3d.mvs import matching, reference
-from recon3d.mvs.stereo import relative_projection
+from recon3d.mvs.stereo import PlaneMap, Sweeps, refine_planes, relative_projection
 from tests.mvs.scenes import Plane, arc, render
 
 SLANTED = Plane(np.array([0.3, 0.2, -0.93]), 0.1)
@@ -81,6 +81,29 @@ def test_true_plane_fits_and_others_do_not(pair):
     off = [kernel_cost(pair, x, 60, rho[60, x] * 1.1, gx[60, x], gy[60, x], 0) for x in range(40, 120, 10)]
     assert max(here) < 0.1
     assert np.median(off) > 0.5
+
+
+def test_scores_are_those_of_the_best_views():
+    pictures = [render([SLANTED], view) for view in arc(4)]
+    own, *others = (p.stereo for p in pictures)
+    state = np.stack(true_plane(pictures[0])).astype(np.float32)
+    start = PlaneMap.from_state(state)
+    made = refine_planes(own, others, start, (0.1, 1.0), [Sweeps(0, 0, 0, 0, 1.0, 1.0)], best_views=2)
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        x, y = int(rng.integers(10, 150)), int(rng.integers(10, 110))
+        costs = np.array(
+            [
+                reference.view_cost(
+                    own.gray, other.gray, relative_projection(other, own), x, y, *state[:, y, x], 0
+                )
+                for other in others
+            ]
+        )
+        expected, views = reference.best_views_cost(costs, 2)
+        assert made.cost[y, x] == pytest.approx(expected, abs=0.02)
+        if np.diff(np.sort(costs))[1] > 0.04:
+            assert made.chosen[y, x] == views
 
 
 def test_outside_and_behind_is_worst(pair):

@@ -14,7 +14,9 @@ from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
 
 SCHEDULE = (
     Sweeps(1, 3, areas=8, variations=4, step=4.0, tilt=1.0),
-    Sweeps(0, 1, areas=4, variations=2, step=0.5, tilt=0.15, free=False, narrow=True, polish=(0.5, 0.25)),
+    Sweeps(
+        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.5, 0.25)
+    ),
 )
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 
