@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import trimesh
 
@@ -102,6 +103,30 @@ def test_a_run_killed_in_every_stage_ends_with_the_same_model(tmp_path: Path, da
     for name, path in uncut.files().items():
         if path.suffix in (".ply", ".glb"):
             assert cut.files()[name].read_bytes() == path.read_bytes(), name
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_worker_killed_in_the_middle_of_dense_stereo_is_replaced(tmp_path: Path, data_dir: Path) -> None:
+    photos = sorted((data_dir / "sceaux_1600" / "images").glob("*.jpg"))[2:8]
+    process = _start(*photos, "-o", tmp_path / "p", "-q", "low", *_FAST)
+    assert process.stdout is not None
+    killed = False
+    for line in process.stdout:
+        event = json.loads(line)
+        if not killed and event.get("stage") == "dense_reconstruction" and event["type"] == "stage_progress":
+            workers = [
+                p
+                for p in psutil.Process(process.pid).children(recursive=True)
+                if "multiprocessing.spawn" in " ".join(p.cmdline())
+            ]
+            assert len(workers) >= 2
+            workers[0].kill()
+            killed = True
+    assert process.wait() == 0
+    process.stdout.close()
+    assert killed
+    _check_model(Project.open(tmp_path / "p"))
 
 
 @pytest.mark.slow

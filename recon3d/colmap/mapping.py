@@ -16,7 +16,6 @@ def map_incrementally(
     min_model_size: int,
     relaxed: bool,
     seed: int,
-    threads: int,
     progress: Callable[[int], None],
 ) -> list[Path]:
     """Incremental structure from motion [1]_.
@@ -29,7 +28,7 @@ def map_incrementally(
         Images that a model needs to be kept.
     relaxed : bool
         Accept weaker initial pairs and registrations.
-    seed, threads : int
+    seed : int
     progress : callable
         Receives the number of registered images.
 
@@ -44,11 +43,11 @@ def map_incrementally(
     """
     options = pycolmap.IncrementalPipelineOptions()
     options.min_model_size = min_model_size
-    options.num_threads = threads
+    options.num_threads = 1  # with more, sums and so models differ from run to run
     options.random_seed = seed
     options.mapper.random_seed = seed
     options.triangulation.random_seed = seed
-    options.mapper.num_threads = threads
+    options.mapper.num_threads = 1
     # Two-view tracks hold short sequences together; video has small angles between frames.
     options.mapper.init_min_tri_angle = 8.0
     options.ba_global_frames_ratio = 1.4

@@ -16,7 +16,7 @@ from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene
 
-VERSION = 1
+VERSION = 2
 
 #: Share of the images below which the mapper is tried again with weaker demands.
 _ENOUGH = 0.6
@@ -60,7 +60,6 @@ def _reconstruct(
             options,
             relaxed,
             context.seed,
-            context.workers,
             unit="images",
         )
         if not registered or registered_now[:1] > registered[:1]:
@@ -92,7 +91,6 @@ def _map(
     options: SparseReconstructionOptions,
     relaxed: bool,
     seed: int,
-    threads: int,
 ) -> list[int]:
     """Run the mapper; the models are numbered by size. Returns their numbers of images."""
     from recon3d import colmap
@@ -113,7 +111,6 @@ def _map(
             min_model_size=min(options.min_model_size, len(names)),
             relaxed=relaxed,
             seed=seed,
-            threads=threads,
             progress=lambda done: task_progress(min(done, len(names)), len(names)),
         )
     sizes = []
