@@ -21,6 +21,7 @@ from recon3d_api.quality import frame_count, quality_score
 from recon3d_api.runs import emit, end_job, end_run
 from recon3d_api.storage import Storage
 
+_StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
 
 
@@ -75,6 +76,7 @@ class RunRows:
         self.end: run_events.Event | None = None
         self.cancel = False
         self.job_ids: dict[str, int] = {}
+        self._held: _StageEnd | None = None
 
     @property
     def current(self) -> str | None:
@@ -96,7 +98,7 @@ class RunRows:
         LostRun
             The run is another's.
         """
-        state, end, cancel = self.state, self.end, self.cancel
+        before = (self.state, self.end, self.cancel, self._held)
         try:
             with self._database.write() as session:
                 run = self._fence(session)
@@ -111,7 +113,7 @@ class RunRows:
                 self._measure(session, run, jobs, usage)
         except BaseException:
             # Nothing was written: the same events come again.
-            self.state, self.end, self.cancel = state, end, cancel
+            self.state, self.end, self.cancel, self._held = before
             raise
 
     def _fence(self, session: Session) -> Run:
@@ -155,17 +157,24 @@ class RunRows:
         elif job.status in ("pending", "running"):
             moved.pop(event.stage, None)
             _start(session, job)
-            if isinstance(event, run_events.StageFailed):
-                end_job(session, job, "failed", "Failed", self.redacted(_words(event.error)))
-                return
-            message = "Up to date"
-            if isinstance(event, run_events.StageCompleted):
-                message = "; ".join(event.fallbacks) or "Done"
-                job.cpu_usage = round(100 * event.cpu_seconds / max(event.seconds, 1e-3), 1)
-                job.memory_usage = round(event.peak_memory / 2**20, 1)
-            run.crashes = 0
-            end_job(session, job, "completed", message)
-            self._count_frames(session, run, event)
+            if isinstance(event, run_events.StageFailed) or job.position == len(jobs) - 1:
+                # Whoever sees the last job end may start the next run: so it ends with the run.
+                self._held = event
+            else:
+                self._conclude(session, run, job, event)
+
+    def _conclude(self, session: Session, run: Run, job: Job, event: _StageEnd) -> None:
+        if isinstance(event, run_events.StageFailed):
+            end_job(session, job, "failed", "Failed", self.redacted(_words(event.error)))
+            return
+        message = "Up to date"
+        if isinstance(event, run_events.StageCompleted):
+            message = "; ".join(event.fallbacks) or "Done"
+            job.cpu_usage = round(100 * event.cpu_seconds / max(event.seconds, 1e-3), 1)
+            job.memory_usage = round(event.peak_memory / 2**20, 1)
+        run.crashes = 0
+        end_job(session, job, "completed", message)
+        self._count_frames(session, run, event)
 
     def _progress(self, session: Session, run: Run, job: Job, event: run_events.StageProgress) -> None:
         fraction = self.state.stages[event.stage].fraction
@@ -227,6 +236,10 @@ class RunRows:
             run = self._fence(session)
             run.seconds = self._seconds
             project = session.get_one(Project, run.project_id)
+            held = self._held
+            if held is not None and isinstance(self.end, run_events.RunCompleted | run_events.RunFailed):
+                job = next(job for job in run.jobs if job.job_type == held.stage)
+                self._conclude(session, run, job, held)
             if isinstance(self.end, run_events.RunCompleted):
                 if run.full:
                     project.processing_time = round(run.seconds, 2)
