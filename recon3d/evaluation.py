@@ -95,6 +95,10 @@ def surface_scores(
 ) -> list[SurfaceScore]:
     """Precision, recall and F-score at several distances.
 
+    Distances are those to the nearest point of the other set, as in Tanks and Temples, not to the
+    surface between its samples: with samples that are a distance s apart they are up to about s / 2
+    too long across the surface, so keep s (and `voxel`) well below the distances asked for.
+
     Parameters
     ----------
     made, truth : PointCloud or Mesh
@@ -117,7 +121,7 @@ def surface_scores(
     Raises
     ------
     InputError
-        One of the two has no point (inside the box).
+        One of the two has no point (inside the box), or is a mesh without faces.
     """
     a = _prepared(made, box, voxel, samples, seed)
     b = _prepared(truth, box, voxel, samples, seed)
@@ -137,9 +141,17 @@ def surface_scores(
 
 
 def sample_mesh(mesh: Mesh, count: int, seed: int = 0) -> Floats:
-    """Points on a mesh, uniform by area, shape (count, 3)."""
+    """Points on a mesh, uniform by area, shape (count, 3).
+
+    Raises
+    ------
+    InputError
+        The mesh has no area.
+    """
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     areas = np.linalg.norm(np.cross(b - a, c - a), axis=1)
+    if not areas.sum() > 0:
+        raise InputError("The mesh has no surface to compare.", "Give a mesh with faces.")
     rng = np.random.default_rng(seed)
     face = rng.choice(len(areas), count, p=areas / areas.sum())
     u, v = rng.random(count), rng.random(count)

@@ -8,7 +8,7 @@ import pytest
 from recon3d.errors import InputError
 from recon3d.evaluation import area_under_recall, pose_errors, sample_mesh, surface_scores, thin
 from recon3d.similarity import umeyama
-from recon3d.types import PointCloud, Scene, View
+from recon3d.types import Mesh, PointCloud, Scene, View
 from tests.shapes import grid_mesh, orbit_scene
 
 
@@ -49,6 +49,13 @@ def test_sampling_is_uniform_by_area() -> None:
     assert np.all(np.abs(counts / 2500 - 1) < 0.1)
     assert np.array_equal(points, sample_mesh(grid_mesh(2.0, cells=3), 40_000, seed=0))
     assert len(thin(points, 0.5)) == 16
+
+
+def test_a_mesh_without_surface_is_refused() -> None:
+    truth = grid_mesh(2.0)
+    for faces in (truth.faces[:0], truth.faces[:5, [0, 0, 1]]):
+        with pytest.raises(InputError, match="no surface"):
+            surface_scores(Mesh(truth.vertices, faces), truth, [0.02], samples=100)
 
 
 def test_umeyama_finds_the_similarity_and_no_reflection() -> None:

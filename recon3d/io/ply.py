@@ -110,10 +110,11 @@ def read_mesh(path: Path) -> Mesh:
         The file is not a PLY file, is damaged, or has no faces.
     """
     vertices, faces = _read(Path(path))
-    if faces is None:
+    # MeshLab and others write an empty face element for point clouds.
+    if faces is None or not len(faces):
         raise InputError(f"{path} has no faces.", "Give a mesh, not a point cloud.")
     points, normals, colors = _columns(Path(path), vertices)
-    if len(faces) and (faces.min() < 0 or faces.max() >= len(points)):
+    if faces.min() < 0 or faces.max() >= len(points):
         raise _damaged(Path(path), "a face names a vertex that is not there")
     return Mesh(points, faces, colors, normals)
 
@@ -160,11 +161,12 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
             if text is not None:
                 rows = [next(text).split() for _ in range(element.count)]
                 if element.name == "face":
-                    faces = _fan([[int(v) for v in row[1 : 1 + int(row[0])]] for row in rows])
+                    faces = _fan([_text_polygon(row, element) for row in rows])
                 elif element.name == "vertex":
                     dtype = [(name, kind) for name, _, kind in element.properties]
-                    vertices = np.array([tuple(float(v) for v in row) for row in rows]).astype(np.float64)
-                    vertices = np.rec.fromarrays(list(vertices.T), dtype=dtype)
+                    values = np.array([[float(v) for v in row] for row in rows], np.float64)
+                    columns = values.reshape(element.count, len(dtype)).T
+                    vertices = np.rec.fromarrays(list(columns), dtype=dtype)
             elif not lists:
                 dtype = [(name, order + kind) for name, _, kind in element.properties]
                 table = np.frombuffer(data, dtype, element.count, offset)
@@ -194,6 +196,8 @@ def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
             if words[:1] == ["format"]:
                 order = _ORDERS[words[1]]
             elif words[:1] == ["element"]:
+                if int(words[2]) < 0:
+                    raise ValueError(words[2])
                 elements.append(_Element(words[1], int(words[2]), []))
             elif words[:2] == ["property", "list"]:
                 elements[-1].properties.append((words[4], _TYPES[words[2]], _TYPES[words[3]]))
@@ -216,6 +220,7 @@ def _lists(data: bytes, offset: int, order: str, element: _Element) -> tuple[NDA
             if (table["n"] == 3).all():
                 return np.ascontiguousarray(table["v"], np.int32), offset + table.nbytes
     polygons = []
+    wanted = _polygon_property(element)
     for _ in range(element.count):
         for position, (_, length, kind) in enumerate(element.properties):
             count = 1
@@ -224,9 +229,28 @@ def _lists(data: bytes, offset: int, order: str, element: _Element) -> tuple[NDA
                 offset += np.dtype(length).itemsize
             values = np.frombuffer(data, order + kind, count, offset)
             offset += values.nbytes
-            if position == 0:
+            if position == wanted:
                 polygons.append(values.tolist())
     return _fan(polygons), offset
+
+
+def _polygon_property(element: _Element) -> int:
+    """Which property holds a face's vertices: the one of that name, else the first list."""
+    lists = [i for i, (_, length, _) in enumerate(element.properties) if length]
+    if not lists:
+        raise ValueError("no list of vertices")
+    named = [i for i in lists if element.properties[i][0] in ("vertex_indices", "vertex_index")]
+    return (named or lists)[0]
+
+
+def _text_polygon(row: list[bytes], element: _Element) -> list[int]:
+    wanted, start = _polygon_property(element), 0
+    for _, length, _ in element.properties[:wanted]:
+        start += 1 + (int(row[start]) if length else 0)
+    polygon = [int(v) for v in row[start + 1 : start + 1 + int(row[start])]]
+    if len(polygon) != int(row[start]):
+        raise ValueError("a face is cut off")
+    return polygon
 
 
 def _fan(polygons: list[list[int]]) -> NDArray[np.int32]:

@@ -67,6 +67,41 @@ def test_big_endian_polygons_in_any_order(tmp_path: Path) -> None:
     assert mesh.vertices[1].tolist() == [2, 0, 5]
 
 
+_TRIANGLE = (
+    "element vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+    "element face 1\nproperty uchar flags\nproperty list uchar float texcoord\n"
+    "property list uchar int vertex_indices\nend_header\n"
+)
+_CORNERS = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
+
+
+def test_faces_with_other_properties_before_their_vertices(tmp_path: Path) -> None:
+    uv, indices = np.zeros(6, "<f4").tobytes(), np.array([0, 1, 2], "<i4").tobytes()
+    face = b"\x07" + b"\x06" + uv + b"\x03" + indices
+    binary = f"ply\nformat binary_little_endian 1.0\n{_TRIANGLE}".encode() + _CORNERS.tobytes() + face
+    text = f"ply\nformat ascii 1.0\n{_TRIANGLE}0 0 0\n1 0 0\n0 1 0\n7 6 0 0 1 0 0 1 3 0 1 2\n".encode()
+    for content in (binary, text, text.replace(b"\n", b"\r\n")):
+        (tmp_path / "d.ply").write_bytes(content)
+        mesh = read_mesh(tmp_path / "d.ply")
+        assert mesh.faces.tolist() == [[0, 1, 2]]
+        assert np.array_equal(mesh.vertices, _CORNERS)
+    (tmp_path / "e.ply").write_bytes(text.replace(b"3 0 1 2", b"3 0 1"))
+    with pytest.raises(InputError, match="cut off"):
+        read_mesh(tmp_path / "e.ply")
+
+
+def test_a_cloud_with_an_empty_face_element_is_no_mesh(tmp_path: Path) -> None:
+    head = _TRIANGLE.replace("face 1", "face 0")
+    content = f"ply\nformat binary_little_endian 1.0\n{head}".encode() + _CORNERS.tobytes()
+    (tmp_path / "f.ply").write_bytes(content)
+    assert np.array_equal(read_point_cloud(tmp_path / "f.ply").points, _CORNERS)
+    with pytest.raises(InputError, match="no faces"):
+        read_mesh(tmp_path / "f.ply")
+    (tmp_path / "g.ply").write_bytes(content.replace(b"vertex 3", b"vertex -1"))
+    with pytest.raises(InputError, match="vertex -1"):
+        read_point_cloud(tmp_path / "g.ply")
+
+
 def test_damaged_files_are_named(tmp_path: Path) -> None:
     write_mesh(tmp_path / "whole.ply", grid_mesh())
     data = (tmp_path / "whole.ply").read_bytes()
