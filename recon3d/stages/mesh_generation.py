@@ -9,20 +9,28 @@ import numpy as np
 from PIL import Image
 
 from recon3d.compute import StageContext, task_progress
-from recon3d.errors import ReconstructionError
+from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.files import atomic_path
 from recon3d.io.ply import read_point_cloud, write_mesh
 from recon3d.options import MeshGenerationOptions
 from recon3d.types import Mesh, Scene
 
-VERSION = 2
+VERSION = 3
 
 #: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
 _POINT_BYTES = 1500
+#: Bytes of a point in the cloud's file, and while it is read.
+_FILE_BYTES, _READ_BYTES = 27, 150
 _BASE_BYTES = 600_000_000
 _STEPS = 6
 #: Holes up to this many point spacings across are closed.
 _HOLE = 20.0
+#: A region with less than this share of the points is not what the pictures are about.
+_LEAST_INSIDE = 0.05
+#: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
+_POINTS_PER_FACE, _POINTS = 15, 3_000_000
+#: After running out of memory, this share of the triangles is asked for: one level of the octree less.
+_FEWER, _FEWEST_FACES = 4, 1000
 
 
 def run(
@@ -36,21 +44,44 @@ def run(
         There are too few points for a surface.
     """
     dense = inputs["dense_reconstruction"]
-    memory = _BASE_BYTES + _POINT_BYTES * ((dense / "point_cloud.ply").stat().st_size // 27)
-    counts = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
+    points = (dense / "point_cloud.ply").stat().st_size // _FILE_BYTES
+    while True:
+        used = min(points, _most_points(options))
+        memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
+        try:
+            counts = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
+            break
+        except OutOfMemory:
+            faces, depth = options.max_faces // _FEWER, options.poisson_depth
+            if faces < _FEWEST_FACES:
+                raise
+            context.fallback(
+                f"A mesh of {options.max_faces} triangles needs too much memory; {faces} instead."
+            )
+            options = options.model_copy(update={"max_faces": faces, "poisson_depth": max(0, depth - 1)})
     context.count(**counts)
+
+
+def _most_points(options: MeshGenerationOptions) -> int:
+    return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
 def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str, float]:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
-    from recon3d.surface.meshing import surface_from_points
+    from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
 
     task_progress(0, _STEPS)
     cloud = read_point_cloud(dense / "point_cloud.ply")
+    total = len(cloud)
     if options.region == "auto":
-        cloud = cloud.subset(find_region(Scene.load(dense)).contains(cloud.points))
+        inside = find_region(Scene.load(dense)).contains(cloud.points)
+        # Cameras along the walls of a room look at its empty middle.
+        if inside.sum() >= _LEAST_INSIDE * total:
+            cloud = cloud.subset(inside)
+    outside = total - len(cloud)
+    cloud = at_most(cloud, _most_points(options))
     mesh, facts = surface_from_points(
         cloud, faces=options.max_faces, depth=options.poisson_depth, trim_factor=options.trim
     )
@@ -72,6 +103,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[st
     _picture(mesh, out_dir / "preview.png")
     return {
         "points": len(cloud),
+        "points_outside": outside,
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "octree_depth": int(facts["octree_depth"]),

@@ -28,6 +28,10 @@ _FACES_PER_CELL = 2.4
 #: Triangles before decimation for each one kept: fewer would lose detail.
 _SPARE = 3.0
 _LEAST_POINTS = 100
+#: Points that are enough to tell a surface's area.
+_AREA_SAMPLE = 300_000
+#: Voxels that a square of their size on a surface of any direction touches, about.
+_VOXELS_PER_CELL = 1.5
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,30 @@ def surface_from_points(
     return mesh, {"points_used": len(used), "octree_depth": depth, "spacing": spacing.typical}
 
 
+def at_most(cloud: PointCloud, count: int) -> PointCloud:
+    """About `count` points at most, evenly over the surface; trees over more would not fit in memory.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    count : int
+    """
+    if len(cloud) <= count:
+        return cloud
+    # A part of the points tells the surface's area: each then stands for more of it.
+    local = point_spacing(cloud.points[:: max(1, len(cloud) // _AREA_SAMPLE)])
+    area = float((np.minimum(local.local, 4 * local.typical) ** 2).sum())
+    return _thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))
+
+
 def _thinned(cloud: PointCloud, voxel: float) -> PointCloud:
-    """One mean point and normal in each voxel: the octree cannot use more."""
+    """One mean point, normal and colour in each voxel: the octree cannot use more."""
     given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
     if cloud.normals is not None:
         given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
+    if cloud.colors is not None:
+        given.colors = o3d.utility.Vector3dVector(cloud.colors / 255.0)
     thin = given.voxel_down_sample(voxel)
-    return PointCloud(np.asarray(thin.points), np.asarray(thin.normals).astype(np.float32))
+    colors = None if cloud.colors is None else np.round(255 * np.asarray(thin.colors)).astype(np.uint8)
+    normals = None if cloud.normals is None else np.asarray(thin.normals).astype(np.float32)
+    return PointCloud(np.array(thin.points), normals, colors)

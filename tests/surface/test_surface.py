@@ -13,7 +13,7 @@ from recon3d.surface.cleaning import (
     make_manifold,
     remove_small_components,
 )
-from recon3d.surface.meshing import point_spacing, remove_outliers, surface_from_points
+from recon3d.surface.meshing import at_most, point_spacing, remove_outliers, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.types import Mesh, PointCloud
 from tests.shapes import grid_mesh, sphere_cloud
@@ -37,7 +37,7 @@ def test_an_open_surface_stays_open_and_strays_are_left_out() -> None:
     flat = np.column_stack(
         [rng.uniform(-1, 1, 20_000), rng.normal(0, 0.001, 20_000), rng.uniform(-1, 1, 20_000)]
     )
-    strays = rng.uniform(-1, 1, (40, 3)) + [0, 2, 0]
+    strays = rng.uniform(-1, 1, (40, 3)) + np.array([0, 2, 0])
     up = np.tile(np.array([[0, 1, 0]], np.float32), (len(flat) + len(strays), 1))
     mesh, _ = surface_from_points(PointCloud(np.concatenate([flat, strays]), up))
     mesh = remove_small_components(mesh, 0.02)
@@ -55,6 +55,24 @@ def test_spacing_is_that_of_the_points() -> None:
     assert len(kept) == len(points)
 
 
+def test_a_large_cloud_is_thinned_evenly_with_its_colours() -> None:
+    cloud = sphere_cloud(60_000)
+    dense = cloud.points[:, 1] > 0.5
+    assert cloud.normals is not None
+    assert cloud.colors is not None
+    uneven = PointCloud(
+        np.concatenate([cloud.points, cloud.points[dense] * 1.0001]),
+        np.concatenate([cloud.normals, cloud.normals[dense]]),
+        np.concatenate([cloud.colors, cloud.colors[dense]]),
+    )
+    few = at_most(uneven, 5000)
+    assert 3000 < len(few) < 6500
+    assert few.points[:, 1].mean() == pytest.approx(0, abs=0.03)
+    assert few.colors is not None
+    assert np.abs(few.colors - 127 * (few.points + 1)).max() < 3
+    assert at_most(few, len(few)) is few
+
+
 def test_too_few_points_are_refused() -> None:
     with pytest.raises(ReconstructionError, match="too few"):
         surface_from_points(sphere_cloud(20))
@@ -64,7 +82,7 @@ def test_small_parts_go_and_small_holes_close() -> None:
     sheet = grid_mesh(2.0, cells=20)
     crumb = grid_mesh(0.1, cells=1)
     both = Mesh(
-        np.concatenate([sheet.vertices, crumb.vertices + [0, 1, 0]]),
+        np.concatenate([sheet.vertices, crumb.vertices + np.array([0, 1, 0])]),
         np.concatenate([sheet.faces, crumb.faces + len(sheet.vertices)]),
     )
     assert len(remove_small_components(both, 0.02).faces) == len(sheet.faces)
