@@ -140,7 +140,7 @@ class DenseReconstructionOptions(StageOptions):
     geometric_iterations : int
         Rounds that also ask for agreement with the neighbours' depth maps; 0 turns them off.
     min_views : int
-        Views that must agree on a point, its own included.
+        Views that must agree on a depth, its own included; one fewer when they agree closely.
     """
 
     max_image_size: int = Field(800, ge=64)

@@ -167,9 +167,12 @@ def filtered(
     *,
     min_views: int,
     tolerances: Tolerances,
+    close: Tolerances,
     min_region: int,
 ) -> PackedMap:
     """Drop what too few views agree on, and small islands.
+
+    Views that agree closely are better witnesses: of those, one fewer is enough.
 
     Parameters
     ----------
@@ -177,11 +180,14 @@ def filtered(
         See `agreement`.
     min_views : int
         Views that must agree, the map's own included.
+    close : Tolerances
+        What counts as close agreement.
     min_region : int
         Pixels of the smallest connected region that is kept.
     """
     views = count_bits(agreement(packed, pose, neighbors, tolerances)) + 1
-    known = (packed.depth > 0) & (views >= min_views)
+    witnesses = count_bits(agreement(packed, pose, neighbors, close)) + 1
+    known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))
     known &= ~_islands(np.where(known, packed.depth, 0), min_region)
     # Agreement of many views makes a good match certain; a poor match stays poor.
     support = np.minimum(views / np.float32(min_views + 2), np.float32(1))

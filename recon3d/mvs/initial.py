@@ -9,7 +9,7 @@ from scipy.spatial import Delaunay, QhullError, cKDTree
 from recon3d.types import Camera, Floats, Floats32
 
 #: Inverse depths beyond those of the sparse points that are still looked at.
-_NEARER, _FARTHER = 1.6, 0.4
+_NEARER, _FARTHER = 3.0, 0.4
 
 
 def inverse_depth_bounds(points_cam: Floats) -> tuple[float, float]:

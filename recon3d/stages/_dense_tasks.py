@@ -20,7 +20,7 @@ from recon3d.types import Bytes, Floats, PointCloud, View
 #: Cost of a pixel of disagreement with a neighbour's depth map.
 _GEOMETRIC_WEIGHT = 0.02
 #: Pixels of the smallest island of a depth map, per megapixel.
-_MIN_REGION = 60
+_MIN_REGION = 30
 #: Depths with a higher cost are unknown.
 _MAX_COST = 0.8
 
@@ -149,6 +149,7 @@ class FilterTask:
     neighbors: tuple[View, ...]
     min_views: int
     tolerances: Tolerances
+    close: Tolerances
 
 
 def filter_view(task: FilterTask) -> None:
@@ -161,6 +162,7 @@ def filter_view(task: FilterTask) -> None:
         neighbors,
         min_views=task.min_views,
         tolerances=task.tolerances,
+        close=task.close,
         min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
     )
     write_packed_map(task.folders.depth_map(task.view.name), result)

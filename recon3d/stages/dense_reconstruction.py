@@ -31,9 +31,10 @@ _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: What a worker holds before it loads any image.
 _BASE_MEMORY = 350 * 2**20
 
-#: A depth must be confirmed to within half a pixel; only what agrees closely is averaged, so that
-#: fusion does not blur, and the rest stays beside it.
-_FILTER = Tolerances(pixels=0.5, depth=0.01, degrees=50)
+#: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely. Only
+#: what agrees very closely is averaged, so that fusion does not blur; the rest stays beside it.
+_FILTER = Tolerances(pixels=2.0, depth=0.01, degrees=60)
+_CLOSE = Tolerances(pixels=0.7, depth=0.01, degrees=60)
 _FUSE = Tolerances(pixels=0.3, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
 
@@ -232,6 +233,7 @@ def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageCont
             neighbors=tuple(views[j] for j in plan.neighbors[i] if j in plan.active),
             min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
             tolerances=_FILTER,
+            close=_CLOSE,
         )
         for i in plan.active
     ]

@@ -14,6 +14,7 @@ from tests.mvs.scenes import Plane, Sphere, arc, render
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 TIGHT = Tolerances(0.5, 0.01, 30)
+CLOSE = Tolerances(0.2, 0.01, 30)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +93,9 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     depth[20:100, 118:120] = 0  # cuts a strip off
     damaged = PackedMap(own.name, own.camera, depth, own.normal, own.confidence)
     pose = pictures[0].view.cam_from_world
-    result = filtered(damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, min_region=30)
+    result = filtered(
+        damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, close=CLOSE, min_region=30
+    )
     assert (result.depth[50:60, 70:80] == 0).all()
     assert (result.depth[30:45, 75:95] > 0).mean() > 0.9
     assert (result.confidence[result.depth == 0] == 0).all()
@@ -100,9 +103,13 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     small = np.zeros_like(depth)
     small[58:62, 78:82] = own.depth[58:62, 78:82]
     alone = PackedMap(own.name, own.camera, small, own.normal, own.confidence)
-    dropped = filtered(alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, min_region=30)
+    dropped = filtered(
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=30
+    )
     assert not dropped.depth.any()
-    kept = filtered(alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, min_region=10)
+    kept = filtered(
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=10
+    )
     assert kept.depth.any()
 
 
