@@ -1,4 +1,4 @@
-"""Checks uploaded files and puts them into a project: ``python -m recon3d_api.intake``.
+"""Decodes uploaded files and puts them into a project: ``python -m recon3d_api.intake``.
 
 It runs in a process of its own, with limits on memory and time, because it decodes what strangers
 send. Reads a JSON request on stdin, writes a JSON answer to stdout.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,63 +16,25 @@ import filelock
 from PIL import Image
 
 from recon3d import Project, ProjectError, Recon3DError
+from recon3d_api.content import content_kind
 
 _MEMORY = 8 << 30
 _CPU_SECONDS = 600
-#: Looks of the content that each suffix may have.
-_KINDS = {
-    ".mp4": "mp4",
-    ".mov": "mp4",
-    ".avi": "avi",
-    ".mkv": "mkv",
-    ".jpg": "jpeg",
-    ".jpeg": "jpeg",
-    ".png": "png",
-    ".tif": "tiff",
-    ".tiff": "tiff",
-}
-_QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
-_ACTIVE = (b"<html", b"<script", b"<svg", b"<?php", b"%pdf-")
 
 
-def content_kind(start: bytes) -> str:
-    """What a file is by its first bytes; empty when it is nothing that is taken."""
-    if start[4:8] in _QUICKTIME_BOXES and start[8:12] not in (b"heic", b"heix", b"mif1", b"avif", b"crx "):
-        return "mp4"
-    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
-        return "avi"
-    if start.startswith(b"\x1a\x45\xdf\xa3"):
-        return "mkv"
-    if start.startswith(b"\xff\xd8\xff"):
-        return "jpeg"
-    if start.startswith(b"\x89PNG\r\n\x1a\n"):
-        return "png"
-    if start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return "tiff"
-    return ""
-
-
-def content_problem(path: Path, suffix: str) -> str:
-    """What is wrong with a file's content; empty when nothing is."""
-    with open(path, "rb") as file:
-        start = file.read(4096)
-    if not start:
-        return "is empty"
-    kind = content_kind(start)
-    if kind != _KINDS[suffix]:
-        return f"is not what its name says: {suffix} was expected, the content is {kind or 'something else'}"
-    # A file that is a picture to one program and an archive or a page to another is an attack.
-    if zipfile.is_zipfile(path) or any(mark in start.lower() for mark in _ACTIVE):
-        return "is more than one kind of file at once"
-    if kind in ("jpeg", "png"):
-        try:
-            with Image.open(path, formats=[kind.upper()]) as image:
-                image.draft("L", (64, 64))
-                image.load()
-        except Image.DecompressionBombError:
-            return "has too many pixels"
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
-            return f"is damaged: {error}"
+def decoding_problem(path: Path) -> str:
+    """What is wrong with a photo's pixels; empty when nothing is."""
+    kind = content_kind(path)
+    if kind not in ("jpeg", "png"):
+        return ""
+    try:
+        with Image.open(path, formats=[kind.upper()]) as image:
+            image.draft("L", (64, 64))
+            image.load()
+    except Image.DecompressionBombError:
+        return "has too many pixels"
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
+        return f"is damaged: {error}"
     return ""
 
 
@@ -92,7 +53,7 @@ def take(request: dict[str, Any]) -> dict[str, Any]:
         paths = []
         for row in request["files"]:
             path = Path(row["path"])
-            if problem := content_problem(path, path.suffix):
+            if problem := decoding_problem(path):
                 return {"status": 400, "error": f"{row['name']} {problem}."}
             # The library keeps the name that a file has.
             own = path.parent / path.stem

@@ -8,6 +8,7 @@ import re
 import time
 import uuid
 
+from fastapi import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from recon3d_api import logs
@@ -18,10 +19,6 @@ logger = logging.getLogger("recon3d_api.access")
 _MAX_BODY = 1 << 20
 _STREAMED = "/files/upload/"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class BodyTooLarge(Exception):
-    """A body that is not an upload has more than a megabyte."""
 
 
 class RequestMiddleware:
@@ -63,9 +60,6 @@ class RequestMiddleware:
             if _STREAMED not in scope["path"]:
                 receive = _limited(receive)
             await self._app(scope, receive, answer)
-        except BodyTooLarge:
-            if not status:
-                await _plain(answer, 413, "The request is too large")
         except Exception:
             logger.exception("Unhandled error", extra={"path": scope["path"]})
             if not status:
@@ -102,7 +96,7 @@ def _limited(receive: Receive) -> Receive:
         if message["type"] == "http.request":
             size += len(message.get("body", b""))
             if size > _MAX_BODY:
-                raise BodyTooLarge
+                raise HTTPException(413, "The request is too large")
         return message
 
     return limited

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from recon3d import Project, ProjectError
+from recon3d_api.content import content_problem
 from recon3d_api.errors import ApiError
 from recon3d_api.multipart import ReceivedFile
 from recon3d_api.schemas import FileKind
@@ -142,6 +143,9 @@ class Storage:
         ApiError
             400 for a bad file, 409 while a run works on the project, 507 when the disk is full.
         """
+        for file in files:
+            if problem := content_problem(file.path, file.path.suffix):
+                raise ApiError(400, f"{safe_name(file.name)} {problem}.")
         rows = [{"path": str(file.path), "name": safe_name(file.name)} for file in files]
         request = {"project": str(self.model(folder)), "kind": kind, "files": rows}
         with self._intakes:

@@ -1,0 +1,59 @@
+"""What an uploaded file is by its bytes: looked at before anything decodes it."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+_START = 4096
+#: Looks of the content that each suffix may have.
+_KINDS = {
+    ".mp4": "mp4",
+    ".mov": "mp4",
+    ".avi": "avi",
+    ".mkv": "mkv",
+    ".jpg": "jpeg",
+    ".jpeg": "jpeg",
+    ".png": "png",
+    ".tif": "tiff",
+    ".tiff": "tiff",
+}
+_QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
+_ACTIVE = (b"<html", b"<script", b"<svg", b"<?php", b"%pdf-")
+
+
+def content_kind(path: Path) -> str:
+    """What a file is by its first bytes; empty when it is nothing that is taken."""
+    with open(path, "rb") as file:
+        return _kind_of(file.read(_START))
+
+
+def _kind_of(start: bytes) -> str:
+    if start[4:8] in _QUICKTIME_BOXES and start[8:12] not in (b"heic", b"heix", b"mif1", b"avif", b"crx "):
+        return "mp4"
+    if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
+        return "avi"
+    if start.startswith(b"\x1a\x45\xdf\xa3"):
+        return "mkv"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    if start.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "png"
+    if start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "tiff"
+    return ""
+
+
+def content_problem(path: Path, suffix: str) -> str:
+    """Why a file's content is refused; empty when it is not."""
+    with open(path, "rb") as file:
+        start = file.read(_START)
+    if not start:
+        return "is empty"
+    kind = _kind_of(start)
+    if kind != _KINDS[suffix]:
+        return f"is not what its name says: {suffix} was expected, the content is {kind or 'something else'}"
+    # A file that is a picture to one program and an archive or a page to another is an attack.
+    if zipfile.is_zipfile(path) or any(mark in start.lower() for mark in _ACTIVE):
+        return "is more than one kind of file at once"
+    return ""
