@@ -194,7 +194,7 @@ def test_known_cameras_are_kept_and_points_triangulated(tmp_path: Path, data_dir
     assert [view.name for view in scene] == names
     quaternion = np.array([float(v) for v in rows[0].split()[1:5]])
     translation = np.array([float(v) for v in rows[0].split()[5:8]])
-    w, x, y, z = quaternion / np.linalg.norm(quaternion)
+    _, _, y, z = quaternion / np.linalg.norm(quaternion)
     assert scene.views[0].cam_from_world[0, 0] == pytest.approx(1 - 2 * (y * y + z * z), abs=1e-9)
     assert scene.views[0].cam_from_world[:3, 3] == pytest.approx(translation, abs=1e-9)
     assert scene.views[0].camera.params == pytest.approx((1216.0, 640.0, 480.0, -0.06))
