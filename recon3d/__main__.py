@@ -1,4 +1,4 @@
-"""The command line: ``recon3d run | info | export | doctor | demo``."""
+"""The command line: ``recon3d run | view | info | export | doctor | demo``."""
 
 from __future__ import annotations
 
@@ -165,6 +165,31 @@ def export(
 
     written = export_project(Project.open(project), format.value, output)
     _console.print(f"Wrote {written}", soft_wrap=True)
+
+
+@app.command()
+def view(
+    project: Annotated[Path, typer.Argument(help="The project's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The HTML file; PROJECT/export/view.html by default."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+) -> None:
+    """Write the model as one HTML file that needs no network, and open it."""
+    import webbrowser
+
+    from recon3d.notebook.html_export import export_html
+    from recon3d.project import Project
+
+    opened = Project.open(project)
+    path = output or opened.path / "export" / "view.html"
+    content = export_html(opened, path, title=opened.path.name)
+    for note in content.notes:
+        _console.print(f"Shown: {note}", soft_wrap=True)
+    _console.print(f"Wrote {path} ({_bytes(path.stat().st_size)})", soft_wrap=True)
+    if open_:
+        webbrowser.open(path.resolve().as_uri())
 
 
 @app.command()

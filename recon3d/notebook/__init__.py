@@ -1,0 +1,1 @@
+"""What notebooks show: the model, the progress of a run, plots."""

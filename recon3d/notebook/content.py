@@ -1,0 +1,233 @@
+"""What is sent to a browser: points, a mesh and cameras, thinned to a budget, in float32.
+
+Positions are sent relative to `Content.origin`, since float32 would round surveyed coordinates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.errors import InputError
+from recon3d.io.gltf import read_textured_mesh
+from recon3d.io.ply import read_mesh, read_point_cloud
+from recon3d.project import Project
+from recon3d.types import Bytes, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
+
+Shown = Project | Scene | PointCloud | Mesh | TexturedMesh
+Indices = NDArray[np.uint32]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is sent: at most so many points, triangles and texture pixels a side."""
+
+    points: int = 500_000
+    faces: int = 500_000
+    texture: int = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """Arrays for a viewer; whatever there is none of is None.
+
+    Parameters
+    ----------
+    origin : ndarray of float64, shape (3,)
+        World position that the others are relative to.
+    points : ndarray of float32, shape (N, 3), optional
+    point_colors : ndarray of uint8, shape (N, 3), optional
+    vertices : ndarray of float32, shape (V, 3), optional
+    faces : ndarray of uint32, shape (F, 3), optional
+    vertex_colors : ndarray of uint8, shape (V, 3), optional
+    uv : ndarray of float32, shape (V, 2), optional
+    texture : ndarray of uint8, shape (H, W, 3), optional
+    frusta : ndarray of float32, shape (C, 8, 2, 3), optional
+        Eight line segments a camera.
+    names : tuple of str
+        Names of the cameras.
+    up : ndarray of float64, shape (3,)
+    unit : str
+    notes : tuple of str
+        What was thinned, in words.
+    """
+
+    origin: Floats
+    points: Floats32 | None = None
+    point_colors: Bytes | None = None
+    vertices: Floats32 | None = None
+    faces: Indices | None = None
+    vertex_colors: Bytes | None = None
+    uv: Floats32 | None = None
+    texture: Bytes | None = None
+    frusta: Floats32 | None = None
+    names: tuple[str, ...] = ()
+    up: Floats | None = None
+    unit: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def content_of(shown: Shown, budget: Budget | None = None) -> Content:
+    """Turn an object of recon3d into what a viewer needs.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show yet.
+    """
+    budget = budget or Budget()
+    scene: Scene | None = None
+    cloud: PointCloud | None = None
+    mesh: Mesh | TexturedMesh | None = None
+    if isinstance(shown, Project):
+        scene, cloud, mesh = _project_parts(shown)
+    elif isinstance(shown, Scene):
+        scene = shown
+    elif isinstance(shown, PointCloud):
+        cloud = shown
+    else:
+        mesh = shown
+    if cloud is None and scene is not None and len(scene.points):
+        cloud = PointCloud(scene.points.xyz, colors=scene.points.rgb)
+    positions = mesh.vertices if mesh is not None else cloud.points if cloud is not None else None
+    if positions is None and scene is not None and len(scene):
+        positions = np.array([view.center for view in scene])
+    if positions is None or not len(positions):
+        raise InputError("There is nothing to show yet.", "Run the pipeline first.")
+    origin = np.median(positions, axis=0)
+    size = float(np.linalg.norm(np.percentile(positions, 98, axis=0) - np.percentile(positions, 2, axis=0)))
+    notes: list[str] = []
+    parts: dict[str, object] = {}
+    if cloud is not None and len(cloud):
+        parts |= _points(cloud, origin, budget, notes)
+    if isinstance(mesh, TexturedMesh):
+        parts |= _textured(mesh, origin, budget, notes)
+    elif mesh is not None:
+        parts |= _plain(mesh, origin, budget, notes)
+    if scene is not None and len(scene):
+        parts |= {
+            "frusta": frusta(scene, origin, _frustum_depth(scene, size)),
+            "names": tuple(v.name for v in scene),
+        }
+    up = scene.up if scene is not None and scene.up is not None else np.array([0.0, 1.0, 0.0])
+    unit = scene.unit if scene is not None else ""
+    return Content(origin, up=up, unit=unit, notes=tuple(notes), **parts)  # type: ignore[arg-type]
+
+
+def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
+    """Line segments of all cameras, shape (C, 8, 2, 3): four edges, four sides of the image."""
+    lines = np.empty((len(scene), 8, 2, 3))
+    for row, view in zip(lines, scene, strict=True):
+        width, height = view.camera.width, view.camera.height
+        pixels = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], dtype=np.float64)
+        rays = pixels @ np.linalg.inv(view.camera.K).T * depth
+        corners = (rays - view.cam_from_world[:3, 3]) @ view.cam_from_world[:3, :3]
+        row[:4, 0], row[:4, 1] = view.center, corners
+        row[4:, 0], row[4:, 1] = corners, np.roll(corners, -1, axis=0)
+    return (lines - origin).astype(np.float32)
+
+
+def cluster_vertices(mesh: Mesh, max_faces: int) -> Mesh:
+    """A coarser mesh of at most `max_faces`: vertices of one grid cell become their mean.
+
+    Notes
+    -----
+    Rossignac and Borrel, "Multi-resolution 3D approximations for rendering complex scenes", 1993.
+    """
+    if len(mesh.faces) <= max_faces:
+        return mesh
+    a, b, c = (mesh.vertices[mesh.faces[:, i]] for i in range(3))
+    area = float(np.linalg.norm(np.cross(b - a, c - a), axis=1).sum()) / 2
+    # A surface of n cells has about 2 n triangles.
+    cell = (2 * area / max_faces) ** 0.5 or 1e-9
+    while True:
+        keys = np.floor((mesh.vertices - mesh.vertices.min(axis=0)) / cell).astype(np.int64)
+        sizes = keys.max(axis=0) + 1
+        flat = (keys[:, 0] * sizes[1] + keys[:, 1]) * sizes[2] + keys[:, 2]
+        _, inverse, counts = np.unique(flat, return_inverse=True, return_counts=True)
+        faces = inverse[mesh.faces]
+        whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+        if whole.sum() <= max_faces:
+            break
+        cell *= 1.2
+
+    def mean(values: NDArray[np.generic]) -> Floats:
+        columns = [np.bincount(inverse, values[:, i].astype(np.float64)) / counts for i in range(3)]
+        return np.stack(columns, axis=1)
+
+    colors = None if mesh.colors is None else mean(mesh.colors).round().astype(np.uint8)
+    return Mesh(mean(mesh.vertices), faces[whole].astype(np.int32), colors)
+
+
+def _project_parts(project: Project) -> tuple[Scene | None, PointCloud | None, Mesh | TexturedMesh | None]:
+    artifact = project.artifacts.get("sparse_reconstruction")
+    scene = Scene.load(artifact.path) if artifact is not None else None
+    results = project.results
+    cloud = read_point_cloud(results.point_cloud) if results.point_cloud is not None else None
+    mesh: Mesh | TexturedMesh | None = None
+    if results.textured_mesh is not None:
+        mesh = read_textured_mesh(results.textured_mesh)
+    elif results.mesh is not None:
+        mesh = read_mesh(results.mesh)
+    return scene, cloud, mesh
+
+
+def _frustum_depth(scene: Scene, size: float) -> float:
+    """A tenth of the model, but no deeper than cameras are apart, so that frusta do not overlap."""
+    centers = np.array([view.center for view in scene])
+    spread = float(np.linalg.norm(np.ptp(centers, axis=0)))
+    depth = 0.1 * size if size > 0 else 0.1
+    return min(depth, spread / len(scene) ** 0.5) if spread > 0 else depth
+
+
+def _points(cloud: PointCloud, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:
+    points, colors = cloud.points, cloud.colors
+    if len(points) > budget.points:
+        # At random but always the same: files often have an order that every n-th would show.
+        keep = np.sort(np.random.default_rng(0).choice(len(points), budget.points, replace=False))
+        notes.append(f"{budget.points:,} of {len(points):,} points")
+        points, colors = points[keep], None if colors is None else colors[keep]
+    return {"points": (points - origin).astype(np.float32), "point_colors": colors}
+
+
+def _plain(mesh: Mesh, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:
+    coarse = cluster_vertices(mesh, budget.faces)
+    if coarse is not mesh:
+        notes.append(f"{len(coarse.faces):,} of {len(mesh.faces):,} triangles")
+    return {
+        "vertices": (coarse.vertices - origin).astype(np.float32),
+        "faces": coarse.faces.astype(np.uint32),
+        "vertex_colors": coarse.colors,
+    }
+
+
+def _textured(mesh: TexturedMesh, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:
+    if len(mesh.faces) > budget.faces:
+        plain = Mesh(mesh.vertices, mesh.faces, _vertex_colors(mesh))
+        return _plain(plain, origin, budget, notes)
+    corners = mesh.faces.astype(np.int64) * len(mesh.uv) + mesh.face_uv
+    unique, faces = np.unique(corners, return_inverse=True)
+    texture = mesh.texture
+    scale = budget.texture / max(texture.shape[:2])
+    if scale < 1:
+        height, width = (max(1, round(side * scale)) for side in texture.shape[:2])
+        notes.append(f"texture {width} x {height} of {texture.shape[1]} x {texture.shape[0]}")
+        texture = np.asarray(cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    return {
+        "vertices": (mesh.vertices[unique // len(mesh.uv)] - origin).astype(np.float32),
+        "faces": faces.reshape(-1, 3).astype(np.uint32),
+        "uv": mesh.uv[unique % len(mesh.uv)],
+        "texture": texture,
+    }
+
+
+def _vertex_colors(mesh: TexturedMesh) -> Bytes:
+    height, width = mesh.texture.shape[:2]
+    x = np.clip(mesh.uv[:, 0] * width, 0, width - 1).astype(np.intp)
+    y = np.clip((1 - mesh.uv[:, 1]) * height, 0, height - 1).astype(np.intp)
+    colors = np.zeros((len(mesh.vertices), 3), np.uint8)
+    colors[mesh.faces.ravel()] = mesh.texture[y, x][mesh.face_uv.ravel()]
+    return colors
