@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 _ARGUMENTS = [
-    
     "--no-sandbox",
     "--use-gl=angle",
     "--use-angle=swiftshader",
@@ -19,7 +18,6 @@ _ARGUMENTS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-,
 ]
 
 
