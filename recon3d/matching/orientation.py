@@ -29,6 +29,9 @@ _GROUND_ANGLE = 25.0
 _FACADE_ANGLE = 15.0
 _PLANE_SHARE = 0.15
 _EARTH_RADIUS = 6_378_137.0
+#: Metres that GPS positions must be spread over (their deviation along the longest axis): phones
+#: repeat a fix, and equal positions would fit a scale of 0.
+_GPS_SPREAD = 1.0
 
 
 @dataclass(frozen=True)
@@ -170,10 +173,12 @@ def _gps_fit(centers: Floats, gps: Floats) -> tuple[float, Floats] | None:
     east = (longitude - longitude.mean()) * np.cos(latitude.mean()) * _EARTH_RADIUS
     north = (latitude - latitude.mean()) * _EARTH_RADIUS
     target = np.stack([east, gps[:, 2] - gps[:, 2].mean(), -north], axis=1)
-    scale, rotation, translation = umeyama(centers, target)
-    residual = np.linalg.norm(scale * centers @ rotation.T + translation - target, axis=1)
     spread = np.linalg.svd(target - target.mean(axis=0), compute_uv=False) / np.sqrt(len(target))
     # Positions on a line leave the rotation about it open.
-    if np.median(residual) > 0.1 * spread[0] or spread[1] < 0.2 * spread[0]:
+    if spread[0] < _GPS_SPREAD or spread[1] < 0.2 * spread[0]:
+        return None
+    scale, rotation, translation = umeyama(centers, target)
+    residual = np.linalg.norm(scale * centers @ rotation.T + translation - target, axis=1)
+    if np.median(residual) > 0.1 * spread[0]:
         return None
     return scale, rotation

@@ -89,6 +89,13 @@ def test_gps_gives_metres_only_where_it_fits(noise: float, unit: str) -> None:
         assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 2
 
 
+def test_a_repeated_gps_fix_says_nothing() -> None:
+    scene = orbit_scene(10, np.random.default_rng(0).normal(size=(200, 3)), UP)
+    world = find_world(scene, [(48.85, 2.35, 35.0)] * 10, seed=0)
+    assert world.unit == ""
+    assert world.scale > 0
+
+
 def test_rotation_to_y_is_a_rotation_even_upside_down() -> None:
     for up in (UP, np.array([0, -1.0, 0]), np.array([0, 1.0, 0])):
         rotation = rotation_to_y(up)
