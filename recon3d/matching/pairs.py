@@ -60,7 +60,9 @@ def describe_image(descriptors: NDArray[np.uint8], words: Floats) -> Floats:
     return flat / length if length > 0 else flat
 
 
-def most_similar(vectors: Floats, count: int, apart: int = 0) -> list[tuple[int, int]]:
+def most_similar(
+    vectors: Floats, count: int, apart: int = 0, groups: Sequence[int] | None = None
+) -> list[tuple[int, int]]:
     """Pairs of each image with the `count` that look most like it.
 
     Parameters
@@ -71,6 +73,8 @@ def most_similar(vectors: Floats, count: int, apart: int = 0) -> list[tuple[int,
         Partners an image.
     apart : int
         Images at most this many places apart are left out.
+    groups : sequence of int, optional
+        Group of each image; images of one group are left out. Negative: of none.
 
     Returns
     -------
@@ -80,6 +84,9 @@ def most_similar(vectors: Floats, count: int, apart: int = 0) -> list[tuple[int,
     similarity = vectors @ vectors.T
     places = np.arange(len(vectors))
     similarity[np.abs(places[:, None] - places[None]) <= apart] = -np.inf
+    if groups is not None:
+        member = np.asarray(groups)
+        similarity[(member[:, None] == member[None]) & (member[:, None] >= 0)] = -np.inf
     best = np.argsort(-similarity, axis=1, kind="stable")[:, :count]
     pairs = {
         (min(i, int(j)), max(i, int(j)))

@@ -18,7 +18,7 @@ from recon3d.io.files import atomic_path, read_json
 from recon3d.matching.pairs import all_pairs, describe_image, learn_words, most_similar, sequential_pairs
 from recon3d.options import FeatureMatchingOptions
 
-VERSION = 1
+VERSION = 2
 
 #: Pairs of a block at most: a block is lost when a run is cut off.
 _BLOCK = 40
@@ -110,7 +110,12 @@ def _choose_pairs(frames: str, features: str, options: FeatureMatchingOptions, s
     inside = {image for sequence in sequences for image in sequence}
     if len(sequences) > 1 or len(inside) < len(names):
         # Photos beside a video, or several videos: what looks alike ties them together.
-        chosen |= set(most_similar(vectors, options.neighbors))
+        # A frame's own video is left out, or its neighbours in time would be all that it finds.
+        groups = [-1] * len(names)
+        for number, sequence in enumerate(sequences):
+            for image in sequence:
+                groups[image] = number
+        chosen |= set(most_similar(vectors, options.neighbors, groups=groups))
     return sorted(chosen)
 
 

@@ -53,5 +53,17 @@ def test_close_ones_can_be_left_out() -> None:
     assert all(j - i > 2 for i, j in most_similar(vectors, 2, apart=2))
 
 
+def test_one_video_finds_the_other() -> None:
+    rng = np.random.default_rng(0)
+    vectors = np.concatenate([rng.normal(0, 0.1, (5, 20)) + np.eye(20)[k] for k in range(2)])
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    groups = [0] * 5 + [1] * 4 + [-1]
+    assert not any(i < 5 <= j for i, j in most_similar(vectors, 3))
+    pairs = most_similar(vectors, 3, groups=groups)
+    assert pairs
+    assert all(i < 5 <= j for i, j in pairs if j != 9)
+    assert any(i >= 5 and j == 9 for i, j in pairs)  # a photo may have partners anywhere
+
+
 def test_all_pairs() -> None:
     assert all_pairs(4) == [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
