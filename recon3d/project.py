@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import filelock
 
@@ -23,6 +23,9 @@ from recon3d.events import RunState, fold, read_events
 from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
 from recon3d.io.files import read_json, write_json
 from recon3d.results import Results
+
+if TYPE_CHECKING:
+    from recon3d.notebook.viewer import Viewer
 
 _MARKER = "recon3d.json"
 _FORMAT = 1
@@ -305,6 +308,25 @@ class Project:
             self.store.discard_work()
             self._inputs.remove_strays()
             return max(before - self.size, 0)
+
+    def view(self, **options: Any) -> Viewer:
+        """Show the model in a notebook.
+
+        Parameters
+        ----------
+        **options
+            See `recon3d.notebook.viewer.Viewer`.
+
+        Raises
+        ------
+        EngineUnavailable
+            The extra ``notebook`` is not installed.
+        InputError
+            There is nothing to show yet.
+        """
+        from recon3d.notebook.viewer import Viewer
+
+        return Viewer(self, **options)
 
     def __repr__(self) -> str:
         made = ", ".join(self.artifacts) or "nothing yet"

@@ -1,0 +1,96 @@
+"""Viewer and panel on the side of Python."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from recon3d.events import (
+    EventLog,
+    RunCancelled,
+    RunStarted,
+    RunState,
+    StageCompleted,
+    StageProgress,
+    StageStarted,
+    fold,
+    read_events,
+)
+from recon3d.types import PointCloud
+
+pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of pythreejs' dependencies, at import
+    pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
+
+from recon3d.notebook.content import Budget
+from recon3d.notebook.panel import Panel
+from recon3d.notebook.viewer import Viewer
+
+
+class _Run:
+    """A run whose events the test writes itself, with the real log."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "events.jsonl"
+        self.log = EventLog(self.path, "run-1")
+        self.over = threading.Event()
+
+    @property
+    def state(self) -> RunState:
+        return fold(read_events(self.path))
+
+    @property
+    def running(self) -> bool:
+        return not self.over.is_set()
+
+    def cancel(self) -> None:
+        self.log.emit(RunCancelled())
+        self.over.set()
+
+
+def test_the_panel_moves_with_the_run_and_its_button_cancels(tmp_path: Path) -> None:
+    run: Any = _Run(tmp_path)
+    run.log.emit(RunStarted(stages=("frame_extraction", "texturing"), quality="low", version="1"))
+    run.log.emit(StageStarted(stage="frame_extraction"))
+    run.log.emit(
+        StageCompleted(
+            stage="frame_extraction",
+            artifact="a",
+            seconds=1,
+            cpu_seconds=1,
+            peak_memory=2_000_000_000,
+            counts={},
+            fallbacks=(),
+        )
+    )
+    run.log.emit(StageStarted(stage="texturing"))
+    run.log.emit(StageProgress(stage="texturing", done=3, total=4, unit="views", rate=1, eta=61))
+    panel = Panel(run, interval=0.02)
+    rows = [row.children for row in panel.widget.children[1].children]
+    assert [bar.value for bar, _ in rows] == [1.0, 0.75]
+    assert "2.00 GB" in rows[0][1].value
+    assert rows[1][1].value == "3 of 4 views, 1:01 left"
+    panel.cancel_button.click()
+    panel.join(10)
+    assert not run.running
+    assert rows[1][0].bar_style == "warning"
+    assert "cancelled" in panel.widget.children[0].children[0].value
+
+
+def test_the_viewer_has_its_layers_tells_what_it_thinned_and_switches() -> None:
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 255, (3000, 3), dtype=np.uint8)
+    viewer = Viewer(PointCloud(rng.normal(size=(3000, 3)), colors=colors), budget=Budget(points=1000))
+    assert list(viewer.layers) == ["points"]
+    assert viewer.layers["points"].geometry.attributes["position"].array.shape == (1000, 3)
+    controls, told = viewer.widget.children[1], viewer.widget.children[2]
+    assert "1,000 of 3,000 points" in told.value
+    controls.children[0].value = False
+    assert viewer.layers["points"].visible is False
+    viewer.close()
