@@ -15,7 +15,10 @@ from recon3d.io.undistort import load_view_image
 from recon3d.mvs.fusion import PackedMap, Tolerances, depth_map_of, filtered, fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
-from recon3d.types import Bytes, Floats, PointCloud, View
+from recon3d.render import render_points
+from recon3d.stages._preview import write_preview
+from recon3d.surface.region import find_region
+from recon3d.types import Bytes, Floats, PointCloud, Scene, View
 
 #: Cost of a pixel of disagreement with a neighbour's depth map.
 _GEOMETRIC_WEIGHT = 0.02
@@ -213,8 +216,8 @@ def fuse(task: FuseTask) -> tuple[int, float]:
     return len(fused.points), float((own_map.depth > 0).mean())
 
 
-def merge(folders: Folders, names: Sequence[str], out_dir: str) -> None:
-    """Write ``point_cloud.ply`` and ``visibility.npz`` from all views' points."""
+def merge(folders: Folders, names: Sequence[str], scene: Scene, out_dir: str) -> None:
+    """Write ``point_cloud.ply``, its picture and ``visibility.npz`` from all views' points."""
     parts = []
     for name in names:
         with np.load(folders.points(name)) as data:
@@ -225,6 +228,10 @@ def merge(folders: Folders, names: Sequence[str], out_dir: str) -> None:
         np.savez(file, view_starts=starts, view_indices=columns["view_indices"].astype(np.int32))
     cloud = PointCloud(columns["points"], columns["normals"], columns["colors"])
     write_point_cloud(Path(out_dir) / "point_cloud.ply", cloud)
+    # The picture shows what the cameras were about, not the hills behind it.
+    inside = find_region(scene).contains(cloud.points)
+    shown = cloud.points[inside] if inside.any() else cloud.points
+    write_preview(Path(out_dir), scene, shown, lambda *view: render_points(cloud, *view))
 
 
 def _stereo_image(folders: Folders, view: View) -> StereoImage:

@@ -129,7 +129,7 @@ def _reconstruct(
             "Take sharper images with more overlap of a surface with texture, or lower min_views.",
         )
     names = [small.views[i].name for i in active]
-    context.call(tasks.merge, plan.folders, names, str(out_dir), memory=_BASE_MEMORY + 200 * points)
+    context.call(tasks.merge, plan.folders, names, small, str(out_dir), memory=_BASE_MEMORY + 200 * points)
     small.save(out_dir)
     shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
     os.replace(work / "depth_maps", out_dir / "depth_maps")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
-from recon3d.io.files import atomic_path
 from recon3d.io.ply import read_point_cloud, write_mesh
 from recon3d.options import MeshGenerationOptions
+from recon3d.render import render_mesh
+from recon3d.stages._preview import write_preview
 from recon3d.types import Mesh, Scene
 
 VERSION = 3
@@ -74,9 +72,10 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[st
 
     task_progress(0, _STEPS)
     cloud = read_point_cloud(dense / "point_cloud.ply")
+    scene = Scene.load(dense)
     total = len(cloud)
     if options.region == "auto":
-        inside = find_region(Scene.load(dense)).contains(cloud.points)
+        inside = find_region(scene).contains(cloud.points)
         # Cameras along the walls of a room look at its empty middle.
         if inside.sum() >= _LEAST_INSIDE * total:
             cloud = cloud.subset(inside)
@@ -100,7 +99,8 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[st
     mesh = with_attributes(mesh, cloud)
     task_progress(5, _STEPS)
     write_mesh(out_dir / "mesh.ply", mesh)
-    _picture(mesh, out_dir / "preview.png")
+    plain = Mesh(mesh.vertices, mesh.faces)
+    write_preview(out_dir, scene, mesh.vertices, lambda *view: render_mesh(plain, *view))
     return {
         "points": len(cloud),
         "points_outside": outside,
@@ -108,12 +108,3 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[st
         "faces": len(mesh.faces),
         "octree_depth": int(facts["octree_depth"]),
     }
-
-
-def _picture(mesh: Mesh, path: Path) -> None:
-    from recon3d.render import orbit_view, render_mesh
-
-    camera, pose = orbit_view(mesh.vertices)
-    picture = render_mesh(Mesh(mesh.vertices, mesh.faces), camera, pose)
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(picture)).save(temporary)

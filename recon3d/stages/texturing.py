@@ -6,11 +6,10 @@ import functools
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,11 +20,12 @@ from recon3d.io.gltf import write_glb
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
-from recon3d.render import orbit_view, render_mesh
+from recon3d.render import render_mesh
+from recon3d.stages._preview import write_preview
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.refine import split_large_faces
 from recon3d.texture.visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
-from recon3d.types import Bytes, Camera, Floats, Mesh, Scene, View
+from recon3d.types import Bytes, Camera, Mesh, Scene, SparsePoints, View
 
 VERSION = 1
 
@@ -54,12 +54,11 @@ class _ViewTask:
 class _AssembleTask:
     images: Path
     mesh: Path
-    views: tuple[View, ...]
+    scene: Scene
     ratings: tuple[Path, ...]
     max_size: int
     texture_size: int
     seam_levelling: bool
-    up: Floats | None
     output: Path
 
 
@@ -108,12 +107,11 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         assemble = _AssembleTask(
             images,
             mesh,
-            scene.views,
+            replace(scene, points=SparsePoints.empty()),
             tuple(task.output for task in tasks),
             options.max_image_size,
             size,
             options.seam_levelling,
-            scene.up,
             out_dir,
         )
         memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
@@ -197,7 +195,7 @@ def _assemble(task: _AssembleTask) -> dict[str, Any]:
     mesh = _load_mesh(task.mesh)
     table = CandidateTable(len(mesh))
     pinholes = []
-    for index, (view, path) in enumerate(zip(task.views, task.ratings, strict=True)):
+    for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
         with np.load(path) as data:
             table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
             width, height = (int(n) for n in data["size"])
@@ -206,12 +204,12 @@ def _assemble(task: _AssembleTask) -> dict[str, Any]:
     candidates = table.candidates()
     if not np.any(candidates.counts):
         raise ReconstructionError(
-            f"None of the {len(task.views)} photos shows the surface in {task.mesh}.",
+            f"None of the {len(task.scene)} photos shows the surface in {task.mesh}.",
             "The surface does not belong to these cameras; run mesh_generation again.",
         )
 
     def load_photo(index: int) -> Bytes:
-        return load_view_image(task.images, task.views[index], task.max_size)[0]
+        return load_view_image(task.images, task.scene.views[index], task.max_size)[0]
 
     textured, counts = texture_mesh(
         mesh,
@@ -223,7 +221,5 @@ def _assemble(task: _AssembleTask) -> dict[str, Any]:
         progress=task_progress,
     )
     write_glb(task.output / "textured_mesh.glb", textured, quality=_JPEG_QUALITY)
-    picture = render_mesh(textured, *orbit_view(textured.vertices, up=task.up))
-    with atomic_path(task.output / "preview.png") as temporary:
-        cv2.imwrite(str(temporary), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    write_preview(task.output, task.scene, textured.vertices, lambda *view: render_mesh(textured, *view))
     return asdict(counts)

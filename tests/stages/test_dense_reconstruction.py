@@ -57,7 +57,7 @@ def finished(tmp_path_factory, pictures):
 def test_products(finished, pictures):
     out, context = finished
     assert sorted(p.name for p in out.iterdir()) == [
-        "depth_maps", "point_cloud.ply", "points.npz", "scene.json", "visibility.npz",
+        "depth_maps", "point_cloud.ply", "points.npz", "preview.png", "scene.json", "visibility.npz",
     ]  # fmt: skip
     scene = Scene.load(out)
     assert [v.name for v in scene] == [p.view.name for p in pictures]
