@@ -32,6 +32,8 @@ _EARTH_RADIUS = 6_378_137.0
 #: Metres that GPS positions must be spread over (their deviation along the longest axis): phones
 #: repeat a fix, and equal positions would fit a scale of 0.
 _GPS_SPREAD = 1.0
+#: Positions needed: three or four, each some metres off, too often fit a wrong similarity.
+_GPS_POSITIONS = 5
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], s
     """
     centers = np.array([view.center for view in scene])
     known = [i for i, position in enumerate(gps) if position is not None]
-    if len(known) >= 3:
+    if len(known) >= _GPS_POSITIONS:
         fit = _gps_fit(centers[known], np.array([gps[i] for i in known], np.float64))
         if fit is not None:
             scale, rotation = fit

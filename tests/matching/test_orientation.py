@@ -96,6 +96,17 @@ def test_a_repeated_gps_fix_says_nothing() -> None:
     assert world.scale > 0
 
 
+def test_three_gps_positions_are_too_few() -> None:
+    scene = orbit_scene(3, np.random.default_rng(0).normal(size=(200, 3)), UP)
+    # Exact, and yet no evidence: three positions that are metres off fit nearly as well.
+    side, other = _plane_basis()
+    degrees = (
+        30 / 111_319.49 * np.array([view.center for view in scene]) @ np.stack([side, other, UP], axis=1)
+    )
+    gps = [(47 + n, 8 + e / np.cos(np.radians(47)), 111_319.49 * u) for e, n, u in degrees.tolist()]
+    assert find_world(scene, gps, seed=0).unit == ""
+
+
 def test_rotation_to_y_is_a_rotation_even_upside_down() -> None:
     for up in (UP, np.array([0, -1.0, 0]), np.array([0, 1.0, 0])):
         rotation = rotation_to_y(up)
