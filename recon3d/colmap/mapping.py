@@ -48,7 +48,7 @@ def map_incrementally(
     options.mapper.random_seed = seed
     options.triangulation.random_seed = seed
     options.mapper.num_threads = 1
-    # Two-view tracks hold short sequences together; video has small angles between frames.
+    # Video has small angles between frames.
     options.mapper.init_min_tri_angle = 8.0
     options.ba_global_frames_ratio = 1.4
     options.ba_global_points_ratio = 1.4

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import shutil
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(
     tasks = []
     for start in range(0, len(pairs), size):
         block = tuple(pairs[start : start + size])
-        target = out_dir / "blocks" / f"{start:08d}-{len(block)}.pickle"
+        target = out_dir / "blocks" / f"{start:08d}-{zlib.crc32(repr(block).encode()):08x}.pickle"
         tasks.append(
             _Task(str(frames), str(features), str(target), block, model, options.guided, context.seed, gpu)
         )
