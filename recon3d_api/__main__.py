@@ -5,18 +5,13 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
-import uvicorn
 from pydantic import ValidationError
 
 from recon3d_api import logs
-from recon3d_api.app import create_app
-from recon3d_api.db import Database
-from recon3d_api.jobs import JobRunner
 from recon3d_api.settings import InsecureSettings, Settings
-from recon3d_api.storage import Storage
 
 app = typer.Typer(
     help="The REST and WebSocket service of recon3d; settings come from RECON3D_API_… variables.",
@@ -37,12 +32,12 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     settings = _settings()
-    try:
-        application = create_app(settings)
-    except InsecureSettings as error:
-        _refuse(str(error))
+    import uvicorn
+
+    from recon3d_api.app import create_app
+
     uvicorn.run(
-        application,
+        create_app(settings),
         host=host,
         port=port,
         log_config=None,
@@ -57,10 +52,10 @@ def serve(
 def worker() -> None:
     """Work on runs, without serving; share DATA_DIR and DATABASE_URL with the servers."""
     settings = _settings()
-    try:
-        settings = settings.prepare()
-    except InsecureSettings as error:
-        _refuse(str(error))
+    from recon3d_api.db import Database
+    from recon3d_api.jobs import JobRunner
+    from recon3d_api.storage import Storage
+
     database = Database(settings.resolved_database_url)
     database.migrate()
     runner = JobRunner(settings, database, Storage(settings), slots=max(settings.runners, 1))
@@ -74,15 +69,18 @@ def worker() -> None:
 
 
 def _settings() -> Settings:
+    """Settings that are good, or an end with words; what takes long to import comes after."""
     try:
-        settings = Settings()
+        settings = Settings().prepare()
+    except InsecureSettings as error:
+        _refuse(str(error))
     except ValidationError as error:
         _refuse("\n".join(f"RECON3D_API_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()))
     logs.configure(settings.log_level, settings.log_format)
     return settings
 
 
-def _refuse(message: str) -> typer.Exit:
+def _refuse(message: str) -> NoReturn:
     sys.stderr.write(f"{message}\n")
     raise typer.Exit(_EXIT_BAD_SETTINGS)
 

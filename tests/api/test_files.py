@@ -296,17 +296,17 @@ def test_strangers_are_refused_before_the_body(idle: Api) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 404")
 
 
-def test_ten_uploads_at_once_are_whole(client: httpx.Client, video: Path) -> None:
+def test_uploads_at_once_are_whole(client: httpx.Client, video: Path) -> None:
     number = new_project(client)
-    clips = [video.read_bytes() + b"\0\0\0\x09free%c" % i for i in range(10)]
-    with concurrent.futures.ThreadPoolExecutor(10) as pool:
+    clips = [video.read_bytes() + b"\0\0\0\x09free%c" % i for i in range(4)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
         answers = list(
             pool.map(lambda item: upload(client, number, item[1], f"{item[0]}.mp4"), enumerate(clips))
         )
-    assert [answer.status_code for answer in answers] == [200] * 10
+    assert [answer.status_code for answer in answers] == [200] * 4
     rows = client.get(f"/files/list/{number}").json()
     assert sorted(row["size"] for row in rows) == [len(clip) for clip in clips]
-    assert len({row["path"] for row in rows}) == 10
+    assert len({row["path"] for row in rows}) == 4
 
 
 def test_deleted_while_uploading(client: httpx.Client, idle: Api, video: Path) -> None:

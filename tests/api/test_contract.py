@@ -1,0 +1,148 @@
+"""The OpenAPI document beside the contract, ../shared/api/API.md."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.conftest import Api
+
+#: Every endpoint of the contract: method, path, query parameters, form or body fields.
+CONTRACT: dict[tuple[str, str], tuple[set[str], set[str]]] = {
+    ("POST", "/auth/register"): (set(), {"username", "email", "password", "full_name"}),
+    ("POST", "/auth/token"): (set(), {"username", "password"}),
+    ("GET", "/auth/me"): (set(), set()),
+    ("GET", "/projects"): ({"skip", "limit"}, set()),
+    ("POST", "/projects"): (set(), {"name", "description"}),
+    ("GET", "/projects/{id}"): (set(), set()),
+    ("PUT", "/projects/{id}"): (set(), {"name", "description", "status"}),
+    ("DELETE", "/projects/{id}"): (set(), set()),
+    ("POST", "/projects/{id}/start-reconstruction"): ({"quality"}, set()),
+    ("GET", "/projects/{id}/status"): (set(), set()),
+    ("POST", "/files/upload/video"): (set(), {"file", "project_id"}),
+    ("POST", "/files/extract-frames"): (set(), {"project_id", "interval"}),
+    ("GET", "/files/download/{project_id}/{file_type}"): (set(), set()),
+    ("GET", "/files/list/{project_id}"): (set(), set()),
+    ("GET", "/jobs"): ({"project_id", "status", "job_type", "skip", "limit"}, set()),
+    ("GET", "/jobs/{id}"): (set(), set()),
+    ("POST", "/jobs/{id}/cancel"): (set(), set()),
+    ("GET", "/jobs/{id}/logs"): (set(), set()),
+    ("GET", "/jobs/project/{project_id}/status"): (set(), set()),
+}
+#: What we add: images, which the contract names a format for, and what people run services with.
+ADDED = {
+    ("POST", "/api/v1/files/upload/images"),
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("GET", "/metrics"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(idle: Api) -> dict:
+    return httpx.get(f"{idle.url}/openapi.json").json()
+
+
+def plain(path: str) -> str:
+    """A path without the names of what is in it, but for those the contract gives."""
+    path = path.removeprefix("/api/v1")
+    return re.sub(r"^/(projects|jobs)/\{\w+\}", r"/\1/{id}", path)
+
+
+def operations(document: dict) -> dict[tuple[str, str], dict]:
+    return {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def fields_of(document: dict, operation: dict) -> set[str]:
+    content = operation.get("requestBody", {}).get("content", {})
+    for body in content.values():
+        schema = body["schema"]
+        name = schema.get("$ref", "").rpartition("/")[2]
+        return set((document["components"]["schemas"][name] if name else schema)["properties"])
+    return set()
+
+
+def test_endpoints_are_those_of_the_contract(document: dict) -> None:
+    ours = operations(document)
+    assert set(ours) >= ADDED
+    assert {(method, plain(path)) for method, path in set(ours) - ADDED} == set(CONTRACT)
+    assert all(path.startswith("/api/v1/") for _, path in set(ours) - ADDED)
+
+
+def test_parameters_are_those_of_the_contract(document: dict) -> None:
+    for (method, path), operation in operations(document).items():
+        if (method, path) in ADDED:
+            continue
+        query, fields = CONTRACT[(method, plain(path))]
+        found = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query"}
+        assert found >= query, path
+        # Of query parameters only those of the logs are ours.
+        assert found - query == ({"offset", "follow"} if path.endswith("/logs") else set()), path
+        assert fields_of(document, operation) >= fields, path
+        for parameter in operation.get("parameters", []):
+            if parameter["name"] in ("skip", "limit"):
+                assert parameter["schema"]["default"] == {"skip": 0, "limit": 100}[parameter["name"]]
+
+
+def test_every_operation_is_described(document: dict) -> None:
+    for (method, path), operation in operations(document).items():
+        assert operation["summary"], path
+        assert operation["description"], path
+        for status, response in operation["responses"].items():
+            if status.startswith(("4", "5")):
+                name = response["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+                assert "detail" in document["components"]["schemas"][name]["properties"], (path, status)
+        assert {"422", "429", "500"} <= set(operation["responses"]), path
+        public = not path.startswith("/api/v1") or path.endswith(("/register", "/token"))
+        assert ("401" in operation["responses"]) == (not public or path.endswith("/token")), path
+        assert bool(operation.get("security")) == (not public), (method, path)
+
+
+def test_every_schema_has_examples(document: dict) -> None:
+    for name in ("Register", "User", "Token", "ProjectCreate", "Project", "Job", "Logs", "VideoUploaded"):
+        for field, schema in document["components"]["schemas"][name]["properties"].items():
+            known = {"examples", "default", "const", "enum"} & set(schema)
+            assert known, (name, field)
+
+
+def test_the_docs_page_can_log_in(document: dict, idle: Api) -> None:
+    assert httpx.get(f"{idle.url}/docs").status_code == 200
+    (scheme,) = document["components"]["securitySchemes"].values()
+    assert scheme["flows"]["password"]["tokenUrl"] == "/api/v1/auth/token"
+
+
+def test_the_list_above_is_the_contracts() -> None:
+    """Read the contract itself, where it is at hand."""
+    page = Path(__file__).parents[3] / "shared" / "api" / "API.md"
+    if not page.exists():
+        pytest.skip(f"no contract at {page}")
+    text = page.read_text()
+    assert set(re.findall(r"^#### (GET|POST|PUT|DELETE) (\S+)$", text, re.M)) == set(CONTRACT)
+    for section in text.split("#### ")[1:]:
+        method, path = section.split("\n")[0].split(" ")
+        query = section.partition("**Query Parameters:**")[2].partition("**")[0].partition("###")[0]
+        assert set(re.findall(r"^- `(\w+)`", query, re.M)) == CONTRACT[(method, path)][0]
+
+
+def test_documented_answers_in_the_contract_have_our_fields(document: dict) -> None:
+    page = Path(__file__).parents[3] / "shared" / "api" / "API.md"
+    if not page.exists():
+        pytest.skip(f"no contract at {page}")
+    schemas = document["components"]["schemas"]
+    for heading, name in (
+        ("POST /auth/register", "User"),
+        ("POST /auth/token", "Token"),
+        ("GET /auth/me", "User"),
+        ("GET /projects", "Project"),
+        ("POST /files/upload/video", "VideoUploaded"),
+    ):
+        section = page.read_text().split(f"#### {heading}\n")[1].partition("####")[0]
+        answer = section.partition("**Response:**")[2]
+        assert set(re.findall(r'^\s*"(\w+)":', answer, re.M)) == set(schemas[name]["properties"]), heading

@@ -1,0 +1,297 @@
+"""Jobs, as the contract has them, worked on by the runner with a stand-in for recon3d."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from recon3d_api.models import JOB_TYPES, Run
+from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_for, wait_status
+
+JOB = {
+    "id",
+    "project_id",
+    "job_type",
+    "status",
+    "progress",
+    "message",
+    "error_message",
+    "parameters",
+    "started_at",
+    "completed_at",
+    "duration",
+    "cpu_usage",
+    "memory_usage",
+    "created_at",
+    "updated_at",
+}
+
+
+def begun(api: Api, number: int) -> list[int]:
+    """Processes that worked on a project, one a line."""
+    path = api.root(number) / "begun"
+    return [int(line) for line in path.read_text().split()] if path.exists() else []
+
+
+def running_job(client: httpx.Client, number: int, job_type: str) -> dict:
+    return wait_for(
+        lambda: next(
+            (j for j in jobs_of(client, number) if j["job_type"] == job_type and j["status"] == "running"),
+            None,
+        )
+    )
+
+
+def test_a_run_from_start_to_end(worker: httpx.Client, working: Api) -> None:
+    number = started(worker)
+    project = wait_status(worker, number, "completed")
+    assert (project["total_frames"], project["processed_frames"]) == (12, 12)
+    assert project["processing_time"] > 0.3
+    jobs = jobs_of(worker, number)
+    assert [job["job_type"] for job in jobs] == list(JOB_TYPES)
+    for job in jobs:
+        assert set(job) == JOB
+        assert (job["status"], job["progress"], job["error_message"]) == ("completed", 100.0, None)
+        assert job["started_at"] <= job["completed_at"]
+        assert job["duration"] >= 0
+        assert job["parameters"]["quality"] == "low"
+        assert (job["cpu_usage"], job["memory_usage"]) == (100.0, 1.0)
+        assert worker.get(f"/jobs/{job['id']}").json() == job
+    status = worker.get(f"/projects/{number}/status").json()
+    assert status["progress"]["percentage"] == 100.0
+    assert status["eta_seconds"] is None
+    logs = worker.get(f"/jobs/{jobs[0]['id']}/logs").json()
+    assert set(logs) == {"job_id", "logs", "offset", "next_offset", "complete"}
+    text = "\n".join(logs["logs"])
+    assert "hello from the project" in text  # the server's paths stay on the server
+    assert str(working.service.settings.data_dir) not in text
+    assert "frame_extraction completed" in text
+    assert logs["complete"]
+    assert logs["next_offset"] == len(logs["logs"])
+    rest = worker.get(f"/jobs/{jobs[0]['id']}/logs?offset=1").json()
+    assert rest["logs"] == logs["logs"][1:]
+    # Once more: everything is there already.
+    assert worker.post(f"/projects/{number}/start-reconstruction").status_code == 200
+    wait_status(worker, number, "completed")
+    assert {job["message"] for job in jobs_of(worker, number)[:7]} == {"Up to date"}
+    assert worker.get(f"/projects/{number}").json()["processed_frames"] == 0  # of no artifact: a stand-in
+
+
+def test_list_and_filters(client: httpx.Client) -> None:
+    first, second = started(client), started(client)
+    everything = client.get("/jobs").json()
+    assert len(everything) == 14
+    assert [job["id"] for job in everything] == sorted((job["id"] for job in everything), reverse=True)
+    assert {job["project_id"] for job in client.get(f"/jobs?project_id={first}").json()} == {first}
+    assert len(client.get("/jobs?job_type=texturing").json()) == 2
+    assert len(client.get("/jobs?status=pending").json()) == 14
+    assert client.get("/jobs?status=failed").json() == []
+    assert [j["id"] for j in client.get("/jobs?skip=2&limit=3").json()] == [j["id"] for j in everything[2:5]]
+    query = f"/jobs?project_id={second}&job_type=texturing&status=pending"
+    assert [job["job_type"] for job in client.get(query).json()] == ["texturing"]
+    for bad in ("status=x", "job_type=x", "project_id=0", "limit=1001", "skip=-1"):
+        assert client.get(f"/jobs?{bad}").status_code == 422
+    assert client.get(f"/jobs/{2**31 - 1}").status_code == 404
+    status = client.get(f"/jobs/project/{first}/status").json()
+    assert {key: status[key] for key in ("project_id", "total", "pending", "running")} == {
+        "project_id": first,
+        "total": 7,
+        "pending": 7,
+        "running": 0,
+    }
+
+
+def test_cancel_what_waits(client: httpx.Client) -> None:
+    number = started(client)
+    jobs = jobs_of(client, number)
+    answer = client.post(f"/jobs/{jobs[4]['id']}/cancel")
+    assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    assert [job["status"] for job in jobs_of(client, number)] == ["pending"] * 4 + ["cancelled"] * 3
+    assert client.post(f"/jobs/{jobs[4]['id']}/cancel").status_code == 400
+    assert client.get(f"/projects/{number}").json()["status"] == "processing"
+    assert client.post(f"/jobs/{jobs[0]['id']}/cancel").status_code == 200
+    assert {job["status"] for job in jobs_of(client, number)} == {"cancelled"}
+    # The slot is free.
+    assert client.get(f"/projects/{number}").json()["status"] == "draft"
+    assert client.post(f"/projects/{number}/start-reconstruction").status_code == 200
+
+
+def test_cancel_what_runs(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=20, steps=200, helper="frame_extraction")
+    started(worker, number)
+    job = running_job(worker, number, "frame_extraction")
+    (pid,) = wait_for(lambda: begun(working, number))
+    helper = wait_for(lambda: psutil.Process(pid).children())[0]
+    wait_for(lambda: worker.get(f"/jobs/{job['id']}").json()["progress"] > 0)
+    assert worker.get(f"/jobs/{job['id']}").json()["message"].endswith("of 200 views")
+    answer = worker.post(f"/jobs/{job['id']}/cancel")
+    assert (answer.status_code, answer.json()["message"]) == (200, "Cancelling")
+    wait_for(lambda: worker.get(f"/jobs/{job['id']}").json()["status"] == "cancelled", timeout=10)
+    assert not psutil.pid_exists(pid)
+    # A helper in a session of its own is found by its mark.
+    wait_for(lambda: not helper.is_running())
+    assert {j["status"] for j in jobs_of(worker, number)} == {"cancelled"}
+    assert worker.get(f"/projects/{number}").json()["status"] == "draft"
+    assert worker.post(f"/jobs/{job['id']}/cancel").status_code == 400
+    # What was finished stays, and the next run goes on.
+    working.behave(number)
+    assert worker.post(f"/projects/{number}/start-reconstruction").status_code == 200
+    wait_status(worker, number, "completed")
+
+
+def test_cancel_a_later_job_of_a_run(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=1.0)
+    started(worker, number)
+    running_job(worker, number, "frame_extraction")
+    later = jobs_of(worker, number)[2]
+    assert worker.post(f"/jobs/{later['id']}/cancel").json()["status"] == "cancelled"
+    wait_status(worker, number, "draft")
+    states = [job["status"] for job in jobs_of(worker, number)]
+    assert states == ["completed", "completed"] + ["cancelled"] * 5
+
+
+def test_a_process_that_ignores_sigterm_is_ended(
+    worker: httpx.Client, working: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d_api.follow._GRACE", 1.0)
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=60, steps=60, stubborn=True)
+    started(worker, number)
+    job = running_job(worker, number, "frame_extraction")
+    worker.post(f"/jobs/{job['id']}/cancel")
+    wait_status(worker, number, "draft", timeout=20)
+    (pid,) = begun(working, number)
+    assert not psutil.pid_exists(pid)
+
+
+def test_failure(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, fail="sparse_reconstruction")
+    started(worker, number)
+    wait_status(worker, number, "failed")
+    jobs = jobs_of(worker, number)
+    assert [job["status"] for job in jobs] == ["completed"] * 3 + ["failed"] + ["cancelled"] * 3
+    assert jobs[3]["error_message"] == "x.jpg is bad. Mend it."
+    assert worker.get(f"/projects/{number}/status").json()["error_message"] == "x.jpg is bad. Mend it."
+    assert "last words" in worker.get(f"/jobs/{jobs[3]['id']}/logs").text
+    # The slot is free at once, and what was finished is used.
+    working.behave(number)
+    assert worker.post(f"/projects/{number}/start-reconstruction").status_code == 200
+    wait_status(worker, number, "completed")
+    assert jobs_of(worker, number)[0]["message"] == "Up to date"
+
+
+def test_a_crash_is_tried_again(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, crash_once="feature_matching")
+    started(worker, number)
+    wait_status(worker, number, "completed")
+    assert len(begun(working, number)) == 2
+
+
+def test_a_crash_again_and_again_is_a_failure(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, crash="feature_matching")
+    started(worker, number)
+    wait_status(worker, number, "failed")
+    assert len(begun(working, number)) == working.service.settings.max_crashes
+    failed = jobs_of(worker, number)[2]
+    assert (failed["status"], failed["progress"]) == ("failed", 0.0)
+    assert "exit status -9" in failed["error_message"]
+
+
+def test_follow_logs(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=0.6)
+    started(worker, number)
+    job = jobs_of(worker, number)[0]
+    with worker.stream("GET", f"/jobs/{job['id']}/logs?follow=true") as answer:
+        assert answer.headers["content-type"].startswith("text/plain")
+        lines = list(answer.iter_lines())
+    assert "frame_extraction completed" in lines[-1]
+    assert lines == worker.get(f"/jobs/{job['id']}/logs").json()["logs"]
+
+
+def test_a_run_that_is_taken_over_writes_nothing_more(worker: httpx.Client, working: Api) -> None:
+    """The number of the claim is the fence: who has lost a run ends its process and lets go."""
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=30, steps=300)
+    started(worker, number)
+    running_job(worker, number, "frame_extraction")
+    (pid,) = begun(working, number)
+    with working.service.database.write() as session:
+        run = session.query(Run).filter_by(project_id=number).one()
+        run.attempt, run.runner, run.lease_until = run.attempt + 1, "elsewhere|1|1.0", 1e12
+    wait_for(lambda: not psutil.pid_exists(pid), timeout=10)
+    before = jobs_of(worker, number)
+    with working.service.database.read() as session:
+        run = session.query(Run).filter_by(project_id=number).one()
+        assert (run.status, run.runner) == ("running", "elsewhere|1|1.0")
+    after = jobs_of(worker, number)
+    assert [job | {"duration": 0} for job in before] == [job | {"duration": 0} for job in after]
+    # When the other's lease ends, the run is resumed.
+    working.behave(number)
+    with working.service.database.write() as session:
+        session.query(Run).filter_by(project_id=number).update({"lease_until": 0.0})
+    wait_status(worker, number, "completed")
+
+
+def test_extraction_leaves_the_projects_status(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    assert worker.post("/files/extract-frames", data={"project_id": number}).status_code == 200
+    wait_for(lambda: jobs_of(worker, number)[0]["status"] == "completed")
+    project = worker.get(f"/projects/{number}").json()
+    assert (project["status"], project["total_frames"]) == ("draft", 12)
+    # Its run is over with its only job.
+    assert worker.post(f"/projects/{number}/start-reconstruction").status_code == 200
+    wait_status(worker, number, "completed")
+
+
+def test_the_run_does_not_know_the_services_secrets(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, seconds=5)
+    os.environ["RECON3D_API_SECRET_KEY"] = "top secret"
+    try:
+        started(worker, number)
+        (pid,) = wait_for(lambda: begun(working, number))
+        environment = psutil.Process(pid).environ()
+    finally:
+        del os.environ["RECON3D_API_SECRET_KEY"]
+    assert "RECON3D_API_SECRET_KEY" not in environment
+    worker.post(f"/jobs/{jobs_of(worker, number)[0]['id']}/cancel")
+
+
+@pytest.mark.slow
+def test_the_real_thing(serve: object) -> None:
+    """A video through recon3d itself: five downloads, and a score."""
+    sample = Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"
+    with serve(fake=False, runners=1) as api, api.client(api.user()[1]) as client:  # type: ignore[operator]
+        number = new_project(client)
+        files = {"file": ("bust.mp4", sample.read_bytes())}
+        assert client.post("/files/upload/video", data={"project_id": number}, files=files).status_code == 200
+        assert client.post(f"/projects/{number}/start-reconstruction?quality=low").status_code == 200
+        project = wait_status(client, number, "completed", "failed", timeout=900)
+        assert project["status"] == "completed", jobs_of(client, number)
+        assert project["processed_frames"] == project["total_frames"] > 10
+        assert 0.5 < project["reconstruction_quality"] <= 1
+        starts = {
+            "video": b"",
+            "frames": b"PK",
+            "mesh": b"ply",
+            "textured_mesh": b"glTF",
+            "point_cloud": b"ply",
+        }
+        for file_type, start in starts.items():
+            answer = client.get(f"/files/download/{number}/{file_type}")
+            assert answer.status_code == 200
+            assert answer.content.startswith(start)
+        kinds = {row["type"] for row in client.get(f"/files/list/{number}").json()}
+        assert kinds == {"video", "frames", "mesh", "textured_mesh", "point_cloud", "sparse", "report"}
+        assert json.dumps(jobs_of(client, number)).find(str(api.service.settings.data_dir)) < 0
