@@ -91,8 +91,8 @@ class Cluster:
         self._listeners: dict[str, Callable[[int, int], None]] = {}
         if scheduler is None:
             # Lost and cancelled workers are this module's to report, in words users understand.
-            for name in ("scheduler", "core", "client", "http.proxy", "diskutils"):
-                logging.getLogger(f"distributed.{name}").setLevel(logging.CRITICAL)
+            for name in ("distributed", "distributed.client", "tornado.application"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         with dask.config.set(_DASK_SETTINGS):
             try:
                 if scheduler is None:
