@@ -117,7 +117,7 @@ def own_project(session: Session, user: User, project_id: int, *, lock: bool = F
 
 
 _WORDS = {
-    400: "The request makes no sense at this moment; `detail` says why",
+    400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
     401: "No valid token",
     404: "It does not exist, or belongs to someone else",
     409: "A run of this project is going on",
@@ -132,11 +132,11 @@ _WORDS = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Errors of a route, for the OpenAPI document; 429 and 500 can always happen."""
+    """Errors of a route, for the OpenAPI document; some can always happen."""
     return {
         status: {
             "description": _WORDS[status],
             "model": ValidationErrors if status == 422 else Error,
         }
-        for status in sorted({*statuses, 413, 422, 429, 500})
+        for status in sorted({*statuses, 400, 413, 422, 429, 500})
     }

@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -35,8 +34,8 @@ from recon3d_api.models import Project, User
 from recon3d_api.rows import Claim
 from recon3d_api.settings import Settings
 from tests import media
+from tests.api.fake_run import command_for
 
-FAKE = Path(__file__).with_name("fake_run.py")
 _numbers = itertools.count(1)
 _served: dict[str, Api] = {}
 
@@ -120,12 +119,6 @@ def new_database(backend: str, request: pytest.FixtureRequest) -> Callable[[], s
 # --- servers ----------------------------------------------------------------------------------------
 
 
-def fake_command(claim: Claim, folder: Path) -> list[str]:
-    """The command of the runner, with the stand-in in the place of recon3d."""
-    command = [sys.executable, str(FAKE), "run", "-o", str(folder / "model"), "--quality", claim.quality]
-    return [*command, *(["--until", claim.until] if claim.until else [])]
-
-
 @dataclass
 class Api:
     """A served service, and a way to call it."""
@@ -171,7 +164,8 @@ def served(settings: Settings, fake: bool = True) -> Iterator[Api]:
     holder: list[Service] = []
 
     def command(claim: Claim) -> list[str]:
-        return fake_command(claim, holder[0].storage.root(claim.folder))
+        root = holder[0].storage.root(claim.folder)
+        return command_for(claim.quality, claim.until, root)
 
     app = create_app(settings, command=command if fake else None)
     holder.append(app.state.service)
@@ -287,12 +281,13 @@ def upload_photos(client: httpx.Client, project_id: int, count: int = 3) -> http
 def plant(client: httpx.Client, project_id: int) -> int:
     """Give a project three photos and a video, without the cost of uploading them."""
     api = _served[f"{client.base_url}".removesuffix("/api/v1/")]
-    shutil.copytree(_template(), api.root(project_id) / "model")
+    shutil.copytree(template(), api.root(project_id) / "model")
     return project_id
 
 
 @functools.cache
-def _template() -> Path:
+def template() -> Path:
+    """A project of recon3d with three photos and a video."""
     folder = Path(tempfile.mkdtemp(prefix="recon3d-template-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for number in range(3):

@@ -23,6 +23,12 @@ from recon3d.progress import event_printer
 STAGES = tuple(events.STAGE_WEIGHTS)
 
 
+def command_for(quality: str, until: str | None, root: Path) -> list[str]:
+    """What a runner starts in the place of recon3d."""
+    command = [sys.executable, __file__, "run", "-o", str(root / "model"), "--quality", quality]
+    return [*command, *(["--until", until] if until else [])]
+
+
 class Cancelled(Exception):
     """SIGTERM came."""
 

@@ -1,0 +1,242 @@
+"""Servers that are killed, and servers that share a database: real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from recon3d_api.client import Client, ReconstructionFailed
+from recon3d_api.db import Database
+from recon3d_api.models import JOB_TYPES, Job, Project, Run
+from tests.api.conftest import NO_LIMITS, template, wait_for
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """A server process, with stand-ins for runs unless it is the real command."""
+
+    def __init__(self, data: Path, database_url: str, *, real: bool = False, **settings: object) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.data = data
+        # An empty value means the default here, so that limits are made high instead.
+        values: dict[str, object] = {**dict.fromkeys(NO_LIMITS, "100000/second"), **settings}
+        values |= {"data_dir": data, "database_url": database_url}
+        self.environment = {**os.environ, **{f"RECON3D_API_{k.upper()}": str(v) for k, v in values.items()}}
+        self.command = [sys.executable, "-m", "tests.api.server", str(self.port)]
+        if real:
+            self.command = [sys.executable, "-m", "recon3d_api", "--port", str(self.port)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with open(self.data / f"log-{self.port}", "ab") as log:
+            self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.environment, stderr=log)
+
+        def answers() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+        wait_for(answers, timeout=60)
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> int:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def servers(count: int, data: Path, url: str, **settings: Any) -> Iterator[list[Server]]:
+    made = [Server(data, url, **settings) for _ in range(count)]
+    try:
+        for server in made:
+            server.start()
+        yield made
+    finally:
+        for server in made:
+            if server.process is not None and server.process.poll() is None:
+                server.kill()
+
+
+def project_with_input(client: Client, data: Path, url: str, behaviour: str) -> tuple[int, Path]:
+    """A project, and its folder, with inputs put there without uploading."""
+    number = client.create_project("chaos")["id"]
+    database = Database(url or f"sqlite:///{data}/recon3d.db")
+    with database.read() as session:
+        root = data / "projects" / session.get_one(Project, number).folder
+    database.dispose()
+    shutil.copytree(template(), root / "model")
+    (root / "behaviour.json").write_text(behaviour)
+    return number, root
+
+
+def register(client: Client) -> None:
+    client.register("chaos", "chaos@example.com", "correct horse")
+
+
+class Watch(threading.Thread):
+    """A listener that reconnects, and keeps every event."""
+
+    def __init__(self, url: str, token: str, number: int) -> None:
+        super().__init__(daemon=True)
+        self.client = Client(url, token, retries=60)
+        self.number = number
+        self.events: list[dict[str, Any]] = []
+        self.states = 0
+        self.start()
+
+    def run(self) -> None:
+        for message in self.client.events(self.number, after=0):
+            if message["event"] == "state":
+                self.states += 1
+                continue
+            self.events.append(message)
+            if message["event"] == "job_completed" and message["job_type"] == "texturing":
+                self.client.close()
+                return
+
+
+def mostly_on(backend: str) -> pytest.MarkDecorator:
+    """Processes take long to start: on the other database a test is slow."""
+    other = {"sqlite": "postgresql", "postgresql": "sqlite"}[backend]
+    values = [backend, pytest.param(other, marks=pytest.mark.slow)]
+    return pytest.mark.parametrize("backend", values, indirect=True, scope="session")
+
+
+@mostly_on("sqlite")
+@pytest.mark.parametrize(
+    "stages",
+    [("dense_reconstruction",), pytest.param(JOB_TYPES, marks=pytest.mark.slow)],
+    ids=["one stage", "every stage"],
+)
+def test_killed_servers_runs_are_resumed(
+    new_database: Callable[[], str], tmp_path: Path, stages: tuple[str, ...]
+) -> None:
+    url = new_database()
+    with servers(1, tmp_path, url, lease_seconds=5) as (server,), Client(server.url, retries=30) as client:
+        register(client)
+        number, root = project_with_input(client, tmp_path, url, '{"seconds": 1.5, "steps": 10}')
+        watch = Watch(server.url, client.token, number)
+        client.start_reconstruction(number, "low")
+        for stage in stages:
+
+            def in_stage(stage: str = stage) -> bool:
+                job = client.status(number)["current_job"]
+                return bool(job and job["job_type"] == stage and job["progress"] > 0)
+
+            wait_for(in_stage)
+            pid = int((root / "begun").read_text().split()[-1])
+            server.kill()
+            # The kernel ends the run with its runner.
+            wait_for(lambda pid=pid: not psutil.pid_exists(pid), timeout=5)
+            server.start()
+        client.wait(number, progress=False)
+        watch.join(timeout=30)
+        jobs = client.jobs(project_id=number)
+    assert {job["status"] for job in jobs} == {"completed"}
+    assert len((root / "begun").read_text().split()) == len(stages) + 1
+    # The listener was cut off with the server, came back, and has every event once.
+    assert watch.states >= len(stages) + 1
+    assert [event["seq"] for event in watch.events] == list(range(1, len(watch.events) + 1))
+    for job_type in JOB_TYPES:
+        own = [event for event in watch.events if event["job_type"] == job_type]
+        assert [e["event"] for e in own if e["event"] != "job_progress"] == ["job_started", "job_completed"]
+        assert [e["progress"] for e in own] == sorted(e["progress"] for e in own)
+
+
+@mostly_on("postgresql")
+@pytest.mark.parametrize("runs", [6, pytest.param(20, marks=pytest.mark.slow)])
+def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path: Path, runs: int) -> None:
+    url = new_database()
+    with (
+        servers(2, tmp_path, url, runners=3) as (first, second),
+        Client(first.url) as one,
+        Client(second.url) as two,
+    ):
+        register(one)
+        two.login("chaos", "correct horse")
+        made = [project_with_input(one, tmp_path, url, '{"seconds": 0.1}') for _ in range(runs)]
+        for index, (number, _) in enumerate(made):
+            (one, two)[index % 2].start_reconstruction(number, "low")
+        for number, _ in made:
+            assert two.wait(number, progress=False)["status"] == "completed"
+    for _, root in made:
+        assert len((root / "begun").read_text().split()) == 1
+    database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
+    with database.read() as session:
+        assert {run.attempt for run in session.query(Run)} == {1}
+        assert session.query(Job).filter_by(status="completed").count() == 7 * runs
+    database.dispose()
+
+
+@mostly_on("sqlite")
+def test_a_server_that_ends_in_order_hands_its_runs_back(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    url = new_database()
+    with servers(1, tmp_path, url) as (server,), Client(server.url, retries=30) as client:
+        register(client)
+        number, root = project_with_input(client, tmp_path, url, '{"seconds": 0.4, "steps": 4}')
+        client.start_reconstruction(number, "low")
+        wait_for(lambda: client.status(number)["progress"]["percentage"] > 10)
+        began = time.monotonic()
+        assert server.end() in (0, -signal.SIGTERM)
+        assert time.monotonic() - began < 15
+        database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
+        with database.read() as session:
+            run = session.query(Run).one()
+            assert (run.status, run.crashes) == ("queued", 0)
+        database.dispose()
+        server.start()
+        assert client.wait(number, progress=False)["status"] == "completed"
+    assert len((root / "begun").read_text().split()) == 2
+
+
+@mostly_on("postgresql")
+def test_worker_and_server_apart(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """`recon3d-api worker` works on what a server without runners takes in."""
+    url = new_database()
+    with servers(1, tmp_path, url, real=True, runners=0, max_crashes=1) as (server,):
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "recon3d_api", "worker"],
+            env=server.environment,
+            cwd=tmp_path,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            with Client(server.url) as client:
+                register(client)
+                number, _ = project_with_input(client, tmp_path, url, "{}")
+                client.extract_frames(number, 0.2)
+                # Real frames of the small video and photos, by the real command line.
+                with contextlib.suppress(ReconstructionFailed):
+                    client.wait(number, progress=False)
+                (job,) = client.jobs(project_id=number)
+                assert job["status"] == "completed", job
+                assert client.project(number)["total_frames"] >= 3
+                assert client.download(number, "frames", tmp_path / "f.zip").stat().st_size > 1000
+                ready = client._http.get("/ready")
+                assert ready.status_code == 200, ready.text
+        finally:
+            worker.send_signal(signal.SIGTERM)
+            assert worker.wait(timeout=30) == 0
