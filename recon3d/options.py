@@ -144,8 +144,8 @@ class DenseReconstructionOptions(StageOptions):
     """
 
     max_image_size: int = Field(800, ge=64)
-    num_sources: int = Field(6, ge=1)
-    iterations: int = Field(4, ge=1)
+    num_sources: int = Field(4, ge=1, le=32)
+    iterations: int = Field(3, ge=1)
     geometric_iterations: int = Field(1, ge=0)
     min_views: int = Field(3, ge=2)
 

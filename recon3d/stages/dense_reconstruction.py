@@ -25,7 +25,7 @@ from recon3d.types import Ints, Scene, View
 VERSION = 1
 
 #: Longer side of the coarsest level of the pyramid, about.
-_COARSEST = 200
+_COARSEST = 150
 #: Each retry after running out of memory takes this share of the resolution.
 _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: What a worker holds before it loads any image.
