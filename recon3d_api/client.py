@@ -167,6 +167,8 @@ class Client:
         paths: Sequence[tuple[str, Path]],
         progress: ProgressCallback | None,
     ) -> Json:
+        if self._login is not None:
+            self.me()  # renews the token, should it have expired: the upload itself is sent once
         total, done = sum(path.stat().st_size for _, path in paths), 0
 
         def count(size: int) -> None:
@@ -217,6 +219,8 @@ class Client:
             Where it goes. ``PATH.part`` and ``PATH.part.etag`` hold what has come so far.
         progress : callable, optional
         """
+        if self._login is not None:
+            self.me()
         target = Path(path)
         part, tag = Path(f"{target}.part"), Path(f"{target}.part.etag")
         for attempt in range(self._retries + 1):
@@ -402,7 +406,7 @@ class Client:
         return answer
 
     def _send(self, method: str, url: str, parts: Mapping[str, Any]) -> httpx.Response:
-        renewed = "/auth/" in url
+        renewed = url.endswith(("/auth/token", "/auth/register"))
         attempt = -1
         while True:
             attempt += 1

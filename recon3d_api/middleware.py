@@ -53,13 +53,14 @@ class RequestMiddleware:
                     *message.get("headers", []),
                     (b"x-request-id", request_id.encode()),
                     (b"x-content-type-options", b"nosniff"),
+                    # The rest of a body that nobody wants is not waited for.
+                    *([] if body.whole else [(b"connection", b"close")]),
                 ]
             await send(message)
 
+        body = _Body(scope, receive, None if _STREAMED in scope["path"] else _MAX_BODY)
         try:
-            if _STREAMED not in scope["path"]:
-                receive = _limited(receive)
-            await self._app(scope, receive, answer)
+            await self._app(scope, body.receive, answer)
         except Exception:
             logger.exception("Unhandled error", extra={"path": scope["path"]})
             if not status:
@@ -87,19 +88,25 @@ class RequestMiddleware:
         )
 
 
-def _limited(receive: Receive) -> Receive:
-    size = 0
+class _Body:
+    """Counts a request's body, and knows whether all of it has come."""
 
-    async def limited() -> Message:
-        nonlocal size
-        message = await receive()
+    def __init__(self, scope: Scope, receive: Receive, limit: int | None) -> None:
+        names = dict(scope["headers"])
+        self.whole = names.get(b"content-length", b"0") == b"0" and b"transfer-encoding" not in names
+        self._receive = receive
+        self._limit = limit
+        self._size = 0
+
+    async def receive(self) -> Message:
+        """The next piece."""
+        message = await self._receive()
         if message["type"] == "http.request":
-            size += len(message.get("body", b""))
-            if size > _MAX_BODY:
+            self.whole = not message.get("more_body", False)
+            self._size += len(message.get("body", b""))
+            if self._limit is not None and self._size > self._limit:
                 raise HTTPException(413, "The request is too large")
         return message
-
-    return limited
 
 
 async def _plain(send: Send, status: int, detail: str) -> None:

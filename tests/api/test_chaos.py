@@ -240,3 +240,39 @@ def test_worker_and_server_apart(new_database: Callable[[], str], tmp_path: Path
         finally:
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(timeout=30) == 0
+
+
+@pytest.mark.slow
+@mostly_on("sqlite")
+def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str], tmp_path: Path) -> None:
+    """recon3d itself: what was finished, whole stages and single views, is used after each kill."""
+    url = new_database()
+    settings = {"real": True, "lease_seconds": 5}
+    with servers(1, tmp_path, url, **settings) as (server,), Client(server.url, retries=60) as client:
+        register(client)
+        number = client.create_project("real")["id"]
+        client.upload_video(number, ROOT / "examples" / "data" / "bust.mp4")
+        client.extract_frames(number, 0.3)
+        watch = Watch(server.url, client.token, number)
+        client.wait(number, progress=False)
+        client.start_reconstruction(number, "low")
+        killed = []
+        while (status := client.status(number))["status"] == "processing":
+            job = status["current_job"]
+            if job and job["job_type"] not in killed and (job["progress"] > 0 or len(killed) == 3):
+                server.kill()
+                killed.append(job["job_type"])
+                server.start()
+            time.sleep(0.05)
+        project = client.project(number)
+        watch.join(timeout=30)
+        jobs = client.jobs(project_id=number, limit=7)
+    assert project["status"] == "completed", jobs
+    assert project["reconstruction_quality"] > 0
+    assert {job["status"] for job in jobs} == {"completed"}
+    print(f"\nkilled in {', '.join(killed)}; done after {project['processing_time']:.0f} s")
+    assert len(killed) >= 5
+    seqs = [event["seq"] for event in watch.events]
+    assert seqs == sorted(set(seqs))
+    ends = [event["job_type"] for event in watch.events if event["event"] == "job_completed"]
+    assert ends == ["frame_extraction", *JOB_TYPES]

@@ -1,0 +1,153 @@
+"""The Python client."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from recon3d_api import client as client_module
+from recon3d_api.client import ApiError, Client, ReconstructionFailed
+from tests.api.conftest import Api, photo, plant, wait_for
+
+
+@pytest.fixture
+def client(working: Api) -> Iterator[Client]:
+    with Client(working.url, working.user()[1]) as client:
+        yield client
+
+
+def planted(client: Client) -> int:
+    number = int(client.create_project("Bust")["id"])
+    with httpx.Client(base_url=f"{client.url}/api/v1") as http:
+        return plant(http, number)
+
+
+def test_accounts_and_projects(working: Api) -> None:
+    with Client(working.url) as client:
+        user = client.register("grace", "grace@example.com", "correct horse", "Grace")
+        assert client.me() == user
+        project = client.create_project("One", "first")
+        assert client.update_project(project["id"], name="Two")["name"] == "Two"
+        assert [row["name"] for row in client.projects()] == ["Two"]
+        client.delete_project(project["id"])
+        with pytest.raises(ApiError, match="404: Project not found") as info:
+            client.project(project["id"])
+        assert info.value.request_id
+        # A token that is no longer good is renewed by itself.
+        client.token = "expired"
+        assert client.me() == user
+
+
+def test_uploads_tell_how_far_they_are(client: Client, video: Path, tmp_path: Path) -> None:
+    number = client.create_project("Up")["id"]
+    seen: list[tuple[int, int]] = []
+    answer = client.upload_video(number, video, lambda done, total: seen.append((done, total)))
+    assert answer["file_size"] == video.stat().st_size
+    assert seen[-1] == (video.stat().st_size,) * 2
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    paths = []
+    for index in range(2):
+        paths.append(tmp_path / f"{index}.jpg")
+        paths[-1].write_bytes(photo(index))
+    assert len(client.upload_images(number, paths)["files"]) == 2
+    assert len(client.files(number)) == 3
+    with pytest.raises(ApiError, match="404"):
+        client.upload_video(2**31 - 1, video)
+
+
+@pytest.mark.parametrize("way", ["websocket", "polling"])
+def test_wait(client: Client, working: Api, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if way == "polling":
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError("no WebSockets here")
+
+        monkeypatch.setattr(client_module, "connect", refuse)
+        client._retries = 0
+    number = planted(client)
+    client.start_reconstruction(number, "low")
+    assert client.wait(number, progress=False, poll=0.1)["status"] == "completed"
+    other = planted(client)
+    working.behave(other, fail="texturing")
+    client.start_reconstruction(other, "low")
+    with pytest.raises(ReconstructionFailed, match=r"texturing: x\.jpg is bad"):
+        client.wait(other, progress=False, poll=0.1)
+    assert client.jobs(project_id=other, status="failed")[0]["job_type"] == "texturing"
+
+
+def test_wait_for_a_cancelled_run(client: Client, working: Api) -> None:
+    number = planted(client)
+    working.behave(number, seconds=30, steps=100)
+    jobs = client.start_reconstruction(number, "low")["jobs"]
+    threading.Timer(0.5, client.cancel, (jobs[0]["id"],)).start()
+    with pytest.raises(ReconstructionFailed, match="frame_extraction"):
+        client.wait(number)
+    assert client.logs(jobs[0]["id"])
+
+
+def test_downloads_are_resumed(client: Client, video: Path, tmp_path: Path) -> None:
+    number = client.create_project("Down")["id"]
+    client.upload_video(number, video)
+    data = video.read_bytes()
+    target = tmp_path / "v.mp4"
+    part, tag = tmp_path / "v.mp4.part", tmp_path / "v.mp4.part.etag"
+    seen: list[tuple[int, int]] = []
+    client.download(number, "video", target, lambda done, total: seen.append((done, total)))
+    assert (target.read_bytes(), seen[-1]) == (data, (len(data), len(data)))
+    assert not part.exists()
+    etag = client._http.head(f"/api/v1/files/download/{number}/video", headers=client._headers()).headers[
+        "etag"
+    ]
+    for start, known, first in ((1000, etag, 1000), (1000, '"other"', 0), (len(data), etag, None)):
+        part.write_bytes(data[:start] if known == etag else b"x" * start)
+        tag.write_text(known)
+        seen.clear()
+        client.download(number, "video", target, lambda done, total: seen.append((done, total)))
+        assert target.read_bytes() == data
+        # What is there already is not sent again.
+        assert (seen[0][0] > first) if first is not None else not seen
+    with pytest.raises(ApiError, match="404: The mesh has not been made yet"):
+        client.download(number, "mesh", tmp_path / "m.ply")
+
+
+def test_too_many_requests_are_repeated(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+) -> None:
+    with serve(runners=0, rate_limit="3/second") as api, Client(api.url, api.user()[1]) as client:
+        for _ in range(8):
+            client.me()
+        client._retries = 0
+        calls = (client.me for _ in range(50))
+        with pytest.raises(ApiError, match="429"):
+            [call() for call in calls]
+
+
+def test_events_give_states_and_events(client: Client) -> None:
+    number = planted(client)
+    got: list[dict[str, Any]] = []
+
+    def follow() -> None:
+        for message in client.events(number):
+            got.append(message)
+            if message["event"] == "job_completed" and message["job_type"] == "texturing":
+                return
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    wait_for(lambda: got)
+    with Client(client.url, client.token) as other:
+        other.start_reconstruction(number, "low")
+    thread.join(30)
+    assert got[0]["event"] == "state"
+    assert json.dumps(got).count("job_started") == 7
+    with pytest.raises(ApiError, match="404"):
+        next(client.events(2**31 - 1))
+    with Client(client.url, "nonsense") as nobody, pytest.raises(ApiError, match="401"):
+        next(nobody.events(number))
