@@ -6,13 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.errors import EngineUnavailable, InputError
 from recon3d.io.files import read_json
+from recon3d.options import STAGE_OPTIONS
 from recon3d.project import Project
+from recon3d.types import Floats, Scene
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+__all__ = [
+    "depth_coverage",
+    "frame_scores",
+    "match_matrix",
+    "reprojection_errors",
+    "stage_costs",
+    "view_graph",
+]
 
 
 def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
@@ -33,15 +45,48 @@ def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
 
 def match_matrix(project: Project, axes: Axes | None = None) -> Axes:
     """Verified matches of each pair of frames, in the order of the frames."""
-    frames = read_json(_folder(project, "frame_extraction") / "frames.json")["frames"]
-    with np.load(_folder(project, "feature_matching") / "matches.npz") as matches:
-        pairs, inliers = matches["pairs"], matches["inliers"]
-    matrix = np.full((len(frames), len(frames)), np.nan)
+    names, pairs, inliers = _matches(project)
+    matrix = np.full((len(names), len(names)), np.nan)
     matrix[pairs[:, 0], pairs[:, 1]] = matrix[pairs[:, 1], pairs[:, 0]] = inliers
     axes = _axes(axes)
     image = axes.imshow(matrix)
     axes.figure.colorbar(image, ax=axes, label="verified matches")
     axes.set(xlabel="frame", ylabel="frame", title=f"{len(pairs)} pairs")
+    return axes
+
+
+def view_graph(project: Project, axes: Axes | None = None) -> Axes:
+    """Frames as dots, pairs with verified matches as lines: the darker, the more of them.
+
+    Frames stand where their cameras were, seen from above; on a circle, in their order, before
+    there are cameras. Frames that found no place in the model are hollow, in the middle.
+    """
+    from matplotlib.collections import LineCollection
+
+    names, pairs, inliers = _matches(project)
+    artifact = project.artifacts.get("sparse_reconstruction")
+    scene = Scene.load(artifact.path) if artifact is not None else None
+    places, placed = _circle(len(names)), np.ones(len(names), bool)
+    if scene is not None and len(scene):
+        seen = _from_above(scene)
+        placed = np.array([name in seen for name in names])
+        middle = np.mean(list(seen.values()), axis=0)
+        places = np.array([seen.get(name, middle) for name in names])
+    tied = inliers > 0
+    pairs, inliers = pairs[tied], inliers[tied]
+    order = np.argsort(inliers)  # the strongest on top
+    axes = _axes(axes)
+    lines = LineCollection(places[pairs[order]].tolist(), cmap="viridis_r", linewidths=1.0, zorder=1)
+    lines.set_array(inliers[order].astype(float))
+    lines.set_clim(0, max(float(inliers.max(initial=0)), 1.0))
+    axes.add_collection(lines)
+    axes.scatter(places[placed, 0], places[placed, 1], s=18, color="#d95f02", zorder=2)
+    axes.scatter(
+        places[~placed, 0], places[~placed, 1], s=18, facecolor="none", edgecolor="#d95f02", zorder=2
+    )
+    axes.figure.colorbar(lines, ax=axes, label="verified matches")
+    axes.set(xticks=[], yticks=[], aspect="equal", title=f"{len(names)} frames, {len(pairs)} pairs match")
+    axes.autoscale_view()
     return axes
 
 
@@ -57,21 +102,60 @@ def reprojection_errors(project: Project, axes: Axes | None = None) -> Axes:
     return axes
 
 
-def stage_costs(project: Project, axes: Axes | None = None) -> Axes:
-    """Wall and CPU seconds of each stage; the peak memory is written beside."""
-    manifests = [artifact.manifest for artifact in project.artifacts.values()]
+def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
+    """Share of each view's pixels whose depth was found."""
+    folder = _folder(project, "dense_reconstruction") / "depth_maps"
+    shares = []
+    for path in sorted(folder.glob("*.npz")):
+        with np.load(path) as data:  # reads the depth alone, not the normals
+            shares.append(float(np.mean(data["depth"] > 0)))
+    axes = _axes(axes)
+    axes.bar(range(len(shares)), 100 * np.array(shares))
+    mean = f"{np.mean(shares):.0%}" if shares else "none"
+    axes.set(xlabel="view", ylabel="pixels with depth (%)", ylim=(0, 100), title=f"{mean} on average")
+    return axes
+
+
+def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tuple[Axes, Axes]:
+    """Wall and CPU seconds of each stage, and beside them its peak memory."""
+    made = project.artifacts
+    manifests = [made[stage].manifest for stage in STAGE_OPTIONS if stage in made]
     if not manifests:
         raise InputError(f"{project.path} has no finished stage.", "Run the pipeline first.")
-    axes = _axes(axes)
+    if axes is None:
+        _, axes = _pyplot().subplots(1, 2, sharey=True, layout="constrained", width_ratios=(3, 2))
+    times, memory = axes
     rows = np.arange(len(manifests))
-    cpu = axes.barh(rows + 0.2, [m.cpu_seconds for m in manifests], 0.4, label="CPU")
-    axes.barh(rows - 0.2, [m.seconds for m in manifests], 0.4, label="wall")
-    axes.bar_label(cpu, [f" {m.peak_memory / 1e9:.1f} GB" for m in manifests])
-    axes.set_yticks(rows, [m.stage.replace("_", " ") for m in manifests])
-    axes.invert_yaxis()
-    axes.set_xlabel("seconds")
-    axes.legend()
-    return axes
+    times.barh(rows + 0.2, [m.cpu_seconds for m in manifests], 0.4, label="CPU")
+    times.barh(rows - 0.2, [m.seconds for m in manifests], 0.4, label="wall")
+    times.set_yticks(rows, [m.stage.replace("_", " ") for m in manifests])
+    times.set(xlabel="seconds", title=f"{sum(m.seconds for m in manifests):.0f} s in all")
+    times.invert_yaxis()
+    times.legend()
+    peaks = [m.peak_memory / 1e9 for m in manifests]
+    memory.barh(rows, peaks, 0.4, color="#7570b3")
+    memory.set(xlabel="GB", title=f"{max(peaks):.1f} GB at most")
+    return times, memory
+
+
+def _matches(project: Project) -> tuple[list[str], NDArray[np.int32], NDArray[np.int32]]:
+    """Names of the frames, indices of the pairs that were matched, and their verified matches."""
+    frames = read_json(_folder(project, "frame_extraction") / "frames.json")["frames"]
+    with np.load(_folder(project, "feature_matching") / "matches.npz") as matches:
+        return [frame["name"] for frame in frames], matches["pairs"], matches["inliers"]
+
+
+def _circle(count: int) -> Floats:
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=1)
+
+
+def _from_above(scene: Scene) -> dict[str, Floats]:
+    up = np.array([0.0, 1.0, 0.0]) if scene.up is None else scene.up / np.linalg.norm(scene.up)
+    right = np.cross(up, [0.0, 0.0, 1.0] if abs(up[2]) < 0.9 else [1.0, 0.0, 0.0])
+    right /= np.linalg.norm(right)
+    axes = np.stack([right, np.cross(up, right)])
+    return {view.name: axes @ view.center for view in scene}
 
 
 def _taken(video: dict[str, Any]) -> int:
@@ -86,12 +170,15 @@ def _folder(project: Project, stage: str) -> Path:
 
 
 def _axes(axes: Axes | None) -> Axes:
-    if axes is not None:
-        return axes
+    made: Axes = _pyplot().subplots(layout="constrained")[1] if axes is None else axes
+    return made
+
+
+def _pyplot() -> Any:
     try:
         from matplotlib import pyplot
     except ImportError as error:
         raise EngineUnavailable(
             "Plots need matplotlib, which is not installed.", "pip install 'recon3d[notebook]'"
         ) from error
-    return pyplot.subplots(layout="constrained")[1]
+    return pyplot

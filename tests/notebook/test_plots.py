@@ -11,6 +11,7 @@ import pytest
 from recon3d.artifacts import Manifest
 from recon3d.errors import InputError
 from recon3d.project import Project
+from recon3d.types import Camera, Scene, View, as_transform
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs recon3d[notebook]")
 matplotlib.use("Agg")
@@ -18,10 +19,16 @@ matplotlib.use("Agg")
 from recon3d.notebook import plots  # noqa: E402
 
 
-def _finished(project: Project, stage: str, files: dict[str, object]) -> None:
+def _finished(project: Project, stage: str, files: dict[str, object], scene: Scene | None = None) -> None:
     work = project.store.begin(stage, "0" * 64)
+    if scene is not None:
+        scene.save(work)
     for name, content in files.items():
         (work / name).write_text(json.dumps(content), encoding="utf-8")
+    if stage == "dense_reconstruction":
+        (work / "depth_maps").mkdir()
+        for i in range(2):
+            np.savez(work / "depth_maps" / f"{i}.npz", depth=np.array([[0, 1], [i, 1]], np.float32))
     if stage == "feature_matching":
         np.savez(work / "matches.npz", pairs=np.array([[0, 1]]), raw=np.array([9]), inliers=np.array([7]))
     project.store.commit(
@@ -53,23 +60,58 @@ def project(tmp_path: Path) -> Project:
     _finished(
         project,
         "frame_extraction",
-        {"scores.json": {"videos": [video]}, "frames.json": {"frames": [{}, {}, {}]}},
+        {
+            "scores.json": {"videos": [video]},
+            "frames.json": {"frames": [{"name": f"{i}.jpg"} for i in range(3)]},
+        },
     )
     _finished(project, "feature_matching", {})
-    images = [{"registered": True, "error": 0.5}, {"registered": False, "error": None}]
-    _finished(project, "sparse_reconstruction", {"registration.json": {"images": images}})
     return project
 
 
+def _with_cameras(project: Project) -> None:
+    images = [{"registered": True, "error": 0.5}, {"registered": False, "error": None}]
+    camera = Camera("PINHOLE", 4, 3, (3.0, 3.0, 2.0, 1.5))
+    poses = [as_transform(np.eye(3), (-x, 0, 0)) for x in (0.0, 5.0)]
+    scene = Scene(tuple(View(f"{i}.jpg", camera, pose) for i, pose in enumerate(poses)))
+    _finished(project, "sparse_reconstruction", {"registration.json": {"images": images}}, scene)
+
+
 def test_each_plot_shows_the_stage_s_numbers(project: Project) -> None:
+    _with_cameras(project)
+    _finished(project, "dense_reconstruction", {})
     axes = plots.frame_scores(project)
     np.testing.assert_array_equal(axes.lines[1].get_xydata(), [[1, 3]])
     matrix = plots.match_matrix(project).images[0].get_array()
     assert matrix[0, 1] == matrix[1, 0] == 7
     assert matrix.mask[2].all()
     assert plots.reprojection_errors(project).get_title() == "1 of 2 registered"
-    assert sorted(bar.get_width() for bar in plots.stage_costs(project).patches) == [2, 2, 2, 3, 3, 3]
+    assert [bar.get_height() for bar in plots.depth_coverage(project).patches] == [50, 75]
+    times, memory = plots.stage_costs(project)
+    assert sorted(bar.get_width() for bar in times.patches) == [2] * 4 + [3] * 4
+    assert [bar.get_width() for bar in memory.patches] == [1, 1, 1, 1]
     matplotlib.pyplot.close("all")
+
+
+def test_the_view_graph_is_a_circle_until_there_are_cameras(project: Project) -> None:
+    lines, dots, hollow = plots.view_graph(project).collections
+    np.testing.assert_allclose(np.linalg.norm(dots.get_offsets(), axis=1), 1)
+    assert len(dots.get_offsets()) == 3
+    assert len(hollow.get_offsets()) == 0
+    _with_cameras(project)
+    lines, dots, hollow = plots.view_graph(project).collections
+    assert abs(np.subtract(*dots.get_offsets())).max() == pytest.approx(5)
+    np.testing.assert_allclose(hollow.get_offsets()[0], dots.get_offsets().mean(axis=0))
+    np.testing.assert_array_equal(lines.get_array(), [7])
+    np.testing.assert_allclose(lines.get_segments()[0], dots.get_offsets())
+    matplotlib.pyplot.close("all")
+
+
+def test_plots_draw_on_axes_that_are_given(project: Project) -> None:
+    figure, axes = matplotlib.pyplot.subplots(1, 3)
+    assert plots.match_matrix(project, axes[0]) is axes[0]
+    assert plots.stage_costs(project, (axes[1], axes[2])) == (axes[1], axes[2])
+    matplotlib.pyplot.close(figure)
 
 
 def test_a_project_without_stages_is_an_error(tmp_path: Path) -> None:
