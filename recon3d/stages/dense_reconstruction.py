@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,10 +22,10 @@ from recon3d.options import DenseReconstructionOptions
 from recon3d.stages import _dense_tasks as tasks
 from recon3d.types import Ints, Scene, View
 
-VERSION = 1
+VERSION = 2
 
 #: Longer side of the coarsest level of the pyramid, about.
-_COARSEST = 150
+_COARSEST = 140
 #: Each retry after running out of memory takes this share of the resolution.
 _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: What a worker holds before it loads any image.
@@ -212,8 +212,11 @@ def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list
     """The coarsest level, and what is done in each round over all views."""
     start = max(1, round(math.log2(size / _COARSEST)))
     first = [Sweeps(start, options.iterations, areas=8, variations=4, step=8.0, tilt=1.0)]
+    # Choosing views for each hypothesis pays only when rounds follow that use the neighbours' maps.
+    views: Literal["hypothesis", "pixel"] = "hypothesis" if options.geometric_iterations else "pixel"
     first += [
-        Sweeps(level, 1, areas=8, variations=3, step=1.0, tilt=0.3) for level in range(start - 1, 0, -1)
+        Sweeps(level, 1, areas=8, variations=3, step=1.0, tilt=0.3, views=views)
+        for level in range(start - 1, 0, -1)
     ]
     finest = Sweeps(
         0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
