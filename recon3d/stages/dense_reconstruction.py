@@ -15,6 +15,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.fusion import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.selection import source_views
 from recon3d.mvs.stereo import Sweeps
@@ -28,6 +29,8 @@ VERSION = 2
 _COARSEST = 140
 #: Each retry after running out of memory takes this share of the resolution.
 _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
+#: Seconds from which on compiling is worth a line in the log.
+_SLOW_COMPILATION = 3.0
 #: What a worker holds before it loads any image.
 _BASE_MEMORY = 350 * 2**20
 
@@ -63,6 +66,9 @@ def run(
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
     size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
+    seconds = context.call(compile_kernels, unit="kernels")
+    if seconds > _SLOW_COMPILATION:
+        context.log(f"Compiled the kernels of dense stereo in {seconds:.0f} s; this is done once.")
     for attempt in range(_RETRIES + 1):
         try:
             _reconstruct(scene, inputs["frame_extraction"] / "images", size, options, out_dir, context)
