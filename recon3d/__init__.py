@@ -10,9 +10,11 @@ first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recon3d.browser import projects
     from recon3d.errors import (
         Cancelled,
         EngineUnavailable,
@@ -43,6 +45,7 @@ _HOMES = {
         "StageError",
     ),
     "pipeline": ("Pipeline", "reconstruct"),
+    "browser": ("projects",),
     "project": ("Project",),
     "results": ("Results",),
     "run": ("Run",),
@@ -70,6 +73,7 @@ __all__ = [
     "StageError",
     "TexturedMesh",
     "View",
+    "projects",
     "reconstruct",
 ]
 
@@ -84,3 +88,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted([*__all__, "__version__"])
+
+
+if "IPython" in sys.modules:
+    importlib.import_module("recon3d.notebook.display").register()

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
+from recon3d.reprs import byte_text
 
 app = typer.Typer(
     help="From a video or photos to a textured 3D model.",
@@ -124,7 +125,7 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
 
     opened = Project.open(project)
     out = Console(highlight=False)
-    out.print(f"Project {opened.path} ({_bytes(opened.size)})", soft_wrap=True)
+    out.print(f"Project {opened.path} ({byte_text(opened.size)})", soft_wrap=True)
     kinds: dict[str, int] = {}
     for item in opened.inputs:
         kinds[item.kind] = kinds.get(item.kind, 0) + 1
@@ -140,7 +141,7 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
             stage,
             f"{manifest.seconds:.1f} s",
             f"{manifest.cpu_seconds:.1f} s",
-            _bytes(manifest.peak_memory),
+            byte_text(manifest.peak_memory),
             counts,
         )
     out.print(table)
@@ -187,7 +188,7 @@ def view(
     content = export_html(opened, path, title=opened.path.name)
     for note in content.notes:
         _console.print(f"Shown: {note}", soft_wrap=True)
-    _console.print(f"Wrote {path} ({_bytes(path.stat().st_size)})", soft_wrap=True)
+    _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", soft_wrap=True)
     if open_:
         webbrowser.open(path.resolve().as_uri())
 
@@ -239,14 +240,6 @@ def _canceller(cancel: Callable[[], None]) -> Callable[[int, Any], None]:
         cancel()
 
     return handle
-
-
-def _bytes(count: float) -> str:
-    units = ("B", "kB", "MB", "GB", "TB")
-    power = 0
-    while count >= 1000 and power < len(units) - 1:
-        count, power = count / 1000, power + 1
-    return f"{count:.0f} {units[power]}" if count >= 100 or not power else f"{count:.1f} {units[power]}"
 
 
 def main() -> None:

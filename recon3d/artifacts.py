@@ -21,6 +21,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from recon3d.io.files import read_json, write_json
+from recon3d.reprs import Described, byte_text, card, jpeg_uri
 
 MANIFEST = "manifest.json"
 
@@ -47,8 +48,8 @@ class Manifest(BaseModel):
     fallbacks: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Artifact:
+@dataclass(frozen=True, repr=False)
+class Artifact(Described):
     """A finished folder of a stage."""
 
     path: Path
@@ -58,6 +59,27 @@ class Artifact:
     def stage(self) -> str:
         """Name of the stage."""
         return self.manifest.stage
+
+    def _facts(self) -> list[str]:
+        manifest = self.manifest
+        counts = [f"{value} {key.replace('_', ' ')}" for key, value in manifest.counts.items()]
+        memory = byte_text(manifest.peak_memory)
+        return [
+            self.stage.replace("_", " "),
+            f"{manifest.seconds:.1f} s",
+            memory,
+            *counts,
+            *manifest.fallbacks,
+        ]
+
+    def _details(self) -> list[str]:
+        return [str(self.path)]
+
+    def _repr_html_(self) -> str:
+        picture = self.path / "preview.png"
+        return card(
+            "Artifact", [*self._facts(), *self._details()], jpeg_uri(picture if picture.is_file() else None)
+        )
 
 
 def fingerprint(

@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from recon3d.reprs import Described, byte_text, card, grid
+
 #: What a stage typically takes of a run's time; only for the overall progress bar.
 STAGE_WEIGHTS: dict[str, float] = {
     "frame_extraction": 0.06,
@@ -253,8 +255,8 @@ StageStatus = Literal["pending", "running", "skipped", "completed", "failed", "c
 RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 
-@dataclass(frozen=True)
-class StageState:
+@dataclass(frozen=True, repr=False)
+class StageState(Described):
     """How far a stage is."""
 
     name: str
@@ -273,9 +275,19 @@ class StageState:
     counts: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
 
+    def _facts(self) -> list[str]:
+        facts = [self.name.replace("_", " "), self.status]
+        if self.status == "running":
+            facts.append(f"{self.done:g} of {self.total:g} {self.unit}".rstrip())
+        if self.started is not None and self.ended is not None:
+            facts.append(f"{self.ended - self.started:.1f} s")
+        if self.peak_memory:
+            facts.append(byte_text(self.peak_memory))
+        return facts if self.error is None else [*facts, self.error.message]
 
-@dataclass(frozen=True)
-class RunState:
+
+@dataclass(frozen=True, repr=False)
+class RunState(Described):
     """How far a run is: what its events add up to."""
 
     run: str = ""
@@ -293,6 +305,22 @@ class RunState:
     def current(self) -> StageState | None:
         """The stage that is running."""
         return next((s for s in self.stages.values() if s.status == "running"), None)
+
+    def _facts(self) -> list[str]:
+        facts = [f"{self.run} {self.status}".lstrip(), f"{self.fraction:.0%}"]
+        if self.error is not None:
+            return [*facts, self.error.message]
+        return facts if self.current is None else [*facts, *self.current._facts()]
+
+    def _repr_html_(self) -> str:
+        lines = [f"{self.run} {self.status}, {self.fraction:.0%}"]
+        if self.error is not None:
+            lines += [self.error.message, self.error.hint]
+        rows = []
+        for stage in self.stages.values():
+            name, status, *more = stage._facts()
+            rows.append((name, status, ", ".join(more)))
+        return card("Run", lines, table=grid(["stage", "state", ""], rows))
 
 
 def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:

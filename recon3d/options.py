@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recon3d.errors import OptionError
+from recon3d.reprs import card, grid
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,20 @@ class StageOptions(BaseModel):
     """Base of the stages' options."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __dir__(self) -> list[str]:
+        return sorted(type(self).model_fields)
+
+    def _repr_html_(self) -> str:
+        return card(type(self).__name__, [], table=grid(["option", "value", "medium"], self.rows()))
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """Each option with its value and, where that differs, the value of ``medium``."""
+        fields = type(self).model_fields
+        values = {name: getattr(self, name) for name in fields}
+        return [
+            (n, str(v), "" if v == fields[n].default else str(fields[n].default)) for n, v in values.items()
+        ]
 
 
 class FrameExtractionOptions(StageOptions):

@@ -15,6 +15,7 @@ from recon3d.errors import OptionError
 from recon3d.events import Event
 from recon3d.options import STAGE_OPTIONS, resolve_options
 from recon3d.project import Project
+from recon3d.reprs import card, grid
 from recon3d.results import Results
 from recon3d.run import Run
 
@@ -214,6 +215,12 @@ class Pipeline:
 
     def __repr__(self) -> str:
         return f"<Pipeline quality={self.quality!r} engine={self.engine!r} seed={self.seed}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(stage, *row) for stage, options in self.options.items() for row in options.rows()]
+        where = self.scheduler or "this machine"
+        facts = [f"quality {self.quality}, engine {self.engine}, seed {self.seed}, runs on {where}"]
+        return card("Pipeline", facts, table=grid(["stage", "option", "value", "medium"], rows))
 
 
 def reconstruct(

@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,17 +23,21 @@ from recon3d.errors import InputError, ProjectError
 from recon3d.events import RunState, fold, read_events
 from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
 from recon3d.io.files import read_json, write_json
+from recon3d.models import load_cloud, load_mesh, load_scene
+from recon3d.reprs import Described, byte_text, card, count, grid, jpeg_uri
 from recon3d.results import Results
 
 if TYPE_CHECKING:
     from recon3d.notebook.viewer import Viewer
+    from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
-_MARKER = "recon3d.json"
+#: File that makes a folder a project.
+MARKER = "recon3d.json"
 _FORMAT = 1
 
 
-@dataclass(frozen=True)
-class RunRecord:
+@dataclass(frozen=True, repr=False)
+class RunRecord(Described):
     """A run that the project remembers."""
 
     name: str
@@ -42,6 +47,13 @@ class RunRecord:
     def state(self) -> RunState:
         """What the run's events add up to."""
         return fold(read_events(self.folder / "events.jsonl"))
+
+    def _facts(self) -> list[str]:
+        state = self.state
+        return [self.name, state.status, *state._facts()[1:]]
+
+    def _repr_html_(self) -> str:
+        return self.state._repr_html_()
 
 
 class Project:
@@ -77,7 +89,7 @@ class Project:
             The folder is in use or cannot be written.
         """
         root = Path(path).expanduser().absolute()
-        if (root / _MARKER).is_file():
+        if (root / MARKER).is_file():
             if exist_ok:
                 return cls.open(root)
             raise ProjectError(f"{root} is a project already.", "Use Project.open, or another folder.")
@@ -89,7 +101,7 @@ class Project:
             )
         try:
             root.mkdir(parents=True, exist_ok=True)
-            write_json(root / _MARKER, {"format": _FORMAT, "created": time.time()})
+            write_json(root / MARKER, {"format": _FORMAT, "created": time.time()})
         except OSError as error:
             raise ProjectError(
                 f"{root} cannot be written: {error.strerror}.",
@@ -108,7 +120,7 @@ class Project:
         """
         root = Path(path).expanduser().absolute()
         try:
-            document = read_json(root / _MARKER)
+            document = read_json(root / MARKER)
         except FileNotFoundError:
             raise ProjectError(
                 f"{root} is not a recon3d project.",
@@ -116,7 +128,7 @@ class Project:
             ) from None
         except (OSError, ValueError) as error:
             raise ProjectError(
-                f"{root / _MARKER} cannot be read: {error}.", "Restore the file, or start a new project."
+                f"{root / MARKER} cannot be read: {error}.", "Restore the file, or start a new project."
             ) from error
         if document.get("format", 0) > _FORMAT:
             raise ProjectError(f"{root} was made by a newer recon3d.", "pip install --upgrade recon3d")
@@ -328,6 +340,72 @@ class Project:
 
         return Viewer(self, **options)
 
+    @property
+    def scene(self) -> Scene:
+        """Cameras and sparse points; `cloud` and `mesh` read files, too.
+
+        Raises
+        ------
+        InputError
+            It is not made yet; the same holds for `cloud` and `mesh`.
+        """
+        return load_scene(self.artifacts)
+
+    @property
+    def cloud(self) -> PointCloud:
+        """The dense point cloud."""
+        return load_cloud(self.artifacts)
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh:
+        """The textured mesh; the plain one as long as there is no texture."""
+        return load_mesh(self.artifacts)
+
+    # --- how it shows itself --------------------------------------------------------------------
+
+    @property
+    def thumbnail(self) -> Path | None:
+        """A picture of the newest product: the model, else its first frame or photo; None before."""
+        made = self.artifacts
+        for stage in ("texturing", "mesh_generation", "dense_reconstruction"):
+            if stage in made and (made[stage].path / "preview.png").is_file():
+                return made[stage].path / "preview.png"
+        frames = made["frame_extraction"].path / "images" if "frame_extraction" in made else None
+        photos = [self.path / "inputs" / item.path for item in self.inputs if item.kind != "video"]
+        found = sorted(frames.glob("*")) if frames is not None else photos
+        return found[0] if found else None
+
+    @property
+    def status(self) -> str:
+        """State of the newest run; "new" before the first, "interrupted" when its process ended."""
+        runs = self.runs
+        status = runs[-1].state.status if runs else "new"
+        return "interrupted" if status in ("pending", "running") and not self._in_work else status
+
+    @property
+    def _in_work(self) -> bool:
+        try:
+            with self.lock():
+                return False
+        except ProjectError:
+            return True
+
+    def __dir__(self) -> list[str]:
+        hidden = {"inputs_fingerprint", "lock", "store"}
+        return sorted(name for name in super().__dir__() if name not in hidden)
+
     def __repr__(self) -> str:
         made = ", ".join(self.artifacts) or "nothing yet"
-        return f"<Project {self.path}: {len(self.inputs)} inputs, made: {made}>"
+        return f"<Project {self.path}: {count(len(self.inputs), 'input')}, made: {made}>"
+
+    def _repr_html_(self) -> str:
+        kinds = Counter(item.kind.replace("_", " ") for item in self.inputs)
+        given = ", ".join(count(number, kind) for kind, number in kinds.items()) or "no inputs yet"
+        rows = []
+        for stage, artifact in self.artifacts.items():
+            manifest = artifact.manifest
+            counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in manifest.counts.items())
+            rows.append((stage.replace("_", " "), f"{manifest.seconds:.1f} s", counts))
+        table = grid(["made", "time", ""], rows) if rows else ""
+        facts = [str(self.path), given, f"{self.status}, {byte_text(self.size)} on disk"]
+        return card(f"Project {self.path.name}", facts, jpeg_uri(self.thumbnail), table)

@@ -8,6 +8,8 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon3d.reprs import Described, byte_text, card, grid
+
 #: Files that each stage gives: name of the result -> (path in the artifact, path in results).
 PUBLISHED: dict[str, dict[str, tuple[str, str]]] = {
     "sparse_reconstruction": {"sparse": ("models/0", "sparse")},
@@ -17,8 +19,8 @@ PUBLISHED: dict[str, dict[str, tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Results:
+@dataclass(frozen=True, repr=False)
+class Results(Described):
     """Paths of a project's results.
 
     Parameters
@@ -73,9 +75,22 @@ class Results:
         for source, target in PUBLISHED.get(stage, {}).values():
             publish_path(artifact / source, self.folder / target)
 
-    def __repr__(self) -> str:
-        made = ", ".join(path.name for path in self.files().values()) or "nothing yet"
-        return f"<Results {self.folder}: {made}>"
+    def __dir__(self) -> list[str]:
+        return ["files", "folder", "mesh", "point_cloud", "report", "sparse", "textured_mesh", "transforms"]
+
+    def _facts(self) -> list[str]:
+        made = [path.name for path in self.files().values()]
+        return [str(self.folder), *(made or ["nothing yet"])]
+
+    def _repr_html_(self) -> str:
+        rows = [(name, path.name, _size(path)) for name, path in self.files().items()]
+        table = grid(["result", "file", "size"], rows) if rows else "<i>nothing yet</i>"
+        return card("Results", [str(self.folder)], table=table)
+
+
+def _size(path: Path) -> str:
+    files = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+    return byte_text(sum(file.stat().st_size for file in files))
 
 
 def publish_path(source: Path, target: Path) -> None:

@@ -9,6 +9,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -32,12 +33,15 @@ from recon3d.events import (
     fold,
     read_events,
 )
+from recon3d.gpu import gpu_available, visible_devices
+from recon3d.models import load_cloud, load_mesh, load_scene
 from recon3d.options import STAGE_OPTIONS
 from recon3d.project import Project
 from recon3d.results import Results
 
 if TYPE_CHECKING:
     from recon3d.pipeline import Pipeline, Step
+    from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 _ORDER = tuple(STAGE_OPTIONS)
 
@@ -70,6 +74,7 @@ class Run:
         self._cancelled = threading.Event()
         self._state = RunState()
         self._error: Recon3DError | None = None
+        self._done: dict[str, Artifact] = {}
         self._thread = threading.Thread(target=self._main, name=f"recon3d-{self.name}", daemon=True)
         self._thread.start()
 
@@ -120,7 +125,33 @@ class Run:
         return self.project.results
 
     def __repr__(self) -> str:
-        return f"<Run {self.name}: {self._state.status}, {self._state.fraction:.0%}>"
+        return f"<Run {', '.join(replace(self._state, run=self.name)._facts())}>"
+
+    def _repr_html_(self) -> str:
+        return replace(self._state, run=self.name)._repr_html_()
+
+    # --- what there is of the model so far ------------------------------------------------------
+
+    @property
+    def scene(self) -> Scene:
+        """Cameras and sparse points; the properties below read files, too.
+
+        Raises
+        ------
+        InputError
+            The run has not made it yet; the same holds for `cloud` and `mesh`.
+        """
+        return load_scene(self._done)
+
+    @property
+    def cloud(self) -> PointCloud:
+        """The dense point cloud."""
+        return load_cloud(self._done)
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh:
+        """The textured mesh; the plain one as long as there is no texture."""
+        return load_mesh(self._done)
 
     # --- the run's own thread -------------------------------------------------------------------
 
@@ -162,11 +193,12 @@ class Run:
             )
         )
         forced = _ORDER.index(self._rerun_from) if self._rerun_from else len(_ORDER)
-        done: dict[str, Artifact] = {}
+        done = self._done
         worked = False
 
         def make_cluster() -> Cluster:
-            gpus = 1 if pipeline.engine != "cpu" and pipeline.scheduler is None and _local_gpu() else 0
+            wanted = pipeline.engine != "cpu" and pipeline.scheduler is None
+            gpus = visible_devices() if wanted and gpu_available()[0] else []
             return Cluster(
                 pipeline.scheduler,
                 workers=pipeline.workers,
@@ -277,20 +309,12 @@ class Run:
         return any(reported.get(name) != artifact.manifest.fingerprint for name, artifact in done.items())
 
 
-def _local_gpu() -> bool:
-    from recon3d.gpu import gpu_available
-
-    return gpu_available()[0]
-
-
 def _engine(wanted: str, cluster: Callable[[], Cluster]) -> str:
     if wanted == "cpu":
         return "cpu"
     if cluster().gpus:
         return "cuda"
     if wanted == "cuda":
-        from recon3d.gpu import gpu_available
-
         raise EngineUnavailable(f"No worker has a GPU: {gpu_available()[1]}", "Use engine='cpu' or 'auto'.")
     return "cpu"
 

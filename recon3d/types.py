@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
+from recon3d.reprs import Described, count, extent, points_picture
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -34,8 +35,8 @@ _MODELS: dict[str, tuple[tuple[int, int, int, int], tuple[int | None, ...]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Camera:
+@dataclass(frozen=True, repr=False)
+class Camera(Described):
     """Intrinsics of a camera.
 
     Parameters
@@ -137,9 +138,13 @@ class Camera:
         pixels: Floats = xy * np.array([K[0, 0], K[1, 1]]) + K[:2, 2]
         return pixels
 
+    def _facts(self) -> list[str]:
+        parameters = ", ".join(f"{value:.4g}" for value in self.params)
+        return [self.model, f"{self.width} x {self.height} pixels", f"parameters ({parameters})"]
 
-@dataclass(frozen=True, eq=False)
-class View:
+
+@dataclass(frozen=True, eq=False, repr=False)
+class View(Described):
     """A frame with its camera and pose.
 
     Parameters
@@ -166,9 +171,16 @@ class View:
         """Pinhole projection matrix K [R | t], shape (3, 4); it ignores distortion."""
         return self.camera.K @ self.cam_from_world[:3]
 
+    def _facts(self) -> list[str]:
+        center = ", ".join(f"{value:.3g}" for value in self.center)
+        return [self.name, f"{self.camera.width} x {self.camera.height} pixels", f"at ({center})"]
 
-@dataclass(frozen=True, eq=False)
-class SparsePoints:
+    def _details(self) -> list[str]:
+        return [", ".join(self.camera._facts())]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SparsePoints(Described):
     """Triangulated points and the views that see them.
 
     Parameters
@@ -192,6 +204,15 @@ class SparsePoints:
     def __len__(self) -> int:
         return len(self.xyz)
 
+    def _facts(self) -> list[str]:
+        return [count(len(self), "point"), count(len(self.track_views), "observation")]
+
+    def _details(self) -> list[str]:
+        return [f"mean reprojection error {self.error.mean():.2f} px"] if len(self) else []
+
+    def _picture(self) -> Bytes | None:
+        return points_picture(self.xyz, self.rgb)
+
     @classmethod
     def empty(cls) -> SparsePoints:
         """No points."""
@@ -204,8 +225,8 @@ class SparsePoints:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
+@dataclass(frozen=True, eq=False, repr=False)
+class Scene(Described):
     """Views and sparse points in one world frame.
 
     Parameters
@@ -228,6 +249,16 @@ class Scene:
 
     def __iter__(self) -> Iterator[View]:
         return iter(self.views)
+
+    def _facts(self) -> list[str]:
+        return [count(len(self), "view"), count(len(self.points), "point"), self.unit or "no scale"]
+
+    def _details(self) -> list[str]:
+        cameras = {view.camera for view in self}
+        return [f"camera: {', '.join(camera._facts())}" for camera in list(cameras)[:3]]
+
+    def _picture(self) -> Bytes | None:
+        return points_picture(self.points.xyz, self.points.rgb, self.up)
 
     def save(self, folder: Path) -> None:
         """Write ``scene.json`` and ``points.npz`` into `folder`."""
@@ -280,8 +311,8 @@ class Scene:
         return cls(views, points, document["unit"], up)
 
 
-@dataclass(frozen=True, eq=False)
-class DepthMap:
+@dataclass(frozen=True, eq=False, repr=False)
+class DepthMap(Described):
     """Depth, normals and confidence of one view.
 
     Parameters
@@ -304,9 +335,26 @@ class DepthMap:
     normal: Floats32
     confidence: Floats32
 
+    def _facts(self) -> list[str]:
+        height, width = self.depth.shape
+        return [self.name, f"{width} x {height} pixels", f"{np.mean(self.depth > 0):.0%} with depth"]
 
-@dataclass(frozen=True, eq=False)
-class PointCloud:
+    def _details(self) -> list[str]:
+        known = self.depth[self.depth > 0]
+        return [f"depth {known.min():.3g} to {known.max():.3g}"] if known.size else []
+
+    def _picture(self) -> Bytes:
+        known = self.depth > 0
+        low, high = np.percentile(self.depth[known], [2, 98]) if known.any() else (0.0, 1.0)
+        near = 1 - np.clip((self.depth - low) / max(high - low, 1e-12), 0, 1)
+        # Near is warm and bright, far is cold and dark; black is unknown.
+        ramp = np.stack([near, near**1.5, 0.35 + 0.4 * near * (1 - near)], axis=-1)
+        picture: Bytes = (255 * ramp * known[..., None]).astype(np.uint8)
+        return picture
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PointCloud(Described):
     """Oriented, coloured points.
 
     Parameters
@@ -335,9 +383,19 @@ class PointCloud:
             None if self.colors is None else self.colors[keep],
         )
 
+    def _facts(self) -> list[str]:
+        has = [name for name in ("normals", "colors") if getattr(self, name) is not None]
+        return [count(len(self), "point"), *has]
 
-@dataclass(frozen=True, eq=False)
-class Mesh:
+    def _details(self) -> list[str]:
+        return [f"size {extent(self.points)}"]
+
+    def _picture(self) -> Bytes | None:
+        return points_picture(self.points, self.colors)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Mesh(Described):
     """Triangles.
 
     Parameters
@@ -357,9 +415,19 @@ class Mesh:
     def __len__(self) -> int:
         return len(self.faces)
 
+    def _facts(self) -> list[str]:
+        has = [name for name in ("colors", "normals") if getattr(self, name) is not None]
+        return [count(len(self), "triangle"), count(len(self.vertices), "vertex"), *has]
 
-@dataclass(frozen=True, eq=False)
-class TexturedMesh:
+    def _details(self) -> list[str]:
+        return [f"size {extent(self.vertices)}"]
+
+    def _picture(self) -> Bytes | None:
+        return points_picture(self.vertices, self.colors)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TexturedMesh(Described):
     """Triangles with a texture atlas.
 
     Parameters
@@ -382,6 +450,24 @@ class TexturedMesh:
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def _facts(self) -> list[str]:
+        height, width = self.texture.shape[:2]
+        return [
+            count(len(self), "triangle"),
+            count(len(self.vertices), "vertex"),
+            f"texture {width} x {height}",
+        ]
+
+    def _details(self) -> list[str]:
+        return [f"size {extent(self.vertices)}"]
+
+    def _picture(self) -> Bytes | None:
+        height, width = self.texture.shape[:2]
+        column = np.clip(self.uv[:, 0] * width, 0, width - 1).astype(np.intp)
+        row = np.clip((1 - self.uv[:, 1]) * height, 0, height - 1).astype(np.intp)
+        corners = self.vertices[self.faces.ravel()]
+        return points_picture(corners, self.texture[row, column][self.face_uv.ravel()])
 
 
 def as_transform(rotation: Floats, translation: Sequence[float] | Floats, scale: float = 1.0) -> Floats:

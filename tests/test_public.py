@@ -27,6 +27,7 @@ PUBLIC = [
     "StageError",
     "TexturedMesh",
     "View",
+    "projects",
     "reconstruct",
 ]
 

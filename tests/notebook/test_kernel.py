@@ -1,0 +1,92 @@
+"""In a real kernel: what a cell shows, and a restart in the middle of a run."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("ipykernel", reason="needs recon3d[test]")
+pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
+
+from recon3d.project import Project
+from recon3d.sample import sample_video
+from tests.notebook.kernel import kernel
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+#: Frames from small pictures, and only the stages that are quick.
+_START = """
+import recon3d
+project = recon3d.Project.create("p", exist_ok=True)
+project.add({video!r})
+pipeline = recon3d.Pipeline(
+    "low",
+    frame_extraction={{"min_frames": 12, "max_frames": 12, "max_image_size": 480}},
+    feature_extraction={{"max_features": 1000}},
+)
+run = pipeline.start(project, until="sparse_reconstruction")
+"""
+
+
+def test_models_show_the_viewer_and_other_things_html_and_text(tmp_path: Path) -> None:
+    with kernel(tmp_path) as notebook:
+        notebook.run("import numpy as np, recon3d")
+        # Showing is what loads the widgets, not the import.
+        loaded, _ = notebook.run("import sys; print('pythreejs' in sys.modules)")
+        assert loaded == "False\n"
+        _, shown = notebook.run("recon3d.PointCloud(np.random.default_rng(0).normal(size=(50, 3)))")
+        assert set(shown) == {WIDGET, "text/html", "text/plain"}
+        assert shown["text/plain"] == "<PointCloud: 50 points>"
+        _, shown = notebook.run("recon3d.PointCloud(np.zeros((0, 3)))")
+        assert set(shown) == {"text/html", "text/plain"}
+        _, shown = notebook.run("recon3d.Pipeline('low')")
+        assert set(shown) == {"text/html", "text/plain"}
+        notebook.run("options = recon3d.Pipeline('low').options['texturing']")
+        assert notebook.completions("options.") == ["max_image_size", "seam_levelling", "texture_size"]
+        assert notebook.completions("recon3d.p") == ["projects"]
+
+
+def test_a_run_outlives_a_restart_of_the_kernel(tmp_path: Path) -> None:
+    start = _START.format(video=str(sample_video()))
+    with kernel(tmp_path) as notebook:
+        _, shown = notebook.run(start + "run")
+        assert WIDGET in shown  # the panel
+        assert shown["text/plain"].startswith("<Run ")
+        # The kernel is free while the run goes on, and the run is cut off within the second stage.
+        busy = "s = run.state.stages.get('feature_extraction'); print(s is not None and s.done >= 2)"
+        end = time.monotonic() + 90
+        while notebook.run(busy)[0] != "True\n":
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        notebook.restart()
+
+        notebook.run("import recon3d; project = recon3d.Project.open('p')")
+        status, _ = notebook.run("print(project.status)")
+        assert status == "interrupted\n"
+        record, _ = notebook.run("print(project.runs[-1].state)")
+        assert "feature extraction, running" in record
+        made, _ = notebook.run("print(*project.artifacts)")
+        assert made == "frame_extraction\n"
+
+        notebook.run(start)
+        notebook.run("results = run.wait()", timeout=120)
+        summary, _ = notebook.run(
+            "import json; print(json.dumps({s.name: s.status for s in run.state.stages.values()}))"
+        )
+        assert json.loads(summary) == {
+            "frame_extraction": "skipped",
+            "feature_extraction": "completed",
+            "feature_matching": "completed",
+            "sparse_reconstruction": "completed",
+        }
+        # The features that were found before were not looked for again.
+        first, _ = notebook.run("print(next(e.done for e in run.events if e.type == 'stage_progress'))")
+        assert float(first) >= 2
+        views, _ = notebook.run("print(len(run.scene))")
+        assert int(views) >= 3
+    project = Project.open(tmp_path / "p")
+    assert project.status == "completed"
+    assert len(project.runs) == 2
