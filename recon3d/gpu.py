@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -23,6 +24,14 @@ def device_count() -> int:
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def visible_devices() -> list[str]:
+    """What ``CUDA_VISIBLE_DEVICES`` calls the devices that this process may use."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [str(index) for index in range(device_count())]
+    return [name.strip() for name in chosen.split(",") if name.strip()][: device_count()]
 
 
 def is_installed(package: str) -> bool:

@@ -10,9 +10,11 @@ import threading
 import pycolmap
 
 from recon3d.colmap.database import ImageRow, read_rows, write_database, write_matches
+from recon3d.colmap.dense_workspace import write_model
 from recon3d.colmap.features import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
+from recon3d.colmap.patch_match import match_views
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.
@@ -28,10 +30,12 @@ __all__ = [
     "map_globally",
     "map_incrementally",
     "match_pairs",
+    "match_views",
     "read_rows",
     "read_scene",
     "transform_model",
     "triangulate",
     "write_database",
     "write_matches",
+    "write_model",
 ]

@@ -67,8 +67,9 @@ class Cluster:
         see the project's folder under the same path.
     workers : int, optional
         Local worker processes; by default one a core.
-    gpus : int
-        Local workers that offer the Dask resource ``GPU``.
+    gpus : sequence of str
+        Devices, as ``CUDA_VISIBLE_DEVICES`` calls them. For each, one of the local workers offers
+        the Dask resource ``GPU`` and sees that device only, as number 0.
     log_path : Path, optional
         File that receives what local workers print.
     """
@@ -78,7 +79,7 @@ class Cluster:
         scheduler: str | None = None,
         *,
         workers: int | None = None,
-        gpus: int = 0,
+        gpus: Sequence[str] = (),
         log_path: Path | None = None,
     ) -> None:
         import dask
@@ -104,9 +105,10 @@ class Cluster:
                         protocol="tcp://",
                         silence_logs=False,
                     )
-                    self._start(max(count - gpus, 0))
-                    if gpus:
-                        self._start(gpus, "GPU=1")
+                    self._start(max(count - len(gpus), 0))
+                    for device in gpus:
+                        self._start(1, "GPU=1", CUDA_VISIBLE_DEVICES=device)
+                    count = max(count, len(gpus))
                     scheduler = self._local.scheduler_address
                 else:
                     count = 1
@@ -128,7 +130,7 @@ class Cluster:
             self.memory = sum(int(w["memory_limit"]) for w in info.values())
         self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
 
-    def _start(self, count: int, resources: str = "") -> None:
+    def _start(self, count: int, resources: str = "", **variables: str) -> None:
         if not count:
             return
         command = [sys.executable, "-m", "distributed.cli.dask_worker", self._local.scheduler_address]
@@ -139,6 +141,7 @@ class Cluster:
             command += ["--resources", resources]
         environment = dict(os.environ, **dict.fromkeys(_THREADS, "1"), PYTHONUNBUFFERED="1")
         environment["DASK_LOGGING__DISTRIBUTED"] = "warning"
+        environment.update(variables)
         with open(self.log_path or os.devnull, "ab") as log:
             # A session of its own: Ctrl-C is for the pipeline, which ends the workers itself.
             self._processes.append(

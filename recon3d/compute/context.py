@@ -45,6 +45,11 @@ class StageContext:
         """Worker processes that run at once."""
         return self.cluster().workers
 
+    @property
+    def gpus(self) -> int:
+        """Worker processes that have a GPU."""
+        return self.cluster().gpus
+
     def map(
         self,
         fn: Callable[[T], R],
@@ -157,6 +162,11 @@ class InlineContext(StageContext):
     @property
     def workers(self) -> int:
         """One: this process."""
+        return 1
+
+    @property
+    def gpus(self) -> int:
+        """One, should a task ask for it."""
         return 1
 
     def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:

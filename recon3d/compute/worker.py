@@ -65,11 +65,16 @@ def _peak_memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
+def die_with_parent() -> None:
+    """Let the system end this process when its parent has ended, however it did."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+
+
 def dask_setup(server: Any) -> None:
     """Prepare a worker or its nanny (Dask calls this: the module is their ``--preload``)."""
-    if sys.platform == "linux":
-        # kill -9 of the pipeline must not leave workers behind.
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
+    # kill -9 of the pipeline must not leave workers behind.
+    die_with_parent()
     if not faulthandler.is_enabled():
         faulthandler.enable(all_threads=False)
     if type(server).__name__ == "Worker":

@@ -1,0 +1,172 @@
+"""The folder that COLMAP's dense stage works in: its layout and its lists.
+
+::
+
+    images/        undistorted images
+    sparse/        cameras, images, points3D, rigs and frames of the undistorted images, binary
+    stereo/        patch-match.cfg and fusion.cfg, and the maps:
+        depth_maps/   NAME.photometric.bin, then NAME.geometric.bin
+        normal_maps/
+        consistency_graphs/
+
+A view has the name ``view_INDEX.png`` here, since commas and blanks mean something in COLMAP's
+lists. See https://colmap.github.io/format.html#dense-reconstruction.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from recon3d.errors import InputError
+from recon3d.io.files import atomic_path
+
+#: Depth and normals from the images alone, or also from agreement with the other views' maps.
+Kind = Literal["photometric", "geometric"]
+
+
+@dataclass(frozen=True)
+class DenseWorkspace:
+    """Paths in a folder of COLMAP's dense stage.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    folder: Path
+
+    @staticmethod
+    def name(index: int) -> str:
+        """The name of a view's image."""
+        return f"view_{index:05d}.png"
+
+    @property
+    def model(self) -> Path:
+        """The sparse model's folder."""
+        return self.folder / "sparse"
+
+    @property
+    def config(self) -> Path:
+        """The list of each view's source views."""
+        return self.folder / "stereo" / "patch-match.cfg"
+
+    def image(self, index: int) -> Path:
+        """A view's undistorted image."""
+        return self.folder / "images" / self.name(index)
+
+    def depth_map(self, index: int, kind: Kind) -> Path:
+        """A view's depth map."""
+        return self.folder / "stereo" / "depth_maps" / f"{self.name(index)}.{kind}.bin"
+
+    def normal_map(self, index: int, kind: Kind) -> Path:
+        """A view's normal map."""
+        return self.folder / "stereo" / "normal_maps" / f"{self.name(index)}.{kind}.bin"
+
+    def has_maps(self, index: int, kind: Kind) -> bool:
+        """Whether a view's maps are there and whole; COLMAP leaves half ones when it is ended."""
+        return is_whole_map(self.depth_map(index, kind), 1) and is_whole_map(self.normal_map(index, kind), 3)
+
+    def prepare(self, sources: Mapping[int, Sequence[int]]) -> None:
+        """Make the folders, and list the source views of each view.
+
+        Parameters
+        ----------
+        sources : mapping of int to sequence of int
+            By view; best first.
+        """
+        for part in ("images", "sparse", "stereo/depth_maps", "stereo/normal_maps"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        (self.folder / "stereo" / "consistency_graphs").mkdir(exist_ok=True)
+        with atomic_path(self.config) as temporary:
+            temporary.write_text(
+                problem_list({self.name(i): [self.name(j) for j in chosen] for i, chosen in sources.items()})
+            )
+        with atomic_path(self.config.with_name("fusion.cfg")) as temporary:
+            temporary.write_text("".join(f"{self.name(i)}\n" for i in sources))
+
+
+@dataclass(frozen=True)
+class PatchMatchSettings:
+    """What COLMAP's PatchMatchOptions are set to; the names are theirs.
+
+    Parameters
+    ----------
+    window_radius, window_step : int
+        Of the patches compared, in pixels.
+    num_samples : int
+        Source views drawn for each comparison.
+    num_iterations : int
+        Sweeps in all four directions.
+    cache_size : float
+        Gigabytes of images and maps that the process keeps in main memory.
+    """
+
+    window_radius: int = 5
+    window_step: int = 1
+    num_samples: int = 15
+    num_iterations: int = 5
+    cache_size: float = 2.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A view to match.
+
+    Parameters
+    ----------
+    index : int
+    sources : tuple of int
+        Views that it is matched against.
+    depth_range : tuple of float
+        Smallest and largest depth.
+    """
+
+    index: int
+    sources: tuple[int, ...]
+    depth_range: tuple[float, float]
+
+
+def problem_list(sources: Mapping[str, Sequence[str]]) -> str:
+    """The text of a ``patch-match.cfg``: an image's name, then on a line its source images' names."""
+    return "".join(f"{name}\n{', '.join(chosen)}\n" for name, chosen in sources.items())
+
+
+def read_problem_list(path: Path) -> dict[str, list[str]]:
+    """The source images of each image in a ``patch-match.cfg``.
+
+    COLMAP's words ``__all__`` and ``__auto__, 20`` are given back as they stand.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or an image lacks the line of its sources.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}.", "Give COLMAP's patch-match.cfg.") from error
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    if len(lines) % 2:
+        raise InputError(f"{path} lacks the sources of {lines[-1]}.", "Each image takes two lines.")
+    return {
+        name: [part.strip() for part in re.split("[,;]", listed) if part.strip()]
+        for name, listed in zip(lines[::2], lines[1::2], strict=True)
+    }
+
+
+def is_whole_map(path: Path, channels: int) -> bool:
+    """Whether a map of COLMAP is there, has that many channels, and is not cut off."""
+    try:
+        with open(path, "rb") as file:
+            *fields, _ = file.read(64).split(b"&", 3)
+        width, height, found = (int(field) for field in fields)
+        size = path.stat().st_size
+    except (OSError, ValueError):
+        return False
+    expected = sum(len(field) + 1 for field in fields) + 4 * width * height * channels
+    return found == channels and size == expected
