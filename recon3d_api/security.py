@@ -7,6 +7,7 @@ import time
 
 from jose import JWTError, jwt
 from pwdlib import PasswordHash
+from pwdlib.exceptions import UnknownHashError
 from pwdlib.hashers.argon2 import Argon2Hasher
 
 _ALGORITHM = "HS256"
@@ -40,8 +41,11 @@ class Passwords:
 
     def verify(self, password: str, hashed: str | None) -> bool:
         """Tell whether the password is right; None, for an unknown user, takes the same time."""
-        with self._slots:
-            right = self._hasher.verify(password, hashed or self._nobody)
+        try:
+            with self._slots:
+                right = self._hasher.verify(password, hashed or self._nobody)
+        except UnknownHashError:  # an account without a password, or from another system
+            return False
         return right and hashed is not None
 
 

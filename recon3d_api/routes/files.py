@@ -33,9 +33,10 @@ _MEDIA = {
     ".mov": "video/quicktime",
     ".avi": "video/x-msvideo",
     ".mkv": "video/x-matroska",
-    ".ply": "application/octet-stream",
     ".glb": "model/gltf-binary",
 }
+_ZIP, _BINARY = "application/zip", "application/octet-stream"
+_SENT = sorted({*_MEDIA.values(), _ZIP, _BINARY})
 
 
 def _form(files: dict[str, Any], required: str) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def _form(files: dict[str, Any], required: str) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+_FILE = {"type": "string", "contentMediaType": _BINARY}
 
 
 @router.post(
@@ -201,7 +202,7 @@ def extract_frames(
         **answers(401, 404, 416),
         200: {
             "description": "The file",
-            "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in _SENT},
         },
         206: {"description": "The part that `Range` asked for"},
         304: {"description": "Not changed since the `ETag` in `If-None-Match`"},
@@ -225,7 +226,7 @@ def download(
             frames = service.storage.frames(folder)
             if frames is None:
                 raise not_yet(project, file_type)
-            source, name, media = ZipSource(frames[1], frames[0]), f"{base}-frames.zip", "application/zip"
+            source, name, media = ZipSource(frames[1], frames[0]), f"{base}-frames.zip", _ZIP
         else:
             path = (
                 service.storage.video(folder)
@@ -235,7 +236,7 @@ def download(
             if path is None:
                 raise not_yet(project, file_type)
             name = path.name if file_type == "video" else f"{base}-{path.name}"
-            source, media = FileSource(path), _MEDIA.get(path.suffix, "application/octet-stream")
+            source, media = FileSource(path), _MEDIA.get(path.suffix, _BINARY)
     except FileNotFoundError as error:
         raise not_yet(project, file_type) from error
     return respond(request, source, name, media)

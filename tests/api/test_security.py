@@ -112,3 +112,4 @@ def test_passwords_are_salted_argon2() -> None:
     assert passwords.verify("secret secret", first)
     assert not passwords.verify("secret secreT", first)
     assert not passwords.verify("nobody has this password", None)
+    assert not passwords.verify("secret secret", "no hash of ours")
