@@ -1,11 +1,14 @@
-"""What is sent to a browser: points, a mesh and cameras, thinned to a budget, in float32.
+"""What is sent to a browser: points, a mesh and cameras, thinned to a budget.
 
-Positions are sent relative to `Content.origin`, since float32 would round surveyed coordinates.
+Positions are relative to `Content.origin`, since float32 would round surveyed coordinates. Points
+are in random order, so that the first n of them are a thinner picture of them all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,6 +17,7 @@ from numpy.typing import NDArray
 from recon3d.errors import InputError
 from recon3d.io.gltf import read_textured_mesh
 from recon3d.io.ply import read_mesh, read_point_cloud
+from recon3d.notebook.grid import sample
 from recon3d.project import Project
 from recon3d.types import Bytes, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
 
@@ -25,7 +29,7 @@ Indices = NDArray[np.uint32]
 class Budget:
     """How much is sent: at most so many points, triangles and texture pixels a side."""
 
-    points: int = 500_000
+    points: int = 1_000_000
     faces: int = 500_000
     texture: int = 4096
 
@@ -53,6 +57,8 @@ class Content:
     unit : str
     notes : tuple of str
         What was thinned, in words.
+    images : Path, optional
+        Folder of the cameras' photos.
     """
 
     origin: Floats
@@ -68,10 +74,55 @@ class Content:
     up: Floats | None = None
     unit: str = ""
     notes: tuple[str, ...] = ()
+    images: Path | None = None
+
+    @cached_property
+    def jpeg(self) -> bytes:
+        """The texture as it is sent; empty where there is none."""
+        if self.texture is None:
+            return b""
+        _, data = cv2.imencode(".jpg", self.texture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
+        return data.tobytes()
+
+    @cached_property
+    def extent(self) -> tuple[Floats, float]:
+        """Middle, shape (3,), and radius of what there is, without its farthest two in a hundred."""
+        positions = next(a for a in (self.vertices, self.points, self.frusta) if a is not None)
+        low, high = np.percentile(sample(positions.reshape(-1, 3)), [2, 98], axis=0)
+        return (low + high) / 2, float(np.linalg.norm(high - low)) / 2 or 1.0
+
+    @cached_property
+    def bounds(self) -> tuple[Floats, Floats]:
+        """Lowest and highest corner of mesh and points, or of the cameras where there is neither."""
+        parts = [a for a in (self.vertices, self.points) if a is not None]
+        if not parts and self.frusta is not None:
+            parts = [self.frusta.reshape(-1, 3)]
+        low = np.min([part.min(axis=0) for part in parts], axis=0)
+        return low.astype(np.float64), np.max([part.max(axis=0) for part in parts], axis=0).astype(np.float64)
+
+    def placed(self, scale: float, rotation: Floats, translation: Floats, origin: Floats) -> Content:
+        """The same content in another world: x -> scale * rotation @ x + translation, from `origin`."""
+
+        def move(positions: Floats32 | None) -> Floats32 | None:
+            if positions is None:
+                return None
+            world = scale * (positions + self.origin) @ rotation.T + translation
+            return (world - origin).astype(np.float32)
+
+        up = None if self.up is None else rotation @ self.up
+        points, vertices, frusta = move(self.points), move(self.vertices), move(self.frusta)
+        return replace(self, origin=origin, up=up, points=points, vertices=vertices, frusta=frusta)
 
 
-def content_of(shown: Shown, budget: Budget | None = None) -> Content:
+def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | None = None) -> Content:
     """Turn an object of recon3d into what a viewer needs.
+
+    Parameters
+    ----------
+    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    budget : Budget, optional
+    images : Path, optional
+        Folder of the cameras' photos; a project knows its own.
 
     Raises
     ------
@@ -84,6 +135,8 @@ def content_of(shown: Shown, budget: Budget | None = None) -> Content:
     mesh: Mesh | TexturedMesh | None = None
     if isinstance(shown, Project):
         scene, cloud, mesh = _project_parts(shown)
+        frames = shown.artifacts.get("frame_extraction")
+        images = images or (None if frames is None else frames.path / "images")
     elif isinstance(shown, Scene):
         scene = shown
     elif isinstance(shown, PointCloud):
@@ -114,7 +167,7 @@ def content_of(shown: Shown, budget: Budget | None = None) -> Content:
         }
     up = scene.up if scene is not None and scene.up is not None else np.array([0.0, 1.0, 0.0])
     unit = scene.unit if scene is not None else ""
-    return Content(origin, up=up, unit=unit, notes=tuple(notes), **parts)  # type: ignore[arg-type]
+    return Content(origin, up=up, unit=unit, notes=tuple(notes), images=images, **parts)  # type: ignore[arg-type]
 
 
 def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
@@ -184,13 +237,11 @@ def _frustum_depth(scene: Scene, size: float) -> float:
 
 
 def _points(cloud: PointCloud, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:
-    points, colors = cloud.points, cloud.colors
-    if len(points) > budget.points:
-        # At random but always the same: files often have an order that every n-th would show.
-        keep = np.sort(np.random.default_rng(0).choice(len(points), budget.points, replace=False))
-        notes.append(f"{budget.points:,} of {len(points):,} points")
-        points, colors = points[keep], None if colors is None else colors[keep]
-    return {"points": (points - origin).astype(np.float32), "point_colors": colors}
+    if len(cloud) > budget.points:
+        notes.append(f"{budget.points:,} of {len(cloud):,} points")
+    keep = np.random.default_rng(0).permutation(len(cloud))[: budget.points]
+    colors = None if cloud.colors is None else cloud.colors[keep]
+    return {"points": (cloud.points[keep] - origin).astype(np.float32), "point_colors": colors}
 
 
 def _plain(mesh: Mesh, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:

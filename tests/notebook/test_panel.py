@@ -1,13 +1,11 @@
-"""Viewer and panel on the side of Python."""
+"""The progress panel on the side of Python."""
 
 from __future__ import annotations
 
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from recon3d.events import (
@@ -21,16 +19,10 @@ from recon3d.events import (
     fold,
     read_events,
 )
-from recon3d.types import PointCloud
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # of pythreejs' dependencies, at import
-    pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
 
-from recon3d.notebook.content import Budget
 from recon3d.notebook.panel import Panel
-from recon3d.notebook.viewer import Viewer
 
 
 class _Run:
@@ -81,16 +73,3 @@ def test_the_panel_moves_with_the_run_and_its_button_cancels(tmp_path: Path) -> 
     assert not run.running
     assert rows[1][0].bar_style == "warning"
     assert "cancelled" in panel.widget.children[0].children[0].value
-
-
-def test_the_viewer_has_its_layers_tells_what_it_thinned_and_switches() -> None:
-    rng = np.random.default_rng(0)
-    colors = rng.integers(0, 255, (3000, 3), dtype=np.uint8)
-    viewer = Viewer(PointCloud(rng.normal(size=(3000, 3)), colors=colors), budget=Budget(points=1000))
-    assert list(viewer.layers) == ["points"]
-    assert viewer.layers["points"].geometry.attributes["position"].array.shape == (1000, 3)
-    controls, told = viewer.widget.children[1], viewer.widget.children[2]
-    assert "1,000 of 3,000 points" in told.value
-    controls.children[0].value = False
-    assert viewer.layers["points"].visible is False
-    viewer.close()

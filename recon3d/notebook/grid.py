@@ -1,0 +1,42 @@
+"""Positions in half the bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.types import Floats, Floats32
+
+
+def sample(positions: Floats32, count: int = 200_000) -> Floats32:
+    """About `count` rows, evenly from all."""
+    return positions[:: max(1, len(positions) // count)]
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Positions rounded to a grid of 65536 steps a side, at half the bytes of float32.
+
+    Parameters
+    ----------
+    values : ndarray of uint16 or float32, shape (N, 3)
+    low : ndarray of float64, shape (3,)
+    step : float
+        The positions are ``low + step * values``.
+    """
+
+    values: NDArray[np.uint16] | Floats32
+    low: Floats
+    step: float
+
+    @classmethod
+    def of(cls, positions: Floats32) -> Grid:
+        """Round positions, unless a few far ones would make the grid too coarse for the rest."""
+        low, high = positions.min(axis=0).astype(np.float64), positions.max(axis=0)
+        step = float((high - low).max()) / 65535
+        near = np.percentile(sample(positions), [2, 98], axis=0)
+        if step == 0 or float(np.linalg.norm(near[1] - near[0])) < 10_000 * step:
+            return cls(positions, np.zeros(3), 1.0)
+        return cls(np.round((positions - low) / step).astype(np.uint16), low, step)

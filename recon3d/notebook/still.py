@@ -1,0 +1,181 @@
+"""The viewer's picture drawn in software: where there is no browser, or a file is wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.notebook.content import Content
+from recon3d.render import orbit_view, render_mesh
+from recon3d.types import Bytes, Camera, Floats, Mesh, TexturedMesh
+
+#: Splats of a quick picture at most.
+_QUICK = 120_000
+_ORANGE = (255, 154, 26)
+
+
+def draw(
+    content: Content,
+    cam_from_scene: Floats,
+    field_of_view: float,
+    size: tuple[int, int],
+    *,
+    layers: Sequence[str] = ("mesh", "points", "cameras"),
+    style: str = "textured",
+    point_size: float = 2.0,
+    background: str = "#15181c",
+    box: tuple[Floats, Floats] | None = None,
+) -> Bytes:
+    """Draw a viewer's content.
+
+    Parameters
+    ----------
+    content : Content
+    cam_from_scene : ndarray of float64, shape (4, 4)
+        The scene is the world relative to `Content.origin`.
+    field_of_view : float
+        From the upper to the lower edge, in degrees.
+    size : tuple of int
+        Width and height in pixels.
+    layers : sequence of {"mesh", "points", "cameras"}
+    style : {"textured", "shaded", "wireframe"}
+        Wireframes are drawn shaded.
+    point_size : float
+        Pixels.
+    background : str
+        "#rrggbb".
+    box : tuple of ndarray, optional
+        Lowest and highest corner of what is drawn.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+    """
+    width, height = size
+    focal = 0.5 * height / np.tan(np.radians(field_of_view) / 2)
+    camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
+    color = [int(background[i : i + 2], 16) for i in (1, 3, 5)]
+    picture: Bytes = np.full((height, width, 3), color, np.uint8)
+    if "mesh" in layers and content.vertices is not None:
+        mesh = _mesh(content, box, colored=style == "textured")
+        if len(mesh.faces):
+            drawn = render_mesh(mesh, camera, cam_from_scene, shaded=style != "textured")
+            covered = np.any(drawn != render_mesh(_NOTHING, camera, cam_from_scene), axis=2)
+            picture[covered] = drawn[covered]
+    if "points" in layers and content.points is not None:
+        inside = _inside(content.points, box)
+        colors = None if content.point_colors is None else content.point_colors[inside]
+        _splat(picture, content.points[inside], colors, camera, cam_from_scene, round(point_size))
+    if "cameras" in layers and content.frusta is not None:
+        _lines(picture, content.frusta, camera, cam_from_scene, box)
+    return picture
+
+
+def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes:
+    """A small picture in a few hundredths of a second: surfaces are drawn as dots, too."""
+    rng = np.random.default_rng(0)
+    colors: NDArray[np.uint8] | None
+    if content.vertices is not None and content.faces is not None:
+        keep = rng.permutation(len(content.faces))[:_QUICK]
+        corners = content.faces[keep]
+        points = content.vertices[corners].mean(axis=1)
+        colors = _face_colors(content, corners)
+    elif content.points is not None:
+        points, colors = content.points[:_QUICK], content.point_colors
+        colors = None if colors is None else colors[:_QUICK]
+    else:
+        points, colors = np.zeros((0, 3), np.float32), None
+    seen = points if len(points) else np.asarray(content.frusta).reshape(-1, 3)
+    camera, pose = orbit_view(seen.astype(np.float64), size=size, up=content.up, elevation=25)
+    picture: Bytes = np.full((size[1], size[0], 3), (21, 24, 28), np.uint8)
+    if len(points):
+        spread = 0.4 * (size[0] * size[1] / len(points)) ** 0.5
+        _splat(picture, points, colors, camera, pose, int(np.clip(np.ceil(spread), 2, 6)))
+    if content.frusta is not None:
+        _lines(picture, content.frusta, camera, pose, None)
+    return picture
+
+
+def encode_png(picture: Bytes) -> bytes:
+    """PNG of an RGB picture."""
+    _, data = cv2.imencode(".png", picture[..., ::-1])
+    return bytes(data.tobytes())
+
+
+_NOTHING = Mesh(np.full((3, 3), 1e9), np.array([[0, 1, 2]], np.int32))
+
+
+def _mesh(content: Content, box: tuple[Floats, Floats] | None, *, colored: bool) -> Mesh | TexturedMesh:
+    vertices, faces = np.asarray(content.vertices, np.float64), np.asarray(content.faces).astype(np.int32)
+    if box is not None:
+        faces = faces[_inside(content.vertices, box)[faces].all(axis=1)]
+    if colored and content.texture is not None and content.uv is not None:
+        return TexturedMesh(vertices, faces, content.uv, faces, content.texture)
+    return Mesh(vertices, faces, content.vertex_colors if colored else None)
+
+
+def _inside(positions: NDArray[Any] | None, box: tuple[Floats, Floats] | None) -> NDArray[np.bool_]:
+    points = np.asarray(positions)
+    if box is None:
+        return np.ones(len(points), bool)
+    kept: NDArray[np.bool_] = np.all((points >= box[0]) & (points <= box[1]), axis=1)
+    return kept
+
+
+def _face_colors(content: Content, corners: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
+    if content.texture is not None and content.uv is not None:
+        uv = content.uv[corners].mean(axis=1)
+        height, width = content.texture.shape[:2]
+        column = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.intp)
+        row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.intp)
+        return np.asarray(content.texture[row, column], np.uint8)
+    if content.vertex_colors is not None:
+        return content.vertex_colors[corners[:, 0]]
+    vertices = np.asarray(content.vertices)[corners]
+    normals = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
+    light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69], np.float32))
+    return np.asarray(light[:, None] * (196, 192, 186), np.uint8)
+
+
+def _splat(
+    picture: Bytes,
+    points: NDArray[np.float32],
+    colors: NDArray[np.uint8] | None,
+    camera: Camera,
+    cam_from_scene: Floats,
+    side: int,
+) -> None:
+    """Square dots, the far ones first."""
+    seen = points @ cam_from_scene[:3, :3].T + cam_from_scene[:3, 3]
+    front = np.flatnonzero(seen[:, 2] > 1e-9)
+    front = front[np.argsort(-seen[front, 2])]
+    pixels = np.floor(camera.project(seen[front])).astype(np.int64)
+    shades = np.full((len(front), 3), 200, np.uint8) if colors is None else colors[front]
+    for dy in range(-(side // 2), side - side // 2):
+        for dx in range(-(side // 2), side - side // 2):
+            x, y = pixels[:, 0] + dx, pixels[:, 1] + dy
+            fits = (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
+            picture[y[fits], x[fits]] = shades[fits]
+
+
+def _lines(
+    picture: Bytes,
+    frusta: NDArray[np.float32],
+    camera: Camera,
+    cam_from_scene: Floats,
+    box: tuple[Floats, Floats] | None,
+) -> None:
+    lines = frusta.reshape(-1, 2, 3).astype(np.float64)
+    seen = lines @ cam_from_scene[:3, :3].T + cam_from_scene[:3, 3]
+    kept = np.all(seen[..., 2] > 1e-6, axis=1)
+    if box is not None:
+        kept &= _inside(lines.reshape(-1, 3), box).reshape(-1, 2).all(axis=1)
+    ends = camera.project(seen[kept])
+    near = np.all(np.abs(ends) < 1e5, axis=(1, 2))
+    for first, second in np.round(ends[near]).astype(int):
+        cv2.line(picture, tuple(first.tolist()), tuple(second.tolist()), _ORANGE, 1, cv2.LINE_AA)

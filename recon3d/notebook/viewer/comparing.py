@@ -1,0 +1,112 @@
+"""Two models side by side, seen from the same place."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+import ipywidgets
+import numpy as np
+
+from recon3d.notebook.content import Budget, Content, Shown, content_of
+from recon3d.notebook.still import encode_png, quick_picture
+from recon3d.notebook.viewer.viewer import Viewer
+from recon3d.similarity import umeyama
+
+
+class Comparison:
+    """Two viewers with one camera.
+
+    Attributes
+    ----------
+    left, right : Viewer
+    aligned : bool
+        Whether the right one was moved onto the left one by the cameras that they share.
+    """
+
+    def __init__(self, left: Viewer, right: Viewer, titles: tuple[str, str], aligned: bool) -> None:
+        self.left, self.right, self.aligned = left, right, aligned
+        self._following = False
+        for one, other in ((left, right), (right, left)):
+            one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "quaternion")
+            one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "position")
+        self._follow(left, right)
+        columns = [
+            ipywidgets.VBox([ipywidgets.Label(title), viewer.widget])
+            for title, viewer in zip(titles, (left, right), strict=True)
+        ]
+        self.widget = ipywidgets.HBox(columns)
+
+    def _follow(self, leader: Viewer, follower: Viewer) -> None:
+        if self._following:
+            return
+        self._following = True
+        try:
+            follower.navigation.follow(leader.navigation)
+        finally:
+            self._following = False
+
+    def close(self) -> None:
+        """Free the browser's memory."""
+        self.left.close()
+        self.right.close()
+        self.widget.close()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
+        halves = [quick_picture(viewer.content, (480, 400)) for viewer in (self.left, self.right)]
+        bundle["image/png"] = base64.b64encode(encode_png(np.hstack(halves))).decode("ascii")
+        return bundle
+
+
+def compare(
+    left: Shown,
+    right: Shown,
+    *,
+    titles: tuple[str, str] = ("left", "right"),
+    width: int = 560,
+    height: int = 420,
+    align: bool = True,
+    budget: Budget | None = None,
+) -> Comparison:
+    """Show two models side by side; turning one turns the other.
+
+    Parameters
+    ----------
+    left, right : Project, Scene, PointCloud, Mesh or TexturedMesh
+        Two runs of one subject, say.
+    titles : tuple of str
+    width, height : int
+        Size of each picture in pixels.
+    align : bool
+        Move the right model onto the left one by the least-squares similarity of the cameras that
+        have the same names, where there are at least three; each run has its own world otherwise.
+    budget : Budget, optional
+
+    Returns
+    -------
+    Comparison
+    """
+    a, b = content_of(left, budget), content_of(right, budget)
+    placed = _aligned(a, b) if align else None
+    viewers = [
+        Viewer(shown, width=width, height=height, content=content)
+        for shown, content in ((left, a), (right, placed or b))
+    ]
+    return Comparison(viewers[0], viewers[1], titles, placed is not None)
+
+
+def _aligned(a: Content, b: Content) -> Content | None:
+    """`b` in the world of `a`, or None without enough common cameras."""
+    shared = sorted(set(a.names) & set(b.names))
+    if len(shared) < 3 or a.frusta is None or b.frusta is None:
+        return None
+    centers = [
+        content.frusta[[content.names.index(name) for name in shared], 0, 0] + content.origin
+        for content in (a, b)
+        if content.frusta is not None
+    ]
+    spread = np.linalg.svd(centers[1] - centers[1].mean(axis=0), compute_uv=False)
+    if spread[1] < 1e-3 * spread[0]:
+        return None  # on one line: the turn about it is open
+    return b.placed(*umeyama(centers[1], centers[0]), origin=a.origin)

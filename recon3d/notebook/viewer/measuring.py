@@ -1,0 +1,109 @@
+"""Distances between two clicked points, and the true size by a known one."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pythreejs
+
+from recon3d.errors import InputError
+from recon3d.types import Floats, Floats32
+
+
+class Ruler:
+    """Two points, the line between them, and its length as a label.
+
+    Attributes
+    ----------
+    object : pythreejs.Group
+    points : list of ndarray, shape (3,)
+        None, one or two, in the scene.
+    """
+
+    def __init__(self, radius: float) -> None:
+        self._height = 0.09 * radius
+        self.points: list[Floats] = []
+        self._line = pythreejs.BufferAttribute(np.zeros((2, 3), np.float32), normalized=False)
+        over: dict[str, Any] = {"depthTest": False, "transparent": True}
+        self._lines = pythreejs.LineSegments(
+            pythreejs.BufferGeometry(attributes={"position": self._line}),
+            pythreejs.LineBasicMaterial(color="#ff4d6d", **over),
+            visible=False,
+            frustumCulled=False,
+            renderOrder=1,
+        )
+        self._ends = pythreejs.Points(
+            self._lines.geometry,
+            pythreejs.PointsMaterial(color="#ff4d6d", size=9, sizeAttenuation=False, **over),
+            visible=False,
+            frustumCulled=False,
+            renderOrder=2,
+        )
+        self._text = pythreejs.TextTexture(string=" ", size=48, color="#ffffff", squareTexture=False)
+        self._label = pythreejs.Sprite(
+            pythreejs.SpriteMaterial(map=self._text, **over), visible=False, renderOrder=3
+        )
+        self.object = pythreejs.Group(children=[self._lines, self._ends, self._label])
+
+    @property
+    def length(self) -> float | None:
+        """Between the two points, in the scene's units; None before there are two."""
+        if len(self.points) < 2:
+            return None
+        return float(np.linalg.norm(self.points[1] - self.points[0]))
+
+    def add(self, point: Floats) -> None:
+        """Put the first or second point; a third begins anew."""
+        self.points = [point] if len(self.points) == 2 else [*self.points, point]
+        self._line.array = self._ends_as_array()
+        self._ends.visible = True
+        self._lines.visible = self._label.visible = len(self.points) == 2
+
+    def clear(self) -> None:
+        """Take the points away."""
+        self.points = []
+        self._ends.visible = self._lines.visible = self._label.visible = False
+
+    def write(self, text: str) -> None:
+        """Write the label, at the middle of the line."""
+        if len(self.points) < 2:
+            return
+        self._text.string = text
+        self._label.position = tuple((self.points[0] + self.points[1]) / 2)
+        # A letter is about half as wide as it is high.
+        self._label.scale = (0.5 * self._height * len(text), self._height, 1.0)
+
+    def _ends_as_array(self) -> Floats32:
+        return np.array([self.points[0], self.points[-1]], np.float32)
+
+    def close(self) -> None:
+        """Free the browser's memory."""
+        for part in (self._lines, self._ends, self._label):
+            part.material.close()
+            part.close()
+        self._lines.geometry.close()
+        self._line.close()
+        self._text.close()
+        self.object.close()
+
+
+def scale_from(length: float | None, true_length: float) -> float:
+    """Metres per unit, from a measured length and the true one.
+
+    Raises
+    ------
+    InputError
+        Nothing was measured, or a length is not above zero.
+    """
+    if length is None:
+        raise InputError("Nothing is measured yet.", "Click two points in the measuring mode first.")
+    if not (math.isfinite(true_length) and true_length > 0 and length > 0):
+        raise InputError(f"A length of {true_length:g} cannot set the scale.", "Give one above zero.")
+    return true_length / length
+
+
+def in_words(length: float, unit: str) -> str:
+    """A length for people."""
+    return f"{length:.4g} {unit}" if unit else f"{length:.4g}"

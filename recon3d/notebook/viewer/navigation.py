@@ -1,0 +1,187 @@
+"""The camera: orbiting, flying, fitting, and which way is up."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pythreejs
+from scipy.spatial.transform import Rotation
+
+from recon3d.errors import OptionError
+from recon3d.notebook.viewer.picking import Hand
+from recon3d.types import Floats
+
+FIELD_OF_VIEW = 45.0
+_AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+#: A flying head turns about a point this near, in radii of the model.
+_NEAR = 1e-3
+Move = Literal["forward", "back", "left", "right", "up", "down"]
+
+
+class Navigation:
+    """Where the camera is, looks and turns.
+
+    Parameters
+    ----------
+    target : ndarray, shape (3,)
+        Middle of the model.
+    radius : float
+        Its size.
+    up : ndarray, shape (3,)
+    aspect : float
+        Width over height of the picture.
+
+    Attributes
+    ----------
+    camera, controls : pythreejs objects
+    """
+
+    def __init__(self, target: Floats, radius: float, up: Floats, aspect: float) -> None:
+        self._home, self.radius = target, radius
+        self._scene_up = up / np.linalg.norm(up)
+        self._mode = "orbit"
+        # It shines from where it is towards the origin: with the camera, from the eye. (pythreejs'
+        # directional light leaves an error in the browser's console.)
+        self._lamp = pythreejs.HemisphereLight(color="#ffffff", groundColor="#101216", intensity=0.95)
+        self.camera = pythreejs.PerspectiveCamera(
+            fov=FIELD_OF_VIEW,
+            aspect=aspect,
+            near=radius / 200,
+            far=radius * 200,
+            up=self._scene_up.tolist(),
+            children=[self._lamp],
+        )
+        self.hand = Hand(self.camera)
+        self.controls = pythreejs.OrbitControls(controlling=self.camera)
+        self.fit()
+
+    # --- state ----------------------------------------------------------------------------------
+
+    @property
+    def position(self) -> Floats:
+        """Eye in the scene, shape (3,)."""
+        return np.array(self.camera.position, np.float64)
+
+    @property
+    def target(self) -> Floats:
+        """What the camera looks at, shape (3,)."""
+        return np.array(self.controls.target, np.float64)
+
+    @property
+    def up(self) -> Floats:
+        """Unit vector, shape (3,)."""
+        return np.array(self.camera.up, np.float64)
+
+    @property
+    def distance(self) -> float:
+        """From the eye to the middle of what is looked at."""
+        away = self._home if self._mode == "fly" else self.target
+        return float(np.linalg.norm(self.position - away))
+
+    def look(self, eye: Floats, target: Floats) -> None:
+        """Look from one place at another."""
+        back = eye - target
+        back /= np.linalg.norm(back)
+        right = np.cross(self.up, back)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(back, right), back], axis=1)
+        # As state, not as a message: a page that is loaded again has it too.
+        self.controls.target = target.tolist()
+        self.hand.move(position=eye.tolist(), quaternion=Rotation.from_matrix(axes).as_quat().tolist())
+
+    # --- what people ask for --------------------------------------------------------------------
+
+    def fit(self) -> None:
+        """Look at the whole model."""
+        up = self.up
+        side = np.cross(up, [1.0, 0.0, 0.0] if abs(up[0]) < 0.9 else [0.0, 0.0, 1.0])
+        side /= np.linalg.norm(side)
+        back = np.cross(side, up) + 0.6 * side + 0.5 * up
+        eye = self._home + back / np.linalg.norm(back) * self.radius * 2.8
+        self.look(eye, self._home if self._mode == "orbit" else eye + _NEAR * (self._home - eye))
+
+    @property
+    def mode(self) -> str:
+        """ "orbit": turn about the model; "fly": turn the head, and `step`."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, name: str) -> None:
+        if name not in ("orbit", "fly"):
+            raise OptionError(f"There is no mode {name!r}.", "Use 'orbit' or 'fly'.")
+        if name == self._mode:
+            return
+        self._mode = name
+        eye, ahead = self.position, self._ahead()
+        flying = name == "fly"
+        reach = _NEAR * self.radius if flying else max(float(ahead @ (self._home - eye)), 0.1 * self.radius)
+        # About a point before the eye an orbit turns the head; the hand then pulls the picture.
+        self.controls.rotateSpeed = -0.4 if flying else 1.0
+        self.controls.enableZoom = self.controls.enablePan = not flying
+        self.look(eye, eye + reach * ahead)
+
+    def step(self, move: Move, amount: float = 0.1) -> None:
+        """Move the eye, and what it looks at, by `amount` radii of the model."""
+        ahead = self._ahead()
+        right = np.cross(ahead, self.up)
+        right /= np.linalg.norm(right)
+        along = {
+            "forward": ahead,
+            "back": -ahead,
+            "left": -right,
+            "right": right,
+            "up": self.up,
+            "down": -self.up,
+        }
+        if move not in along:
+            raise OptionError(f"There is no move {move!r}.", f"Use one of {', '.join(along)}.")
+        shift = along[move] * amount * self.radius
+        self.look(self.position + shift, self.target + shift)
+
+    def follow(self, other: Navigation) -> None:
+        """Look from where another camera looks."""
+        self.camera.up = other.camera.up
+        self.look(other.position, other.target)
+
+    def set_up(self, axis: str) -> None:
+        """Choose up: "scene" or an axis such as "+z" or "-y"; then look at the whole model."""
+        if axis == "scene":
+            up = self._scene_up
+        elif axis[:1] in ("+", "-") and axis[1:] in _AXES:
+            up = np.array(_AXES[axis[1:]]) * (1 if axis[0] == "+" else -1)
+        else:
+            raise OptionError(
+                f"There is no axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'."
+            )
+        self.camera.up = up.tolist()
+        # The browser's controls learn up when they are made.
+        old = self.controls
+        self.controls = pythreejs.OrbitControls(
+            controlling=self.camera,
+            rotateSpeed=old.rotateSpeed,
+            enableZoom=old.enableZoom,
+            enablePan=old.enablePan,
+        )
+        self.fit()
+        old.close()
+
+    def cam_from_scene(self) -> Floats:
+        """Pose of the camera, shape (4, 4), with OpenCV's axes."""
+        ahead = self._ahead()
+        right = np.cross(ahead, self.up)
+        right /= np.linalg.norm(right)
+        rotation = np.stack([right, np.cross(ahead, right), ahead])
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = rotation, -rotation @ self.position
+        return pose
+
+    def close(self) -> None:
+        """Free the browser's memory."""
+        self.controls.close()
+        self.camera.close()
+        self._lamp.close()
+
+    def _ahead(self) -> Floats:
+        ahead = self.target - self.position
+        return np.asarray(ahead / np.linalg.norm(ahead))

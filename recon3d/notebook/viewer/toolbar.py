@@ -1,0 +1,214 @@
+"""The tools below the picture, and the photo beside it."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+import numpy as np
+
+from recon3d.errors import Recon3DError
+from recon3d.notebook.viewer.measuring import in_words
+from recon3d.notebook.viewer.navigation import Move
+
+if TYPE_CHECKING:
+    from recon3d.notebook.viewer.viewer import Viewer
+
+_UPS = ("scene", "+x", "-x", "+y", "-y", "+z", "-z")
+_MOVES: dict[Move, str] = {
+    "forward": "arrow-up",
+    "back": "arrow-down",
+    "left": "arrow-left",
+    "right": "arrow-right",
+    "up": "level-up",
+    "down": "level-down",
+}
+_NARROW = {"width": "auto"}
+
+
+class Toolbar:
+    """Buttons and sliders of a viewer.
+
+    Parameters
+    ----------
+    viewer : Viewer
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = viewer
+        self._updating = False
+        self.layer_boxes = {
+            name: self._watch(
+                ipywidgets.Checkbox(on, description=name, indent=False, layout={"width": "6.5em"}),
+                partial(self._switch, name),
+            )
+            for name, on in viewer.visible.items()
+        }
+        self._told = ipywidgets.HTML(html.escape(_told(viewer)))
+        self._photo = ipywidgets.Image(format="jpeg", layout={"max_width": "360px", "display": "none"})
+        self._caption = ipywidgets.HTML()
+        self._message = ipywidgets.HTML()
+        rows = [self._look(), self._move(), self._measure(), self._clip()]
+        self._rows = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
+        self.update()
+
+    def around(self, renderer: Any) -> Any:
+        """The picture with its tools."""
+        side = ipywidgets.VBox([self._photo, self._caption])
+        picture = ipywidgets.HBox([renderer, side])
+        return ipywidgets.VBox([picture, *self._rows, self._message, self._told])
+
+    def update(self) -> None:
+        """Show the viewer's present state."""
+        viewer = self._viewer
+        self._updating = True
+        try:
+            for name, on in viewer.visible.items():
+                self.layer_boxes[name].value = on
+            if viewer.style is not None:
+                self.style.value = viewer.style
+            self.measure.value = viewer.measuring
+            self.clip.value = viewer.clip is not None
+            for slider in self.clip_ranges:
+                slider.layout.display = None if self.clip.value else "none"
+            self._length.value = self._length_in_words()
+            ready = viewer.measured is not None
+            self.true_length.disabled = self.set_scale.disabled = not ready
+        finally:
+            self._updating = False
+
+    def show_photo(self, name: str | None, jpeg: bytes | None) -> None:
+        """Show a camera's name and photo beside the picture."""
+        self._caption.value = html.escape(name or "") + ("" if jpeg or not name else " (no photo at hand)")
+        self._photo.value = jpeg or b""
+        self._photo.layout.display = None if jpeg else "none"
+
+    # --- rows -----------------------------------------------------------------------------------
+
+    def _look(self) -> list[Any]:
+        viewer = self._viewer
+        row: list[Any] = list(self.layer_boxes.values())
+        styles = viewer.layers["mesh"].styles if "mesh" in viewer.layers else ()
+        self.style = ipywidgets.Dropdown(options=styles, layout={"width": "8em"})
+        if styles:
+            row.append(self._watch(self.style, lambda value: setattr(viewer, "style", value)))
+        self.point_size = ipywidgets.FloatSlider(
+            2.0, min=1, max=8, step=0.5, description="Point size", layout={"width": "16em"}
+        )
+        if "points" in viewer.layers:
+            row.append(self._watch(self.point_size, lambda value: setattr(viewer, "point_size", value)))
+        self.back = ipywidgets.ColorPicker(value=viewer.background, concise=True, description="Background")
+        row.append(self._watch(self.back, lambda value: setattr(viewer, "background", value)))
+        return row
+
+    def _move(self) -> list[Any]:
+        viewer = self._viewer
+        self.fit = self._button("Fit", "arrows-alt", "See the whole model", viewer.fit)
+        self.up = ipywidgets.Dropdown(options=_UPS, description="Up", layout={"width": "9em"})
+        self.up.style.description_width = "2em"
+        self._watch(self.up, viewer.set_up)
+        self.mode = ipywidgets.ToggleButtons(
+            options=["orbit", "fly"], style={"button_width": "4em"}, layout=_NARROW
+        )
+        self.steps = {
+            name: self._button("", icon, f"Move {name}", partial(viewer.navigation.step, name))
+            for name, icon in _MOVES.items()
+        }
+        pad = ipywidgets.HBox(list(self.steps.values()), layout={"display": "none"})
+
+        def choose(mode: str) -> None:
+            viewer.navigation.mode = mode
+            pad.layout.display = None if mode == "fly" else "none"
+
+        self._watch(self.mode, choose)
+        return [self.fit, self.up, self.mode, pad]
+
+    def _measure(self) -> list[Any]:
+        viewer = self._viewer
+        self.measure = ipywidgets.ToggleButton(
+            False, description="Measure", icon="arrows-h", tooltip="Click two points", layout=_NARROW
+        )
+        self._watch(self.measure, lambda value: setattr(viewer, "measuring", value))
+        self._length = ipywidgets.HTML()
+        self.true_length = ipywidgets.FloatText(
+            0.0, description="True length (m)", layout={"width": "14em"}, style={"description_width": "8em"}
+        )
+        self.set_scale = self._button(
+            "Set scale",
+            "check",
+            "Say how long the distance truly is",
+            lambda: viewer.set_true_length(self.true_length.value) and None,
+        )
+        return [self.measure, self._length, self.true_length, self.set_scale]
+
+    def _clip(self) -> list[Any]:
+        viewer = self._viewer
+        low, high = viewer.clipping.widest
+        self.clip = ipywidgets.ToggleButton(
+            False, description="Clip box", icon="cube", tooltip="Show only what is inside", layout=_NARROW
+        )
+        self.clip_ranges = [
+            ipywidgets.FloatRangeSlider(
+                value=(float(low[i]), float(high[i])),
+                min=float(low[i]),
+                max=float(high[i]),
+                step=float(high[i] - low[i]) / 200,
+                description="xyz"[i],
+                readout=False,
+                layout={"width": "14em", "display": "none"},
+                style={"description_width": "1em"},
+            )
+            for i in range(3)
+        ]
+
+        def cut(_: Any) -> None:
+            box = np.array([slider.value for slider in self.clip_ranges]).T + viewer.content.origin
+            viewer.clip = (box[0], box[1]) if self.clip.value else None
+
+        for widget in (self.clip, *self.clip_ranges):
+            self._watch(widget, cut)
+        return [self.clip, *self.clip_ranges]
+
+    def _switch(self, name: str, value: bool) -> None:
+        self._viewer.show(**{name: value})
+
+    # --- parts ----------------------------------------------------------------------------------
+
+    def _watch(self, widget: Any, act: Callable[[Any], object]) -> Any:
+        """Call `act` with each value that a person gives the widget."""
+
+        def changed(change: dict[str, Any]) -> None:
+            if not self._updating:
+                self._try(lambda: act(change["new"]))
+
+        widget.observe(changed, "value")
+        return widget
+
+    def _button(self, text: str, icon: str, tip: str, act: Callable[[], object]) -> Any:
+        button = ipywidgets.Button(description=text, icon=icon, tooltip=tip, layout=_NARROW)
+        button.on_click(lambda _: self._try(act))
+        return button
+
+    def _try(self, act: Callable[[], object]) -> None:
+        """Do it; what cannot be done is said below the picture."""
+        self._message.value = ""
+        try:
+            act()
+        except Recon3DError as error:
+            self._message.value = f"<b>{html.escape(error.message)}</b> {html.escape(error.hint)}"
+
+    def _length_in_words(self) -> str:
+        viewer = self._viewer
+        if viewer.measured is not None:
+            known = "" if viewer.unit else " (scale unknown)"
+            return f"Distance <b>{in_words(viewer.measured, viewer.unit)}</b>{known}"
+        if viewer.measuring:
+            return "Click the second point." if viewer.ruler.points else "Click the first point."
+        return ""
+
+
+def _told(viewer: Viewer) -> str:
+    return ", ".join([*viewer.content.notes, f"{viewer.bytes_sent / 1e6:.1f} MB sent"])

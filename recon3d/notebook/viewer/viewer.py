@@ -1,0 +1,386 @@
+"""A model that can be turned, measured and cut, in a notebook's cell."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pythreejs
+
+from recon3d.errors import InputError, OptionError
+from recon3d.notebook.content import Budget, Content, Shown, content_of
+from recon3d.notebook.photos import photo_of
+from recon3d.notebook.still import draw, encode_png, quick_picture
+from recon3d.notebook.viewer.clipping import ClipBox
+from recon3d.notebook.viewer.layers import FIRST_SLICE, CameraLayer, MeshLayer, PointLayer, unseen_box
+from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
+from recon3d.notebook.viewer.picking import ClickPicker, Hit
+from recon3d.notebook.viewer.toolbar import Toolbar
+from recon3d.project import Project
+from recon3d.scale import scale_of, set_scale
+from recon3d.types import Bytes, Floats
+
+BACKGROUND = "#15181c"
+#: Seconds without a movement after which all points are drawn again.
+_STILL = 0.6
+
+
+class Viewer:
+    """A model that can be turned, measured and cut, in a notebook's cell.
+
+    Parameters
+    ----------
+    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    width, height : int
+        Size of the picture in pixels.
+    budget : Budget, optional
+        What is larger is thinned before it is sent; the line below the picture says so.
+    images : Path, optional
+        Folder of the cameras' photos; a project knows its own.
+    content : Content, optional
+        What to show, where it is at hand already.
+
+    Attributes
+    ----------
+    content : Content
+        What is sent.
+    widget : ipywidgets.Widget
+        Picture, tools and photo.
+    navigation : Navigation
+        Where the camera is and how it moves.
+    layers : dict of str to layer
+        "mesh", "points" and "cameras", as far as there are any.
+    selected_camera : str or None
+        Name of the camera that was clicked.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show yet.
+    """
+
+    def __init__(
+        self,
+        shown: Shown,
+        *,
+        width: int = 800,
+        height: int = 500,
+        budget: Budget | None = None,
+        images: Path | None = None,
+        content: Content | None = None,
+    ) -> None:
+        self.content = content or content_of(shown, budget, images=images)
+        self._project = shown if isinstance(shown, Project) else None
+        stored = None if self._project is None else scale_of(self._project)
+        self._scale = None if stored is None else stored.factor
+        self.selected_camera: str | None = None
+        self._listeners: list[Callable[[str], None]] = []
+        self._timer: threading.Timer | None = None
+        self._size = (width, height)
+
+        self.layers: dict[str, Any] = {}
+        if self.content.vertices is not None:
+            self.layers["mesh"] = MeshLayer(self.content)
+        if self.content.points is not None:
+            self.layers["points"] = PointLayer(self.content)
+        if self.content.frusta is not None:
+            self.layers["cameras"] = CameraLayer(self.content)
+        if len(self.layers) > 1 and "mesh" in self.layers and "points" in self.layers:
+            self.layers["points"].visible = False
+        middle, radius = self.content.extent
+        up = np.array([0.0, 1.0, 0.0]) if self.content.up is None else np.asarray(self.content.up, float)
+        self.navigation = Navigation(middle, radius, up, width / height)
+        self.ruler = Ruler(radius)
+        self._measuring = False
+        self._model = pythreejs.Group(children=[layer.object for layer in self.layers.values()])
+        self._around = pythreejs.Group(children=[unseen_box(middle, 150 * radius)])
+        self.scene = pythreejs.Scene(
+            children=[
+                *(self._model, self._around, self.ruler.object, self.navigation.camera),
+                *(layer.drawn for layer in self.layers.values() if isinstance(layer, CameraLayer)),
+            ],
+            background=BACKGROUND,
+        )
+        self._picker = ClickPicker(self._model, self._on_click, pointThreshold=0.01 * radius)
+        self._pressed = ClickPicker(self._around, self._on_press, "mousedown")
+        self._released = ClickPicker(self._around, self._on_release, "mouseup")
+        self._renderer = pythreejs.Renderer(
+            camera=self.navigation.camera,
+            scene=self.scene,
+            controls=self._controls(),
+            width=width,
+            height=height,
+            antialias=False,
+            clearColor=BACKGROUND,
+        )
+        self.clipping = ClipBox(self._renderer, *self.content.bounds)
+        self.toolbar = Toolbar(self)
+        self.widget = self.toolbar.around(self._renderer)
+        self.navigation.camera.observe(self._on_move, "position")
+        self._sender = threading.Thread(target=self._send_rest, name="recon3d-viewer", daemon=True)
+        self._sender.start()
+
+    # --- what is seen ---------------------------------------------------------------------------
+
+    @property
+    def visible(self) -> Mapping[str, bool]:
+        """Which layers are drawn."""
+        return {name: layer.visible for name, layer in self.layers.items()}
+
+    def show(self, **layers: bool) -> None:
+        """Switch layers, as in ``viewer.show(points=True, cameras=False)``."""
+        for name, value in layers.items():
+            if name not in self.layers:
+                raise OptionError(f"There is no layer {name!r}.", f"There are {', '.join(self.layers)}.")
+            self.layers[name].visible = value
+        self.toolbar.update()
+
+    @property
+    def style(self) -> str | None:
+        """How the mesh is drawn: "textured", "shaded" or "wireframe"; None without a mesh."""
+        return self.layers["mesh"].style if "mesh" in self.layers else None
+
+    @style.setter
+    def style(self, name: str) -> None:
+        styles = self.layers["mesh"].styles if "mesh" in self.layers else ()
+        if name not in styles:
+            raise OptionError(
+                f"There is no style {name!r}.", f"There are {', '.join(styles) or 'none here'}."
+            )
+        self.layers["mesh"].style = name
+        self.toolbar.update()
+
+    @property
+    def point_size(self) -> float:
+        """Pixels."""
+        return float(self.layers["points"].size) if "points" in self.layers else 0.0
+
+    @point_size.setter
+    def point_size(self, value: float) -> None:
+        if "points" in self.layers:
+            self.layers["points"].size = value
+
+    @property
+    def background(self) -> str:
+        """Colour, as "#rrggbb"."""
+        return str(self.scene.background)
+
+    @background.setter
+    def background(self, color: str) -> None:
+        self.scene.background = color
+
+    def fit(self) -> None:
+        """Look at the whole model."""
+        self.navigation.fit()
+
+    def set_up(self, axis: str) -> None:
+        """Choose which way is up: "scene", "+x", "-x", "+y", "-y", "+z" or "-z"."""
+        self.navigation.set_up(axis)
+        self._renderer.controls = self._controls()
+
+    @property
+    def clip(self) -> tuple[Floats, Floats] | None:
+        """Lowest and highest corner, in the world, of the box outside of which nothing is drawn."""
+        box, origin = self.clipping.box, self.content.origin
+        return None if box is None else (box[0] + origin, box[1] + origin)
+
+    @clip.setter
+    def clip(self, box: tuple[Floats, Floats] | None) -> None:
+        if box is None:
+            self.clipping.clear()
+        else:
+            self.clipping.set(
+                np.asarray(box[0]) - self.content.origin, np.asarray(box[1]) - self.content.origin
+            )
+        # The nearest hit may be cut away: then the ones behind it count.
+        self._picker.all = box is not None
+        self.toolbar.update()
+
+    def screenshot(self, path: str | Path | None = None) -> Bytes:
+        """Draw what is shown from where the camera is, in software: no browser is needed.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            PNG file to write.
+
+        Returns
+        -------
+        ndarray of uint8, shape (H, W, 3)
+        """
+        picture = draw(
+            self.content,
+            self.navigation.cam_from_scene(),
+            FIELD_OF_VIEW,
+            self._size,
+            layers=[name for name, on in self.visible.items() if on],
+            style=self.style or "textured",
+            point_size=self.point_size,
+            background=self.background,
+            box=self.clipping.box,
+        )
+        if path is not None:
+            Path(path).write_bytes(encode_png(picture))
+        return picture
+
+    # --- cameras --------------------------------------------------------------------------------
+
+    def select(self, name: str | None) -> None:
+        """Mark a camera and show its photo, as a click does."""
+        if name is not None and name not in self.content.names:
+            raise InputError(f"There is no camera {name!r}.", "See viewer.content.names.")
+        self.selected_camera = name
+        if "cameras" in self.layers:
+            self.layers["cameras"].mark(None if name is None else self.content.names.index(name))
+        self.toolbar.show_photo(name, None if name is None else photo_of(self.content.images, name))
+        if name is not None:
+            for listener in self._listeners:
+                listener(name)
+
+    def on_select(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener(name)`` when a camera is clicked."""
+        self._listeners.append(listener)
+
+    # --- measuring ------------------------------------------------------------------------------
+
+    @property
+    def measuring(self) -> bool:
+        """Whether clicks measure instead of choosing cameras."""
+        return self._measuring
+
+    @measuring.setter
+    def measuring(self, value: bool) -> None:
+        self._measuring = value
+        if "cameras" in self.layers:  # which may stand before the surface
+            self.layers["cameras"].aimed = not value
+        self.ruler.clear()
+        self.toolbar.update()
+
+    @property
+    def scale(self) -> float | None:
+        """Metres per unit of the reconstruction, where a true length was given."""
+        return self._scale
+
+    @property
+    def unit(self) -> str:
+        """Unit of `measured`: "m", or "" while the scale is unknown."""
+        return "m" if self._scale is not None else self.content.unit
+
+    @property
+    def measured(self) -> float | None:
+        """Distance between the two clicked points, in `unit`; None before there are two."""
+        length = self.ruler.length
+        return None if length is None else length * (self._scale or 1.0)
+
+    def set_true_length(self, metres: float) -> float:
+        """Say how long the measured distance truly is.
+
+        For a `Project` the scale is kept in it (`recon3d.scale.set_scale`), and its exports are in
+        metres from then on.
+
+        Returns
+        -------
+        float
+            The scale: metres per unit.
+
+        Raises
+        ------
+        InputError
+            Nothing was measured, or the length is not above zero.
+        ProjectError
+            A run works on the project.
+        """
+        scale = scale_from(self.ruler.length, metres)
+        if self._project is not None and self.ruler.length is not None:
+            scale = set_scale(self._project, self.ruler.length, metres).factor
+        self._scale = scale
+        self._tell_length()
+        return scale
+
+    def _tell_length(self) -> None:
+        if self.measured is not None:
+            self.ruler.write(in_words(self.measured, self.unit))
+        self.toolbar.update()
+
+    # --- what the browser tells -----------------------------------------------------------------
+
+    def _controls(self) -> list[Any]:
+        return [self.navigation.controls, self._picker, self._pressed, self._released]
+
+    def _on_click(self) -> None:
+        if not self.navigation.hand.clicked():
+            return
+        hit = next((hit for hit in self._picker.hits() if self.clipping.keeps(hit.point)), None)
+        if self._measuring:
+            if hit is not None:
+                self.ruler.add(hit.point)
+                self._tell_length()
+        elif hit is not None and "cameras" in self.layers and hit.thing is self.layers["cameras"].targets:
+            self.select(self.content.names[self._camera_of(hit)])
+
+    def _camera_of(self, hit: Hit) -> int:
+        return int(self.layers["cameras"].camera_of(hit.face or 0))
+
+    def _on_press(self) -> None:
+        self._thin(10.0)
+
+    def _on_release(self) -> None:
+        self._thin(0.0)
+
+    def _on_move(self, _: Any) -> None:
+        # What counts as a click on a point grows with the distance.
+        self._picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
+        if self.navigation.hand.moving:
+            self._thin(_STILL)
+
+    def _thin(self, seconds: float) -> None:
+        """Draw the first slice alone for some seconds: hands want speed, eyes want detail."""
+        points = self.layers.get("points")
+        if points is None or self.content.points is None or len(self.content.points) < 2 * FIRST_SLICE:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        points.thinned = seconds > 0
+        if seconds > 0:
+            self._timer = threading.Timer(seconds, setattr, (points, "thinned", False))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _send_rest(self) -> None:
+        points = self.layers.get("points")
+        while points is not None and points.send_next():
+            pass
+
+    # --- showing --------------------------------------------------------------------------------
+
+    @property
+    def bytes_sent(self) -> int:
+        """Size of the arrays and the texture that go to the browser."""
+        return sum(layer.bytes_sent for layer in self.layers.values())
+
+    def close(self) -> None:
+        """Free the browser's memory; a page can hold about eight viewers."""
+        self._sender.join()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.widget.close()
+        self._renderer.close()
+        for part in (*self.layers.values(), self.ruler, self.clipping, self.navigation):
+            part.close()
+        for widget in (self._picker, self._pressed, self._released, self._model, self._around, self.scene):
+            widget.close()
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
+        # What is seen where no widget can be: on GitHub, in a PDF, in a viewer without a kernel.
+        bundle["image/png"] = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
+        return bundle
+
+    def __repr__(self) -> str:
+        parts = ", ".join(self.layers)
+        return f"<Viewer: {parts}; {self.bytes_sent / 1e6:.1f} MB sent>"

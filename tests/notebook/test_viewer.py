@@ -1,0 +1,241 @@
+"""The viewer on the side of Python: what the browser's messages do, and what is sent."""
+
+from __future__ import annotations
+
+import base64
+import io
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from recon3d.errors import InputError, OptionError
+from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, View
+
+pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # of pythreejs' dependencies, at import
+    pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
+
+from recon3d.notebook.content import Budget, content_of
+from recon3d.notebook.grid import Grid
+from recon3d.notebook.viewer import Viewer, compare
+
+
+def _cloud(count: int = 3000) -> PointCloud:
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 255, (count, 3), dtype=np.uint8)
+    return PointCloud(rng.uniform(-1, 1, size=(count, 3)), colors=colors)
+
+
+def _scene(rotation: np.ndarray | None = None, scale: float = 1.0) -> Scene:
+    """Six cameras on a ring about a few points, the world turned and scaled."""
+    rng = np.random.default_rng(1)
+    turn = np.eye(3) if rotation is None else rotation
+    xyz = scale * 0.6 * rng.normal(size=(300, 3)) @ turn.T
+    rgb = np.full((300, 3), 99, np.uint8)
+    points = SparsePoints(xyz, rgb, np.zeros(300), np.zeros(301, np.int64), np.zeros(0, np.int32))
+    camera = Camera("PINHOLE", 64, 48, (50.0, 50.0, 32.0, 24.0))
+    views = []
+    for i in range(6):
+        center = scale * turn @ (1.2 * np.array([np.cos(i), 0.2 * i, np.sin(i)]))
+        pose = np.eye(4)
+        pose[:3, 3] = -center
+        views.append(View(f"{i}.jpg", camera, pose))
+    return Scene(tuple(views), points)
+
+
+def _click(viewer: Viewer, thing: Any, point: Any, face: int | None = None) -> None:
+    """What the browser sends when a click hits something."""
+    viewer._picker.set_state(
+        {"object": f"IPY_MODEL_{thing.model_id}", "point": [float(v) for v in point], "faceIndex": face}
+    )
+
+
+def test_what_is_too_large_is_thinned_told_and_sent_in_slices() -> None:
+    viewer = Viewer(_cloud(), budget=Budget(points=1000))
+    assert viewer.layers["points"].first.geometry.attributes["position"].array.shape == (1000, 3)
+    assert "1,000 of 3,000 points, 0.0 MB sent" in viewer.toolbar._told.value
+    viewer.close()
+    large = Viewer(_cloud(500_000))
+    large._sender.join()
+    slices = [large.layers["points"].first, *large.layers["points"]._rest.children]
+    sizes = [len(part.geometry.attributes["position"].array) for part in slices]
+    assert sizes == [150_000, 300_000, 50_000]
+    assert large.bytes_sent == 500_000 * 9
+    large.close()
+
+
+def test_points_on_the_grid_are_where_they_were() -> None:
+    positions = np.random.default_rng(0).normal(size=(5000, 3)).astype(np.float32)
+    grid = Grid.of(positions)
+    assert grid.values.dtype == np.uint16
+    np.testing.assert_allclose(grid.low + grid.step * grid.values, positions, atol=grid.step)
+    positions[0] = 1e6  # one far point must not cost the others their precision
+    assert Grid.of(positions).values.dtype == np.float32
+
+
+def test_layers_style_size_and_background_reach_the_scene() -> None:
+    mesh = Mesh(np.eye(3), np.array([[0, 1, 2]], np.int32), np.full((3, 3), 200, np.uint8))
+    viewer = Viewer(mesh)
+    assert viewer.layers["mesh"].styles == ("textured", "shaded", "wireframe")
+    viewer.toolbar.style.value = "wireframe"
+    assert viewer.layers["mesh"].object.material.wireframe
+    viewer.toolbar.layer_boxes["mesh"].value = False
+    assert viewer.visible == {"mesh": False}
+    viewer.toolbar.back.value = "#ffffff"
+    assert viewer.scene.background == "#ffffff"
+    with pytest.raises(OptionError, match="no style"):
+        viewer.style = "glass"
+    with pytest.raises(OptionError, match="no layer"):
+        viewer.show(points=True)
+    viewer.close()
+
+
+def test_a_clicked_camera_is_told_with_its_photo(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "4.jpg"), np.full((900, 1200, 3), (10, 20, 200), np.uint8))
+    viewer = Viewer(_scene(), images=tmp_path)
+    told: list[str] = []
+    viewer.on_select(told.append)
+    targets = viewer.layers["cameras"].targets
+    _click(viewer, targets, (0, 0, 0), face=4 * 6 + 1)
+    assert viewer.selected_camera == "4.jpg"
+    assert told == ["4.jpg"]
+    photo = np.asarray(Image.open(io.BytesIO(viewer.toolbar._photo.value)))
+    assert max(photo.shape) == 360
+    assert photo[100, 100, 0] > 180
+    # The end of a drag is no click.
+    viewer.navigation.camera.position = (1.0, 2.0, 3.0)
+    _click(viewer, targets, (0, 0, 0), face=0)
+    assert viewer.selected_camera == "4.jpg"
+    _click(viewer, targets, (0, 0, 1), face=0)
+    assert viewer.selected_camera == "0.jpg"
+    viewer.close()
+
+
+def test_two_clicks_measure_and_a_true_length_sets_the_scale() -> None:
+    viewer = Viewer(_cloud())
+    thing = viewer.layers["points"].first
+    viewer.toolbar.measure.value = True
+    _click(viewer, thing, (0, 0, 0))
+    assert viewer.measured is None
+    assert "second point" in viewer.toolbar._length.value
+    _click(viewer, thing, (0.3, 0.4, 0))
+    assert viewer.measured == pytest.approx(0.5)
+    assert viewer.ruler._text.string == "0.5"
+    viewer.toolbar.true_length.value = 2.0
+    viewer.toolbar.set_scale.click()
+    assert viewer.scale == pytest.approx(4.0)
+    assert viewer.measured == pytest.approx(2.0)
+    assert "2 m" in viewer.toolbar._length.value
+    viewer.toolbar.true_length.value = -1.0
+    viewer.toolbar.set_scale.click()
+    assert "cannot set the scale" in viewer.toolbar._message.value
+    assert viewer.scale == pytest.approx(4.0)
+    viewer.close()
+
+
+def test_what_the_clip_box_cuts_away_is_neither_drawn_nor_hit() -> None:
+    viewer = Viewer(_cloud(), width=200, height=150)
+    thing = viewer.layers["points"].first
+    whole = viewer.screenshot()
+    viewer.toolbar.clip.value = True
+    viewer.toolbar.clip_ranges[0].value = (viewer.toolbar.clip_ranges[0].min, -0.5)
+    assert len(viewer._renderer.clippingPlanes) == 6
+    _, high = viewer.clip or (None, None)
+    assert high is not None
+    assert high[0] == pytest.approx(-0.5, abs=0.1)
+    background = np.array([0x15, 0x18, 0x1C])
+    drawn = [np.any(picture != background, axis=2).sum() for picture in (whole, viewer.screenshot())]
+    assert 0 < drawn[1] < 0.7 * drawn[0]
+    viewer.measuring = True
+    rows = [
+        {"object": f"IPY_MODEL_{thing.model_id}", "point": [x, 0.0, 0.0], "faceIndex": None, "index": 1}
+        for x in (0.9, -0.9)
+    ]
+    viewer._picker.set_state({"picked": rows})
+    np.testing.assert_allclose(viewer.ruler.points[0], (-0.9, 0, 0))
+    viewer.clip = None
+    assert viewer.toolbar.clip.value is False
+    with pytest.raises(InputError, match="empty"):
+        viewer.clip = (np.ones(3), np.zeros(3))
+    viewer.close()
+
+
+def test_the_camera_fits_flies_and_knows_up() -> None:
+    viewer = Viewer(_cloud())
+    navigation = viewer.navigation
+    start = navigation.distance
+    np.testing.assert_allclose(navigation.cam_from_scene()[:3, :3] @ navigation.up, (0, -1, 0), atol=0.6)
+    viewer.toolbar.mode.value = "fly"
+    viewer.toolbar.steps["forward"].click()
+    assert navigation.distance == pytest.approx(start - 0.1 * navigation.radius, rel=1e-3)
+    viewer.toolbar.mode.value = "orbit"
+    viewer.fit()
+    assert navigation.distance == pytest.approx(start)
+    old = navigation.controls
+    viewer.toolbar.up.value = "+z"
+    assert tuple(navigation.camera.up) == (0, 0, 1)
+    assert viewer._renderer.controls[0] is navigation.controls is not old
+    assert navigation.position[2] > 0
+    viewer.close()
+
+
+def test_fewer_points_are_drawn_while_a_hand_moves_the_camera() -> None:
+    viewer = Viewer(_cloud(400_000))
+    points = viewer.layers["points"]
+    viewer.fit()
+    assert not points.thinned
+    viewer.navigation.camera.position = (3.0, 2.0, 1.0)  # as from the browser
+    assert points.thinned
+    end = time.monotonic() + 5
+    while points.thinned and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not points.thinned
+    viewer.close()
+
+
+def test_without_widgets_a_picture_is_seen(tmp_path: Path) -> None:
+    viewer = Viewer(_scene(), width=320, height=240)
+    bundle = viewer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))))
+    orange = (picture[..., 0] > 150) & (picture[..., 2] < 60)
+    assert orange.sum() > 50  # frusta
+    assert (picture == 99).all(axis=2).sum() > 50  # points
+    shot = viewer.screenshot(tmp_path / "shot.png")
+    assert shot.shape == (240, 320, 3)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "shot.png")), shot)
+    viewer.close()
+
+
+def test_two_runs_are_laid_on_each_other_and_share_the_camera() -> None:
+    turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
+    both = compare(_scene(), _scene(turn, 3.0))
+    assert both.aligned
+    a, b = both.left.content, both.right.content
+    np.testing.assert_allclose(a.points, b.points, atol=1e-4)
+    np.testing.assert_allclose(a.frusta[:, 0, 0], b.frusta[:, 0, 0], atol=1e-4)
+    both.left.navigation.camera.position = (1.0, 2.0, 9.0)
+    np.testing.assert_allclose(both.right.navigation.position, (1, 2, 9))
+    both.right.navigation.camera.position = (-4.0, 2.0, 9.0)
+    np.testing.assert_allclose(both.left.navigation.position, (-4, 2, 9))
+    both.close()
+    assert not compare(_cloud(), _cloud()).aligned
+
+
+def test_two_thousand_cameras_are_a_handful_of_objects() -> None:
+    scene = _scene()
+    many = Scene(tuple(View(f"{i}", v.camera, v.cam_from_world) for i, v in enumerate(scene.views * 334)))
+    content = content_of(many)
+    viewer = Viewer(many, content=content)
+    assert len(viewer.content.names) == 2004
+    assert len(viewer.scene.children) <= 6
+    _click(viewer, viewer.layers["cameras"].targets, (0, 0, 0), face=6 * 2000 + 5)
+    assert viewer.selected_camera == "2000"
+    viewer.close()
