@@ -201,3 +201,15 @@ def test_a_dask_cluster_that_runs_elsewhere_is_used_and_left_running(tmp_path: P
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def seen_devices(_: int) -> str | None:
+    time.sleep(0.3)  # long enough for both workers to get some
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+
+def test_each_gpu_has_a_worker_that_sees_only_it() -> None:
+    with cluster_for_run(lambda: Cluster(workers=1, gpus=["3", "GPU-8932f937"])) as cluster:
+        context = StageContext(cluster=cluster, emit=lambda *_: None)
+        assert context.gpus == 2
+        assert set(context.map(seen_devices, [0, 1, 2, 3], gpu=True)) == {"3", "GPU-8932f937"}

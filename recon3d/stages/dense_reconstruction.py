@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import numpy as np
 
@@ -20,8 +20,10 @@ from recon3d.mvs.fusion import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.selection import source_views
 from recon3d.mvs.stereo import Sweeps
 from recon3d.options import DenseReconstructionOptions
+from recon3d.stages import _dense_cuda
 from recon3d.stages import _dense_tasks as tasks
-from recon3d.types import Ints, Scene, View
+from recon3d.stages._dense_plan import BASE_MEMORY, Plan, map_missing
+from recon3d.types import Ints, Scene
 
 VERSION = 2
 
@@ -31,8 +33,6 @@ _COARSEST = 140
 _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: Seconds from which on compiling is worth a line in the log.
 _SLOW_COMPILATION = 3.0
-#: What a worker holds before it loads any image.
-_BASE_MEMORY = 350 * 2**20
 
 #: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely. Only
 #: what agrees very closely is averaged, so that fusion does not blur; the rest stays beside it.
@@ -40,8 +40,6 @@ _FILTER = Tolerances(pixels=2.0, depth=0.01, degrees=60)
 _CLOSE = Tolerances(pixels=0.7, depth=0.01, degrees=60)
 _FUSE = Tolerances(pixels=0.3, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
-
-_T = TypeVar("_T")
 
 
 def run(
@@ -81,20 +79,6 @@ def run(
             size = smaller
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """One try: the views, scaled down and without distortion, and who works with whom."""
-
-    scene: Scene
-    originals: tuple[View, ...]
-    folders: tasks.Folders
-    size: int
-    sources: list[Ints]
-    neighbors: list[Ints]
-    active: list[int]
-    memory: int
-
-
 def _reconstruct(
     scene: Scene,
     images: Path,
@@ -111,10 +95,11 @@ def _reconstruct(
             "Take more images with more overlap, moving sideways between them.",
         )
     context.count(views=len(scene), views_without_sources=len(scene) - len(active), max_image_size=size)
-    work = out_dir / ".work" / str(size)
+    on_gpu = context.engine == "cuda"
+    work = out_dir / ".work" / (f"{size}-cuda" if on_gpu else str(size))
     small = replace(scene, views=tuple(replace(v, camera=v.camera.fitted(size).undistorted()) for v in scene))
     pixels = max(v.camera.width * v.camera.height for v in small)
-    plan = _Plan(
+    plan = Plan(
         scene=small,
         originals=scene.views,
         folders=tasks.Folders(str(images), str(work)),
@@ -122,10 +107,13 @@ def _reconstruct(
         sources=sources,
         neighbors=_neighbors(sources),
         active=active,
-        memory=_BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
+        memory=BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
     )
     _load(plan, context)
-    _match(plan, options, context)
+    if on_gpu:
+        _dense_cuda.match(plan, options, context)
+    else:
+        _match(plan, options, context)
     _filter(plan, options, context)
     fused = _fuse(plan, context)
     points = sum(count for count, _ in fused)
@@ -135,7 +123,7 @@ def _reconstruct(
             "Take sharper images with more overlap of a surface with texture, or lower min_views.",
         )
     names = [small.views[i].name for i in active]
-    context.call(tasks.merge, plan.folders, names, small, str(out_dir), memory=_BASE_MEMORY + 200 * points)
+    context.call(tasks.merge, plan.folders, names, small, str(out_dir), memory=BASE_MEMORY + 200 * points)
     small.save(out_dir)
     shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
     os.replace(work / "depth_maps", out_dir / "depth_maps")
@@ -154,40 +142,19 @@ def _neighbors(sources: list[Ints]) -> list[Ints]:
     return chosen
 
 
-def _map(
-    fn: Callable[[_T], Any],
-    items: Sequence[_T],
-    products: Sequence[Path],
-    names: Sequence[str],
-    unit: str,
-    memory: int,
-    context: StageContext,
-) -> None:
-    """Run the tasks whose product an earlier run has not left behind."""
-    missing = [i for i, product in enumerate(products) if not product.exists()]
-    context.map(
-        fn,
-        [items[i] for i in missing],
-        names=[names[i] for i in missing],
-        unit=unit,
-        done=len(items) - len(missing),
-        memory=memory,
-    )
-
-
-def _load(plan: _Plan, context: StageContext) -> None:
+def _load(plan: Plan, context: StageContext) -> None:
     views = [plan.originals[i] for i in plan.active]
     items = [tasks.LoadTask(plan.folders, view, plan.size) for view in views]
     products = [plan.folders.image(view.name) for view in views]
     largest = max(v.camera.width * v.camera.height for v in views)
-    _map(tasks.load, items, products, [v.name for v in views], "images", _BASE_MEMORY + 30 * largest, context)
+    map_missing(
+        tasks.load, items, products, [v.name for v in views], "images", BASE_MEMORY + 30 * largest, context
+    )
 
 
-def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
+def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
     """Run the rounds of PatchMatch."""
     views = plan.scene.views
-    points = plan.scene.points
-    point_of = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
     start, rounds = _schedule(plan.size, options)
     for number, schedule in enumerate(rounds):
         items = [
@@ -196,7 +163,7 @@ def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageConte
                 round=number,
                 view=views[i],
                 sources=tuple(views[j] for j in plan.sources[i]),
-                points=points.xyz[point_of[points.track_views == i]],
+                points=plan.points_seen(i),
                 start_level=start,
                 schedule=schedule,
                 best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
@@ -209,7 +176,7 @@ def _match(plan: _Plan, options: DenseReconstructionOptions, context: StageConte
         folder = plan.folders.raw_map if number == len(rounds) - 1 else partial(plan.folders.planes, number)
         products = [folder(name) for name in names]
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
-        _map(tasks.match, items, products, names, unit, plan.memory, context)
+        map_missing(tasks.match, items, products, names, unit, plan.memory, context)
         if number > 1:
             shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
 
@@ -233,7 +200,7 @@ def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list
     return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 
 
-def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
+def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
     views = plan.scene.views
     items = [
         tasks.FilterTask(
@@ -248,10 +215,10 @@ def _filter(plan: _Plan, options: DenseReconstructionOptions, context: StageCont
     ]
     names = [views[i].name for i in plan.active]
     products = [plan.folders.depth_map(name) for name in names]
-    _map(tasks.filter_view, items, products, names, "filtered maps", plan.memory, context)
+    map_missing(tasks.filter_view, items, products, names, "filtered maps", plan.memory, context)
 
 
-def _fuse(plan: _Plan, context: StageContext) -> list[tuple[int, float]]:
+def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
     views = plan.scene.views
     items = []
     for i in plan.active:
