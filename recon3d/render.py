@@ -13,6 +13,8 @@ from recon3d.types import Bytes, Camera, Floats, Mesh, PointCloud, TexturedMesh
 _TOP, _BOTTOM = np.array([246.0, 247.0, 249.0]), np.array([206.0, 211.0, 219.0])
 _PLAIN = np.array([196.0, 192.0, 186.0])
 _FIELD_OF_VIEW = 40.0
+#: Points that tell how dense a cloud is.
+_SAMPLE = 50_000
 
 
 def orbit_view(
@@ -101,24 +103,28 @@ def render_points(
     colors = np.full((len(points), 3), 90, np.uint8) if cloud.colors is None else cloud.colors[front]
     pixels = camera.project(points)
     if radius is None:
-        sample = points[:: max(1, len(points) // 5000)]
-        distance, _ = cKDTree(points).query(sample, k=min(4, len(points)))
-        radius = float(np.median(distance[:, -1])) if len(points) > 3 else 0.0
+        # Of every n-th point of a surface, neighbours are sqrt(n) times as far apart.
+        count = min(len(points), _SAMPLE)
+        tree = cKDTree(points[np.random.default_rng(0).choice(len(points), count, replace=False)])
+        distance, _ = tree.query(tree.data[:5000], k=min(4, count))
+        radius = float(np.median(distance[:, -1])) * (count / len(points)) ** 0.5 if count > 3 else 0.0
     reach = np.clip(camera.K[0, 0] * radius / points[:, 2], 0, 6)
     depth = np.full(camera.height * camera.width, np.inf)
     owner = np.full(camera.height * camera.width, -1, np.int64)
+    columns, rows = np.floor(pixels).astype(np.int64).T
+    rings = [np.flatnonzero(reach >= ring - 0.5) for ring in range(7)]
     for dy in range(-6, 7):
         for dx in range(-6, 7):
-            hit = np.flatnonzero(reach >= max(abs(dx), abs(dy)) - 0.5)
-            column = np.floor(pixels[hit, 0]).astype(np.int64) + dx
-            row = np.floor(pixels[hit, 1]).astype(np.int64) + dy
+            hit = rings[max(abs(dx), abs(dy))]
+            column, row = columns[hit] + dx, rows[hit] + dy
             inside = (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
             hit, cell = hit[inside], (row * camera.width + column)[inside]
             if not len(hit):
                 continue
-            before = depth.copy()
+            nearer = points[hit, 2] < depth[cell]
+            hit, cell = hit[nearer], cell[nearer]
             np.minimum.at(depth, cell, points[hit, 2])
-            won = (points[hit, 2] == depth[cell]) & (depth[cell] < before[cell])
+            won = points[hit, 2] == depth[cell]
             owner[cell[won]] = hit[won]
     flat = picture.reshape(-1, 3)
     flat[owner >= 0] = colors[owner[owner >= 0]]
