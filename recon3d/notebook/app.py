@@ -1,0 +1,216 @@
+"""A small app: give a video or photos, wait, turn the model, save it.
+
+For a notebook's cell, and with Voilà as a page for people who do not program.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recon3d.errors import EngineUnavailable, InputError, Recon3DError
+from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
+from recon3d.options import presets
+from recon3d.pipeline import Pipeline
+from recon3d.project import MARKER, Project
+from recon3d.reprs import byte_text
+from recon3d.run import Run
+
+try:
+    import ipywidgets
+except ImportError as error:
+    raise EngineUnavailable(
+        "The app needs ipywidgets, which is not installed.", "pip install 'recon3d[notebook]'"
+    ) from error
+
+#: A link carries the file itself, since Jupyter and Voilà serve files under different addresses.
+_MAX_LINK = 300_000_000
+_PRODUCTS = {"textured_mesh": "Model", "mesh": "Surface", "point_cloud": "Points"}
+_INTRODUCTION = (
+    "<h2>From pictures to a 3D model</h2>Walk around the thing, slowly, with the camera on it. "
+    "Choose the video, or at least a dozen photos, and press <i>Start</i>."
+)
+
+
+class App:
+    """The app; the value of a cell shows it.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where the projects go, one folder each; it is made when it is not there.
+    paths : bool
+        Offer a field for what is on the server already: large files, and projects to go on with.
+        Turn it off where strangers may use the app: it reads any video or photo of the server.
+    **settings
+        Further parameters of `Pipeline`, such as ``texturing={"texture_size": 8192}``.
+
+    Attributes
+    ----------
+    widget : ipywidgets.VBox
+    project : Project or None
+        The one that was started last.
+    run : Run or None
+    """
+
+    def __init__(
+        self, folder: str | os.PathLike[str] = "recon3d-app", *, paths: bool = True, **settings: Any
+    ) -> None:
+        self.folder = Path(folder)
+        self.project: Project | None = None
+        self.run: Run | None = None
+        self._settings = settings
+        accepted = ",".join(sorted(VIDEO_SUFFIXES | PHOTO_SUFFIXES))
+        self.upload = ipywidgets.FileUpload(
+            accept=accepted, multiple=True, description="Choose files", layout={"width": "12em"}
+        )
+        self.path = ipywidgets.Text(
+            placeholder="or the server's path of a video, a folder of photos, or a project to go on with",
+            layout={"width": "40em", "display": "flex" if paths else "none"},
+        )
+        self.quality = ipywidgets.Dropdown(options=list(presets()), value="low", description="Quality")
+        self.start_button = ipywidgets.Button(description="Start", button_style="primary", icon="play")
+        self.start_button.on_click(self._start)
+        self.message = ipywidgets.HTML()
+        self.progress = ipywidgets.VBox()
+        self.model = ipywidgets.VBox()
+        self.downloads = ipywidgets.HBox()
+        self.upload.observe(self._tell_upload, "value")
+        self._paths = paths
+        self._follower: threading.Thread | None = None
+        self.widget = ipywidgets.VBox(
+            [
+                ipywidgets.HTML(_INTRODUCTION),
+                ipywidgets.HBox([self.upload, self.path]),
+                ipywidgets.HBox([self.quality, self.start_button]),
+                *(self.message, self.progress, self.model, self.downloads),
+            ]
+        )
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the run's end is shown."""
+        if self._follower is not None:
+            self._follower.join(timeout)
+
+    def _tell_upload(self, change: Any) -> None:
+        size = sum(file["size"] for file in change["new"])
+        self._say(f"{len(change['new'])} file(s), {byte_text(size)}, ready to start.")
+
+    def _start(self, _: Any) -> None:
+        self.start_button.disabled = True
+        self.progress.children = self.model.children = self.downloads.children = ()
+        try:
+            self._say("Reading the files …")
+            self.project = self._make_project()
+            self.run = Pipeline(self.quality.value, **self._settings).start(self.project)
+        except Recon3DError as error:
+            self._fail(error)
+            return
+        from recon3d.notebook.panel import Panel
+
+        self._say("")
+        self.progress.children = (Panel(self.run).widget,)
+        self._follower = threading.Thread(
+            target=self._follow, args=(self.run,), name="recon3d-app", daemon=True
+        )
+        self._follower.start()
+
+    def _make_project(self) -> Project:
+        """A project with the files that were given; none is left when they are no good."""
+        uploaded: tuple[Mapping[str, Any], ...] = self.upload.value
+        given = self.path.value.strip() if self._paths else ""
+        if not uploaded and not given:
+            raise InputError("There are no files yet.", "Choose a video or photos first.")
+        if given and (Path(given).expanduser() / MARKER).is_file():
+            return Project.open(given)
+        with tempfile.TemporaryDirectory(prefix="recon3d-upload-") as temporary:
+            files = []
+            for file in uploaded:
+                # Browsers send a bare name; anything else must not leave the folder.
+                target = Path(temporary) / Path(file["name"]).name
+                target.write_bytes(file["content"])
+                files.append(target)
+            if given:
+                files.append(Path(given).expanduser())
+            if not all(file.exists() for file in files):
+                raise InputError(f"{given} does not exist on the server.", "Check the path.")
+            project = Project.create(self._free_folder(files[0].stem))
+            try:
+                project.add(files)
+            except Recon3DError:
+                shutil.rmtree(project.path)
+                raise
+        self.upload.value = ()
+        return project
+
+    def _free_folder(self, stem: str) -> Path:
+        name = re.sub(r"[^\w-]+", "-", stem).strip("-") or "project"
+        folder, number = self.folder / name, 2
+        while folder.exists():
+            folder, number = self.folder / f"{name}-{number}", number + 1
+        return folder
+
+    def _follow(self, run: Run) -> None:
+        try:
+            run.wait()
+            self._show(run.project)
+        except Recon3DError as error:
+            self._fail(error)
+        self.start_button.disabled = False
+
+    def _show(self, project: Project) -> None:
+        from recon3d.notebook.viewer import Viewer
+
+        self.model.children = (Viewer(project).widget,)
+        files = project.results.files()
+        offered = {name: files[name] for name in _PRODUCTS if name in files}
+        self.downloads.children = tuple(_Download(name, path).widget for name, path in offered.items())
+        self._say(f"Done. The project is in {project.path}.")
+
+    def _fail(self, error: Recon3DError) -> None:
+        self._say(f"{error.message} {error.hint}", "#b00020")
+        self.start_button.disabled = False
+
+    def _say(self, text: str, color: str = "inherit") -> None:
+        self.message.value = f'<span style="color:{color}">{html.escape(text)}</span>'
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)  # type: ignore[no-untyped-call]
+
+    def __repr__(self) -> str:
+        return f"<App: projects go to {self.folder}>"
+
+
+class _Download:
+    """A button that turns into a link when it is pressed: the file goes to the browser only then."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._path = path
+        size = byte_text(path.stat().st_size)
+        label = f"{_PRODUCTS[name]} ({path.suffix[1:].upper()}, {size})"
+        self._button = ipywidgets.Button(
+            description=label, icon="download", layout={"width": "auto"}, tooltip=str(path)
+        )
+        self._button.on_click(self._give)
+        self.widget = ipywidgets.HBox([self._button])
+
+    def _give(self, _: Any) -> None:
+        name = html.escape(self._path.name)
+        if self._path.stat().st_size > _MAX_LINK:
+            link = f"Too large for a link; it is {html.escape(str(self._path))}"
+        else:
+            data = base64.b64encode(self._path.read_bytes()).decode("ascii")
+            kind = "model/gltf-binary" if self._path.suffix == ".glb" else "application/octet-stream"
+            style = "text-decoration:underline;color:#1976d2"
+            link = f'<a download="{name}" style="{style}" href="data:{kind};base64,{data}">Save {name}</a>'
+        self.widget.children = (ipywidgets.HTML(link),)

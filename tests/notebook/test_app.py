@@ -1,0 +1,137 @@
+"""The app: in Python, and as a page that Voilà serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recon3d.project import Project
+from recon3d.sample import sample_video
+
+pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
+
+from recon3d.notebook.app import App
+
+NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
+
+
+def _given(name: str, content: bytes) -> tuple[dict[str, Any], ...]:
+    """What FileUpload holds when a browser has sent a file."""
+    when = datetime.now(tz=timezone.utc)
+    file = {"name": name, "type": "", "size": len(content), "content": memoryview(content)}
+    return ({**file, "last_modified": when},)
+
+
+def test_what_is_no_good_is_told_and_leaves_no_project(tmp_path: Path) -> None:
+    app = App(tmp_path / "apps")
+    app.start_button.click()
+    assert "no files yet" in app.message.value
+    app.upload.value = _given("<b>.mp4", b"shopping list")
+    assert "ready to start" in app.message.value
+    app.start_button.click()
+    assert "&lt;b&gt;.mp4" in app.message.value
+    assert not list((tmp_path / "apps").iterdir())
+    app.upload.value = ()
+    app.path.value = str(tmp_path / "lost.mp4")
+    app.start_button.click()
+    assert "does not exist" in app.message.value
+    assert not app.start_button.disabled
+    assert app.run is None
+
+
+def test_a_name_from_the_browser_stays_in_its_folder_and_cancel_ends_the_run(tmp_path: Path) -> None:
+    app = App(tmp_path / "apps", paths=False)
+    app.path.value = str(tmp_path)  # hidden, so not looked at
+    app.upload.value = _given("../../evil.mp4", sample_video().read_bytes())
+    app.start_button.click()
+    assert app.project is not None
+    assert app.run is not None
+    assert app.project.path == tmp_path / "apps" / "evil"
+    assert app.upload.value == ()
+    assert app.start_button.disabled
+    app.run.cancel()
+    app.join(30)
+    assert "cancelled" in app.message.value
+    assert not app.start_button.disabled
+    assert app.downloads.children == ()
+    # The folder is taken now; the project itself can be gone on with.
+    app = App(tmp_path / "apps")
+    app.path.value = str(sample_video())
+    app.start_button.click()
+    assert app.run is not None
+    app.run.cancel()
+    app.join(30)
+    assert [path.name for path in sorted((tmp_path / "apps").iterdir())] == ["bust", "evil"]
+    assert Project.open(tmp_path / "apps" / "evil").status == "cancelled"
+
+
+@contextmanager
+def _voila(folder: Path) -> Iterator[str]:
+    """Serve the folder's ``app.ipynb``; gives the address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "voila", "app.ipynb", "--no-browser", f"--port={port}"]
+    environment = {**os.environ, "HOME": str(folder)}
+    with open(folder / "voila.log", "wb") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        end = time.monotonic() + 60
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/static/", timeout=2).close()
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                if time.monotonic() > end or server.poll() is not None:
+                    raise RuntimeError((folder / "voila.log").read_text()[-2000:]) from None
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_voila_serves_the_app_takes_a_large_upload_and_cancels(tmp_path: Path, browser: Any) -> None:
+    pytest.importorskip("voila", reason="needs recon3d[app]")
+    for name in ("app.ipynb", "voila.json"):
+        shutil.copy(NOTEBOOKS / name, tmp_path)
+    # More than the 10 MB of a message that Jupyter's server takes by itself; players skip the rest.
+    video = tmp_path / "large.mp4"
+    video.write_bytes(sample_video().read_bytes() + bytes(12_000_000))
+    with _voila(tmp_path) as address:
+        page = browser.new_page(viewport={"width": 1100, "height": 900})
+        troubles: list[str] = []
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        # Voilà's own template asks a server for an icon font; nothing else may.
+        page.route(
+            "**/*",
+            lambda route: route.continue_() if route.request.url.startswith(address) else route.abort(),
+        )
+        page.goto(address)
+        page.get_by_role("button", name="Start").wait_for(timeout=60_000)
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Choose files").click()
+        chooser.value.set_files(str(video))
+        page.wait_for_selector("text=ready to start", timeout=30_000)
+        page.get_by_role("button", name="Start").click()
+        page.wait_for_selector("text=frame extraction", timeout=30_000)
+        assert (tmp_path / "recon3d-app" / "large" / "recon3d.json").is_file()
+        page.get_by_role("button", name="Cancel").click()
+        page.wait_for_selector("text=cancelled", timeout=30_000)
+        assert troubles == []
+        page.close()
