@@ -9,12 +9,20 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.io.files import atomic_path
 from recon3d.notebook.content import Budget, Content, Shown, content_of
+from recon3d.notebook.grid import Grid
+from recon3d.notebook.photos import photo_of
+from recon3d.project import Project
+from recon3d.scale import scale_of
+
+_SCRIPTS = ("base.js", "drawing.js", "tools.js")
+#: More photos than this stay out of the page; they are small, but it should stay small, too.
+_PHOTOS = 200
+_PHOTO_SIDE = 240
 
 
 def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Budget | None = None) -> Content:
@@ -40,38 +48,73 @@ def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Bud
         There is nothing to show yet.
     """
     content = content_of(shown, budget)
+    scale = scale_of(shown) if isinstance(shown, Project) else None
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(page(content, title), encoding="utf-8")
+        temporary.write_text(page(content, title, None if scale is None else scale.factor), encoding="utf-8")
     return content
 
 
-def page(content: Content, title: str) -> str:
-    """The page's text."""
-    document: dict[str, Any] = {
-        name: _encode(getattr(content, name))
-        for name in ("points", "point_colors", "vertices", "faces", "vertex_colors", "uv", "frusta")
+def page(content: Content, title: str, scale: float | None = None) -> str:
+    """The page's text; `scale` is metres per unit."""
+    arrays: dict[str, dict[str, Any]] = {}
+    elements: list[str] = []
+    size = 0
+
+    def put(name: str, array: NDArray[Any], **more: Any) -> None:
+        nonlocal size
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        arrays[name] = {"type": little.dtype.str[1:], **more}
+        elements.append(_element(name, little.tobytes()))
+        size += little.nbytes
+
+    for name in ("vertices", "points", "frusta"):
+        positions = getattr(content, name)
+        if positions is not None:
+            grid = Grid.of(positions.reshape(-1, 3))
+            put(name, grid.values, low=grid.low.tolist(), step=grid.step)
+    if content.faces is not None and content.vertices is not None:
+        put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
+    for name in ("vertex_colors", "point_colors", "uv"):
+        if getattr(content, name) is not None:
+            put(name, getattr(content, name))
+    if content.jpeg:
+        elements.append(_element("texture", content.jpeg))
+        size += len(content.jpeg)
+    low, high = content.bounds
+    document = {
+        "arrays": arrays,
+        "names": content.names,
+        "photos": _photos(content),
+        "notes": [*content.notes, f"{size / 1e6:.1f} MB of data"],
+        "unit": content.unit,
+        "scale": scale,
+        "up": [0, 1, 0] if content.up is None else [float(v) for v in content.up],
+        "low": low.tolist(),
+        "high": high.tolist(),
     }
-    document["texture"] = None if content.texture is None else _jpeg(content.texture)
-    document |= {"names": content.names, "notes": content.notes, "unit": content.unit}
-    document["up"] = [0, 1, 0] if content.up is None else [float(v) for v in content.up]
-    # A camera may be called "</script>".
-    text = json.dumps(document).replace("<", "\\u003c")
-    own = files("recon3d.notebook")
-    template = own.joinpath("viewer.html").read_text(encoding="utf-8")
-    script = own.joinpath("viewer.js").read_text(encoding="utf-8")
-    head, rest = template.split("@DATA@")
-    before, after = rest.split("@SCRIPT@")
-    return "".join([head.replace("@TITLE@", html.escape(title)), text, before, script, after])
+    own = files("recon3d.notebook").joinpath("page")
+    parts = {
+        "TITLE": html.escape(title),
+        # A camera may be called "</script>".
+        "DATA": json.dumps(document).replace("<", "\\u003c"),
+        "ARRAYS": "\n".join(elements),
+        "SCRIPT": "\n".join(own.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS),
+    }
+    text = own.joinpath("page.html").read_text(encoding="utf-8")
+    pieces: list[str] = []
+    for name, value in parts.items():
+        before, text = text.split(f"@{name}@")
+        pieces += [before, value]
+    return "".join([*pieces, text])
 
 
-def _encode(array: NDArray[Any] | None) -> str | None:
-    if array is None:
-        return None
-    little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    return base64.b64encode(little.tobytes()).decode("ascii")
+def _element(name: str, data: bytes) -> str:
+    return f'<script id="{name}" type="text/plain">{base64.b64encode(data).decode("ascii")}</script>'
 
 
-def _jpeg(texture: NDArray[np.uint8]) -> str:
-    _, data = cv2.imencode(".jpg", texture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
+def _photos(content: Content) -> dict[str, str]:
+    if len(content.names) > _PHOTOS:
+        return {}
+    photos = {name: photo_of(content.images, name, _PHOTO_SIDE) for name in content.names}
+    return {name: base64.b64encode(jpeg).decode("ascii") for name, jpeg in photos.items() if jpeg}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from recon3d.errors import InputError
 from recon3d.notebook.content import Budget, cluster_vertices, content_of
-from recon3d.notebook.html_export import export_html
+from recon3d.notebook.html_export import export_html, page
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, TexturedMesh, View
 
 
@@ -124,30 +124,85 @@ def test_the_page_shows_the_texture_the_right_way_up_and_turns(tmp_path: Path, o
     assert np.abs(_pixels(offline_page) - image).max(axis=2).mean() > 2
 
 
+def _screen(page: Any, place: str) -> tuple[float, float]:
+    """Where a place of the page's own is on it, by the page's own camera."""
+    x, y, _ = page.evaluate(f"screen({place})")
+    return x, y
+
+
 def test_layers_cameras_and_measuring_answer_to_clicks(tmp_path: Path, offline_page: Any) -> None:
     scene = _scene()
-    export_html(scene, tmp_path / "scene.html", title="a <b>")
+    folder = tmp_path / "photos"
+    photo = folder / scene.views[3].name
+    photo.parent.mkdir(parents=True)
+    Image.new("RGB", (640, 480), (200, 30, 30)).save(photo)
+    content = content_of(scene, images=folder)
+    (tmp_path / "scene.html").write_text(page(content, "a <b>"), encoding="utf-8")
     _open(offline_page, tmp_path / "scene.html")
     assert offline_page.title() == "a <b>"
-
-    def screen(array: str, index: int) -> tuple[float, float]:
-        """Where a vertex is on the page, by the page's own matrix."""
-        x, y = offline_page.evaluate(
-            f"(() => {{ const m = frame().matrix, p = {array}.slice({index}, {index} + 3);"
-            " const c = [0, 1, 3].map((r) => m[r] * p[0] + m[4 + r] * p[1] + m[8 + r] * p[2] + m[12 + r]);"
-            " return [(c[0] / c[2] + 1) * innerWidth / 2, (1 - c[1] / c[2]) * innerHeight / 2]; })()"
-        )
-        return x, y
-
-    offline_page.mouse.click(*screen("frusta", 3 * 48))
+    # The middle of the camera's picture.
+    middle = "add(frusta.at(48 + 1), sub(frusta.at(48 + 5), frusta.at(48 + 1)), 0.5)"
+    offline_page.mouse.click(*_screen(offline_page, middle))
     assert offline_page.text_content("#name") == "photo</script>3.jpg"
+    offline_page.wait_for_function("document.getElementById('photo').naturalWidth === 240")
     before = _pixels(offline_page)
     offline_page.click("#layer-cameras")
-    offline_page.wait_for_timeout(200)
+    offline_page.wait_for_timeout(300)
     assert (np.abs(_pixels(offline_page) - before).max(axis=2) > 60).sum() > 50
     offline_page.click("#measure")
     for index in (0, 30):
-        offline_page.mouse.click(*screen("points", index))
-    told = offline_page.text_content("#name")
-    assert told.startswith("Distance ")
-    assert told.endswith(" m")
+        offline_page.mouse.click(*_screen(offline_page, f"points.at({index})"))
+    assert offline_page.text_content("#name").startswith("Distance ")
+    assert offline_page.text_content("#label").endswith(" m")
+    offline_page.fill("#true", "2.5")
+    offline_page.click("#scale")
+    assert offline_page.text_content("#label") == "2.500 m"
+
+
+def test_a_click_on_a_surface_measures_between_its_vertices(tmp_path: Path, offline_page: Any) -> None:
+    export_html(_textured(), tmp_path / "model.html")
+    _open(offline_page, tmp_path / "model.html")
+    offline_page.click("#measure")
+    for fraction in (0.25, 0.75):  # along the lower edge, a little above it; vertices are far away
+        place = f"add(add(vertices.at(0), sub(vertices.at(1), vertices.at(0)), {fraction}), [0, 0.2, 0])"
+        offline_page.mouse.click(*_screen(offline_page, place))
+    assert float(offline_page.text_content("#label")) == pytest.approx(0.5, abs=0.01)
+    assert "scale unknown" in offline_page.text_content("#name")
+
+
+def test_styles_clip_box_up_and_keys_change_the_picture(tmp_path: Path, offline_page: Any) -> None:
+    export_html(_textured(), tmp_path / "model.html")
+    _open(offline_page, tmp_path / "model.html")
+    offline_page.wait_for_selector("body[data-complete]")
+
+    def drawn() -> np.ndarray:
+        offline_page.wait_for_timeout(400)
+        return np.abs(_pixels(offline_page)[:, 330:] - (0x15, 0x18, 0x1C)).max(axis=2) > 20
+
+    whole = drawn()
+    offline_page.select_option("#style", "shaded")
+    grey = _pixels(offline_page)[:, 330:][whole]
+    assert np.abs(grey[:, 0] - grey[:, 2]).mean() < 20
+    offline_page.select_option("#style", "wireframe")
+    assert drawn().sum() < 0.2 * whole.sum()
+    offline_page.select_option("#style", "textured")
+    offline_page.click("#clip")
+    offline_page.fill("#low0", "0.5")
+    assert 0.3 * whole.sum() < drawn().sum() < 0.7 * whole.sum()
+    offline_page.click("#clip")
+    offline_page.select_option("#up", "-y")
+    image = _pixels(offline_page)
+    red = np.argwhere((image[..., 0] > 150) & (image[..., 1] < 80))
+    green = np.argwhere((image[..., 1] > 150) & (image[..., 0] < 80))
+    assert red[:, 0].mean() > green[:, 0].mean()  # upside down
+    offline_page.select_option("#up", "scene")
+    offline_page.focus("canvas")
+    offline_page.keyboard.down("w")
+    offline_page.wait_for_timeout(600)
+    offline_page.keyboard.up("w")
+    assert drawn().sum() > 1.1 * whole.sum()  # nearer
+
+
+def test_a_project_s_scale_is_in_the_page() -> None:
+    text = page(content_of(_scene()), "t", 2.5)
+    assert '"scale": 2.5' in text
