@@ -12,15 +12,14 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pycolmap
@@ -32,42 +31,7 @@ from recon3d.io.undistort import load_view_image
 from recon3d.options import DenseReconstructionOptions, resolve_options
 from recon3d.stages import dense_reconstruction
 from recon3d.types import Camera, Scene, SparsePoints, View
-
-DATA = Path(os.environ.get("RECON3D_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
-
-
-@dataclass(frozen=True)
-class Set:
-    """A development set; `openmvs` is its cost there in units, `size` its depth maps' longer side."""
-
-    images: str
-    poses: str | None
-    truth: str | None
-    box: tuple[tuple[float, ...], tuple[float, ...]] | None
-    openmvs: float
-    size: int
-
-
-SETS = {
-    "girl": Set(
-        "gt_dancinggirl_photos/images",
-        "gt_dancinggirl_photos/sparse_gt",
-        "gt_dancinggirl_photos/mesh_object.ply",
-        ((-0.45, -0.35, 0.02), (0.45, 0.35, 1.85)),
-        7.3,
-        640,
-    ),
-    "bust": Set(
-        "gt_bust_video/video.mp4",
-        "gt_bust_video/sparse_gt",
-        "gt_bust_video/mesh_object.ply",
-        ((-0.5, -0.55, 0.02), (0.5, 0.55, 1.85)),
-        32.1,
-        960,
-    ),
-    "sceaux": Set("sceaux_1600/images", None, None, None, 46.0, 1600),
-    "fountain": Set("strecha_fountain-P11_1600/images", None, None, None, 48.9, 1600),
-}
+from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL, frames
 
 
 @contextmanager
@@ -88,20 +52,6 @@ def cpu_seconds() -> float:
     """CPU-seconds of this process so far."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def frames(name: str, folder: Path) -> Path:
-    """The set's images: a folder; of a video, every sixth frame."""
-    source = DATA / SETS[name].images
-    if source.is_dir():
-        return source
-    folder.mkdir(parents=True, exist_ok=True)
-    with av.open(str(source)) as container:
-        for number, frame in enumerate(container.decode(video=0)):
-            path = folder / f"{number:05d}.png"
-            if number % 6 == 0 and not path.exists():
-                cv2.imwrite(str(path), frame.to_ndarray(format="bgr24"))
-    return folder
 
 
 def as_scene(model: pycolmap.Reconstruction) -> Scene:
@@ -188,8 +138,16 @@ def reference_unit(scene: Scene, images: Path) -> float:
         return cpu_seconds() - start
 
 
-def measure(name: str, quality: str, values: dict[str, str], size: int, workers: int, root: Path) -> None:
-    """Run the stage on one set and print its row."""
+def measure(
+    name: str,
+    quality: str,
+    values: dict[str, str],
+    size: int,
+    workers: int,
+    root: Path,
+    keep: Path | None = None,
+) -> None:
+    """Run the stage on one set and print its row; `keep` receives what the stage made."""
     data = SETS[name]
     images = frames(name, root / f"{name}_frames")
     with quiet():
@@ -229,7 +187,7 @@ def measure(name: str, quality: str, values: dict[str, str], size: int, workers:
             "cpu_s_per_mpx": round(cost / megapixels, 2),
             "unit_s": round(unit, 1),
             "units": round(cost / unit, 2),
-            "openmvs_units_over_ours": round(data.openmvs * unit / cost, 1),
+            "openmvs_units_over_ours": round(data.units * unit / cost, 1),
             "peak_mb": round(peak / 2**20),
             "points": context.counts["points"],
         }
@@ -237,14 +195,16 @@ def measure(name: str, quality: str, values: dict[str, str], size: int, workers:
             scores = surface_scores(
                 read_point_cloud(out / "point_cloud.ply"),
                 read_mesh(DATA / data.truth),
-                [0.005, 0.01, 0.02],
+                DISTANCES,
                 box=data.box,
-                voxel=0.0025,
+                voxel=VOXEL,
             )
-            for score in scores:
+            for score, reference in zip(scores, data.cloud or (), strict=True):
                 row[f"F@{score.distance * 1000:g}mm"] = (
-                    f"{score.f_score:.3f} ({score.precision:.3f} {score.recall:.3f})"
+                    f"{score.f_score:.3f} ({score.precision:.3f} {score.recall:.3f}), OpenMVS {reference:.3f}"
                 )
+        if keep is not None:
+            shutil.copytree(out, keep / f"{name}_{quality}", dirs_exist_ok=True, symlinks=True)
     print(json.dumps(row), flush=True)
 
 
@@ -257,13 +217,14 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], dest="values", metavar="OPTION=VALUE")
     parser.add_argument("--workers", type=int, default=0, help="0: in this process")
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "recon3d-benchmarks")
+    parser.add_argument("--keep", type=Path, help="folder for what the stage makes")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     values = dict(text.split("=", 1) for text in arguments.values)
     for name in arguments.sets:
         for quality in arguments.quality:
             size = SETS[name].size if arguments.size < 0 else arguments.size
-            measure(name, quality, values, size, arguments.workers, arguments.scratch)
+            measure(name, quality, values, size, arguments.workers, arguments.scratch, arguments.keep)
 
 
 if __name__ == "__main__":
