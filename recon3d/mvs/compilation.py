@@ -6,8 +6,11 @@ import time
 
 import numpy as np
 
-from recon3d.mvs.fusion import PackedMap, Tolerances, depth_map_of, filtered, fuse_view
+from recon3d.mvs.agreement import Tolerances
+from recon3d.mvs.filtering import filtered
+from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
+from recon3d.mvs.maps import PackedMap, depth_map_of
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes
 from recon3d.types import Camera
 

@@ -20,7 +20,7 @@ from recon3d.errors import StageError
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem
 from recon3d.io.depth import read_colmap_map, write_packed_map
 from recon3d.io.files import atomic_path
-from recon3d.mvs.fusion import PackedMap
+from recon3d.mvs.maps import PackedMap
 from recon3d.options import DenseReconstructionOptions
 from recon3d.stages._dense_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.stages._dense_tasks import Folders

@@ -12,8 +12,11 @@ from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.files import atomic_path
 from recon3d.io.ply import write_point_cloud
 from recon3d.io.undistort import load_view_image
-from recon3d.mvs.fusion import PackedMap, Tolerances, depth_map_of, filtered, fuse_view
+from recon3d.mvs.agreement import Tolerances
+from recon3d.mvs.filtering import filtered
+from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
+from recon3d.mvs.maps import PackedMap, depth_map_of
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
 from recon3d.render import render_points
 from recon3d.stages._preview import write_preview

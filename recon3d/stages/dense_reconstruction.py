@@ -15,8 +15,8 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.compilation import compile_kernels
-from recon3d.mvs.fusion import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.selection import source_views
 from recon3d.mvs.stereo import Sweeps
 from recon3d.options import DenseReconstructionOptions

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.mvs import fusion
-from recon3d.mvs.fusion import PackedMap, Tolerances, agreement, count_bits, filtered, fuse_view
+from recon3d.mvs.agreement import Tolerances, agreement, count_bits
+from recon3d.mvs.filtering import filtered
+from recon3d.mvs.fusion import fuse_view
+from recon3d.mvs.maps import PackedMap, depth_map_of, normals_of
 from recon3d.mvs.normals import decode_normal, decode_normals, encode_normals
 from recon3d.mvs.stereo import PlaneMap
 from recon3d.types import DepthMap
@@ -52,7 +54,7 @@ def test_normals_of_planes_face_the_camera(pictures):
     picture = pictures[0]
     rho = (1 / picture.depth).astype(np.float32)
     state = np.stack([rho, np.gradient(rho, axis=1), np.gradient(rho, axis=0)])
-    cosine = (fusion.normals_of(state, picture.view.camera) * picture.normal).sum(-1)
+    cosine = (normals_of(state, picture.view.camera) * picture.normal).sum(-1)
     assert np.median(cosine) > 0.9999
 
 
@@ -61,7 +63,7 @@ def test_depth_map_of_drops_what_does_not_fit(pictures):
     planes = PlaneMap.from_state(state)
     planes.cost[:] = 0.2
     planes.cost[:10] = 0.9
-    made = fusion.depth_map_of("a", pictures[0].view.camera, planes, 0.8)
+    made = depth_map_of("a", pictures[0].view.camera, planes, 0.8)
     assert (made.depth[:10] == 0).all()
     assert (made.normal[:10] == 0).all()
     assert made.depth[10:] == pytest.approx(2.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.mvs.fusion import normals_of
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
+from recon3d.mvs.maps import normals_of
 from recon3d.mvs.selection import source_views
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
 from recon3d.types import Camera

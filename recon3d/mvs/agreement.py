@@ -1,0 +1,119 @@
+"""Which depth maps hold the same surface point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.mvs.consistency import agreeing_views
+from recon3d.mvs.maps import PackedMap
+from recon3d.mvs.stereo import StereoImage, relative_projection
+from recon3d.types import Bytes, Floats, Floats32
+
+#: Other views that one view can be compared with.
+MAX_NEIGHBORS = 32
+
+
+@dataclass(frozen=True)
+class Tolerances:
+    """When two depth maps hold the same surface point.
+
+    Parameters
+    ----------
+    pixels : float
+        Reprojection error.
+    depth : float
+        Relative difference of depth.
+    degrees : float
+        Angle between the normals.
+    """
+
+    pixels: float = 1.0
+    depth: float = 0.01
+    degrees: float = 30.0
+
+
+def agreement(
+    packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]], tolerances: Tolerances
+) -> NDArray[np.uint32]:
+    """Which neighbours hold the same surface point as each pixel of a depth map.
+
+    Parameters
+    ----------
+    packed : PackedMap
+    pose : ndarray of float64, shape (4, 4)
+        Its ``cam_from_world``.
+    neighbors : sequence of (PackedMap, ndarray)
+        Other depth maps and their poses; at most `MAX_NEIGHBORS`.
+    tolerances : Tolerances
+
+    Returns
+    -------
+    ndarray of uint32, shape (H, W)
+        Bit j is set where neighbour j agrees.
+    """
+    if not neighbors:
+        return np.zeros(packed.depth.shape, np.uint32)
+    joined = join_maps(packed, pose, neighbors)
+    bits: NDArray[np.uint32] = agreeing_views(
+        packed.depth,
+        packed.normal,
+        joined.depths,
+        joined.normals,
+        joined.layout,
+        joined.forth,
+        np.array([pose[:3, :3] @ other[:3, :3].T for _, other in neighbors], np.float32),
+        np.float32(tolerances.pixels),
+        np.float32(tolerances.depth),
+        np.float32(np.cos(np.radians(tolerances.degrees))),
+    )
+    return bits
+
+
+def count_bits(bits: NDArray[np.uint32]) -> Bytes:
+    """How many bits are set in each element."""
+    counts: Bytes = np.unpackbits(bits[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedMaps:
+    """Other views' maps as the kernels take them; see `agreeing_views`.
+
+    Parameters
+    ----------
+    depths : ndarray of float32, shape (M,)
+    normals : ndarray of int16, shape (M, 2)
+    layout : ndarray of int32, shape (S, 3)
+    forth : ndarray of float32, shape (S, 3, 4)
+    inverse_Ks : ndarray of float64, shape (S + 1, 3, 3)
+        Inverse calibration matrices of the others, then of the view itself.
+    """
+
+    depths: Floats32
+    normals: NDArray[np.int16]
+    layout: NDArray[np.int32]
+    forth: Floats32
+    inverse_Ks: Floats
+
+
+def join_maps(packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]]) -> JoinedMaps:
+    """Put the maps of a view's neighbours together."""
+    maps = [m for m, _ in neighbors]
+    starts = np.cumsum([0] + [m.depth.size for m in maps[:-1]])
+    here = _as_image(packed, pose)
+    there = [_as_image(m, other) for m, other in neighbors]
+    return JoinedMaps(
+        np.concatenate([m.depth.ravel() for m in maps]),
+        np.concatenate([m.normal.reshape(-1, 2) for m in maps]),
+        np.array([(s, *m.depth.shape[::-1]) for s, m in zip(starts, maps, strict=True)], np.int32),
+        np.array([relative_projection(other, here) for other in there], np.float32),
+        np.array([np.linalg.inv(image.K) for image in [*there, here]]),
+    )
+
+
+def _as_image(packed: PackedMap, pose: Floats) -> StereoImage:
+    return StereoImage(np.empty((0, 0), np.uint8), packed.camera, pose)

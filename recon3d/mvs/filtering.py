@@ -1,0 +1,67 @@
+"""Dropping the depths that the other views do not confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.mvs.agreement import Tolerances, agreement, count_bits
+from recon3d.mvs.maps import PackedMap
+from recon3d.types import Floats, Floats32
+
+
+def filtered(
+    packed: PackedMap,
+    pose: Floats,
+    neighbors: Sequence[tuple[PackedMap, Floats]],
+    *,
+    min_views: int,
+    tolerances: Tolerances,
+    close: Tolerances,
+    min_region: int,
+) -> PackedMap:
+    """Drop what too few views agree on, and small islands.
+
+    Views that agree closely are better witnesses: of those, one fewer is enough.
+
+    Parameters
+    ----------
+    packed, pose, neighbors, tolerances
+        See `agreement`.
+    min_views : int
+        Views that must agree, the map's own included.
+    close : Tolerances
+        What counts as close agreement.
+    min_region : int
+        Pixels of the smallest connected region that is kept.
+    """
+    views = count_bits(agreement(packed, pose, neighbors, tolerances)) + 1
+    witnesses = count_bits(agreement(packed, pose, neighbors, close)) + 1
+    known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))
+    known &= ~_islands(np.where(known, packed.depth, 0), min_region)
+    # Agreement of many views makes a good match certain; a poor match stays poor.
+    support = np.minimum(views / np.float32(min_views + 2), np.float32(1))
+    return PackedMap(
+        packed.name,
+        packed.camera,
+        np.where(known, packed.depth, np.float32(0)),
+        np.where(known[..., None], packed.normal, np.int16(-32768)),
+        np.where(known, packed.confidence * support, np.float32(0)).astype(np.uint8),
+    )
+
+
+def _islands(depth: Floats32, min_region: int) -> NDArray[np.bool_]:
+    """Small connected regions of a depth map, with depth steps above 2 % as borders."""
+    if min_region <= 1 or not np.any(depth > 0):
+        return np.zeros(depth.shape, np.bool_)
+    # Steps of 0.2 % on a logarithmic scale; OpenCV's filter takes 16-bit integers.
+    logs = np.log(np.where(depth > 0, depth, 1)) / 0.002
+    lowest = logs[depth > 0].min()
+    steps = np.where(depth > 0, np.clip(logs - lowest, 0, 32000) + 1, 0).astype(np.int16)
+    kept = steps.copy()
+    cv2.filterSpeckles(kept, 0, min_region, 10)
+    removed: NDArray[np.bool_] = (kept == 0) & (steps > 0)
+    return removed
