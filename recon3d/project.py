@@ -20,7 +20,7 @@ import filelock
 
 from recon3d.artifacts import Artifact, ArtifactStore
 from recon3d.errors import InputError, ProjectError
-from recon3d.events import RunState, fold, read_events
+from recon3d.events import RunState, StageCompleted, StageSkipped, fold, read_events
 from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
 from recon3d.io.files import read_json, write_json
 from recon3d.models import load_cloud, load_mesh, load_scene
@@ -279,8 +279,20 @@ class Project:
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
-        """The newest finished artifact of each stage."""
-        return {artifact.stage: artifact for artifact in self.store.all()}
+        """The finished artifact of each stage that the newest run made or used."""
+        finished = self.store.all()
+        newest = {artifact.stage: artifact for artifact in finished}
+        if len(newest) == len(finished):  # no stage has a choice
+            return newest
+        known = {artifact.path.relative_to(self.path).as_posix(): artifact for artifact in finished}
+        chosen: dict[str, Artifact] = {}
+        for record in reversed(self.runs):
+            for event in read_events(record.folder / "events.jsonl"):
+                if isinstance(event, StageCompleted | StageSkipped) and event.artifact in known:
+                    chosen.setdefault(event.stage, known[event.artifact])
+            if len(chosen) == len(newest):
+                break
+        return {stage: chosen.get(stage, artifact) for stage, artifact in newest.items()}
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:

@@ -16,7 +16,7 @@ from PIL import Image
 import recon3d
 from recon3d.artifacts import Artifact, Manifest
 from recon3d.errors import InputError
-from recon3d.events import EventLog, Failure, RunFailed, RunStarted, StageProgress, StageStarted
+from recon3d.events import EventLog, Failure, RunFailed, RunStarted, StageProgress, StageSkipped, StageStarted
 from recon3d.reprs import byte_text, card, columns, count, grid, jpeg_uri
 from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, SparsePoints, TexturedMesh, View
 
@@ -80,12 +80,12 @@ def _project(folder: Path) -> recon3d.Project:
     return project
 
 
-def _finish(project: recon3d.Project, stage: str, seconds: float = 2.0) -> Artifact:
-    work = project.store.begin(stage, "0" * 16)
+def _finish(project: recon3d.Project, stage: str, digest: str = "0" * 16) -> Artifact:
+    work = project.store.begin(stage, digest)
     manifest = dict.fromkeys(("stage_version", "seed", "workers", "cpu_seconds", "peak_memory"), 0)
-    given = {"stage": stage, "fingerprint": "0" * 16, "engine": "cpu", "started": time.time()}
+    given = {"stage": stage, "fingerprint": digest, "engine": "cpu", "started": time.time()}
     empty = {"inputs": {}, "options": {}, "versions": {}, "fallbacks": (), "counts": {"frames": 7}}
-    return project.store.commit(work, Manifest(**manifest, **given, **empty, seconds=seconds))
+    return project.store.commit(work, Manifest(**manifest, **given, **empty, seconds=2.0))
 
 
 @pytest.mark.parametrize("thing", _geometry(), ids=lambda thing: type(thing).__name__)
@@ -148,6 +148,16 @@ def test_a_run_tells_where_it_is_and_why_it_ended(tmp_path: Path) -> None:
     assert EVIL in shown.words
     assert "Look for it." in shown.words
     assert shown.tags.isdisjoint({"script"})
+
+
+def test_artifacts_are_those_of_the_newest_run_not_the_newest_made(tmp_path: Path) -> None:
+    project = _project(tmp_path / "p")
+    first, second = (_finish(project, "texturing", digit * 16) for digit in "01")
+    assert project.artifacts["texturing"].path == second.path
+    log = EventLog(project.path / "runs" / "run-1" / "events.jsonl", "run-1")
+    relative = first.path.relative_to(project.path).as_posix()
+    log.emit(StageSkipped(stage="texturing", reason="up to date", artifact=relative))
+    assert project.artifacts["texturing"].path == first.path
 
 
 def test_what_is_not_made_yet_is_an_error_that_says_so(tmp_path: Path) -> None:
