@@ -12,6 +12,7 @@ import pycolmap
 from recon3d.colmap.database import ImageRow, read_rows, write_database, write_matches
 from recon3d.colmap.dense_workspace import write_model
 from recon3d.colmap.features import SiftSettings, extract_sift, match_pairs
+from recon3d.colmap.growing import Growing
 from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
 from recon3d.colmap.patch_match import match_views
@@ -22,6 +23,7 @@ if threading.current_thread() is threading.main_thread():
 pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value
 
 __all__ = [
+    "Growing",
     "ImageRow",
     "SiftSettings",
     "copy_model",

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pycolmap
 
+from recon3d.colmap.growing import Growing
+
 
 def map_incrementally(
     database: Path,
@@ -17,6 +19,7 @@ def map_incrementally(
     relaxed: bool,
     seed: int,
     progress: Callable[[int], None],
+    growing: Growing | None = None,
 ) -> list[Path]:
     """Incremental structure from motion [1]_.
 
@@ -31,6 +34,8 @@ def map_incrementally(
     seed : int
     progress : callable
         Receives the number of registered images.
+    growing : Growing, optional
+        Shows the model after some of the images.
 
     Returns
     -------
@@ -62,15 +67,24 @@ def map_incrementally(
         options.triangulation.min_angle = 1.0
         options.triangulation.ignore_two_view_tracks = False
     out.mkdir(parents=True, exist_ok=True)
+    if growing is not None:
+        options.snapshot_path = str(growing.work)
+        options.snapshot_frames_freq = growing.frequency
     registered = [0]
 
     def next_image() -> None:
         registered[0] += 1
         progress(registered[0] + 2)
+        if growing is not None:
+            growing.look()
 
-    pycolmap.incremental_mapping(
-        str(database), str(images), str(out), options=options, next_image_callback=next_image
-    )
+    try:
+        pycolmap.incremental_mapping(
+            str(database), str(images), str(out), options=options, next_image_callback=next_image
+        )
+    finally:
+        if growing is not None:
+            growing.close()
     return _models(out)
 
 

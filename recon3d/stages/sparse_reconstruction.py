@@ -12,6 +12,7 @@ import numpy as np
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import NoInitialPair, TooFewViews
 from recon3d.io.files import read_json, write_json
+from recon3d.io.growing import GROWING
 from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene
@@ -38,11 +39,13 @@ def run(
     """
     for name in ("models", "attempts"):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of a run that was cut off
+    (out_dir / GROWING).unlink(missing_ok=True)
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)
     else:
         world = _reconstruct(inputs, options, out_dir, context)
     _report(inputs, out_dir, world, context)
+    (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
@@ -57,6 +60,7 @@ def _reconstruct(
             str(frames),
             str(matching),
             str(out_dir / "attempts" / str(attempt)),
+            str(out_dir / GROWING),
             options,
             relaxed,
             context.seed,
@@ -88,6 +92,7 @@ def _map(
     frames: str,
     matching: str,
     out: str,
+    growing: str,
     options: SparseReconstructionOptions,
     relaxed: bool,
     seed: int,
@@ -112,6 +117,7 @@ def _map(
             relaxed=relaxed,
             seed=seed,
             progress=lambda done: task_progress(min(done, len(names)), len(names)),
+            growing=colmap.Growing(Path(growing), Path(out) / "snapshots", len(names)),
         )
     sizes = []
     for number, model in enumerate(models):

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from recon3d import colmap
 from recon3d.compute import InlineContext
 from recon3d.errors import NoInitialPair
 from recon3d.evaluation import pose_errors
 from recon3d.io.files import read_json, write_json
+from recon3d.io.growing import GROWING, read_growing
 from recon3d.io.nerfstudio import write_transforms
 from recon3d.options import (
     FeatureExtractionOptions,
@@ -104,6 +107,43 @@ def test_the_surveyed_cameras_are_found(tmp_path: Path, data_dir: Path) -> None:
     # OpenGL's camera looks along -z.
     forward = -np.array(frame["transform_matrix"])[:3, 2]
     assert np.allclose(forward, scene.views[0].cam_from_world[2, :3])
+
+
+def test_a_look_at_the_growing_model_changes_nothing(tmp_path: Path, data_dir: Path) -> None:
+    photos = sorted((data_dir / "strecha_fountain-P11_1600" / "images").glob("*.jpg"))[2:8]
+    frames = _frames(tmp_path / "frames", photos, 640)
+    matches = _matches(tmp_path, frames, _features(tmp_path, frames, max_features=1500))
+    seen: list[Scene] = []
+
+    class Watched(colmap.Growing):
+        def look(self) -> None:
+            super().look()
+            self._next = 0.0
+            seen.append(read_growing(tmp_path / GROWING))
+
+    models = []
+    for growing in (None, Watched(tmp_path / GROWING, tmp_path / "snapshots", len(photos))):
+        database = tmp_path / f"{growing is None}.db"
+        shutil.copyfile(matches / "database.db", database)
+        out = tmp_path / f"model-{growing is None}"
+        found = colmap.map_incrementally(
+            database,
+            frames / "images",
+            out,
+            min_model_size=3,
+            relaxed=False,
+            seed=0,
+            progress=lambda _: None,
+            growing=growing,
+        )
+        models.append(colmap.read_scene(found[0], [photo.name for photo in photos]))
+    assert [len(scene) for scene in seen] == sorted({len(scene) for scene in seen})
+    assert len(seen) >= 3
+    assert 0 < len(seen[0].points) < len(seen[-1].points)
+    assert not (tmp_path / "snapshots").exists()
+    for one, other in zip(*models, strict=True):
+        np.testing.assert_array_equal(one.cam_from_world, other.cam_from_world)
+    np.testing.assert_array_equal(models[0].points.xyz, models[1].points.xyz)
 
 
 def surveyed(folder: Path) -> Scene:
