@@ -20,7 +20,7 @@ import filelock
 
 from recon3d.artifacts import Artifact, ArtifactStore
 from recon3d.errors import InputError, ProjectError
-from recon3d.events import RunState, StageCompleted, StageSkipped, fold, read_events
+from recon3d.events import Event, RunState, StageCompleted, StageSkipped, fold, read_events
 from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
 from recon3d.io.files import read_json, write_json
 from recon3d.models import load_cloud, load_mesh, load_scene
@@ -46,7 +46,18 @@ class RunRecord(Described):
     @property
     def state(self) -> RunState:
         """What the run's events add up to."""
-        return fold(read_events(self.folder / "events.jsonl"))
+        return fold(self.events)
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened in it."""
+        return read_events(self.folder / "events.jsonl")
+
+    @property
+    def running(self) -> bool:
+        """Whether a process, this one or another, is at it."""
+        project = Project(self.folder.parents[1])
+        return self.state.ended is None and project.runs[-1].name == self.name and project._in_work
 
     def _facts(self) -> list[str]:
         state = self.state

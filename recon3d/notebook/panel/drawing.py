@@ -1,0 +1,147 @@
+"""Small pictures of what a stage has made so far, from the files in its folder.
+
+Choosing files (``…_of``) is apart from drawing them (``draw_…``), so that nothing is drawn twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from recon3d.io.growing import GROWING, read_growing
+from recon3d.matching.orientation import camera_up
+from recon3d.notebook.content import Budget, content_of
+from recon3d.notebook.photos import fitted, shrunk
+from recon3d.notebook.still import quick_picture
+from recon3d.types import Bytes, Scene, SparsePoints
+
+#: Pictures of a strip.
+FRAMES, MAPS = 8, 3
+_FRAME, _MAP = 108, 200
+_GAP = 4
+_CLOUD = (400, 300)
+_MODEL = 400
+#: Points farther from the middle than so many times the usual are not drawn.
+_NEAR = 2.5
+#: Where dense_reconstruction puts maps, the more finished ones last.
+_MAP_FOLDERS = (".work/*/planes_*", ".work/*/raw_maps", ".work/*/depth_maps", "depth_maps")
+
+#: A file as it was when it was seen.
+Seen = tuple[str, int]
+
+
+def frames_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
+    """How many frames there are, and some of them: the newest, or at the end evenly from all."""
+    found = _files(folder / "images")
+    return len(found), _evenly(found, FRAMES) if done else _newest(found, FRAMES)
+
+
+def maps_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
+    """How many depth maps there are, and some, as `frames_of`; of one view the most finished map."""
+    best: dict[str, Seen] = {}
+    for pattern in _MAP_FOLDERS:
+        for maps in sorted(folder.glob(pattern)):
+            best.update({Path(seen[0]).name: seen for seen in _files(maps)})
+    found = sorted(best.values(), key=lambda seen: Path(seen[0]).name)
+    return len(found), _evenly(found, MAPS) if done else _newest(found, MAPS)
+
+
+def draw_frame(path: str) -> Bytes | None:
+    """A frame's thumbnail, BGR."""
+    return shrunk(Path(path), _FRAME)
+
+
+def draw_map(path: str) -> Bytes | None:
+    """A depth map in colours, BGR: near is red, far is blue, unknown is dark."""
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+        depth, inverse = ("depth", False) if "depth" in data else ("inverse_depth", True)
+        values = np.asarray(data[depth], np.float32)
+    step = max(1, max(values.shape) // _MAP)
+    values = values[::step, ::step]
+    known = values > 0
+    if not known.any():
+        return None
+    near = np.log(np.where(known, values, 1)) * (1 if inverse else -1)
+    low, high = np.percentile(near[known], [2, 98])
+    levels = np.clip((near - low) / max(high - low, 1e-6), 0, 1)
+    picture = cv2.applyColorMap(np.asarray(255 * levels, np.uint8), cv2.COLORMAP_TURBO)
+    picture[~known] = (28, 24, 21)
+    return fitted(np.asarray(picture, np.uint8), _MAP)
+
+
+def cloud_of(folder: Path, done: bool) -> list[Seen]:
+    """The file that has cameras and sparse points, if there is one yet."""
+    path = folder / ("scene.json" if done else GROWING)
+    return [(str(path), path.stat().st_mtime_ns)] if path.is_file() else []
+
+
+def draw_cloud(path: str) -> tuple[Bytes, Scene]:
+    """Cameras and points, BGR, and the scene that was drawn."""
+    file = Path(path)
+    scene = read_growing(file) if file.name == GROWING else Scene.load(file.parent)
+    if scene.up is None and len(scene):
+        scene = Scene(scene.views, scene.points, scene.unit, camera_up(scene))
+    picture = quick_picture(content_of(_near(scene), Budget(points=20_000)), _CLOUD)
+    return np.ascontiguousarray(picture[..., ::-1]), scene
+
+
+def _near(scene: Scene) -> Scene:
+    """The scene without its far points, which would make the rest small."""
+    xyz = scene.points.xyz
+    if not len(xyz):
+        return scene
+    away = np.linalg.norm(xyz - np.median(xyz, axis=0), axis=1)
+    kept = away <= _NEAR * np.median(away)
+    count = int(kept.sum())
+    nothing = np.zeros(0, np.int32)
+    points = SparsePoints(
+        xyz[kept], scene.points.rgb[kept], np.zeros(count), np.zeros(count + 1, np.int64), nothing
+    )
+    return Scene(scene.views, points, scene.unit, scene.up)
+
+
+def model_of(folder: Path) -> list[Seen]:
+    """The picture that a stage left of its product."""
+    path = folder / "preview.png"
+    return [(str(path), path.stat().st_mtime_ns)] if path.is_file() else []
+
+
+def draw_model(path: str) -> Bytes | None:
+    """A product's picture, BGR."""
+    return shrunk(Path(path), _MODEL)
+
+
+def strip(pictures: Sequence[Bytes]) -> Bytes:
+    """Pictures side by side, all as high as the lowest."""
+    height = min(len(picture) for picture in pictures)
+    row: list[Bytes] = []
+    for picture in pictures:
+        width = max(1, round(picture.shape[1] * height / len(picture)))
+        row.append(np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
+        row.append(np.full((height, _GAP, 3), 255, np.uint8))
+    return np.hstack(row[:-1])
+
+
+def _files(folder: Path) -> list[Seen]:
+    """A folder's files by name; those that are being written have names that begin with a dot."""
+    try:
+        with os.scandir(folder) as entries:
+            found = [(e.path, e.stat().st_mtime_ns) for e in entries if not e.name.startswith(".")]
+    except OSError:  # not there yet, or renamed just now
+        return []
+    return sorted(found)
+
+
+def _newest(found: list[Seen], count: int) -> list[Seen]:
+    newest = sorted(found, key=lambda seen: seen[1])[-count:]
+    return sorted(newest, key=lambda seen: Path(seen[0]).name)
+
+
+def _evenly(found: list[Seen], count: int) -> list[Seen]:
+    if len(found) <= count:
+        return found
+    return [found[round(i)] for i in np.linspace(0, len(found) - 1, count)]

@@ -1,0 +1,201 @@
+"""One row a stage, pictures of what it makes, the log folded away, and Cancel."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from typing import Any
+
+import ipywidgets
+
+from recon3d.errors import Recon3DError
+from recon3d.events import RunState, StageState, fold
+from recon3d.notebook.panel.log import RunLog
+from recon3d.notebook.panel.pictures import Pictures, StageFolder
+from recon3d.project import RunRecord
+from recon3d.run import Run
+
+_STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
+#: Seconds between two questions whether a run of another process goes on: each takes its lock.
+_ASK = 3.0
+
+
+class Panel:
+    """One row a stage, pictures of what it makes, the log folded away, and Cancel.
+
+    Everything is read from the run's files by a thread of the panel's own, so that it shows a run
+    of this kernel, one that another process is at, and one that ended long ago; the pictures stay.
+
+    Parameters
+    ----------
+    run : Run or RunRecord
+        The panel follows it until its end. A `RunRecord` (``project.runs``) cannot be cancelled
+        from here.
+    interval : float
+        Seconds between two looks at the run.
+
+    Attributes
+    ----------
+    widget : ipywidgets.VBox
+    cancel_button : ipywidgets.Button
+    pictures : Pictures
+    log : ipywidgets.Accordion
+        The last events in words, and the end of what the workers wrote; filled when it is opened.
+    """
+
+    def __init__(self, run: Run | RunRecord, interval: float = 0.3) -> None:
+        self.run = run
+        self._interval = interval
+        self._log = RunLog(run.folder)
+        self._state = RunState()
+        self._rows: dict[str, tuple[Any, Any]] = {}
+        self._table = ipywidgets.VBox()
+        self._title = ipywidgets.HTML()
+        self.cancel_button = ipywidgets.Button(description="Cancel", icon="stop")
+        self.cancel_button.on_click(self._cancel)
+        if isinstance(run, RunRecord):
+            self.cancel_button.layout.display = "none"
+        self.pictures = Pictures()
+        self._lines = ipywidgets.HTML()
+        self.log = ipywidgets.Accordion(children=[self._lines], titles=("Log",), selected_index=None)
+        self.log.observe(lambda _: self._show_log(), "selected_index")
+        self.widget = ipywidgets.VBox(
+            [
+                ipywidgets.HBox([self._title, self.cancel_button]),
+                *(self._table, self.pictures.widget, self.log),
+            ]
+        )
+        self._running, self._asked = True, -_ASK
+        self._look()
+        self._thread = threading.Thread(target=self._follow, name="recon3d-panel", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the panel shows the run's end."""
+        self._thread.join(timeout)
+
+    # --- the bars -------------------------------------------------------------------------------
+
+    def _show(self, state: RunState, *, interrupted: bool = False) -> None:
+        if list(self._rows) != list(state.stages):
+            self._rows = {name: (_bar(name), ipywidgets.HTML()) for name in state.stages}
+            self._table.children = [ipywidgets.HBox(row) for row in self._rows.values()]
+        for name, (bar, text) in self._rows.items():
+            stage = state.stages[name]
+            cut = interrupted and stage.status == "running"
+            bar.value = stage.fraction
+            bar.bar_style = "warning" if cut else _STYLES.get(stage.status, "")
+            text.value = html.escape("interrupted" if cut else describe(stage))
+        status = "interrupted" if interrupted else state.status
+        line = f"<b>{html.escape(state.run or self.run.name)}</b> {status}, {state.fraction:.0%}"
+        if state.error is not None:
+            line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
+        elif interrupted:
+            line += "<br>Its process is gone. Start the pipeline again to go on from what is finished."
+        self._title.value = line
+
+    def _cancel(self, _: Any) -> None:
+        if isinstance(self.run, Run):
+            self.cancel_button.disabled = True
+            self.cancel_button.description = "Cancelling"
+            self.run.cancel()
+
+    # --- pictures and log -----------------------------------------------------------------------
+
+    def _folders(self, state: RunState) -> dict[str, StageFolder]:
+        """Where the stages that have begun work or have worked."""
+        root = self.run.folder.parents[1]
+        folders = {}
+        for name, stage in state.stages.items():
+            if name in self._log.artifacts:
+                folders[name] = StageFolder(root / self._log.artifacts[name], done=True)
+            elif stage.started is not None:
+                found = sorted((root / "work").glob(f"{name}-*"), key=lambda path: path.stat().st_mtime)
+                if found:
+                    folders[name] = StageFolder(found[-1], done=False)
+        return folders
+
+    def _show_log(self) -> None:
+        if self.log.selected_index is not None:
+            style = "max-height:18em;overflow:auto;line-height:1.3;font-size:12px"
+            self._lines.value = f'<pre style="{style}">{html.escape(self._log.text())}</pre>'
+
+    # --- following ------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        new = self._log.read()
+        self._state = self.run.state if isinstance(self.run, Run) else fold(new, self._state)
+        self._show(self._state)
+        if new:
+            self._show_log()
+
+    def _goes_on(self) -> bool:
+        if isinstance(self.run, Run):
+            return self.run.running
+        if self._state.ended is not None:
+            return False
+        if time.monotonic() - self._asked >= _ASK:
+            self._asked = time.monotonic()
+            self._running = self.run.running
+        return self._running
+
+    def _follow(self) -> None:
+        ended = threading.Event()
+        while self._goes_on():
+            self._look()
+            self._look_at_pictures()
+            ended.wait(self._interval)
+        self._look()
+        self._look_at_pictures(now=True)
+        self._show_log()
+        self._show(self._state, interrupted=self._state.ended is None and isinstance(self.run, RunRecord))
+        self._tell_why_not_begun()
+        self.cancel_button.disabled = True
+        self.cancel_button.description = "Cancel"
+
+    def _look_at_pictures(self, *, now: bool = False) -> None:
+        try:
+            folders = self._folders(self._state)
+        except OSError:  # a folder was renamed while we looked
+            return
+        self.pictures.look(folders, now=now)
+
+    def _tell_why_not_begun(self) -> None:
+        """A run that could not even take its project's lock has no events."""
+        if isinstance(self.run, Run) and not self._state.stages and self._state.error is None:
+            try:
+                self.run.wait()
+            except Recon3DError as error:
+                self._title.value += f"<br>{html.escape(error.message)} {html.escape(error.hint)}"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        display(self.widget)  # type: ignore[no-untyped-call]
+
+
+def describe(stage: StageState) -> str:
+    """A stage's count, rest of time and memory in words."""
+    parts: list[str] = [stage.status]
+    if stage.status == "running" and stage.total > 0:
+        parts = [f"{stage.done:g} of {stage.total:g} {stage.unit}".strip()]
+        if stage.eta is not None:
+            minutes, seconds = divmod(round(stage.eta), 60)
+            parts.append(f"{minutes}:{seconds:02d} left")
+    if stage.ended is not None and stage.started is not None:
+        parts.append(f"{stage.ended - stage.started:.1f} s")
+    if stage.peak_memory:
+        parts.append(f"{stage.peak_memory / 1e9:.2f} GB")
+    if stage.error is not None:
+        parts.append(stage.error.message)
+    return ", ".join(parts)
+
+
+def _bar(name: str) -> Any:
+    return ipywidgets.FloatProgress(
+        max=1.0,
+        description=name.replace("_", " "),
+        style={"description_width": "12em"},
+        layout={"width": "30em"},
+    )
