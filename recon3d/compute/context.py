@@ -135,6 +135,11 @@ class StageContext:
         part.emit = emit
         return part
 
+    def phases(self, *shares: float) -> list[StageContext]:
+        """One context for each part of the stage, given how much of the work the parts are."""
+        ends = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
+        return [self.phase(start, end) for start, end in zip([0.0, *ends], ends, strict=False)]
+
     def count(self, **counts: Any) -> None:
         """Put numbers into the manifest and the report."""
         self.counts.update(counts)

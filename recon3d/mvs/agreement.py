@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recon3d.mvs.consistency import agreeing_views
 from recon3d.mvs.maps import PackedMap
 from recon3d.mvs.stereo import StereoImage, relative_projection
-from recon3d.types import Bytes, Floats, Floats32
+from recon3d.types import Floats, Floats32
 
 #: Other views that one view can be compared with.
 MAX_NEIGHBORS = 32
@@ -71,12 +71,6 @@ def agreement(
         np.float32(np.cos(np.radians(tolerances.degrees))),
     )
     return bits
-
-
-def count_bits(bits: NDArray[np.uint32]) -> Bytes:
-    """How many bits are set in each element."""
-    counts: Bytes = np.unpackbits(bits[..., None].view(np.uint8), axis=-1).sum(axis=-1, dtype=np.uint8)
-    return counts
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.agreement import Tolerances, agreement, count_bits
+from recon3d.mvs.agreement import Tolerances, agreement
 from recon3d.mvs.maps import PackedMap
 from recon3d.types import Floats, Floats32
 
@@ -38,8 +38,8 @@ def filtered(
     min_region : int
         Pixels of the smallest connected region that is kept.
     """
-    views = count_bits(agreement(packed, pose, neighbors, tolerances)) + 1
-    witnesses = count_bits(agreement(packed, pose, neighbors, close)) + 1
+    views = np.bitwise_count(agreement(packed, pose, neighbors, tolerances)) + 1
+    witnesses = np.bitwise_count(agreement(packed, pose, neighbors, close)) + 1
     known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))
     known &= ~_islands(np.where(known, packed.depth, 0), min_region)
     # Agreement of many views makes a good match certain; a poor match stays poor.

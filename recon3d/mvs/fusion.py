@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.agreement import Tolerances, agreement, count_bits, join_maps
+from recon3d.mvs.agreement import Tolerances, agreement, join_maps
 from recon3d.mvs.consistency import fuse_pixels
 from recon3d.mvs.maps import PackedMap
 from recon3d.types import Bytes, Floats, Floats32
@@ -62,7 +62,7 @@ def fuse_view(
         Views that must agree, this one included.
     """
     bits = agreement(packed, pose, neighbors, tolerances)
-    limit = int(np.count_nonzero((packed.depth > 0) & (count_bits(bits) + 1 >= min_views)))
+    limit = int(np.count_nonzero((packed.depth > 0) & (np.bitwise_count(bits) + 1 >= min_views)))
     points = np.empty((limit, 3))
     normals = np.empty((limit, 3), np.float32)
     colors = np.empty((limit, 3), np.uint8)

@@ -54,14 +54,15 @@ def match(plan: Plan, options: DenseReconstructionOptions, context: StageContext
     workspace = DenseWorkspace(Path(plan.folders.work) / "colmap")
     products = [plan.folders.raw_map(name) for name in names]
     if not all(product.exists() for product in products):
-        _prepare(plan, workspace, context)
         kinds: tuple[Kind, ...] = ("photometric",)
         if options.geometric_iterations:
             kinds = ("photometric", "geometric")
-        for kind in kinds:
-            _match_all(plan, workspace, kind, kind == kinds[-1], settings_for(options), context)
+        preparing, *matching, reading = context.phases(1, *[8.0] * len(kinds), 1)
+        _prepare(plan, workspace, preparing)
+        for kind, phase in zip(kinds, matching, strict=True):
+            _match_all(plan, workspace, kind, kind == kinds[-1], settings_for(options), phase)
         imports = [_ImportTask(plan.folders, str(workspace.folder), i, views[i], kinds[-1]) for i in active]
-        map_missing(import_maps, imports, products, names, "depth maps read", plan.memory, context)
+        map_missing(import_maps, imports, products, names, "depth maps read", plan.memory, reading)
     shutil.rmtree(workspace.folder, ignore_errors=True)
 
 
@@ -91,7 +92,7 @@ def _prepare(plan: Plan, workspace: DenseWorkspace, context: StageContext) -> No
     images = [workspace.image(i) for i in plan.active]
     names = [views[i].name for i in plan.active]
     map_missing(write_image, items, images, names, "images for COLMAP", plan.memory, context)
-    context.call(write_sparse_model, str(workspace.folder), plan.scene, memory=BASE_MEMORY)
+    context.phase(1.0, 1.0).call(write_sparse_model, str(workspace.folder), plan.scene, memory=BASE_MEMORY)
 
 
 def _match_all(

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.files import atomic_path
@@ -29,6 +31,8 @@ _GEOMETRIC_WEIGHT = 0.02
 _MIN_REGION = 30
 #: Depths with a higher cost are unknown.
 _MAX_COST = 0.8
+#: A picture of a cloud shows one in so many points that about this many are left.
+_PICTURE_POINTS = 600_000
 
 
 @dataclass(frozen=True)
@@ -219,22 +223,48 @@ def fuse(task: FuseTask) -> tuple[int, float]:
     return len(fused.points), float((own_map.depth > 0).mean())
 
 
-def merge(folders: Folders, names: Sequence[str], scene: Scene, out_dir: str) -> None:
-    """Write ``point_cloud.ply``, its picture and ``visibility.npz`` from all views' points."""
-    parts = []
-    for name in names:
-        with np.load(folders.points(name)) as data:
-            parts.append({key: data[key] for key in data.files})
-    columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+@dataclass(frozen=True, eq=False)
+class MergeTask:
+    """One of the products of all views' points."""
+
+    folders: Folders
+    names: Sequence[str]
+    scene: Scene
+    out_dir: str
+    product: Literal["cloud", "picture"]
+
+
+def merge(task: MergeTask) -> None:
+    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``."""
+    out_dir = Path(task.out_dir)
+    if task.product == "picture":
+        _write_picture(task, out_dir)
+        return
+    columns = _points(task, ("points", "normals", "colors", "view_counts", "view_indices"))
     starts = np.concatenate([[0], np.cumsum(columns["view_counts"])]).astype(np.int64)
-    with atomic_path(Path(out_dir) / "visibility.npz") as temporary, open(temporary, "wb") as file:
+    with atomic_path(out_dir / "visibility.npz") as temporary, open(temporary, "wb") as file:
         np.savez(file, view_starts=starts, view_indices=columns["view_indices"].astype(np.int32))
     cloud = PointCloud(columns["points"], columns["normals"], columns["colors"])
-    write_point_cloud(Path(out_dir) / "point_cloud.ply", cloud)
+    write_point_cloud(out_dir / "point_cloud.ply", cloud)
+
+
+def _write_picture(task: MergeTask, out_dir: Path) -> None:
+    columns = _points(task, ("points", "colors"))
+    step = max(1, len(columns["points"]) // _PICTURE_POINTS)
+    cloud = PointCloud(columns["points"][::step], None, columns["colors"][::step])
     # The picture shows what the cameras were about, not the hills behind it.
-    inside = find_region(scene).contains(cloud.points)
+    inside = find_region(task.scene).contains(cloud.points)
     shown = cloud.points[inside] if inside.any() else cloud.points
-    write_preview(Path(out_dir), scene, shown, lambda *view: render_points(cloud, *view))
+    write_preview(out_dir, task.scene, shown, lambda *view: render_points(cloud, *view))
+
+
+def _points(task: MergeTask, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Columns of all views' points, view after view."""
+    parts = []
+    for name in task.names:
+        with np.load(task.folders.points(name)) as data:
+            parts.append([data[key] for key in keys])
+    return {key: np.concatenate(column) for key, column in zip(keys, zip(*parts, strict=True), strict=True)}
 
 
 def _stereo_image(folders: Folders, view: View) -> StereoImage:

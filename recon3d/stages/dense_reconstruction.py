@@ -25,7 +25,7 @@ from recon3d.stages import _dense_tasks as tasks
 from recon3d.stages._dense_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.types import Ints, Scene
 
-VERSION = 2
+VERSION = 3
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140
@@ -109,13 +109,15 @@ def _reconstruct(
         active=active,
         memory=BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
     )
-    _load(plan, context)
+    rounds = 1 + options.geometric_iterations
+    loading, matching, filtering, fusing, merging = context.phases(1, 8 * rounds, 1.3, 1, 1)
+    _load(plan, loading)
     if on_gpu:
-        _dense_cuda.match(plan, options, context)
+        _dense_cuda.match(plan, options, matching)
     else:
-        _match(plan, options, context)
-    _filter(plan, options, context)
-    fused = _fuse(plan, context)
+        _match(plan, options, matching)
+    _filter(plan, options, filtering)
+    fused = _fuse(plan, fusing)
     points = sum(count for count, _ in fused)
     if not points:
         raise TooFewViews(
@@ -123,7 +125,16 @@ def _reconstruct(
             "Take sharper images with more overlap of a surface with texture, or lower min_views.",
         )
     names = [small.views[i].name for i in active]
-    context.call(tasks.merge, plan.folders, names, small, str(out_dir), memory=BASE_MEMORY + 200 * points)
+    merges = [
+        tasks.MergeTask(plan.folders, names, small, str(out_dir), product) for product in ("cloud", "picture")
+    ]
+    merging.map(
+        tasks.merge,
+        merges,
+        names=["the cloud", "its picture"],
+        unit="files",
+        memory=BASE_MEMORY + 200 * points,
+    )
     small.save(out_dir)
     shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
     os.replace(work / "depth_maps", out_dir / "depth_maps")
@@ -156,7 +167,8 @@ def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContex
     """Run the rounds of PatchMatch."""
     views = plan.scene.views
     start, rounds = _schedule(plan.size, options)
-    for number, schedule in enumerate(rounds):
+    phases = context.phases(*[1.0] * len(rounds))
+    for number, (schedule, phase) in enumerate(zip(rounds, phases, strict=True)):
         items = [
             tasks.MatchTask(
                 folders=plan.folders,
@@ -176,7 +188,7 @@ def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContex
         folder = plan.folders.raw_map if number == len(rounds) - 1 else partial(plan.folders.planes, number)
         products = [folder(name) for name in names]
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
-        map_missing(tasks.match, items, products, names, unit, plan.memory, context)
+        map_missing(tasks.match, items, products, names, unit, plan.memory, phase)
         if number > 1:
             shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
 
@@ -195,7 +207,7 @@ def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list
         0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
     )
     if not options.geometric_iterations:
-        return start, [(*first, finest)]
+        return start, [(*first, replace(finest, areas=2, variations=1))]
     second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, views="pixel", narrow=True)
     return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.mvs.agreement import Tolerances, agreement, count_bits
+from recon3d.mvs.agreement import Tolerances, agreement
 from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.maps import PackedMap, depth_map_of, normals_of
@@ -84,8 +84,8 @@ def test_true_maps_agree_where_both_see_the_surface(pictures):
         inside = ((uv >= 0) & (uv < [160, 120])).all(-1)
         u, v = np.where(inside[..., None], uv, 0).transpose(2, 0, 1)
         expected += inside & (np.abs(picture.depth[v, u] - there[..., 2]) < 0.005 * there[..., 2])
-    assert np.mean(count_bits(bits) == expected) > 0.9
-    assert (count_bits(bits) <= 3).all()
+    assert np.mean(np.bitwise_count(bits) == expected) > 0.9
+    assert (np.bitwise_count(bits) <= 3).all()
 
 
 def test_wrong_depths_and_islands_are_dropped(pictures):
@@ -145,7 +145,7 @@ def test_fused_points_lie_on_the_surface_once(pictures):
 
 def test_visibility_and_colours_of_fused_points(pictures):
     fused = fuse_all(pictures)[0]
-    assert (count_bits(fused.seen) >= 1).all()
+    assert (np.bitwise_count(fused.seen) >= 1).all()
     here = pictures[0].view
     cam = fused.points @ here.cam_from_world[:3, :3].T + here.cam_from_world[:3, 3]
     uv = np.floor(here.camera.project(cam)).astype(int)

@@ -18,6 +18,13 @@ from typing import Any
 #: Words of the console that are not ours: JupyterLab asks servers that a blocked network hides.
 _NOT_OURS = ("ERR_FAILED", "ERR_BLOCKED", "ERR_INTERNET", "favicon")
 
+#: Neither questions about building nor about news, which would lie over the page.
+_PAGE = {
+    "buildCheck": False,
+    "buildAvailable": False,
+    "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True},
+}
+
 
 @contextmanager
 def jupyter_lab(folder: Path) -> Iterator[str]:
@@ -25,7 +32,7 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
     home = folder / ".home"
     config = home / "labconfig"
     config.mkdir(parents=True)
-    (config / "page_config.json").write_text(json.dumps({"buildCheck": False, "buildAvailable": False}))
+    (config / "page_config.json").write_text(json.dumps(_PAGE))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

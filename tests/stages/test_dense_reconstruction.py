@@ -75,6 +75,20 @@ def test_products(finished, pictures):
     assert context.counts["points"] == len(cloud)
 
 
+def test_progress_goes_once_from_nothing_to_all(inputs, tmp_path):
+    seen = []
+    context = InlineContext()
+    context.emit = lambda done, total, unit, message: seen.append((done, total, unit))
+    run(inputs, tmp_path / "out", context=context)
+    done = [progress[0] for progress in seen]
+    assert {progress[1:] for progress in seen} == {(100, "%")}
+    assert done == sorted(done)
+    assert (done[0], done[-1]) == (0, 100)
+    # Loading the images is little work, and matching is most of it.
+    assert sum(1 < value < 10 for value in done) >= 3
+    assert sum(10 < value < 90 for value in done) >= 8
+
+
 def test_depth_maps_are_right(finished, pictures):
     for picture in pictures:
         made = read_depth_map(finished[0] / "depth_maps" / f"{picture.view.name}.npz")
