@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
 
 
 def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
-    """The dense point cloud.
+    """The dense point cloud, with the views that see each point.
 
     Raises
     ------
@@ -35,8 +36,11 @@ def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
         There is none yet.
     """
     from recon3d.io.ply import read_point_cloud
+    from recon3d.io.visibility import read_visibility
 
-    return read_point_cloud(_folder(artifacts, "dense_reconstruction") / "point_cloud.ply")
+    folder = _folder(artifacts, "dense_reconstruction")
+    starts, indices = read_visibility(folder / "visibility.npz")
+    return replace(read_point_cloud(folder / "point_cloud.ply"), view_starts=starts, view_indices=indices)
 
 
 def load_mesh(artifacts: Mapping[str, Artifact]) -> Mesh | TexturedMesh:

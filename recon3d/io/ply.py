@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,47 +46,67 @@ class _Element:
 
 def write_point_cloud(path: Path, cloud: PointCloud) -> None:
     """Write a cloud as binary PLY with float32 coordinates, atomically."""
-    _write(Path(path), cloud.points, cloud.normals, cloud.colors, None)
+    write_point_clouds(path, [cloud], len(cloud))
+
+
+def write_point_clouds(path: Path, parts: Iterable[PointCloud], count: int) -> None:
+    """Write several clouds as one file; only one of them need be in memory at a time.
+
+    Parameters
+    ----------
+    path : Path
+    parts : iterable of PointCloud
+        All with the same columns.
+    count : int
+        Points of all together.
+    """
+    with atomic_path(Path(path)) as temporary, open(temporary, "wb") as file:
+        for number, part in enumerate(parts):
+            rows = _rows(part.points, part.normals, part.colors)
+            if number == 0:
+                file.write(_own_header(count, rows.dtype))
+            file.write(rows.tobytes())
 
 
 def write_mesh(path: Path, mesh: Mesh) -> None:
     """Write a mesh as binary PLY with float32 coordinates, atomically."""
-    _write(Path(path), mesh.vertices, mesh.normals, mesh.colors, mesh.faces)
+    rows = _rows(mesh.vertices, mesh.normals, mesh.colors)
+    triangles = np.empty(len(mesh.faces), [("n", "u1"), ("v", "<i4", 3)])
+    triangles["n"] = 3
+    triangles["v"] = mesh.faces
+    with atomic_path(Path(path)) as temporary, open(temporary, "wb") as file:
+        file.write(_own_header(len(rows), rows.dtype, len(triangles)))
+        file.write(rows.tobytes())
+        file.write(triangles.tobytes())
 
 
-def _write(
-    path: Path,
-    points: NDArray[np.float64],
-    normals: NDArray[np.float32] | None,
-    colors: NDArray[np.uint8] | None,
-    faces: NDArray[np.int32] | None,
-) -> None:
+def _rows(
+    points: NDArray[np.float64], normals: NDArray[np.float32] | None, colors: NDArray[np.uint8] | None
+) -> NDArray[np.void]:
     groups: list[tuple[tuple[str, ...], str, NDArray[Any]]] = [(("x", "y", "z"), "<f4", points)]
     if normals is not None:
         groups.append((("nx", "ny", "nz"), "<f4", normals))
     if colors is not None:
         groups.append((("red", "green", "blue"), "u1", colors))
     rows = np.empty(len(points), [(name, kind) for names, kind, _ in groups for name in names])
-    header = [
+    for names, _, values in groups:
+        for column, name in enumerate(names):
+            rows[name] = values[:, column]
+    return rows
+
+
+def _own_header(vertices: int, columns: np.dtype[Any], faces: int | None = None) -> bytes:
+    lines = [
         "ply",
         "format binary_little_endian 1.0",
         "comment made by recon3d",
-        f"element vertex {len(points)}",
+        f"element vertex {vertices}",
     ]
-    for names, kind, values in groups:
-        for column, name in enumerate(names):
-            rows[name] = values[:, column]
-            header.append(f"property {'uchar' if kind == 'u1' else 'float'} {name}")
+    for name in columns.names or ():
+        lines.append(f"property {'uchar' if columns[name] == np.uint8 else 'float'} {name}")
     if faces is not None:
-        header += [f"element face {len(faces)}", "property list uchar int vertex_indices"]
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write("\n".join([*header, "end_header\n"]).encode())
-        file.write(rows.tobytes())
-        if faces is not None:
-            triangles = np.empty(len(faces), [("n", "u1"), ("v", "<i4", 3)])
-            triangles["n"] = 3
-            triangles["v"] = faces
-            file.write(triangles.tobytes())
+        lines += [f"element face {faces}", "property list uchar int vertex_indices"]
+    return "\n".join([*lines, "end_header\n"]).encode()
 
 
 def read_point_cloud(path: Path) -> PointCloud:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.lib.npyio import NpzFile
 
 from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.files import atomic_path
-from recon3d.io.ply import write_point_cloud
+from recon3d.io.ply import write_point_clouds
 from recon3d.io.undistort import load_view_image
+from recon3d.io.visibility import write_visibility
 from recon3d.mvs.agreement import Tolerances
 from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
@@ -33,6 +34,8 @@ _MIN_REGION = 30
 _MAX_COST = 0.8
 #: A picture of a cloud shows one in so many points that about this many are left.
 _PICTURE_POINTS = 600_000
+#: Bytes that the picture's task needs for them and for one view's points.
+PICTURE_MEMORY = 500 * 2**20
 
 
 @dataclass(frozen=True)
@@ -229,42 +232,45 @@ class MergeTask:
 
     folders: Folders
     names: Sequence[str]
+    counts: Sequence[int]
     scene: Scene
     out_dir: str
     product: Literal["cloud", "picture"]
 
 
 def merge(task: MergeTask) -> None:
-    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``."""
-    out_dir = Path(task.out_dir)
+    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``; view after view."""
+    out_dir, total = Path(task.out_dir), sum(task.counts)
     if task.product == "picture":
-        _write_picture(task, out_dir)
+        _write_picture(task, out_dir, total)
         return
-    columns = _points(task, ("points", "normals", "colors", "view_counts", "view_indices"))
-    starts = np.concatenate([[0], np.cumsum(columns["view_counts"])]).astype(np.int64)
-    with atomic_path(out_dir / "visibility.npz") as temporary, open(temporary, "wb") as file:
-        np.savez(file, view_starts=starts, view_indices=columns["view_indices"].astype(np.int32))
-    cloud = PointCloud(columns["points"], columns["normals"], columns["colors"])
-    write_point_cloud(out_dir / "point_cloud.ply", cloud)
+    parts = ((p["points"], p["normals"], p["colors"]) for p in _parts(task))
+    write_point_clouds(out_dir / "point_cloud.ply", (PointCloud(*part) for part in parts), total)
+    write_visibility(
+        out_dir / "visibility.npz",
+        (part["view_counts"] for part in _parts(task)),
+        (part["view_indices"] for part in _parts(task)),
+        total,
+        sum(int(part["view_counts"].sum()) for part in _parts(task)),
+    )
 
 
-def _write_picture(task: MergeTask, out_dir: Path) -> None:
-    columns = _points(task, ("points", "colors"))
-    step = max(1, len(columns["points"]) // _PICTURE_POINTS)
-    cloud = PointCloud(columns["points"][::step], None, columns["colors"][::step])
+def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
+    step = max(1, total // _PICTURE_POINTS)
+    parts = [(part["points"][::step], part["colors"][::step]) for part in _parts(task)]
+    points, colors = (np.concatenate(column) for column in zip(*parts, strict=True))
     # The picture shows what the cameras were about, not the hills behind it.
-    inside = find_region(task.scene).contains(cloud.points)
-    shown = cloud.points[inside] if inside.any() else cloud.points
+    inside = find_region(task.scene).contains(points)
+    cloud = PointCloud(points, None, colors)
+    shown = points[inside] if inside.any() else points
     write_preview(out_dir, task.scene, shown, lambda *view: render_points(cloud, *view))
 
 
-def _points(task: MergeTask, keys: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Columns of all views' points, view after view."""
-    parts = []
+def _parts(task: MergeTask) -> Iterator[NpzFile]:
+    """The views' points, as `fuse` left them; what is asked for is read."""
     for name in task.names:
         with np.load(task.folders.points(name)) as data:
-            parts.append([data[key] for key in keys])
-    return {key: np.concatenate(column) for key, column in zip(keys, zip(*parts, strict=True), strict=True)}
+            yield data
 
 
 def _stereo_image(folders: Folders, view: View) -> StereoImage:

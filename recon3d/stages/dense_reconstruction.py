@@ -124,17 +124,7 @@ def _reconstruct(
             "No surface point was seen alike by enough views.",
             "Take sharper images with more overlap of a surface with texture, or lower min_views.",
         )
-    names = [small.views[i].name for i in active]
-    merges = [
-        tasks.MergeTask(plan.folders, names, small, str(out_dir), product) for product in ("cloud", "picture")
-    ]
-    merging.map(
-        tasks.merge,
-        merges,
-        names=["the cloud", "its picture"],
-        unit="files",
-        memory=BASE_MEMORY + 200 * points,
-    )
+    _merge(plan, [count for count, _ in fused], out_dir, merging)
     small.save(out_dir)
     shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
     os.replace(work / "depth_maps", out_dir / "depth_maps")
@@ -248,3 +238,11 @@ def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
         )
     names = [views[i].name for i in plan.active]
     return context.map(tasks.fuse, items, names=names, unit="fused views", memory=plan.memory)
+
+
+def _merge(plan: Plan, counts: list[int], out_dir: Path, context: StageContext) -> None:
+    names = [plan.scene.views[i].name for i in plan.active]
+    products: tuple[Literal["cloud", "picture"], ...] = ("cloud", "picture")
+    items = [tasks.MergeTask(plan.folders, names, counts, plan.scene, str(out_dir), p) for p in products]
+    memory = BASE_MEMORY + tasks.PICTURE_MEMORY
+    context.map(tasks.merge, items, names=["the cloud", "its picture"], unit="files", memory=memory)

@@ -10,7 +10,7 @@ import pytest
 import trimesh
 
 from recon3d.errors import InputError
-from recon3d.io.ply import read_mesh, read_point_cloud, write_mesh, write_point_cloud
+from recon3d.io.ply import read_mesh, read_point_cloud, write_mesh, write_point_cloud, write_point_clouds
 from recon3d.types import Mesh
 from tests.shapes import grid_mesh, sphere_cloud
 
@@ -119,3 +119,12 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     write_point_cloud(tmp_path / "cloud.ply", sphere_cloud(10))
     with pytest.raises(InputError, match="no faces"):
         read_mesh(tmp_path / "cloud.ply")
+
+
+def test_a_cloud_in_parts_is_the_same_file(tmp_path: Path) -> None:
+    cloud = sphere_cloud(100)
+    first = np.arange(100) < 37
+    write_point_cloud(tmp_path / "whole.ply", cloud)
+    parts = (cloud.subset(keep) for keep in (first, np.zeros(100, bool), ~first))
+    write_point_clouds(tmp_path / "parts.ply", parts, 100)
+    assert (tmp_path / "parts.ply").read_bytes() == (tmp_path / "whole.ply").read_bytes()

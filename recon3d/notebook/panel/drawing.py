@@ -23,8 +23,8 @@ from recon3d.types import Bytes, Scene, SparsePoints
 FRAMES, MAPS = 8, 3
 _FRAME, _MAP = 108, 200
 _GAP = 4
-_CLOUD = (400, 300)
-_MODEL = 400
+_CLOUD = (320, 240)
+_MODEL = 320
 #: Points farther from the middle than so many times the usual are not drawn.
 _NEAR = 2.5
 #: Where dense_reconstruction puts maps, the more finished ones last.
