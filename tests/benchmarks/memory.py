@@ -1,0 +1,103 @@
+"""``python -m tests.benchmarks.memory [--views N…] [--set SET] [--quality Q] [--workers N]``.
+
+Peak memory of the dense stage for many views: a set's views and points are repeated side by side
+until there are enough. Prints the highest sum over the workers and that of the process that asks
+them, which holds the scheduler and the plan.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from recon3d.compute import Cluster, StageContext
+from recon3d.options import DenseReconstructionOptions, resolve_options
+from recon3d.stages import dense_reconstruction
+from recon3d.types import Scene, SparsePoints, View
+from tests.benchmarks.dense import pose, quiet
+from tests.benchmarks.sets import SETS, frames
+
+
+def repeated(scene: Scene, images: Path, folder: Path, count: int) -> Scene:
+    """At least `count` views: copies of the scene in a row, and links to their images in `folder`."""
+    copies = -(-count // len(scene))
+    points = scene.points
+    size = float(np.ptp(np.concatenate([points.xyz, [view.center for view in scene]]), axis=0).max())
+    views: list[View] = []
+    for copy in range(copies):
+        for view in scene:
+            name = f"{copy:03d}_{view.name}"
+            moved = view.cam_from_world.copy()
+            moved[:3, 3] -= moved[:3, 0] * 2 * size * copy
+            views.append(replace(view, name=name, cam_from_world=moved))
+            (folder / name).symlink_to(images / view.name)
+    lengths = np.diff(points.track_starts)
+    shift = np.array([2 * size, 0, 0])
+    return Scene(
+        tuple(views),
+        SparsePoints(
+            np.concatenate([points.xyz + shift * copy for copy in range(copies)]),
+            np.tile(points.rgb, (copies, 1)),
+            np.tile(points.error, copies),
+            np.concatenate([[0], np.cumsum(np.tile(lengths, copies))]),
+            np.concatenate([points.track_views + len(scene) * copy for copy in range(copies)]),
+        ),
+    )
+
+
+def measure(name: str, quality: str, views: int, workers: int, root: Path) -> None:
+    """Run the stage and print its row."""
+    images = frames(name, root / f"{name}_frames")
+    with quiet():
+        scene = pose(name, images, root / f"{name}_scene")
+    options = resolve_options(quality, {})["dense_reconstruction"]
+    assert isinstance(options, DenseReconstructionOptions)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        (out / "frames" / "images").mkdir(parents=True)
+        repeated(scene, images, out / "frames" / "images", views).save(out / "sparse")
+        inputs = {"frame_extraction": out / "frames", "sparse_reconstruction": out / "sparse"}
+        cluster = Cluster(workers=workers)
+        start = time.monotonic()
+        context = StageContext(cluster=lambda: cluster, emit=lambda *_: None)
+        dense_reconstruction.run(inputs, options, out, context)
+        wall = time.monotonic() - start
+        cluster.close()
+        camera = Scene.load(out).views[0].camera
+        row = {
+            "set": name,
+            "quality": quality,
+            "views": context.counts["views"],
+            "megapixels": round(camera.width * camera.height / 1e6, 2),
+            "workers": workers,
+            "workers_peak_mb": round(context.usage.peak_memory / 2**20),
+            "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "cpu_s": round(context.usage.cpu_seconds),
+            "wall_s": round(wall),
+            "points": context.counts["points"],
+        }
+    print(json.dumps(row), flush=True)
+
+
+def main() -> None:
+    """Measure what the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--views", nargs="+", type=int, default=[75, 300])
+    parser.add_argument("--set", choices=SETS, default="sceaux", dest="name")
+    parser.add_argument("--quality", default="high")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "recon3d-benchmarks")
+    arguments = parser.parse_args()
+    for views in arguments.views:
+        measure(arguments.name, arguments.quality, views, arguments.workers, arguments.scratch)
+
+
+if __name__ == "__main__":
+    main()
