@@ -55,7 +55,7 @@ def made_project(folder: Path) -> Project:
     views = []
     for i in range(CAMERAS):
         angle = 2 * np.pi * i / CAMERAS
-        center = np.array([2 * np.cos(angle), 0.8, 2 * np.sin(angle)])
+        center = np.array([np.cos(angle), 0.6, np.sin(angle)])
         views.append(looking(center, np.zeros(3), np.array([0.0, 1.0, 0.0]), f"photo_{i}.jpg", camera))
     points = cloud(500)
     sparse = SparsePoints(

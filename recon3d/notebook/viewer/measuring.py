@@ -42,10 +42,14 @@ class Ruler:
             renderOrder=2,
         )
         self._text = pythreejs.TextTexture(string=" ", size=48, color="#ffffff", squareTexture=False)
-        self._label = pythreejs.Sprite(
-            pythreejs.SpriteMaterial(map=self._text, **over), visible=False, renderOrder=3
+        # White letters are not read on a white wall.
+        self._plate = pythreejs.Sprite(
+            pythreejs.SpriteMaterial(color="#15181c", opacity=0.75, **over), visible=False, renderOrder=3
         )
-        self.object = pythreejs.Group(children=[self._lines, self._ends, self._label])
+        self._label = pythreejs.Sprite(
+            pythreejs.SpriteMaterial(map=self._text, **over), visible=False, renderOrder=4
+        )
+        self.object = pythreejs.Group(children=[self._lines, self._ends, self._plate, self._label])
 
     @property
     def length(self) -> float | None:
@@ -59,28 +63,31 @@ class Ruler:
         self.points = [point] if len(self.points) == 2 else [*self.points, point]
         self._line.array = self._ends_as_array()
         self._ends.visible = True
-        self._lines.visible = self._label.visible = len(self.points) == 2
+        self._lines.visible = self._plate.visible = self._label.visible = len(self.points) == 2
 
     def clear(self) -> None:
         """Take the points away."""
         self.points = []
-        self._ends.visible = self._lines.visible = self._label.visible = False
+        for part in (self._ends, self._lines, self._plate, self._label):
+            part.visible = False
 
     def write(self, text: str) -> None:
         """Write the label, at the middle of the line."""
         if len(self.points) < 2:
             return
         self._text.string = text
-        self._label.position = tuple((self.points[0] + self.points[1]) / 2)
         # A letter is about half as wide as it is high.
-        self._label.scale = (0.5 * self._height * len(text), self._height, 1.0)
+        width = 0.5 * self._height * len(text)
+        for part, more in ((self._plate, 0.2 * self._height), (self._label, 0.0)):
+            part.position = tuple((self.points[0] + self.points[1]) / 2)
+            part.scale = (width + more, self._height + more, 1.0)
 
     def _ends_as_array(self) -> Floats32:
         return np.array([self.points[0], self.points[-1]], np.float32)
 
     def close(self) -> None:
         """Free the browser's memory."""
-        for part in (self._lines, self._ends, self._label):
+        for part in (self._lines, self._ends, self._plate, self._label):
             part.material.close()
             part.close()
         self._lines.geometry.close()

@@ -57,9 +57,10 @@ class Toolbar:
 
     def around(self, renderer: Any) -> Any:
         """The picture with its tools."""
-        side = ipywidgets.VBox([self._photo, self._caption])
-        picture = ipywidgets.HBox([renderer, side])
-        return ipywidgets.VBox([picture, *self._rows, self._message, self._told])
+        tools = ipywidgets.VBox([renderer, *self._rows, self._message, self._told])
+        side = ipywidgets.VBox([self._photo, self._caption], layout={"flex": "0 0 auto"})
+        # Where the page is narrow the photo goes below, instead of being squeezed.
+        return ipywidgets.HBox([tools, side], layout={"flex_flow": "row wrap"})
 
     def update(self) -> None:
         """Show the viewer's present state."""
