@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from recon3d.artifacts import Artifact, fingerprint
+from recon3d.compute import load_dask
 from recon3d.errors import OptionError
 from recon3d.events import Event
 from recon3d.options import STAGE_OPTIONS, resolve_options
@@ -41,6 +42,10 @@ class Stage:
     @property
     def module(self) -> ModuleType:
         """The module with the stage's ``run`` and ``VERSION``."""
+        return self.load()
+
+    def load(self) -> ModuleType:
+        """Import the module in the calling thread."""
         return importlib.import_module(f"recon3d.stages.{self.name}")
 
 
@@ -180,6 +185,11 @@ class Pipeline:
         """
         _check_stage(until)
         _check_stage(rerun_from)
+        # Not in the run's thread: SciPy and others import themselves in circles, which fails in one
+        # thread when another (the next cell, showing this run's panel) imports them at that moment.
+        load_dask()
+        for stage in STAGES:
+            stage.load()
         return Run(self, project, until, rerun_from, on_event)
 
     def run(

@@ -7,7 +7,7 @@ subprocesses that run one task each and die with it. An address of a Dask schedu
 place on a real cluster.
 """
 
-from recon3d.compute.cluster import Cluster, Usage, cluster_for_run
+from recon3d.compute.cluster import Cluster, Usage, cluster_for_run, load_dask
 from recon3d.compute.context import InlineContext, StageContext
 from recon3d.compute.machine import usable_cores, usable_memory
 from recon3d.compute.worker import task_progress
@@ -18,6 +18,7 @@ __all__ = [
     "StageContext",
     "Usage",
     "cluster_for_run",
+    "load_dask",
     "task_progress",
     "usable_cores",
     "usable_memory",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import logging
 import os
 import queue
@@ -321,6 +322,11 @@ class Cluster:
         with contextlib.suppress(Exception):
             if self._local is not None:
                 self._local.close(timeout=2)
+
+
+def load_dask() -> None:
+    """Import Dask in the calling thread; making a `Cluster` imports it too, in whichever thread that is."""
+    importlib.import_module("distributed")
 
 
 @contextlib.contextmanager
