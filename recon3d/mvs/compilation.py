@@ -49,7 +49,9 @@ def compile_kernels() -> float:
     packed = PackedMap.of(depth_map_of("", camera, planes, 2.0))
     neighbors = [(packed, poses[1])]
     loose = Tolerances(pixels=100.0, depth=1.0, degrees=180)
-    packed = filtered(packed, poses[0], neighbors, min_views=1, tolerances=loose, close=loose, min_region=1)
     rgb = np.repeat(gray[..., None], 3, axis=2)
+    packed = filtered(
+        packed, poses[0], neighbors, min_views=1, tolerances=loose, close=loose, min_region=1, rgb=rgb
+    )
     fuse_view(packed, poses[0], rgb, 0, neighbors, [1], min_views=1, tolerances=loose)
     return time.perf_counter() - start

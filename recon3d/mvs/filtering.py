@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 
 from recon3d.mvs.agreement import Tolerances, agreement
 from recon3d.mvs.maps import PackedMap
-from recon3d.types import Floats, Floats32
+from recon3d.mvs.silhouette import beyond_outlines
+from recon3d.types import Bytes, Floats, Floats32
+
+#: Pixels that a depth may reach over an outline.
+_REACH = 3
 
 
 def filtered(
@@ -22,8 +26,9 @@ def filtered(
     tolerances: Tolerances,
     close: Tolerances,
     min_region: int,
+    rgb: Bytes,
 ) -> PackedMap:
-    """Drop what too few views agree on, and small islands.
+    """Drop what too few views agree on, what lies beyond outlines, and small islands.
 
     Views that agree closely are better witnesses: of those, one fewer is enough.
 
@@ -37,10 +42,13 @@ def filtered(
         What counts as close agreement.
     min_region : int
         Pixels of the smallest connected region that is kept.
+    rgb : ndarray of uint8, shape (H, W, 3)
+        The image; see `beyond_outlines`.
     """
     views = np.bitwise_count(agreement(packed, pose, neighbors, tolerances)) + 1
     witnesses = np.bitwise_count(agreement(packed, pose, neighbors, close)) + 1
     known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))
+    known &= ~beyond_outlines(np.where(known, packed.depth, np.float32(0)), rgb, _REACH)
     known &= ~_islands(np.where(known, packed.depth, 0), min_region)
     # Agreement of many views makes a good match certain; a poor match stays poor.
     support = np.minimum(views / np.float32(min_views + 2), np.float32(1))

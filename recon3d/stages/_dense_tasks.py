@@ -177,6 +177,7 @@ def filter_view(task: FilterTask) -> None:
         tolerances=task.tolerances,
         close=task.close,
         min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
+        rgb=np.load(task.folders.image(task.view.name)),
     )
     write_packed_map(task.folders.depth_map(task.view.name), result)
 

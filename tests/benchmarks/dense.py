@@ -204,7 +204,9 @@ def measure(
                     f"{score.f_score:.3f} ({score.precision:.3f} {score.recall:.3f}), OpenMVS {reference:.3f}"
                 )
         if keep is not None:
-            shutil.copytree(out, keep / f"{name}_{quality}", dirs_exist_ok=True, symlinks=True)
+            kept = keep / f"{name}_{quality}"
+            shutil.rmtree(kept, ignore_errors=True)
+            shutil.copytree(out, kept, symlinks=True)
     print(json.dumps(row), flush=True)
 
 

@@ -96,8 +96,9 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     damaged = PackedMap(own.name, own.camera, depth, own.normal, own.confidence)
     pose = pictures[0].view.cam_from_world
     result = filtered(
-        damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, close=CLOSE, min_region=30
-    )
+        damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, close=CLOSE, min_region=30,
+        rgb=pictures[0].rgb,
+    )  # fmt: skip
     assert (result.depth[50:60, 70:80] == 0).all()
     assert (result.depth[30:45, 75:95] > 0).mean() > 0.9
     assert (result.confidence[result.depth == 0] == 0).all()
@@ -106,12 +107,14 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     small[58:62, 78:82] = own.depth[58:62, 78:82]
     alone = PackedMap(own.name, own.camera, small, own.normal, own.confidence)
     dropped = filtered(
-        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=30
-    )
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=30,
+        rgb=pictures[0].rgb,
+    )  # fmt: skip
     assert not dropped.depth.any()
     kept = filtered(
-        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=10
-    )
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=10,
+        rgb=pictures[0].rgb,
+    )  # fmt: skip
     assert kept.depth.any()
 
 
