@@ -79,9 +79,9 @@ class Notebook:
         Errors of the console and requests that left the machine.
     """
 
-    def __init__(self, browser: Any, address: str, folder: Path, name: str, cells: list[str]) -> None:
-        path = folder / f"{name}.ipynb"
-        path.write_text(json.dumps(_document(cells)))
+    def __init__(self, browser: Any, address: str, folder: Path, name: str, cells: list[str] | None) -> None:
+        if cells is not None:
+            (folder / f"{name}.ipynb").write_text(json.dumps(_document(cells)))
         self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
         self.troubles: list[str] = []
         self.page.on("console", self._listen)
