@@ -19,13 +19,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 
 #: Frames from small pictures, and only the stages that are quick.
 _START = """
-import recon3d
-project = recon3d.Project.create("p", exist_ok=True)
-project.add({video!r})
 pipeline = recon3d.Pipeline(
     "low",
-    frame_extraction={{"min_frames": 12, "max_frames": 12, "max_image_size": 480}},
-    feature_extraction={{"max_features": 1000}},
+    frame_extraction={"min_frames": 12, "max_frames": 12, "max_image_size": 480},
+    feature_extraction={"max_features": 1000},
 )
 run = pipeline.start(project, until="sparse_reconstruction")
 """
@@ -50,9 +47,10 @@ def test_models_show_the_viewer_and_other_things_html_and_text(tmp_path: Path) -
 
 
 def test_a_run_outlives_a_restart_of_the_kernel(tmp_path: Path) -> None:
-    start = _START.format(video=str(sample_video()))
+    create = f"import recon3d; project = recon3d.Project.create('p'); project.add({str(sample_video())!r})"
     with kernel(tmp_path) as notebook:
-        _, shown = notebook.run(start + "run")
+        notebook.run(create)
+        _, shown = notebook.run(_START + "run")
         assert WIDGET in shown  # the panel
         assert shown["text/plain"].startswith("<Run ")
         # The kernel is free while the run goes on, and the run is cut off within the second stage.
@@ -70,8 +68,13 @@ def test_a_run_outlives_a_restart_of_the_kernel(tmp_path: Path) -> None:
         assert "feature extraction, running" in record
         made, _ = notebook.run("print(*project.artifacts)")
         assert made == "frame_extraction\n"
+        _, shown = notebook.run("project")
+        assert "interrupted" in shown["text/html"]
+        assert "frame extraction" in shown["text/html"]
+        _, shown = notebook.run("project.runs[-1]")
+        assert WIDGET in shown  # the panel again, of the run that was cut off
 
-        notebook.run(start)
+        notebook.run(_START)
         notebook.run("results = run.wait()", timeout=120)
         summary, _ = notebook.run(
             "import json; print(json.dumps({s.name: s.status for s in run.state.stages.values()}))"
