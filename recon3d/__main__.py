@@ -37,6 +37,7 @@ class ExportFormat(str, Enum):
     obj = "obj"
     ply = "ply"
     colmap = "colmap"
+    colmap_dense = "colmap-dense"
     nerfstudio = "nerfstudio"
 
 

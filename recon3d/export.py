@@ -12,7 +12,7 @@ from recon3d.results import publish_path
 from recon3d.scale import scale_of, scaled
 from recon3d.types import Scene
 
-FORMATS = ("glb", "obj", "ply", "colmap", "nerfstudio")
+FORMATS = ("glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio")
 
 
 def export_project(project: Project, format: str, output: Path | None = None) -> Path:
@@ -21,10 +21,11 @@ def export_project(project: Project, format: str, output: Path | None = None) ->
     Parameters
     ----------
     project : Project
-    format : {"glb", "obj", "ply", "colmap", "nerfstudio"}
+    format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
         ``glb`` and ``obj``: the textured model; ``ply``: the surface with vertex colours;
-        ``colmap``: a folder with ``images`` and ``sparse``; ``nerfstudio``: a folder with
-        ``images`` and ``transforms.json``.
+        ``colmap``: a folder with ``images`` and ``sparse``; ``colmap-dense``: a folder with
+        undistorted images, their model, and depth and normal maps, as COLMAP's dense stage has them;
+        ``nerfstudio``: a folder with ``images`` and ``transforms.json``.
     output : Path, optional
         File or folder to write; ``PROJECT/export/FORMAT…`` by default.
 
@@ -59,6 +60,10 @@ def export_project(project: Project, format: str, output: Path | None = None) ->
 
             target.parent.mkdir(parents=True, exist_ok=True)
             write_mesh(target, scaled(read_mesh(source), factor))
+        return target
+    if format == "colmap-dense":
+        target = output or folder / "colmap_dense"
+        _write_dense(project, target, factor)
         return target
     if format in ("colmap", "nerfstudio"):
         target = output or folder / format
@@ -95,22 +100,42 @@ def _write_textured(source: Path, target: Path, format: str, factor: float) -> N
         scale_glb(source, target, factor)
 
 
+def _write_dense(project: Project, target: Path, factor: float) -> None:
+    artifacts = project.artifacts
+    if "dense_reconstruction" not in artifacts:
+        raise InputError(f"{project.path} has no depth maps yet.", f"recon3d run -o {project.path}")
+    _in_a_process(
+        [
+            *("-m", "recon3d.export_dense", str(target), str(artifacts["dense_reconstruction"].path)),
+            *(
+                str(artifacts["sparse_reconstruction"].path),
+                str(artifacts["frame_extraction"].path / "images"),
+            ),
+            *("--factor", repr(factor)),
+        ],
+        f"The depth maps could not be written to {target}.",
+        "Is the disk full? The log says more.",
+    )
+
+
 def _scale_model(model: Path, factor: float) -> None:
-    """Scale a COLMAP model in place, in a process of its own: COLMAP can abort its interpreter."""
     code = (
         "import sys; from pathlib import Path; import numpy as np;"
         "from recon3d.colmap import transform_model;"
         "transform_model(Path(sys.argv[1]), float(sys.argv[2]), np.eye(3), np.zeros(3))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(model), repr(factor)], capture_output=True, text=True
+    _in_a_process(
+        ["-c", code, str(model), repr(factor)],
+        f"The COLMAP model in {model} could not be scaled.",
+        "Clear the scale and export again, or scale it in the program that reads it.",
     )
+
+
+def _in_a_process(arguments: list[str], trouble: str, hint: str) -> None:
+    """Run Python on its own, since COLMAP can abort its interpreter."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
     if done.returncode:
-        raise StageError(
-            f"The COLMAP model in {model} could not be scaled.",
-            "Clear the scale and export again, or scale it in the program that reads it.",
-            log_tail=done.stderr[-2000:],
-        )
+        raise StageError(trouble, hint, log_tail=done.stderr[-2000:])
 
 
 def _made(project: Project, name: str, path: Path | None) -> Path:

@@ -66,6 +66,7 @@ def test_a_few_photos_become_a_textured_model(tmp_path: Path, data_dir: Path) ->
     for format, name in (
         ("obj", "p.obj"),
         ("colmap", "sparse/0/cameras.bin"),
+        ("colmap-dense", "stereo/fusion.cfg"),
         ("nerfstudio", "transforms.json"),
     ):
         target = tmp_path / format

@@ -82,10 +82,10 @@ def match_views(
     missing = [problem.index for problem in problems if not workspace.has_maps(problem.index, kind)]
     if child.returncode == 0 and not missing:
         return
-    raise _failure(child.returncode, child.stdout, missing)
+    raise _failure(child.returncode, child.stdout, [workspace.name(index) for index in missing])
 
 
-def _failure(status: int, output: str, missing: Sequence[int]) -> StageError | EngineUnavailable:
+def _failure(status: int, output: str, missing: Sequence[str]) -> StageError | EngineUnavailable:
     """What the child's exit and output mean."""
     tail = "\n".join(output.splitlines()[-30:])
     if status == _NO_CUDA:
@@ -98,9 +98,8 @@ def _failure(status: int, output: str, missing: Sequence[int]) -> StageError | E
             "Lower max_image_size of dense_reconstruction, or use engine='cpu'.",
             log_tail=tail,
         )
-    names = ", ".join(DenseWorkspace.name(index) for index in missing)
     return StageError(
-        f"COLMAP's PatchMatch ended with status {status} and left out {names or 'nothing'}.",
+        f"COLMAP's PatchMatch ended with status {status} and left out {', '.join(missing) or 'nothing'}.",
         "The log's tail says why; engine='cpu' does without a GPU. Finished views are kept.",
         log_tail=tail,
     )

@@ -9,8 +9,8 @@
         normal_maps/
         consistency_graphs/
 
-A view has the name ``view_INDEX.png`` here, since commas and blanks mean something in COLMAP's
-lists. See https://colmap.github.io/format.html#dense-reconstruction.
+A view has the name ``view_INDEX.png`` here unless others are given: commas and blanks mean something
+in COLMAP's lists. See https://colmap.github.io/format.html#dense-reconstruction.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ class DenseWorkspace:
     Parameters
     ----------
     folder : Path
+    names : tuple of str
+        Names of the views' images, without commas and blanks.
     """
 
     folder: Path
+    names: tuple[str, ...] = ()
 
-    @staticmethod
-    def name(index: int) -> str:
+    def name(self, index: int) -> str:
         """The name of a view's image."""
-        return f"view_{index:05d}.png"
+        return self.names[index] if self.names else f"view_{index:05d}.png"
 
     @property
     def model(self) -> Path:
