@@ -62,7 +62,7 @@ class Artifact(Described):
 
     def _facts(self) -> list[str]:
         manifest = self.manifest
-        counts = [f"{value} {key.replace('_', ' ')}" for key, value in manifest.counts.items()]
+        counts = [f"{key.replace('_', ' ')} {value}" for key, value in manifest.counts.items()]
         memory = byte_text(manifest.peak_memory)
         return [
             self.stage.replace("_", " "),

@@ -313,13 +313,17 @@ class RunState(Described):
         return facts if self.current is None else [*facts, *self.current._facts()]
 
     def _repr_html_(self) -> str:
-        lines = [f"{self.run} {self.status}, {self.fraction:.0%}"]
+        return self.html(self.status)
+
+    def html(self, status: str) -> str:
+        """The state as HTML, under a status that the events do not know, such as "interrupted"."""
+        lines = [f"{self.run} {status}, {self.fraction:.0%}"]
         if self.error is not None:
             lines += [self.error.message, self.error.hint]
         rows = []
         for stage in self.stages.values():
-            name, status, *more = stage._facts()
-            rows.append((name, status, ", ".join(more)))
+            name, told, *more = stage._facts()
+            rows.append((name, status if stage is self.current else told, ", ".join(more)))
         return card("Run", lines, table=grid(["stage", "state", ""], rows))
 
 

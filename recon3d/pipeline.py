@@ -16,7 +16,7 @@ from recon3d.errors import OptionError
 from recon3d.events import Event
 from recon3d.options import STAGE_OPTIONS, resolve_options
 from recon3d.project import Project
-from recon3d.reprs import card, grid
+from recon3d.reprs import Described, card, grid
 from recon3d.results import Results
 from recon3d.run import Run
 
@@ -66,14 +66,17 @@ STAGE_NAMES = tuple(stage.name for stage in STAGES)
 _FEATURES = ("feature_extraction", "feature_matching")
 
 
-@dataclass(frozen=True)
-class Step:
+@dataclass(frozen=True, repr=False)
+class Step(Described):
     """A stage of one run: what it is, what it would make, and whether that is there."""
 
     stage: Stage
     needs: tuple[str, ...]
     fingerprint: str
     artifact: Artifact | None
+
+    def _facts(self) -> list[str]:
+        return [self.stage.name.replace("_", " "), "to do" if self.artifact is None else "up to date"]
 
 
 class Pipeline:

@@ -59,12 +59,17 @@ class RunRecord(Described):
         project = Project(self.folder.parents[1])
         return self.state.ended is None and project.runs[-1].name == self.name and project._in_work
 
-    def _facts(self) -> list[str]:
+    @property
+    def status(self) -> str:
+        """Status of its state; "interrupted" when its process ended before the run did."""
         state = self.state
-        return [self.name, state.status, *state._facts()[1:]]
+        return "interrupted" if state.ended is None and not self.running else state.status
+
+    def _facts(self) -> list[str]:
+        return [self.name, self.status, *self.state._facts()[1:]]
 
     def _repr_html_(self) -> str:
-        return self.state._repr_html_()
+        return self.state.html(self.status)
 
 
 class Project:
@@ -402,8 +407,7 @@ class Project:
     def status(self) -> str:
         """State of the newest run; "new" before the first, "interrupted" when its process ended."""
         runs = self.runs
-        status = runs[-1].state.status if runs else "new"
-        return "interrupted" if status in ("pending", "running") and not self._in_work else status
+        return runs[-1].status if runs else "new"
 
     @property
     def _in_work(self) -> bool:

@@ -16,13 +16,14 @@ import numpy as np
 from recon3d.errors import InputError
 from recon3d.io.files import read_json, write_json
 from recon3d.project import Project
+from recon3d.reprs import Described
 from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh, View
 
 Scalable = TypeVar("Scalable", Scene, PointCloud, Mesh, TexturedMesh)
 
 
-@dataclass(frozen=True)
-class Scale:
+@dataclass(frozen=True, repr=False)
+class Scale(Described):
     """Metres per unit of a reconstruction, and where that comes from.
 
     Parameters
@@ -41,6 +42,9 @@ class Scale:
     measured: float
     known: float
     reconstruction: str
+
+    def _facts(self) -> list[str]:
+        return [f"{self.factor:.4g} m a unit", f"{self.measured:.4g} units are {self.known:.4g} m"]
 
 
 def set_scale(project: Project, measured: float, known: float) -> Scale:
@@ -66,7 +70,8 @@ def set_scale(project: Project, measured: float, known: float) -> Scale:
     for name, value in (("measured", measured), ("known", known)):
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"The {name} length is {value:g}.", "Give a length above zero.")
-    scale = Scale(known / measured, float(measured), float(known), _reconstruction(project))
+    measured, known = float(measured), float(known)
+    scale = Scale(known / measured, measured, known, _reconstruction(project))
     with project.lock():
         write_json(_path(project), asdict(scale))
     return scale

@@ -137,10 +137,12 @@ def test_a_run_tells_where_it_is_and_why_it_ended(tmp_path: Path) -> None:
     log.emit(StageStarted(stage="texturing"))
     log.emit(StageProgress(stage="texturing", done=3, total=4, unit="views"))
     (record,) = project.runs
-    assert repr(record) == "<RunRecord: run-1, running, 75%, texturing, running, 3 of 4 views>"
     # No process holds the project: the run was cut off.
+    assert repr(record).startswith("<RunRecord: run-1, interrupted, 75%, texturing")
+    assert "texturing interrupted" in _Text(record._repr_html_()).words
     assert project.status == "interrupted"
     with project.lock():
+        assert repr(record) == "<RunRecord: run-1, running, 75%, texturing, running, 3 of 4 views>"
         assert project.status == "running"
     log.emit(RunFailed(error=Failure(type="StageError", message=f"No {EVIL}", hint="Look for it.")))
     assert project.status == "failed"

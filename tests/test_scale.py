@@ -15,7 +15,7 @@ from recon3d.export import export_project
 from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.ply import read_mesh, write_mesh
 from recon3d.project import Project
-from recon3d.scale import clear_scale, scale_of, scaled, set_scale
+from recon3d.scale import Scale, clear_scale, scale_of, scaled, set_scale
 from recon3d.types import Camera, Mesh, PointCloud, Scene, TexturedMesh, View
 
 _CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
@@ -115,3 +115,7 @@ def test_scenes_and_clouds_grow_and_their_cameras_see_the_same(project: Project)
         for view, thing in ((scene.views[0], cloud), (larger.views[0], scaled(cloud, 3.0)))
     ]
     np.testing.assert_allclose(pixels[0], pixels[1])
+
+
+def test_a_scale_tells_itself_in_words() -> None:
+    assert repr(Scale(1.5, 0.4, 0.6, "f" * 16)) == "<Scale: 1.5 m a unit, 0.4 units are 0.6 m>"

@@ -218,6 +218,10 @@ def test_two_runs_are_laid_on_each_other_and_share_the_camera() -> None:
     turn = np.array([[0.0, 0, 1], [1, 0, 0], [0, 1, 0]])
     both = compare(_scene(), _scene(turn, 3.0))
     assert both.aligned
+    assert repr(both).endswith(" sent>, aligned>")
+    offered = [name for name in dir(both.left) if not name.startswith("_")]
+    assert {"clip", "measured", "screenshot", "selected_camera", "show", "style"} < set(offered)
+    assert not {"clipping", "ruler", "scene", "toolbar"} & set(offered)
     a, b = both.left.content, both.right.content
     np.testing.assert_allclose(a.points, b.points, atol=1e-4)
     np.testing.assert_allclose(a.frusta[:, 0, 0], b.frusta[:, 0, 0], atol=1e-4)

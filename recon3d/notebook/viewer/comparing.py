@@ -52,6 +52,10 @@ class Comparison:
         self.right.close()
         self.widget.close()
 
+    def __repr__(self) -> str:
+        how = "aligned" if self.aligned else "not aligned"
+        return f"<Comparison: {self.left!r}, {self.right!r}, {how}>"
+
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = self.widget._repr_mimebundle_()
         halves = [quick_picture(viewer.content, (480, 400)) for viewer in (self.left, self.right)]

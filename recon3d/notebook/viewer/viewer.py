@@ -381,6 +381,10 @@ class Viewer:
         bundle["image/png"] = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
         return bundle
 
+    def __dir__(self) -> list[str]:
+        inner = {"clipping", "ruler", "scene", "toolbar"}  # parts; `clip`, `measured` … speak for them
+        return sorted(name for name in super().__dir__() if name not in inner)
+
     def __repr__(self) -> str:
         parts = ", ".join(self.layers)
         return f"<Viewer: {parts}; {self.bytes_sent / 1e6:.1f} MB sent>"
