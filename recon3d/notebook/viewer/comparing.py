@@ -32,10 +32,11 @@ class Comparison:
             one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "position")
         self._follow(left, right)
         columns = [
-            ipywidgets.VBox([ipywidgets.Label(title), viewer.widget])
+            # Never narrower than its picture, which would otherwise lie over its neighbour's.
+            ipywidgets.VBox([ipywidgets.Label(title), viewer.widget], layout={"flex": "0 0 auto"})
             for title, viewer in zip(titles, (left, right), strict=True)
         ]
-        self.widget = ipywidgets.HBox(columns)
+        self.widget = ipywidgets.HBox(columns, layout={"overflow": "auto"})
 
     def _follow(self, leader: Viewer, follower: Viewer) -> None:
         if self._following:
@@ -68,8 +69,8 @@ def compare(
     right: Shown,
     *,
     titles: tuple[str, str] = ("left", "right"),
-    width: int = 560,
-    height: int = 420,
+    width: int = 430,
+    height: int = 360,
     align: bool = True,
     budget: Budget | None = None,
 ) -> Comparison:
