@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-_ARGUMENTS = [
-    "--no-sandbox",
-    "--use-gl=angle",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.notebook.browser import EXECUTABLE, launch
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium with software WebGL; skips where it or playwright is absent."""
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    executable = shutil.which("chromium")
-    if executable is None:
+    pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if EXECUTABLE is None:
         pytest.skip("needs chromium: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=executable, args=_ARGUMENTS)
+    with launch() as started:
         yield started
-        started.close()
 
 
 @pytest.fixture

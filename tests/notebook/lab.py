@@ -72,6 +72,20 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
 class Notebook:
     """A notebook that is open in a page.
 
+    Parameters
+    ----------
+    browser : playwright Browser
+    address : str
+        Of the server.
+    folder : Path
+        That the server serves.
+    name : str
+        Of the notebook, without its suffix.
+    cells : list of str, or None
+        None opens a notebook that is there already.
+    script : str
+        JavaScript that runs before anything of the page.
+
     Attributes
     ----------
     page : playwright Page
@@ -79,10 +93,13 @@ class Notebook:
         Errors of the console and requests that left the machine.
     """
 
-    def __init__(self, browser: Any, address: str, folder: Path, name: str, cells: list[str] | None) -> None:
+    def __init__(
+        self, browser: Any, address: str, folder: Path, name: str, cells: list[str] | None, script: str = ""
+    ) -> None:
         if cells is not None:
             (folder / f"{name}.ipynb").write_text(json.dumps(_document(cells)))
         self.page = browser.new_page(viewport={"width": 1300, "height": 1000})
+        self.page.add_init_script(script)
         self.troubles: list[str] = []
         self.page.on("console", self._listen)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
