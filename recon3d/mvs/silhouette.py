@@ -7,6 +7,8 @@ maps does not find it. The colours do.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -41,43 +43,42 @@ def beyond_outlines(depth: Floats32, rgb: Bytes, radius: int) -> NDArray[np.bool
         what is farther around them than to that of the thing's inside.
     """
     known = depth > 0
-    colors = rgb.astype(np.float32)
     # Before what has no depth, and before what is known to be farther.
     far = np.where(known, depth, np.float32(_FAR))
     nearest = cv2.erode(far, _square(2 * radius))
     front = known & (depth <= (1 + _STEP) * nearest)
-    farther = cv2.dilate(np.where(known, depth, np.float32(0)), _square(radius)) > (1 + _STEP) * depth
-    before_nothing = _like_the_rest(known, known, colors, radius)
-    return before_nothing | _like_the_rest(front, front & farther, colors, radius)
-
-
-def _like_the_rest(
-    thing: NDArray[np.bool_], candidates: NDArray[np.bool_], colors: Floats32, radius: int
-) -> NDArray[np.bool_]:
-    """Candidates near the border of `thing` whose colour is rather that of the pixels outside of it."""
-    inward = cv2.distanceTransform(thing.astype(np.uint8), cv2.DIST_C, 3)
-    own, enough = _mean(colors, inward > radius, 4 * radius + 1)
-    rest, enough_rest = _mean(colors, ~thing, 4 * radius + 1)
-    like_rest = _distance(colors, rest) < _distance(colors, own)
-    different = _distance(own, rest) > _CONTRAST
-    chosen: NDArray[np.bool_] = candidates & (inward <= radius) & enough & enough_rest & different & like_rest
-    return chosen
+    farther = cv2.dilate(depth, _square(radius)) > (1 + _STEP) * depth
+    # A fourth channel of ones counts the pixels of a mask while their colours are summed.
+    counted = np.dstack([rgb, np.ones(known.shape, np.uint8)])
+    beyond = np.zeros(known.shape, np.bool_)
+    for thing, candidates in ((known, known), (front, front & farther)):
+        inside = cv2.erode(thing.astype(np.uint8), _square(radius))
+        where = np.flatnonzero(candidates & (inside == 0))
+        own, enough = _mean(counted, inside, radius, where)
+        rest, enough_rest = _mean(counted, (~thing).astype(np.uint8), radius, where)
+        colors = rgb.reshape(-1, 3)[where].astype(np.float32)
+        like_rest = _distance(colors, rest) < _distance(colors, own)
+        different = _distance(own, rest) > _CONTRAST
+        beyond.ravel()[where[enough & enough_rest & different & like_rest]] = True
+    return beyond
 
 
 def _square(radius: int) -> Bytes:
     return np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
 
-def _mean(colors: Floats32, mask: NDArray[np.bool_], window: int) -> tuple[Floats32, NDArray[np.bool_]]:
-    """Mean colour of the pixels of a mask in a window around each pixel; whether there are enough."""
-    weight = mask.astype(np.float32)
-    size = (window, window)
-    share = np.asarray(cv2.blur(weight, size, borderType=cv2.BORDER_CONSTANT), np.float32)
-    total = np.asarray(cv2.blur(colors * weight[..., None], size, borderType=cv2.BORDER_CONSTANT), np.float32)
-    mean = np.asarray(total / np.maximum(share, np.float32(1e-6))[..., None], np.float32)
-    return mean, share >= _LEAST
+def _mean(
+    counted: Bytes, mask: NDArray[Any], radius: int, where: NDArray[np.intp]
+) -> tuple[Floats32, NDArray[np.bool_]]:
+    """Mean colour of the mask's pixels around the pixels `where`; whether there are enough of them."""
+    side = 4 * radius + 1
+    masked = cv2.bitwise_and(counted, counted, mask=mask)
+    sums = cv2.boxFilter(masked, cv2.CV_32F, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
+    chosen = np.asarray(sums, np.float32).reshape(-1, 4)[where]
+    mean: Floats32 = np.divide(chosen[:, :3], np.maximum(chosen[:, 3:], 1), dtype=np.float32)
+    return mean, chosen[:, 3] >= _LEAST * side**2
 
 
 def _distance(a: Floats32, b: Floats32) -> Floats32:
-    distance: Floats32 = np.sqrt(((a - b) ** 2).sum(axis=-1))
+    distance: Floats32 = np.sqrt(((a - b) ** 2).sum(axis=1))
     return distance
