@@ -109,7 +109,7 @@ def test_04_sets_the_scale_and_exports_metres(execute: Callable[[str], Executed]
     notebook = execute("04_photos_scale_and_export")
     assert notebook.printed("check") == "0.60 m tall\n"
     project = Project.open(notebook.folder / "bust")
-    assert len(project.scene) >= 11
+    assert len(project.scene) >= 28
     scale = scale_of(project)
     assert scale is not None
     export = project.path / "export"
