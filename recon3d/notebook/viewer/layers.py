@@ -58,40 +58,61 @@ class MeshLayer(Layer):
         if len(content.vertices) <= 65536:
             faces = faces.astype(np.uint16)
         attributes = {"position": _attribute(self._grid.values), "index": _attribute(faces)}
-        photo: Any = None
+        self._photo: Content | None = None
+        # A data URI takes four characters for three bytes.
+        self._texture_bytes = 4 * ((len(content.jpeg) + 2) // 3)
+        self._materials: dict[str, Any] = {}
         if content.texture is not None and content.uv is not None:
             attributes["uv"] = _attribute(content.uv)
-            image = "data:image/jpeg;base64," + base64.b64encode(content.jpeg).decode("ascii")
-            texture = pythreejs.ImageTexture(imageUri=image, format="RGBFormat")
-            photo = pythreejs.MeshBasicMaterial(side="DoubleSide", map=texture)
+            self._photo = content
         elif content.vertex_colors is not None:
             attributes["color"] = _attribute(content.vertex_colors, normalized=True)
-            photo = pythreejs.MeshBasicMaterial(side="DoubleSide", vertexColors="VertexColors")
-        self._materials = {} if photo is None else {"textured": photo}
+            self._materials["textured"] = pythreejs.MeshBasicMaterial(
+                side="DoubleSide", vertexColors="VertexColors"
+            )
         self._materials["shaded"] = pythreejs.MeshPhongMaterial(
             side="DoubleSide", flatShading=True, color="#c4c0ba", shininess=5
         )
         self._materials["wireframe"] = pythreejs.MeshBasicMaterial(color="#7fb2e5", wireframe=True)
-        self.styles = tuple(self._materials)
+        self.styles: tuple[str, ...] = (*(() if self._photo is None else ("textured",)), *self._materials)
+        self._style: str = self.styles[0]
         geometry = pythreejs.BufferGeometry(attributes=attributes)
-        self.object = pythreejs.Mesh(geometry, self._materials[self.styles[0]], **_place(self._grid))
+        self.object = pythreejs.Mesh(geometry, self._material(), **_place(self._grid))
 
     @property
     def style(self) -> str:
         """How the surface is drawn."""
-        return next(name for name, made in self._materials.items() if made is self.object.material)
+        return self._style
 
     @style.setter
     def style(self, name: str) -> None:
-        self.object.material = self._materials[name]
+        self._style = name
+        self.object.material = self._material()
+
+    def send_next(self) -> bool:
+        """Send the texture, which takes browsers longer than all the rest; True when that was left."""
+        if self._photo is None:
+            return False
+        image = "data:image/jpeg;base64," + base64.b64encode(self._photo.jpeg).decode("ascii")
+        texture = pythreejs.ImageTexture(imageUri=image, format="RGBFormat")
+        self._materials["textured"] = pythreejs.MeshBasicMaterial(side="DoubleSide", map=texture)
+        self._photo = None
+        self.object.material = self._material()
+        return True
+
+    def _material(self) -> Any:
+        """Of the style; the surface is grey until its texture has been sent."""
+        return self._materials.get(self._style) or self._materials["shaded"]
 
     @property
     def bytes_sent(self) -> int:
         """Bytes of arrays and texture."""
-        attributes = self.object.geometry.attributes
-        image = self._materials.get("textured")
-        uri = 0 if image is None or image.map is None else len(image.map.imageUri)
-        return uri + sum(int(a.array.nbytes) for a in attributes.values())
+        return self._texture_bytes + self.first_bytes
+
+    @property
+    def first_bytes(self) -> int:
+        """Bytes without the texture."""
+        return sum(int(a.array.nbytes) for a in self.object.geometry.attributes.values())
 
     def close(self) -> None:
         """Free the browser's memory."""
@@ -147,6 +168,11 @@ class PointLayer(Layer):
     def bytes_sent(self) -> int:
         """Bytes of all slices."""
         return self._grid.values.nbytes + (0 if self._colors is None else self._colors.nbytes)
+
+    @property
+    def first_bytes(self) -> int:
+        """Bytes of the first slice."""
+        return sum(int(a.array.nbytes) for a in self.first.geometry.attributes.values())
 
     def close(self) -> None:
         """Free the browser's memory."""

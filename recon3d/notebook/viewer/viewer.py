@@ -28,6 +28,9 @@ from recon3d.types import Bytes, Floats
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
+#: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
+#: a browser draws only when it has unpacked all that it was sent.
+_FIRST, _UNPACK = 0.5, 0.1
 
 
 class Viewer:
@@ -122,6 +125,7 @@ class Viewer:
         self.toolbar = Toolbar(self)
         self.widget = self.toolbar.around(self._renderer)
         self.navigation.camera.observe(self._on_move, "position")
+        self._closing = threading.Event()
         self._sender = threading.Thread(target=self._send_rest, name="recon3d-viewer", daemon=True)
         self._sender.start()
 
@@ -352,9 +356,12 @@ class Viewer:
             self._timer.start()
 
     def _send_rest(self) -> None:
-        points = self.layers.get("points")
-        while points is not None and points.send_next():
-            pass
+        """Send what the first picture can do without, when the browser has had time to draw that."""
+        layers = [self.layers[name] for name in ("mesh", "points") if name in self.layers]
+        self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
+        for layer in layers:
+            while not self._closing.is_set() and layer.send_next():
+                pass
 
     # --- showing --------------------------------------------------------------------------------
 
@@ -365,6 +372,7 @@ class Viewer:
 
     def close(self) -> None:
         """Free the browser's memory; a page can hold about eight viewers."""
+        self._closing.set()
         self._sender.join()
         if self._timer is not None:
             self._timer.cancel()
