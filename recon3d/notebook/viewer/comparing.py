@@ -32,8 +32,11 @@ class Comparison:
             one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "position")
         self._follow(left, right)
         columns = [
-            # Never narrower than its picture, which would otherwise lie over its neighbour's.
-            ipywidgets.VBox([ipywidgets.Label(title), viewer.widget], layout={"flex": "0 0 auto"})
+            # No narrower than its picture, which would otherwise lie over its neighbour's.
+            ipywidgets.VBox(
+                [ipywidgets.Label(title), viewer.widget],
+                layout={"flex": "0 1 auto", "min_width": f"{viewer._size[0] + 6}px"},
+            )
             for title, viewer in zip(titles, (left, right), strict=True)
         ]
         self.widget = ipywidgets.HBox(columns, layout={"overflow": "auto"})
@@ -69,7 +72,7 @@ def compare(
     right: Shown,
     *,
     titles: tuple[str, str] = ("left", "right"),
-    width: int = 430,
+    width: int = 420,
     height: int = 360,
     align: bool = True,
     budget: Budget | None = None,
