@@ -25,6 +25,7 @@ with warnings.catch_warnings():
 from recon3d.notebook.content import Budget, content_of
 from recon3d.notebook.grid import Grid
 from recon3d.notebook.viewer import Viewer, compare
+from tests.notebook.made import box
 
 
 def _cloud(count: int = 3000) -> PointCloud:
@@ -69,6 +70,33 @@ def test_what_is_too_large_is_thinned_told_and_sent_in_slices() -> None:
     assert sizes == [150_000, 300_000, 50_000]
     assert large.bytes_sent == 500_000 * 9
     large.close()
+
+
+def test_the_texture_follows_the_bare_surface() -> None:
+    viewer = Viewer(box())
+    layer = viewer.layers["mesh"]
+    assert layer.styles == ("textured", "shaded", "wireframe")
+    assert viewer.style == "textured"
+    assert layer.object.material.map is None  # grey until then
+    sent = viewer.bytes_sent
+    viewer._sender.join()
+    assert layer.object.material.map.imageUri.startswith("data:image/jpeg;base64,")
+    uri = len(layer.object.material.map.imageUri) - len("data:image/jpeg;base64,")
+    assert sent == viewer.bytes_sent == layer.first_bytes + uri
+    viewer.close()
+    # What was chosen while it was on its way stays.
+    viewer = Viewer(box())
+    viewer.style = "wireframe"
+    viewer._sender.join()
+    assert viewer.layers["mesh"].object.material.wireframe
+    viewer.style = "textured"
+    assert viewer.layers["mesh"].object.material.map is not None
+    viewer.close()
+    # Closing does not wait for it.
+    viewer = Viewer(box())
+    started = time.monotonic()
+    viewer.close()
+    assert time.monotonic() - started < 0.4
 
 
 def test_points_on_the_grid_are_where_they_were() -> None:
