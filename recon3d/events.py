@@ -275,10 +275,17 @@ class StageState(Described):
     counts: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
 
+    @property
+    def counted(self) -> str:
+        """What is done of how much, in words."""
+        if self.unit == "%":
+            return f"{self.done:.0f} %"
+        return f"{self.done:g} of {self.total:g} {self.unit}".rstrip()
+
     def _facts(self) -> list[str]:
         facts = [self.name.replace("_", " "), self.status]
         if self.status == "running":
-            facts.append(f"{self.done:g} of {self.total:g} {self.unit}".rstrip())
+            facts.append(self.counted)
         if self.started is not None and self.ended is not None:
             facts.append(f"{self.ended - self.started:.1f} s")
         if self.peak_memory:

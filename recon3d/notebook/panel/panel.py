@@ -179,7 +179,7 @@ def describe(stage: StageState) -> str:
     """A stage's count, rest of time and memory in words."""
     parts: list[str] = [stage.status]
     if stage.status == "running" and stage.total > 0:
-        parts = [f"{stage.done:g} of {stage.total:g} {stage.unit}".strip()]
+        parts = [stage.counted]
         if stage.eta is not None:
             minutes, seconds = divmod(round(stage.eta), 60)
             parts.append(f"{minutes}:{seconds:02d} left")
