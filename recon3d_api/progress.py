@@ -52,6 +52,7 @@ class Bars:
         return self
 
     def __exit__(self, *details: object) -> None:
+        self._progress.refresh()  # stopping does not draw the last state in a notebook
         self._progress.stop()
 
     @property
