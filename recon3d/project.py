@@ -29,6 +29,7 @@ from recon3d.results import Results
 
 if TYPE_CHECKING:
     from recon3d.notebook.viewer import Viewer
+    from recon3d.scale import Scale
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 #: File that makes a folder a project.
@@ -367,6 +368,52 @@ class Project:
         from recon3d.notebook.viewer import Viewer
 
         return Viewer(self, **options)
+
+    def set_scale(self, measured: float, known: float) -> Scale:
+        """Say how long something truly is; exports are in metres from then on.
+
+        Parameters
+        ----------
+        measured : float
+            Its length in the reconstruction, such as `Viewer.measured` tells.
+        known : float
+            Its true length in metres.
+
+        Raises
+        ------
+        InputError
+            A length is not above zero, or there is no reconstruction yet.
+        ProjectError
+            A run works on the project.
+        """
+        from recon3d.scale import set_scale
+
+        return set_scale(self, measured, known)
+
+    def export(self, format: str, output: str | os.PathLike[str] | None = None) -> Path:
+        """Write the results for other programs; see `recon3d.export.export_project`.
+
+        Parameters
+        ----------
+        format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
+        output : path-like, optional
+            File or folder to write; ``export/`` in the project by default.
+
+        Returns
+        -------
+        Path
+            What was written.
+
+        Raises
+        ------
+        InputError
+            The result does not exist yet.
+        OptionError
+            There is no such format.
+        """
+        from recon3d.export import export_project
+
+        return export_project(self, format, None if output is None else Path(output))
 
     @property
     def scene(self) -> Scene:

@@ -119,3 +119,11 @@ def test_scenes_and_clouds_grow_and_their_cameras_see_the_same(project: Project)
 
 def test_a_scale_tells_itself_in_words() -> None:
     assert repr(Scale(1.5, 0.4, 0.6, "f" * 16)) == "<Scale: 1.5 m a unit, 0.4 units are 0.6 m>"
+
+
+def test_a_project_does_it_by_itself(project: Project, tmp_path: Path) -> None:
+    assert project.set_scale(measured=2.0, known=3.0) == scale_of(project)
+    before = read_mesh(project.results.folder / "mesh.ply").vertices
+    assert project.export("ply", tmp_path / "out.ply") == tmp_path / "out.ply"
+    np.testing.assert_allclose(read_mesh(tmp_path / "out.ply").vertices, 1.5 * before, rtol=1e-6)
+    assert project.export("glb") == project.path / "export" / "p.glb"
