@@ -60,7 +60,7 @@ def _viewer(notebook: Notebook) -> None:
     notebook.run()
     canvas = notebook.cell(1).locator("canvas").first
     canvas.wait_for(timeout=60_000)
-    notebook.wait_for("not viewer._sender.is_alive()", timeout=60)
+    notebook.wait_for("viewer.detail.complete", timeout=60)
     page.wait_for_timeout(4000)
     notebook.ask("globals().update(frusta=viewer.content.frusta)")
     nearest = "int(np.argmin([np.linalg.norm(f[0, 0] - viewer.navigation.position) for f in frusta]))"

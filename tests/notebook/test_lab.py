@@ -62,7 +62,7 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     notebook.run()
     canvas = cell.locator("canvas").first
     canvas.wait_for(timeout=60_000)
-    notebook.wait_for("not viewer._sender.is_alive()")
+    notebook.wait_for("viewer.detail.complete")
     page.wait_for_timeout(1500)
     whole = _pixels(canvas)
     brown = (np.abs(whole - (190, 120, 60)).max(axis=2) < 30).sum()

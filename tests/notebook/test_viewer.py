@@ -64,7 +64,7 @@ def test_what_is_too_large_is_thinned_told_and_sent_in_slices() -> None:
     assert "1,000 of 3,000 points, 0.0 MB sent" in viewer.toolbar._told.value
     viewer.close()
     large = Viewer(_cloud(500_000))
-    large._sender.join()
+    large.detail.join()
     slices = [large.layers["points"].first, *large.layers["points"]._rest.children]
     sizes = [len(part.geometry.attributes["position"].array) for part in slices]
     assert sizes == [150_000, 300_000, 50_000]
@@ -79,7 +79,7 @@ def test_the_texture_follows_the_bare_surface() -> None:
     assert viewer.style == "textured"
     assert layer.object.material.map is None  # grey until then
     sent = viewer.bytes_sent
-    viewer._sender.join()
+    viewer.detail.join()
     assert layer.object.material.map.imageUri.startswith("data:image/jpeg;base64,")
     uri = len(layer.object.material.map.imageUri) - len("data:image/jpeg;base64,")
     assert sent == viewer.bytes_sent == layer.first_bytes + uri
@@ -87,7 +87,7 @@ def test_the_texture_follows_the_bare_surface() -> None:
     # What was chosen while it was on its way stays.
     viewer = Viewer(box())
     viewer.style = "wireframe"
-    viewer._sender.join()
+    viewer.detail.join()
     assert viewer.layers["mesh"].object.material.wireframe
     viewer.style = "textured"
     assert viewer.layers["mesh"].object.material.map is not None

@@ -147,6 +147,11 @@ class PointLayer(Layer):
         return sent + 1 < len(self._slices)
 
     @property
+    def thinnable(self) -> bool:
+        """Whether there are so many points that drawing the first slice alone helps."""
+        return bool(self._slices[-1][1] >= 2 * FIRST_SLICE)
+
+    @property
     def thinned(self) -> bool:
         """Whether only the first slice is drawn."""
         return not self._rest.visible

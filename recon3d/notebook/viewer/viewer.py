@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from recon3d.notebook.content import Budget, Content, Shown, content_of
 from recon3d.notebook.photos import photo_of
 from recon3d.notebook.still import draw, encode_png, quick_picture
 from recon3d.notebook.viewer.clipping import ClipBox
-from recon3d.notebook.viewer.layers import FIRST_SLICE, CameraLayer, MeshLayer, PointLayer, unseen_box
+from recon3d.notebook.viewer.detail import Detail
+from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
 from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
 from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
@@ -28,9 +28,6 @@ from recon3d.types import Bytes, Floats
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
-#: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
-#: a browser draws only when it has unpacked all that it was sent.
-_FIRST, _UNPACK = 0.5, 0.1
 
 
 class Viewer:
@@ -83,7 +80,6 @@ class Viewer:
         self._scale = None if stored is None else stored.factor
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
-        self._timer: threading.Timer | None = None
         self._size = (width, height)
 
         self.layers: dict[str, Any] = {}
@@ -125,9 +121,7 @@ class Viewer:
         self.toolbar = Toolbar(self)
         self.widget = self.toolbar.around(self._renderer)
         self.navigation.camera.observe(self._on_move, "position")
-        self._closing = threading.Event()
-        self._sender = threading.Thread(target=self._send_rest, name="recon3d-viewer", daemon=True)
-        self._sender.start()
+        self.detail = Detail(self.layers)
 
     # --- what is seen ---------------------------------------------------------------------------
 
@@ -331,37 +325,16 @@ class Viewer:
         return int(self.layers["cameras"].camera_of(hit.face or 0))
 
     def _on_press(self) -> None:
-        self._thin(10.0)
+        self.detail.thin(10.0)
 
     def _on_release(self) -> None:
-        self._thin(0.0)
+        self.detail.thin(0.0)
 
     def _on_move(self, _: Any) -> None:
         # What counts as a click on a point grows with the distance.
         self._picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
         if self.navigation.hand.moving:
-            self._thin(_STILL)
-
-    def _thin(self, seconds: float) -> None:
-        """Draw the first slice alone for some seconds: hands want speed, eyes want detail."""
-        points = self.layers.get("points")
-        if points is None or self.content.points is None or len(self.content.points) < 2 * FIRST_SLICE:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        points.thinned = seconds > 0
-        if seconds > 0:
-            self._timer = threading.Timer(seconds, setattr, (points, "thinned", False))
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _send_rest(self) -> None:
-        """Send what the first picture can do without, when the browser has had time to draw that."""
-        layers = [self.layers[name] for name in ("mesh", "points") if name in self.layers]
-        self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
-        for layer in layers:
-            while not self._closing.is_set() and layer.send_next():
-                pass
+            self.detail.thin(_STILL)
 
     # --- showing --------------------------------------------------------------------------------
 
@@ -372,10 +345,7 @@ class Viewer:
 
     def close(self) -> None:
         """Free the browser's memory; a page can hold about eight viewers."""
-        self._closing.set()
-        self._sender.join()
-        if self._timer is not None:
-            self._timer.cancel()
+        self.detail.close()
         self.widget.close()
         self._renderer.close()
         for part in (*self.layers.values(), self.ruler, self.clipping, self.navigation):
@@ -390,7 +360,13 @@ class Viewer:
         return bundle
 
     def __dir__(self) -> list[str]:
-        inner = {"clipping", "ruler", "scene", "toolbar"}  # parts; `clip`, `measured` … speak for them
+        inner = {
+            "clipping",
+            "detail",
+            "ruler",
+            "scene",
+            "toolbar",
+        }  # parts; `clip`, `measured` … speak for them
         return sorted(name for name in super().__dir__() if name not in inner)
 
     def __repr__(self) -> str:

@@ -1,0 +1,62 @@
+"""How much of a model the browser has, and how much of that it draws."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+#: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
+#: a browser draws only when it has unpacked all that it was sent.
+_FIRST, _UNPACK = 0.5, 0.1
+
+
+class Detail:
+    """Sends what the first picture can do without after it, and thins points while a hand moves.
+
+    Parameters
+    ----------
+    layers : mapping of str to layer
+    """
+
+    def __init__(self, layers: Mapping[str, Any]) -> None:
+        self._layers = [layers[name] for name in ("mesh", "points") if name in layers]
+        self._points = layers.get("points")
+        self._timer: threading.Timer | None = None
+        self._closing = threading.Event()
+        self._sender = threading.Thread(target=self._send_rest, name="recon3d-viewer", daemon=True)
+        self._sender.start()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all has been sent."""
+        return not self._sender.is_alive()
+
+    def join(self) -> None:
+        """Wait until all has been sent."""
+        self._sender.join()
+
+    def thin(self, seconds: float) -> None:
+        """Draw the first points alone for some seconds: hands want speed, eyes want detail."""
+        if self._points is None or not self._points.thinnable:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._points.thinned = seconds > 0
+        if seconds > 0:
+            self._timer = threading.Timer(seconds, setattr, (self._points, "thinned", False))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Send and change nothing more."""
+        self._closing.set()
+        self._sender.join()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _send_rest(self) -> None:
+        self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in self._layers) / 1e6)
+        for layer in self._layers:
+            while not self._closing.is_set() and layer.send_next():
+                pass
