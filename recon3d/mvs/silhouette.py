@@ -21,6 +21,8 @@ _STEP = 0.03
 _FAR = 1e30
 #: Levels of colour, of 255, by which both must differ.
 _CONTRAST = 24.0
+#: Holes in a thing's depths up to twice as wide are closed, in pixels.
+_HOLE = 1
 #: Share of the pixels around that must belong to either for its colour to count.
 _LEAST = 0.04
 
@@ -51,11 +53,13 @@ def beyond_outlines(depth: Floats32, rgb: Bytes, radius: int) -> NDArray[np.bool
     # A fourth channel of ones counts the pixels of a mask while their colours are summed.
     counted = np.dstack([rgb, np.ones(known.shape, np.uint8)])
     beyond = np.zeros(known.shape, np.bool_)
-    for thing, candidates in ((known, known), (front, front & farther)):
-        inside = cv2.erode(thing.astype(np.uint8), _square(radius))
+    for mask, candidates in ((known, known), (front, front & farther)):
+        # A hole of a pixel or two is a missing depth, not what is behind.
+        thing = cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _square(_HOLE))
+        inside = cv2.erode(thing, _square(radius))
         where = np.flatnonzero(candidates & (inside == 0))
         own, enough = _mean(counted, inside, radius, where)
-        rest, enough_rest = _mean(counted, (~thing).astype(np.uint8), radius, where)
+        rest, enough_rest = _mean(counted, 1 - thing, radius, where)
         colors = rgb.reshape(-1, 3)[where].astype(np.float32)
         like_rest = _distance(colors, rest) < _distance(colors, own)
         different = _distance(own, rest) > _CONTRAST

@@ -25,7 +25,7 @@ from recon3d.stages import _dense_tasks as tasks
 from recon3d.stages._dense_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.types import Ints, Scene
 
-VERSION = 4
+VERSION = 5
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140

@@ -31,6 +31,14 @@ def test_what_reaches_over_is_found_and_the_thing_stays(behind):
     assert not beyond[~disk(44)].any()
 
 
+def test_single_missing_depths_change_little():
+    missing = np.random.default_rng(1).random(SHAPE) < 0.05
+    depth = np.where(disk(43) & ~missing, 2.0, 0).astype(np.float32)
+    beyond = beyond_outlines(depth, picture(disk(40)), 3)
+    assert beyond[disk(43) & ~disk(41) & ~missing].mean() > 0.9
+    assert beyond[disk(39)].mean() < 0.002
+
+
 def test_a_true_outline_loses_nothing():
     depth = np.where(disk(40), 2.0, 0).astype(np.float32)
     assert beyond_outlines(depth, picture(disk(40)), 3)[disk(39)].mean() < 0.002
