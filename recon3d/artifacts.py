@@ -134,20 +134,26 @@ class ArtifactStore:
         return path
 
     def commit(self, work: Path, manifest: Manifest) -> Artifact:
-        """Finish a working folder."""
+        """Finish a working folder; what is called ``.tmp-*`` in it goes."""
         write_json(work / MANIFEST, manifest.model_dump(mode="json"))
         target = self.finished / work.name
         target.parent.mkdir(parents=True, exist_ok=True)
-        if target.exists():
-            # A stage that was run again on purpose replaces its former artifact.
-            discarded = self.unfinished / f".tmp-{uuid.uuid4().hex[:8]}"
-            os.rename(target, discarded)
-            os.rename(work, target)
-            shutil.rmtree(discarded, ignore_errors=True)
-        else:
-            os.rename(work, target)
-        _sync_folder(target.parent)
+        # A stage that was run again on purpose replaces its former artifact.
+        discarded = [self._set_aside(path) for path in (*work.glob(".tmp-*"), target) if path.exists()]
+        for path in work.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        os.rename(work, target)
+        _sync(target.parent)
+        for path in discarded:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         return Artifact(target, manifest)
+
+    def _set_aside(self, path: Path) -> Path:
+        """Move something to where leftovers are removed."""
+        aside = self.unfinished / f".tmp-{uuid.uuid4().hex[:8]}"
+        os.rename(path, aside)
+        return aside
 
     def discard_work(self, keep: frozenset[str] = frozenset()) -> None:
         """Remove working folders, except those named."""
@@ -160,7 +166,8 @@ def _read_manifest(folder: Path) -> Manifest:
     return Manifest.model_validate(read_json(folder / MANIFEST))
 
 
-def _sync_folder(path: Path) -> None:
+def _sync(path: Path) -> None:
+    """Have the disk hold a file's or a folder's content, also after the power fails."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -117,9 +117,13 @@ class InputFolder:
                 rows.append(known[key])
             added.append(Input(**known[key]))
         if poses is not None:
-            for part in sorted(poses.iterdir()):
-                if part.suffix in (".bin", ".txt"):
-                    self._copy(part, self.path / "model" / part.name)
+            parts = [part for part in sorted(poses.iterdir()) if part.suffix in (".bin", ".txt")]
+            for part in parts:
+                self._copy(part, self.path / "model" / part.name)
+            # Cameras that are given again replace the former ones, in whichever format those were.
+            for former in (self.path / "model").iterdir():
+                if former.name not in {part.name for part in parts}:
+                    former.unlink()
             document["poses"] = "model"
         if document != self._document():
             with self._explained("The list of inputs"):

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 #: File that makes a folder a project.
 MARKER = "recon3d.json"
 _FORMAT = 1
+#: Seconds to wait for who only asks whether a project is worked on.
+_PATIENCE = 2.0
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,8 +154,14 @@ class Project:
         return cls(root)
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
         """Hold the project against other writers.
+
+        Parameters
+        ----------
+        patience : float
+            Seconds to wait for another process. Who only asks whether one works holds the lock, too,
+            for a moment.
 
         Raises
         ------
@@ -161,7 +169,7 @@ class Project:
             Another process works on it, or the folder cannot be written.
         """
         # The operating system lets go of the lock when the process ends, however it ends.
-        lock = filelock.FileLock(self.path / ".lock", timeout=0, thread_local=False)
+        lock = filelock.FileLock(self.path / ".lock", timeout=patience, thread_local=False)
         try:
             lock.acquire()
         except filelock.Timeout:
@@ -459,7 +467,7 @@ class Project:
     @property
     def _in_work(self) -> bool:
         try:
-            with self.lock():
+            with self.lock(patience=0):
                 return False
         except ProjectError:
             return True

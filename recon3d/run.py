@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
@@ -66,7 +67,8 @@ class Run:
     ) -> None:
         self.pipeline = pipeline
         self.project = project
-        self.name = time.strftime("%Y%m%d-%H%M%S-") + os.urandom(2).hex()
+        # Names sort by time, whichever zones the processes live in.
+        self.name = f"{datetime.now(timezone.utc):%Y%m%d-%H%M%S-%f}-{os.urandom(2).hex()}"
         self.folder = project.path / "runs" / self.name
         self._until = until
         self._rerun_from = rerun_from

@@ -94,14 +94,14 @@ class Camera(Described):
         """The same camera with its image resized to `width` x `height`."""
         sx, sy = width / self.width, height / self.height
         (fx, fy, cx, cy), _ = _MODELS[self.model]
+        if fx == fy and sx != sy:
+            # Rounded sizes scale width and height a little differently; one focal length cannot say that.
+            own = (self.params[fx], self.params[fy], self.params[cx], self.params[cy])
+            two = replace(self, model="OPENCV", params=(*own, *self.distortion))
+            return two.scaled(width, height)
         params = list(self.params)
-        if fx == fy:
-            params[fx] *= (sx + sy) / 2
-        else:
-            params[fx] *= sx
-            params[fy] *= sy
-        params[cx] *= sx
-        params[cy] *= sy
+        for index, scale in {fx: sx, fy: sy, cx: sx, cy: sy}.items():
+            params[index] *= scale
         return replace(self, width=width, height=height, params=tuple(params))
 
     def fitted(self, max_size: int) -> Camera:

@@ -30,6 +30,10 @@ def crash(_: int) -> None:
     os.abort()
 
 
+def be_killed(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def crash_once(marker: str) -> int:
     path = Path(marker)
     if not path.exists():
@@ -100,6 +104,11 @@ def test_a_native_crash_is_an_error_with_the_logs_tail(context: StageContext) ->
     with pytest.raises(StageError, match="crashed on IMG_5") as caught:
         context.map(crash, [1], names=["IMG_5"])
     assert "Fatal Python error: Aborted" in caught.value.log_tail
+
+
+def test_what_the_system_kills_twice_ran_out_of_memory(context: StageContext) -> None:
+    with pytest.raises(OutOfMemory, match="IMG_5"):
+        context.map(be_killed, [1], names=["IMG_5"])
 
 
 def test_a_lost_worker_is_replaced(context: StageContext, tmp_path: Path) -> None:

@@ -145,6 +145,20 @@ def test_posed_photos_keep_their_names_and_model(tmp_path: Path) -> None:
         project.add_photos(_photo(tmp_path / "other.jpg", 9))
 
 
+def test_cameras_given_again_replace_the_former_ones(tmp_path: Path) -> None:
+    _photo(tmp_path / "images" / "a.jpg")
+    project = Project.create(tmp_path / "p")
+    first = _model(tmp_path / "model", ["a.jpg"])
+    (first / "rigs.txt").write_text("# none\n")
+    project.add_posed_photos(tmp_path / "images", first)
+    second = _model(tmp_path / "again", ["a.jpg"])
+    (second / "cameras.txt").write_text("1 PINHOLE 64 48 61 61 32 24\n")
+    project.add_posed_photos(tmp_path / "images", second)
+    assert project.poses is not None
+    held = {path.name: path.read_bytes() for path in project.poses.iterdir()}
+    assert held == {path.name: path.read_bytes() for path in second.iterdir()}
+
+
 def test_a_model_that_names_a_missing_photo_is_refused(tmp_path: Path) -> None:
     _photo(tmp_path / "images" / "a.jpg")
     project = Project.create(tmp_path / "p")

@@ -128,7 +128,9 @@ class Cluster:
         if self._local is not None:
             self.memory = usable_memory()
         else:
-            self.memory = sum(int(w["memory_limit"]) for w in info.values())
+            limits = [int(w["memory_limit"]) for w in info.values()]
+            # 0: a worker without a limit, of whose machine nothing is known here.
+            self.memory = sum(limits) if all(limits) else 0
         self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
 
     def _start(self, count: int, resources: str = "", **variables: str) -> None:
@@ -169,7 +171,7 @@ class Cluster:
             raise EngineUnavailable(
                 "No worker offers a GPU.", "Use engine='cpu', or start workers with --resources GPU=1."
             )
-        if memory:
+        if memory and self.memory:
             count = min(count, int(0.8 * self.memory) // memory)
         return max(count, 1)
 

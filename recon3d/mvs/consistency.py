@@ -105,8 +105,8 @@ def fuse_pixels(
 ) -> int:  # fmt: skip
     """Average each pixel with those that agree with it, where no other view has precedence.
 
-    Precedence is a total order on (class of the footprint, rank of the view): all views that see a
-    point agree on who keeps it, without talking to each other. Returns how many points were written
+    Precedence is a total order on (class of the footprint, rank of the view): views whose pixels agree
+    with each other agree on who keeps the point, without talking. Returns how many points were written
     into `points`, `normals`, `colors` and `seen` (bits of the agreeing views).
     """
     height, width = depth.shape

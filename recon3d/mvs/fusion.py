@@ -46,8 +46,8 @@ def fuse_view(
 ) -> FusedPoints:
     """Points of a view that no neighbour contributes: each point comes from one view.
 
-    Of the views that agree on a point, the one with the finest pixels there keeps it (to within a
-    quarter of an octave; then the lowest rank), averaged over all of them.
+    Of the views that agree on a point, the one with the finest pixels there keeps it (in classes
+    that a factor of 1.28 separates; within one, the lowest rank), averaged over all of them.
 
     Parameters
     ----------

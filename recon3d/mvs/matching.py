@@ -16,17 +16,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.types import Bytes, Floats32, Ints
 
-_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "fastmath": True, "error_model": "numpy"}
-_njit: Any = numba.njit
-compiled: Any = _njit(**_OPTIONS)
+_OPTIONS: dict[str, Any] = {"fastmath": True, "error_model": "numpy"}
+compiled = kernel(**_OPTIONS)
 #: For functions that own no array: counting the references to their arguments took most of their time.
-inner: Any = _njit(**_OPTIONS, _nrt=False)
+inner = kernel(**_OPTIONS, _nrt=False)
 
 #: Samples of a patch, in two sizes: every second pixel each way inside a circle of radius 5, and a
 #: chessboard of radius 3. The vectorized loops want multiples of 8.

@@ -104,11 +104,14 @@ def _match_all(
     context: StageContext,
 ) -> None:
     views = plan.scene.views
-    missing = [i for i in plan.active if not workspace.has_maps(i, kind)]
+    missing = []
     problems = []
-    for i in missing:
+    for i, points in zip(plan.active, plan.points_seen(), strict=True):
+        if workspace.has_maps(i, kind):
+            continue
+        missing.append(i)
         T = views[i].cam_from_world
-        points_cam = plan.points_seen(i) @ T[:3, :3].T + T[:3, 3]
+        points_cam = points @ T[:3, :3].T + T[:3, 3]
         problems.append(Problem(i, tuple(int(j) for j in plan.sources[i]), depth_range(points_cam)))
     size = min(_BLOCK, max(1, math.ceil(len(missing) / context.gpus)))
     blocks = [tuple(problems[k : k + size]) for k in range(0, len(problems), size)]

@@ -49,12 +49,22 @@ class Plan:
     active: list[int]
     memory: int
 
-    def points_seen(self, index: int) -> Floats:
-        """World coordinates of the sparse points that a view sees, shape (N, 3)."""
+    @property
+    def comparing_memory(self) -> int:
+        """Bytes that comparing a view's depth map with all its neighbours' needs."""
+        pixels = max(v.camera.width * v.camera.height for v in self.scene)
+        most = max(len(neighbors) for neighbors in self.neighbors)
+        # Depths and normals, read and joined; this view's own arrays.
+        return BASE_MEMORY + pixels * (100 + 20 * most)
+
+    def points_seen(self) -> list[Floats]:
+        """World coordinates of the sparse points that each active view sees, shape (N, 3)."""
         points = self.scene.points
         point_of = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
-        seen: Floats = points.xyz[point_of[points.track_views == index]]
-        return seen
+        order = np.argsort(points.track_views, kind="stable")
+        ends = np.cumsum(np.bincount(points.track_views, minlength=len(self.scene)))
+        seen = np.split(points.xyz[point_of[order]], ends[:-1])
+        return [seen[i] for i in self.active]
 
 
 def map_missing(

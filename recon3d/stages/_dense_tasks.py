@@ -122,12 +122,8 @@ def match(task: MatchTask) -> None:
             planes = PlaneMap(data["state"], data["cost"], data["chosen"])
         maps = []
         for source in task.sources:
-            path = folders.planes(task.round - 1, source.name)
-            if path.exists():
-                with np.load(path) as data:
-                    maps.append(data["inverse_depth"])
-            else:
-                maps.append(np.zeros((1, 1), np.float32))
+            with np.load(folders.planes(task.round - 1, source.name)) as data:
+                maps.append(data["inverse_depth"])
     planes = refine_planes(
         reference,
         [_stereo_image(folders, source) for source in task.sources],
@@ -229,12 +225,11 @@ def fuse(task: FuseTask) -> tuple[int, float]:
 
 @dataclass(frozen=True, eq=False)
 class MergeTask:
-    """One of the products of all views' points."""
+    """One of the products of all views' points; the scene is in the same folder."""
 
     folders: Folders
     names: Sequence[str]
     counts: Sequence[int]
-    scene: Scene
     out_dir: str
     product: Literal["cloud", "picture"]
 
@@ -258,13 +253,15 @@ def merge(task: MergeTask) -> None:
 
 def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
     step = max(1, total // _PICTURE_POINTS)
-    parts = [(part["points"][::step], part["colors"][::step]) for part in _parts(task)]
+    # Copies: a slice would keep all of its view's points in memory.
+    parts = [(part["points"][::step].copy(), part["colors"][::step].copy()) for part in _parts(task)]
     points, colors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    scene = Scene.load(out_dir)
     # The picture shows what the cameras were about, not the hills behind it.
-    inside = find_region(task.scene).contains(points)
+    inside = find_region(scene).contains(points)
     cloud = PointCloud(points, None, colors)
     shown = points[inside] if inside.any() else points
-    write_preview(out_dir, task.scene, shown, lambda *view: render_points(cloud, *view))
+    write_preview(out_dir, scene, shown, lambda *view: render_points(cloud, *view))
 
 
 def _parts(task: MergeTask) -> Iterator[NpzFile]:

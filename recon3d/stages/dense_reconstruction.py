@@ -7,7 +7,6 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -124,11 +123,12 @@ def _reconstruct(
             "No surface point was seen alike by enough views.",
             "Take sharper images with more overlap of a surface with texture, or lower min_views.",
         )
-    _merge(plan, [count for count, _ in fused], out_dir, merging)
     small.save(out_dir)
+    _merge(plan, [count for count, _ in fused], out_dir, merging)
     shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
     os.replace(work / "depth_maps", out_dir / "depth_maps")
-    shutil.rmtree(out_dir / ".work", ignore_errors=True)
+    # Committing removes it. To remove it here takes long, and half of it would look like work to go on with.
+    os.replace(out_dir / ".work", out_dir / ".tmp-work")
     context.count(
         depth_maps=len(active), points=points, filled=round(float(np.mean([share for _, share in fused])), 4)
     )
@@ -136,17 +136,18 @@ def _reconstruct(
 
 def _neighbors(sources: list[Ints]) -> list[Ints]:
     """The views that each view is compared with: its sources, and those whose source it is."""
-    chosen = []
-    for i, own in enumerate(sources):
-        others = [j for j, theirs in enumerate(sources) if i in theirs and j not in own]
-        chosen.append(np.array([*own, *others][:MAX_NEIGHBORS], np.int32))
-    return chosen
+    chosen = [own.tolist() for own in sources]
+    for j, theirs in enumerate(sources):
+        for i in theirs:
+            if j not in chosen[i]:
+                chosen[i].append(j)
+    return [np.array(views[:MAX_NEIGHBORS], np.int32) for views in chosen]
 
 
 def _load(plan: Plan, context: StageContext) -> None:
     views = [plan.originals[i] for i in plan.active]
     items = [tasks.LoadTask(plan.folders, view, plan.size) for view in views]
-    products = [plan.folders.image(view.name) for view in views]
+    products = [plan.folders.image(view.name) for view in views]  # the last of what a task writes
     largest = max(v.camera.width * v.camera.height for v in views)
     map_missing(
         tasks.load, items, products, [v.name for v in views], "images", BASE_MEMORY + 30 * largest, context
@@ -156,29 +157,31 @@ def _load(plan: Plan, context: StageContext) -> None:
 def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
     """Run the rounds of PatchMatch."""
     views = plan.scene.views
+    names = [views[i].name for i in plan.active]
     start, rounds = _schedule(plan.size, options)
+    products = [[plan.folders.planes(number, name) for name in names] for number in range(len(rounds) - 1)]
+    products.append([plan.folders.raw_map(name) for name in names])
+    finished = [number for number, paths in enumerate(products) if all(path.exists() for path in paths)]
     phases = context.phases(*[1.0] * len(rounds))
-    for number, (schedule, phase) in enumerate(zip(rounds, phases, strict=True)):
+    # A finished round's own sources may have been removed.
+    for number in range(max(finished, default=-1) + 1, len(rounds)):
         items = [
             tasks.MatchTask(
                 folders=plan.folders,
                 round=number,
                 view=views[i],
                 sources=tuple(views[j] for j in plan.sources[i]),
-                points=plan.points_seen(i),
+                points=points,
                 start_level=start,
-                schedule=schedule,
+                schedule=rounds[number],
                 best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
                 last=number == len(rounds) - 1,
                 seed=context.seed * 100_003 + i,
             )
-            for i in plan.active
+            for i, points in zip(plan.active, plan.points_seen(), strict=True)
         ]
-        names = [views[i].name for i in plan.active]
-        folder = plan.folders.raw_map if number == len(rounds) - 1 else partial(plan.folders.planes, number)
-        products = [folder(name) for name in names]
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
-        map_missing(tasks.match, items, products, names, unit, plan.memory, phase)
+        map_missing(tasks.match, items, products[number], names, unit, plan.memory, phases[number])
         if number > 1:
             shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
 
@@ -208,7 +211,7 @@ def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageConte
         tasks.FilterTask(
             folders=plan.folders,
             view=views[i],
-            neighbors=tuple(views[j] for j in plan.neighbors[i] if j in plan.active),
+            neighbors=tuple(views[j] for j in plan.neighbors[i]),
             min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
             tolerances=_FILTER,
             close=_CLOSE,
@@ -217,14 +220,14 @@ def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageConte
     ]
     names = [views[i].name for i in plan.active]
     products = [plan.folders.depth_map(name) for name in names]
-    map_missing(tasks.filter_view, items, products, names, "filtered maps", plan.memory, context)
+    map_missing(tasks.filter_view, items, products, names, "filtered maps", plan.comparing_memory, context)
 
 
 def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
     views = plan.scene.views
     items = []
     for i in plan.active:
-        others = [int(j) for j in plan.neighbors[i] if j in plan.active]
+        others = plan.neighbors[i].tolist()
         items.append(
             tasks.FuseTask(
                 folders=plan.folders,
@@ -237,12 +240,12 @@ def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
             )
         )
     names = [views[i].name for i in plan.active]
-    return context.map(tasks.fuse, items, names=names, unit="fused views", memory=plan.memory)
+    return context.map(tasks.fuse, items, names=names, unit="fused views", memory=plan.comparing_memory)
 
 
 def _merge(plan: Plan, counts: list[int], out_dir: Path, context: StageContext) -> None:
     names = [plan.scene.views[i].name for i in plan.active]
     products: tuple[Literal["cloud", "picture"], ...] = ("cloud", "picture")
-    items = [tasks.MergeTask(plan.folders, names, counts, plan.scene, str(out_dir), p) for p in products]
+    items = [tasks.MergeTask(plan.folders, names, counts, str(out_dir), p) for p in products]
     memory = BASE_MEMORY + tasks.PICTURE_MEMORY
     context.map(tasks.merge, items, names=["the cloud", "its picture"], unit="files", memory=memory)

@@ -5,12 +5,10 @@ The second correction of Waechter et al. 2014 ("Let There Be Color!", section 4)
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.seams import Seams, side_lengths
@@ -25,7 +23,7 @@ STRIP = 16
 _SWEEPS = 30
 _OVERRELAXATION = 1.6
 
-_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = kernel(error_model="numpy")
 
 
 def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, strip: int = STRIP) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
+from recon3d.kernels import kernel
 from recon3d.texture.topology import FacePairs
 from recon3d.texture.visibility import Candidates
 from recon3d.types import Bytes, Floats, Floats32, Ints
@@ -20,7 +18,7 @@ _FLOOR = 28.0
 #: Distance in robust standard deviations that makes an outlier.
 _SIGMAS = 3.0
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = kernel()
 
 
 def view_gains(candidates: Candidates, view_count: int, *, max_faces: int = 20_000) -> Floats:

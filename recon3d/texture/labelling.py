@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csgraph
 
+from recon3d.kernels import kernel
 from recon3d.texture.message_passing import trw_s
 from recon3d.texture.topology import FacePairs, pair_lengths
 from recon3d.texture.visibility import Candidates
@@ -22,7 +22,7 @@ SWEEPS = 8
 #: Charts smaller than this many pixels join a neighbour where its photo shows them.
 MIN_CHART_PIXELS = 100.0
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = kernel()
 
 
 def choose_views(

@@ -5,14 +5,12 @@ Kolmogorov 2006, "Convergent Tree-Reweighted Message Passing for Energy Minimiza
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 
+from recon3d.kernels import kernel
 from recon3d.types import Floats32, Ints
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = kernel()
 
 
 @_compiled

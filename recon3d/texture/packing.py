@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.types import Floats, Ints
 
 #: Places across the square at which a chart may stand.
 _PLACES = 2048
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = kernel()
 
 
 @dataclass(frozen=True, eq=False)

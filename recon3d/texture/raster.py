@@ -9,18 +9,17 @@ affine in the pixel. Nothing has to be clipped, also where a triangle passes the
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
 #: Columns of what `gather` returns.
 AREA, COSINE, PIXELS, VISIBLE, NEAR, GRADIENT, RED, GREEN, BLUE = range(9)
 
-_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = kernel(error_model="numpy")
 
 
 @_compiled

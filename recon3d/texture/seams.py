@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
+from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.texels import UNIT, lookup
@@ -32,7 +32,7 @@ GLOBAL_STEP = 12.0
 _MAX_SAMPLES = 64
 _LEAST_TRUST = 1e-3
 
-_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = kernel(error_model="numpy")
 
 
 @dataclass(frozen=True, eq=False)

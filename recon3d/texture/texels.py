@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.texture.raster import span
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
@@ -20,7 +18,7 @@ OUTSIDE, INSIDE, RIM = 0, 1, 2
 #: Texels whose centres are this close to a chart are its rim: bilinear lookups inside it reach them.
 _RIM = 2**0.5
 
-_compiled: Any = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = kernel(error_model="numpy")
 
 
 @_compiled

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.kernels import kernel
 from recon3d.texture import raster
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, View
 
@@ -27,7 +26,7 @@ _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
 _AT_OUTLINE = 0.03
 
-_compiled: Any = numba.njit(nogil=True, cache=True)
+_compiled = kernel()
 
 
 @dataclass(frozen=True, eq=False)

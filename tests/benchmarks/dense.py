@@ -25,6 +25,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.compute import Cluster, InlineContext, StageContext
+from recon3d.compute.worker import peak_memory, reset_peak_memory
 from recon3d.evaluation import surface_scores
 from recon3d.io.ply import read_mesh, read_point_cloud
 from recon3d.io.undistort import load_view_image
@@ -173,8 +174,9 @@ def measure(
             cluster.close()
         else:
             context = InlineContext()
+            reset_peak_memory()
             dense_reconstruction.run(inputs, options, out, context)
-            cost, peak = cpu_seconds() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            cost, peak = cpu_seconds() - started, peak_memory()
         wall = time.monotonic() - wall
         made = Scene.load(out)
         megapixels = sum(v.camera.width * v.camera.height for v in made) / 1e6
@@ -206,7 +208,7 @@ def measure(
         if keep is not None:
             kept = keep / f"{name}_{quality}"
             shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(out, kept, symlinks=True)
+            shutil.copytree(out, kept, symlinks=True, ignore=shutil.ignore_patterns(".tmp-*"))
     print(json.dumps(row), flush=True)
 
 

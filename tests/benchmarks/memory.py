@@ -1,4 +1,5 @@
-"""``python -m tests.benchmarks.memory [--views N…] [--set SET] [--quality Q] [--workers N]``.
+"""``python -m tests.benchmarks.memory [--views N…] [--set SET] [--quality Q] [--workers N]
+[--options OPTION=VALUE…]``.
 
 Peak memory of the dense stage for many views: a set's views and points are repeated side by side
 until there are enough. Prints the highest sum over the workers and that of the process that asks
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from dataclasses import replace
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.compute import Cluster, StageContext
+from recon3d.compute.worker import peak_memory, reset_peak_memory
 from recon3d.options import DenseReconstructionOptions, resolve_options
 from recon3d.stages import dense_reconstruction
 from recon3d.types import Scene, SparsePoints, View
@@ -52,12 +53,12 @@ def repeated(scene: Scene, images: Path, folder: Path, count: int) -> Scene:
     )
 
 
-def measure(name: str, quality: str, views: int, workers: int, root: Path) -> None:
+def measure(name: str, quality: str, values: dict[str, str], views: int, workers: int, root: Path) -> None:
     """Run the stage and print its row."""
     images = frames(name, root / f"{name}_frames")
     with quiet():
         scene = pose(name, images, root / f"{name}_scene")
-    options = resolve_options(quality, {})["dense_reconstruction"]
+    options = resolve_options(quality, {"dense_reconstruction": values})["dense_reconstruction"]
     assert isinstance(options, DenseReconstructionOptions)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
@@ -65,6 +66,7 @@ def measure(name: str, quality: str, views: int, workers: int, root: Path) -> No
         repeated(scene, images, out / "frames" / "images", views).save(out / "sparse")
         inputs = {"frame_extraction": out / "frames", "sparse_reconstruction": out / "sparse"}
         cluster = Cluster(workers=workers)
+        reset_peak_memory()
         start = time.monotonic()
         context = StageContext(cluster=lambda: cluster, emit=lambda *_: None)
         dense_reconstruction.run(inputs, options, out, context)
@@ -74,11 +76,12 @@ def measure(name: str, quality: str, views: int, workers: int, root: Path) -> No
         row = {
             "set": name,
             "quality": quality,
+            **values,
             "views": context.counts["views"],
             "megapixels": round(camera.width * camera.height / 1e6, 2),
             "workers": workers,
             "workers_peak_mb": round(context.usage.peak_memory / 2**20),
-            "own_peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "own_peak_mb": round(peak_memory() / 2**20),
             "cpu_s": round(context.usage.cpu_seconds),
             "wall_s": round(wall),
             "points": context.counts["points"],
@@ -92,11 +95,13 @@ def main() -> None:
     parser.add_argument("--views", nargs="+", type=int, default=[75, 300])
     parser.add_argument("--set", choices=SETS, default="sceaux", dest="name")
     parser.add_argument("--quality", default="high")
+    parser.add_argument("--options", nargs="*", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "recon3d-benchmarks")
     arguments = parser.parse_args()
+    values = dict(text.split("=", 1) for text in arguments.options)
     for views in arguments.views:
-        measure(arguments.name, arguments.quality, views, arguments.workers, arguments.scratch)
+        measure(arguments.name, arguments.quality, values, views, arguments.workers, arguments.scratch)
 
 
 if __name__ == "__main__":

@@ -79,3 +79,13 @@ def test_unreadable_frames_and_other_sizes_are_input_errors(tmp_path: Path) -> N
     cv2.imwrite(str(tmp_path / "c.png"), np.zeros((10, 20, 3), np.uint8))
     with pytest.raises(InputError, match="20 x 10 pixels, its camera 200 x 150"):
         load_view_image(tmp_path, View("c.png", camera, np.eye(4)))
+
+
+@pytest.mark.parametrize("model", ["SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL"])
+def test_rounded_sizes_move_no_pixel_of_a_camera_with_one_focal_length(model: str) -> None:
+    distortion = {"SIMPLE_PINHOLE": (), "SIMPLE_RADIAL": (-0.1,), "RADIAL": (-0.1, 0.03)}[model]
+    camera = Camera(model, 1600, 1067, (1300.0, 790.0, 540.0, *distortion))
+    small = camera.fitted(800)
+    assert (small.width, small.height) == (800, 534)
+    points = np.random.default_rng(0).uniform((-0.5, -0.35, 1), (0.5, 0.35, 1), (50, 3))
+    np.testing.assert_allclose(small.project(points), camera.project(points) * (800 / 1600, 534 / 1067))

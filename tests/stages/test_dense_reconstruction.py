@@ -57,7 +57,8 @@ def finished(tmp_path_factory, pictures):
 def test_products(finished, pictures):
     out, context = finished
     assert sorted(p.name for p in out.iterdir()) == [
-        "depth_maps", "point_cloud.ply", "points.npz", "preview.png", "scene.json", "visibility.npz",
+        ".tmp-work", "depth_maps", "point_cloud.ply", "points.npz", "preview.png", "scene.json",
+        "visibility.npz",
     ]  # fmt: skip
     scene = Scene.load(out)
     assert [v.name for v in scene] == [p.view.name for p in pictures]
@@ -108,7 +109,9 @@ def test_cloud_lies_on_the_surface(finished):
     assert np.median((outward * cloud.normals[to_sphere < 0.01]).sum(1)) > 0.95
 
 
-def test_a_cut_off_run_reuses_whole_maps_and_gives_the_same(finished, inputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_cut_off_run_reuses_whole_maps_and_gives_the_same(rounds, finished, inputs, tmp_path, monkeypatch):
+    options = OPTIONS.model_copy(update={"geometric_iterations": rounds})
     whole = _dense_tasks.filter_view
     calls = []
 
@@ -120,15 +123,18 @@ def test_a_cut_off_run_reuses_whole_maps_and_gives_the_same(finished, inputs, tm
 
     monkeypatch.setattr(_dense_tasks, "filter_view", breaks)
     with pytest.raises(KeyboardInterrupt):
-        run(inputs, tmp_path / "out")
+        run(inputs, tmp_path / "out", options)
     monkeypatch.setattr(_dense_tasks, "filter_view", whole)
     matched = []
     match = _dense_tasks.match
     monkeypatch.setattr(_dense_tasks, "match", lambda task: matched.append(match(task)))
-    run(inputs, tmp_path / "out")
+    run(inputs, tmp_path / "out", options)
     assert matched == []
+    uncut = finished[0] if options == OPTIONS else tmp_path / "uncut"
+    if options != OPTIONS:
+        run(inputs, uncut, options)
     for name in ("point_cloud.ply", "visibility.npz"):
-        assert (tmp_path / "out" / name).read_bytes() == (finished[0] / name).read_bytes()
+        assert (tmp_path / "out" / name).read_bytes() == (uncut / name).read_bytes()
 
 
 def test_less_memory_means_less_resolution(inputs, tmp_path, monkeypatch):
