@@ -1,7 +1,9 @@
-"""What the kernels compute, written to be read: NumPy, one pixel at a time, in float64.
+"""What the kernels compute, written to be read: NumPy, in float64.
 
-The tests hold the compiled kernels against these. They differ in one thing by design: here every
-sample of a patch goes through the homography, there through its first-order expansion.
+The tests hold the compiled kernels against these. They differ in two things by design: here every
+sample of a patch goes through the homography, and a pixel's shift is computed exactly; there both
+are first-order expansions. The search (`sweep`, `polish`) is random and has no twin: its results are
+tested on scenes with exact depths.
 """
 
 from __future__ import annotations
@@ -98,3 +100,114 @@ def geometric_error(
         return float(matching.GEOMETRIC_CAP)
     distance = np.hypot(*(returned[:2] / returned[2] - [x, y]))
     return float(min(distance, matching.GEOMETRIC_CAP))
+
+
+def agrees(
+    depth: Floats,
+    normal: Floats,
+    other_depth: Floats,
+    other_normal: Floats,
+    forth: Floats,
+    rotation: Floats,
+    max_error: float,
+    max_depth: float,
+    min_cosine: float,
+) -> NDArray[np.bool_]:
+    """Whether another depth map holds the same surface point, for all pixels at once.
+
+    Parameters
+    ----------
+    depth, other_depth : ndarray of float64, shape (H, W)
+        0 where unknown.
+    normal, other_normal : ndarray of float64, shape (H, W, 3)
+        Unit vectors in each view's camera frame.
+    forth : ndarray of float64, shape (3, 4)
+        See `recon3d.mvs.stereo.relative_projection`.
+    rotation : ndarray of float64, shape (3, 3)
+        From the other camera's frame to this one's.
+    max_error : float
+        Pixels that the point may move in the other view when it gets the relative depth found there.
+    max_depth, min_cosine : float
+        Relative difference of depth, and cosine between the normals.
+    """
+    rows, columns = np.indices(depth.shape)
+    known = depth > 0
+    rho = 1 / np.where(known, depth, 1)
+    pixels = np.stack([columns, rows, np.ones_like(rows), rho], axis=-1)
+    there = pixels @ forth.T
+    front = known & (there[..., 2] > 1e-3)
+    scale = np.where(front, there[..., 2], 1)
+    u, v = there[..., 0] / scale, there[..., 1] / scale
+    height, width = other_depth.shape
+    inside = front & (u >= -0.5) & (v >= -0.5) & (u < width - 0.5) & (v < height - 0.5)
+    column = np.floor(np.where(inside, u, 0) + 0.5).astype(int)
+    row = np.floor(np.where(inside, v, 0) + 0.5).astype(int)
+    found = other_depth[row, column]
+    expected = scale * np.where(known, depth, 1)
+    change = (found - expected) / expected
+    moved = pixels * [1, 1, 1, 0] @ forth.T + (rho * (1 + change))[..., None] * forth[:, 3]
+    shift = np.hypot(moved[..., 0] / moved[..., 2] - u, moved[..., 1] / moved[..., 2] - v)
+    cosine = (normal * (other_normal[row, column] @ rotation.T)).sum(axis=-1)
+    alike = (abs(change) <= max_depth) & (shift <= max_error) & (cosine >= min_cosine)
+    same: NDArray[np.bool_] = inside & (found > 0) & alike
+    return same
+
+
+def fused(
+    views: list[tuple[Floats, Floats, Floats, Floats]],
+    ranks: list[int],
+    agreeing: NDArray[np.bool_],
+    min_views: int,
+) -> tuple[NDArray[np.bool_], Floats, Floats]:
+    """The points that the first of the views contributes.
+
+    Parameters
+    ----------
+    views : list of (depth, normal, K, cam_from_world)
+        Shapes (H, W), (H, W, 3), (3, 3) and (4, 4); pixel centres at integers.
+    ranks : list of int
+        The views' places in a fixed order.
+    agreeing : ndarray of bool, shape (S, H, W)
+        Which of the other views agree with the first one's pixels.
+    min_views : int
+        Views that must agree, the first included.
+
+    Returns
+    -------
+    kept : ndarray of bool, shape (H, W)
+        Pixels that become points.
+    points, normals : ndarray of float64, shape (N, 3)
+        In the world, of the kept pixels in order.
+    """
+
+    def to_world(x: Floats, y: Floats, z: Floats, K: Floats, pose: Floats) -> Floats:
+        rays = np.stack([x, y, np.ones_like(z)], axis=-1) @ np.linalg.inv(K).T
+        points: Floats = (rays * z[:, None] - pose[:3, 3]) @ pose[:3, :3]
+        return points
+
+    def footprint_class(z: Floats, K: Floats) -> Floats:
+        classes: Floats = np.floor(4 * np.log(np.where(z > 0, z, 1) / K[0, 0]))
+        return classes
+
+    depth, normal, K, pose = views[0]
+    kept = (depth > 0) & (1 + agreeing.sum(axis=0) >= min_views)
+    rows, columns = np.nonzero(kept)
+    z = depth[kept]
+    own = to_world(columns.astype(float), rows.astype(float), z, K, pose)
+    position, direction, total = own.copy(), normal[kept] @ pose[:3, :3], np.ones(len(z))
+    keeps = np.ones(len(z), bool)
+    for (depth_j, normal_j, K_j, pose_j), rank, agrees_j in zip(views[1:], ranks[1:], agreeing, strict=True):
+        seen = agrees_j[kept]
+        u, v, w = (K_j @ (pose_j[:3, :3] @ own.T + pose_j[:3, 3:])).reshape(3, -1)
+        u, v = np.where(seen, u / w, 0), np.where(seen, v / w, 0)
+        row, column = np.floor(v + 0.5).astype(int), np.floor(u + 0.5).astype(int)
+        z_j = depth_j[row, column]
+        own_class, class_j = footprint_class(z, K), footprint_class(z_j, K_j)
+        first = (class_j < own_class) | ((class_j == own_class) & (rank < ranks[0]))
+        keeps &= ~(seen & first)
+        position += np.where(seen[:, None], to_world(u, v, z_j, K_j, pose_j), 0)
+        direction += np.where(seen[:, None], normal_j[row, column] @ pose_j[:3, :3], 0)
+        total += seen
+    kept[kept] = keeps
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    return kept, (position / total[:, None])[keeps], direction[keeps]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from recon3d.mvs import reference
 from recon3d.mvs.agreement import Tolerances, agreement
 from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
@@ -38,6 +39,85 @@ def true_map(picture, scale=1.0):
 
 def others(pictures, scale=1.0):
     return [(true_map(p, scale), p.view.cam_from_world) for p in pictures]
+
+
+def noisy_map(picture, seed):
+    """A true map with errors about as large as the tolerances, and holes."""
+    rng = np.random.default_rng(seed)
+    shape = picture.depth.shape
+    depth = picture.depth * (1 + rng.normal(0, 0.006, shape)) * (rng.random(shape) > 0.1)
+    normal = picture.normal + rng.normal(0, 0.2, (*shape, 3))
+    normal /= np.linalg.norm(normal, axis=2, keepdims=True)
+    return PackedMap.of(
+        DepthMap(
+            picture.view.name,
+            picture.view.camera,
+            depth.astype(np.float32),
+            normal.astype(np.float32),
+            np.full(shape, 0.8, np.float32),
+        )
+    )
+
+
+def of_twin(packed, pose):
+    """A map as the twins take it."""
+    K = packed.camera.K.copy()
+    K[:2, 2] -= 0.5
+    return packed.depth.astype(float), decode_normals(packed.normal).astype(float), K, pose
+
+
+def twins_agreement(own, pose, neighbors, tolerances):
+    depth, normal, K, _ = of_twin(own, pose)
+    result = []
+    for packed, other in neighbors:
+        other_depth, other_normal, other_K, _ = of_twin(packed, other)
+        relative = other @ np.linalg.inv(pose)
+        forth = np.hstack(
+            [other_K @ relative[:3, :3] @ np.linalg.inv(K), (other_K @ relative[:3, 3])[:, None]]
+        )
+        result.append(
+            reference.agrees(
+                *(depth, normal, other_depth, other_normal, forth, relative[:3, :3].T),
+                *(tolerances.pixels, tolerances.depth, np.cos(np.radians(tolerances.degrees))),
+            )
+        )
+    return np.array(result)
+
+
+@pytest.mark.parametrize("tolerances", [TIGHT, Tolerances(2.0, 0.01, 60), Tolerances(0.3, 0.02, 15)])
+def test_agreement_is_that_of_the_twin(pictures, tolerances):
+    (own, pose), *neighbors = [(noisy_map(p, i), p.view.cam_from_world) for i, p in enumerate(pictures)]
+    bits = agreement(own, pose, neighbors, tolerances)
+    expected = twins_agreement(own, pose, neighbors, tolerances)
+    for j, twin in enumerate(expected):
+        assert 0.02 < twin.mean() < 0.95
+        assert (((bits >> j) & 1 > 0) != twin).mean() < 0.002
+
+
+@pytest.mark.parametrize("rank", [0, 2, 9])
+def test_fusion_is_that_of_the_twin(pictures, rank):
+    (own, pose), *neighbors = [(noisy_map(p, i), p.view.cam_from_world) for i, p in enumerate(pictures)]
+    rows, columns = np.indices(own.depth.shape)
+    place = np.stack([rows, columns, np.zeros_like(rows)], axis=-1)
+    assert place.max() < 256
+    ranks = [1, 3, 4]
+    made = fuse_view(own, pose, place.astype(np.uint8), rank, neighbors, ranks, min_views=2, tolerances=TIGHT)
+    kept, points, normals = reference.fused(
+        [of_twin(own, pose), *[of_twin(*neighbor) for neighbor in neighbors]],
+        [rank, *ranks],
+        (agreement(own, pose, neighbors, TIGHT) >> np.arange(3)[:, None, None]) & 1 > 0,
+        2,
+    )
+    written = np.zeros(kept.shape, bool)
+    written[made.colors[:, 0], made.colors[:, 1]] = True
+    assert kept.any()
+    assert (written != kept).mean() < 0.001
+    both = written & kept
+    ours, twins = both[written], both[kept]
+    # Where the other view's pixel is a close call, both may take different ones.
+    near = np.abs(made.points[ours] - points[twins]).max(axis=1) < 1e-5
+    assert near.mean() > 0.998
+    assert np.abs(made.normals[ours] - normals[twins])[near].max() < 1e-3
 
 
 def test_normals_survive_packing():
