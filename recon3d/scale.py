@@ -47,7 +47,7 @@ class Scale(Described):
         return [f"{self.factor:.4g} m a unit", f"{self.measured:.4g} units are {self.known:.4g} m"]
 
 
-def set_scale(project: Project, measured: float, known: float) -> Scale:
+def set_scale(project: Project, measured: float, known: float, reconstruction: str | None = None) -> Scale:
     """Tell a project its true size by one known length.
 
     Parameters
@@ -57,6 +57,8 @@ def set_scale(project: Project, measured: float, known: float) -> Scale:
         A length in the reconstruction's units, such as `Viewer.measured` gives.
     known : float
         The same length in metres.
+    reconstruction : str, optional
+        Fingerprint of the sparse reconstruction in which it was measured; by default the present one.
 
     Returns
     -------
@@ -65,13 +67,20 @@ def set_scale(project: Project, measured: float, known: float) -> Scale:
     Raises
     ------
     InputError
-        A length is not positive and finite, or there is no reconstruction yet.
+        A length is not positive and finite, there is no reconstruction yet, or it was measured in
+        another one.
     """
     for name, value in (("measured", measured), ("known", known)):
         if not (math.isfinite(value) and value > 0):
             raise InputError(f"The {name} length is {value:g}.", "Give a length above zero.")
     measured, known = float(measured), float(known)
-    scale = Scale(known / measured, measured, known, _reconstruction(project))
+    present = _reconstruction(project)
+    if reconstruction not in (None, present):
+        raise InputError(
+            "This length was measured in an earlier reconstruction; the present one has another size.",
+            "View the project again and measure there.",
+        )
+    scale = Scale(known / measured, measured, known, present)
     with project.lock():
         write_json(_path(project), asdict(scale))
     return scale

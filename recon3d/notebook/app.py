@@ -111,9 +111,10 @@ class App:
             self._say("Reading the files …")
             self.project = self._make_project()
             self.run = Pipeline(self.quality.value, **self._settings).start(self.project)
-        except Recon3DError as error:
+        except Exception as error:  # people without a console have to see it
             self._fail(error)
             return
+        self.path.value = ""
         from recon3d.notebook.panel import Panel
 
         self._say("")
@@ -129,13 +130,16 @@ class App:
         given = self.path.value.strip() if self._paths else ""
         if not uploaded and not given:
             raise InputError("There are no files yet.", "Choose a video or photos first.")
+        if uploaded and given:
+            raise InputError("There are both chosen files and a path.", "Clear the path, or choose no files.")
         if given and (Path(given).expanduser() / MARKER).is_file():
             return Project.open(given)
         with tempfile.TemporaryDirectory(prefix="recon3d-upload-") as temporary:
             files = []
-            for file in uploaded:
-                # Browsers send a bare name; anything else must not leave the folder.
-                target = Path(temporary) / Path(file["name"]).name
+            for number, file in enumerate(uploaded):
+                # Browsers send a bare name; anything else must not leave the folder. Two may be alike.
+                target = Path(temporary) / str(number) / Path(file["name"]).name
+                target.parent.mkdir()
                 target.write_bytes(file["content"])
                 files.append(target)
             if given:
@@ -145,7 +149,7 @@ class App:
             project = Project.create(self._free_folder(files[0].stem))
             try:
                 project.add(files)
-            except Recon3DError:
+            except BaseException:
                 shutil.rmtree(project.path)
                 raise
         self.upload.value = ()
@@ -162,7 +166,7 @@ class App:
         try:
             run.wait()
             self._show(run.project)
-        except Recon3DError as error:
+        except Exception as error:
             self._fail(error)
         self.start_button.disabled = False
 
@@ -175,8 +179,11 @@ class App:
         self.downloads.children = tuple(_Download(name, path).widget for name, path in offered.items())
         self._say(f"Done. The project is in {project.path}.")
 
-    def _fail(self, error: Recon3DError) -> None:
-        self._say(f"{error.message} {error.hint}", "#b00020")
+    def _fail(self, error: Exception) -> None:
+        text = f"{type(error).__name__}: {error}"
+        if isinstance(error, Recon3DError):
+            text = f"{error.message} {error.hint}"
+        self._say(text, "#b00020")
         self.start_button.disabled = False
 
     def _say(self, text: str, color: str = "inherit") -> None:

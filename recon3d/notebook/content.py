@@ -14,9 +14,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.artifacts import Artifact
 from recon3d.errors import InputError
-from recon3d.io.gltf import read_textured_mesh
-from recon3d.io.ply import read_mesh, read_point_cloud
+from recon3d.io.ply import read_point_cloud
+from recon3d.models import load_mesh, load_scene
 from recon3d.notebook.grid import sample
 from recon3d.project import Project
 from recon3d.types import Bytes, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
@@ -59,6 +60,10 @@ class Content:
         What was thinned, in words.
     images : Path, optional
         Folder of the cameras' photos.
+    enlarged : float
+        Length here of what is 1 long in the reconstruction; see `placed`.
+    reconstruction : str, optional
+        Fingerprint of a project's sparse reconstruction that all parts belong to.
     """
 
     origin: Floats
@@ -75,6 +80,8 @@ class Content:
     unit: str = ""
     notes: tuple[str, ...] = ()
     images: Path | None = None
+    enlarged: float = 1.0
+    reconstruction: str | None = None
 
     @cached_property
     def jpeg(self) -> bytes:
@@ -111,7 +118,15 @@ class Content:
 
         up = None if self.up is None else rotation @ self.up
         points, vertices, frusta = move(self.points), move(self.vertices), move(self.frusta)
-        return replace(self, origin=origin, up=up, points=points, vertices=vertices, frusta=frusta)
+        return replace(
+            self,
+            origin=origin,
+            up=up,
+            points=points,
+            vertices=vertices,
+            frusta=frusta,
+            enlarged=scale * self.enlarged,
+        )
 
 
 def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | None = None) -> Content:
@@ -133,10 +148,18 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     scene: Scene | None = None
     cloud: PointCloud | None = None
     mesh: Mesh | TexturedMesh | None = None
+    notes: list[str] = []
+    reconstruction: str | None = None
     if isinstance(shown, Project):
-        scene, cloud, mesh = _project_parts(shown)
-        frames = shown.artifacts.get("frame_extraction")
-        images = images or (None if frames is None else frames.path / "images")
+        made = _belonging_together(shown, notes)
+        if "sparse_reconstruction" in made:
+            scene, reconstruction = load_scene(made), made["sparse_reconstruction"].manifest.fingerprint
+        if "dense_reconstruction" in made:
+            cloud = read_point_cloud(made["dense_reconstruction"].path / "point_cloud.ply")
+        if "texturing" in made or "mesh_generation" in made:
+            mesh = load_mesh(made)
+        if "frame_extraction" in made:
+            images = images or made["frame_extraction"].path / "images"
     elif isinstance(shown, Scene):
         scene = shown
     elif isinstance(shown, PointCloud):
@@ -152,7 +175,6 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
         raise InputError("There is nothing to show yet.", "Run the pipeline first.")
     origin = np.median(positions, axis=0)
     size = float(np.linalg.norm(np.percentile(positions, 98, axis=0) - np.percentile(positions, 2, axis=0)))
-    notes: list[str] = []
     parts: dict[str, object] = {}
     if cloud is not None and len(cloud):
         parts |= _points(cloud, origin, budget, notes)
@@ -167,7 +189,8 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
         }
     up = scene.up if scene is not None and scene.up is not None else np.array([0.0, 1.0, 0.0])
     unit = scene.unit if scene is not None else ""
-    return Content(origin, up=up, unit=unit, notes=tuple(notes), images=images, **parts)  # type: ignore[arg-type]
+    parts |= {"up": up, "unit": unit, "images": images, "reconstruction": reconstruction}
+    return Content(origin, notes=tuple(notes), **parts)  # type: ignore[arg-type]
 
 
 def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
@@ -215,17 +238,35 @@ def cluster_vertices(mesh: Mesh, max_faces: int) -> Mesh:
     return Mesh(mean(mesh.vertices), faces[whole].astype(np.int32), colors)
 
 
-def _project_parts(project: Project) -> tuple[Scene | None, PointCloud | None, Mesh | TexturedMesh | None]:
-    artifact = project.artifacts.get("sparse_reconstruction")
-    scene = Scene.load(artifact.path) if artifact is not None else None
-    results = project.results
-    cloud = read_point_cloud(results.point_cloud) if results.point_cloud is not None else None
-    mesh: Mesh | TexturedMesh | None = None
-    if results.textured_mesh is not None:
-        mesh = read_textured_mesh(results.textured_mesh)
-    elif results.mesh is not None:
-        mesh = read_mesh(results.mesh)
-    return scene, cloud, mesh
+def _belonging_together(project: Project, notes: list[str]) -> dict[str, Artifact]:
+    """The newest artifacts that one sparse reconstruction, and so one world, is behind.
+
+    A run that ended early leaves new cameras beside the surface of an earlier run.
+    """
+    made = dict(project.artifacts)
+    newest = made.get("sparse_reconstruction")
+    surfaces = [
+        _family(project, made[stage])
+        for stage in ("texturing", "mesh_generation", "dense_reconstruction")
+        if stage in made
+    ]
+    for family in surfaces:
+        if newest is not None and family.get("sparse_reconstruction") == newest:
+            return family
+    if surfaces:
+        notes.append("an earlier run's model, since the newest has none yet")
+        return surfaces[0]
+    return made
+
+
+def _family(project: Project, artifact: Artifact) -> dict[str, Artifact]:
+    """An artifact and all that it was made from, by stage."""
+    found = {artifact.stage: artifact}
+    for stage, fingerprint in artifact.manifest.inputs.items():
+        source = project.store.find(stage, fingerprint)
+        if source is not None:
+            found |= _family(project, source)
+    return found
 
 
 def _frustum_depth(scene: Scene, size: float) -> float:
@@ -258,6 +299,7 @@ def _plain(mesh: Mesh, origin: Floats, budget: Budget, notes: list[str]) -> dict
 def _textured(mesh: TexturedMesh, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:
     if len(mesh.faces) > budget.faces:
         plain = Mesh(mesh.vertices, mesh.faces, _vertex_colors(mesh))
+        notes.append("its vertices' colours instead of the texture")
         return _plain(plain, origin, budget, notes)
     corners = mesh.faces.astype(np.int64) * len(mesh.uv) + mesh.face_uv
     unique, faces = np.unique(corners, return_inverse=True)

@@ -49,6 +49,8 @@ def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Bud
     """
     content = content_of(shown, budget)
     scale = scale_of(shown) if isinstance(shown, Project) else None
+    if scale is not None and scale.reconstruction != content.reconstruction:
+        scale = None
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(page(content, title, None if scale is None else scale.factor), encoding="utf-8")
@@ -82,11 +84,13 @@ def page(content: Content, title: str, scale: float | None = None) -> str:
         elements.append(_element("texture", content.jpeg))
         size += len(content.jpeg)
     low, high = content.bounds
+    photos = _photos(content)
+    left_out = ["no photos, since there are too many"] if len(content.names) > _PHOTOS else []
     document = {
         "arrays": arrays,
         "names": content.names,
-        "photos": _photos(content),
-        "notes": [*content.notes, f"{size / 1e6:.1f} MB of data"],
+        "photos": photos,
+        "notes": [*content.notes, *left_out, f"{size / 1e6:.1f} MB of data"],
         "unit": content.unit,
         "scale": scale,
         "up": [0, 1, 0] if content.up is None else [float(v) for v in content.up],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from recon3d.artifacts import Manifest
 from recon3d.io.gltf import write_glb
 from recon3d.io.ply import write_point_cloud
 from recon3d.project import Project
+from recon3d.scale import scaled
 from recon3d.types import Camera, PointCloud, Scene, SparsePoints, TexturedMesh
 from tests.shapes import looking
 
@@ -48,18 +50,25 @@ def cloud(count: int = 20_000) -> PointCloud:
     return PointCloud(points * HALF, colors=colors)
 
 
-def made_project(folder: Path) -> Project:
-    """A project as a run leaves it, with frames, cameras, cloud and textured mesh."""
+def made_project(folder: Path, size: float = 1.0) -> Project:
+    """A project as a run leaves it, with frames, cameras, cloud and textured mesh.
+
+    Parameters
+    ----------
+    folder : Path
+    size : float
+        The reconstruction is so many times as large as the box.
+    """
     project = Project.create(folder)
     camera = Camera("PINHOLE", 640, 480, (600.0, 600.0, 320.0, 240.0))
     views = []
     for i in range(CAMERAS):
         angle = 2 * np.pi * i / CAMERAS
-        center = np.array([np.cos(angle), 0.6, np.sin(angle)])
+        center = size * np.array([np.cos(angle), 0.6, np.sin(angle)])
         views.append(looking(center, np.zeros(3), np.array([0.0, 1.0, 0.0]), f"photo_{i}.jpg", camera))
     points = cloud(500)
     sparse = SparsePoints(
-        points.points,
+        size * points.points,
         points.colors,
         np.zeros(500),
         np.zeros(501, np.int64),
@@ -73,21 +82,36 @@ def made_project(folder: Path) -> Project:
         cv2.imwrite(str(frames / "images" / f"photo_{i}.jpg"), photo)
     placed = project.store.begin("sparse_reconstruction", "1" * 16)
     Scene(tuple(views), sparse, up=np.array([0.0, 1.0, 0.0])).save(placed)
-    for work in (frames, placed):
-        project.store.commit(work, _manifest(work.name))
+    dense = project.store.begin("dense_reconstruction", "2" * 16)
+    write_point_cloud(dense / "point_cloud.ply", scaled(cloud(), size))
+    textured = project.store.begin("texturing", "3" * 16)
+    write_glb(textured / "textured_mesh.glb", scaled(box(), size))
+    made: dict[str, str] = {}
+    for work in (frames, placed, dense, textured):
+        manifest = _manifest(work.name, made)
+        project.store.commit(work, manifest)
+        made[manifest.stage] = manifest.fingerprint
     project.results.folder.mkdir()
-    write_point_cloud(project.results.folder / "point_cloud.ply", cloud())
-    write_glb(project.results.folder / "textured_mesh.glb", box())
+    for work, name in ((dense, "point_cloud.ply"), (textured, "textured_mesh.glb")):
+        shutil.copy(project.store.finished / work.name / name, project.results.folder)
     return project
 
 
-def _manifest(name: str) -> Manifest:
+def start_anew(project: Project) -> None:
+    """Leave what a further run does that ends after the cameras: another sparse reconstruction."""
+    work = project.store.begin("sparse_reconstruction", "9" * 16)
+    shutil.copytree(project.artifacts["sparse_reconstruction"].path, work, dirs_exist_ok=True)
+    inputs = {"frame_extraction": "0" * 16}
+    project.store.commit(work, _manifest(work.name, inputs).model_copy(update={"started": 2.0}))
+
+
+def _manifest(name: str, inputs: dict[str, str]) -> Manifest:
     stage, _, fingerprint = name.rpartition("-")
     return Manifest(
         stage=stage,
         stage_version=1,
         fingerprint=fingerprint,
-        inputs={},
+        inputs=dict(inputs),
         options={},
         seed=0,
         engine="cpu",

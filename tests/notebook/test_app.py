@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import socket
@@ -24,6 +25,7 @@ from recon3d.sample import sample_video
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 
 from recon3d.notebook.app import App
+from tests.notebook.made import made_project
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -50,6 +52,38 @@ def test_what_is_no_good_is_told_and_leaves_no_project(tmp_path: Path) -> None:
     assert "does not exist" in app.message.value
     assert not app.start_button.disabled
     assert app.run is None
+
+
+def test_any_error_is_told_and_one_can_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = App(tmp_path / "apps")
+    app.path.value = str(sample_video())
+    app.upload.value = _given("a.mp4", sample_video().read_bytes())
+    app.start_button.click()
+    assert "both" in app.message.value
+    app.upload.value = ()
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Project, "add", full)
+    app.start_button.click()
+    assert "No space left" in app.message.value
+    assert not app.start_button.disabled
+    assert not list((tmp_path / "apps").iterdir())
+
+
+def test_a_finished_project_is_shown_with_its_files(tmp_path: Path) -> None:
+    app = App(tmp_path / "apps")
+    app._show(made_project(tmp_path / "box"))
+    assert "Done" in app.message.value
+    assert len(app.model.children) == 1
+    labels = [download.children[0].description for download in app.downloads.children]
+    assert [label.split(" (")[0] for label in labels] == ["Model", "Points"]
+    app.downloads.children[0].children[0].click()
+    link = app.downloads.children[0].children[0].value
+    assert 'download="textured_mesh.glb"' in link
+    data = base64.b64decode(link.partition("base64,")[2].partition('"')[0])
+    assert data == (tmp_path / "box" / "results" / "textured_mesh.glb").read_bytes()
 
 
 def test_a_name_from_the_browser_stays_in_its_folder_and_cancel_ends_the_run(tmp_path: Path) -> None:

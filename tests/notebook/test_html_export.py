@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from recon3d.errors import InputError
 from recon3d.notebook.content import Budget, cluster_vertices, content_of
 from recon3d.notebook.html_export import export_html, page
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, TexturedMesh, View
+from tests.notebook.made import made_project
 
 
 def _sheet(n: int) -> Mesh:
@@ -206,3 +209,15 @@ def test_styles_clip_box_up_and_keys_change_the_picture(tmp_path: Path, offline_
 def test_a_project_s_scale_is_in_the_page() -> None:
     text = page(content_of(_scene()), "t", 2.5)
     assert '"scale": 2.5' in text
+
+
+def test_the_page_of_a_project_has_its_scale(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "box")
+    export_html(project, tmp_path / "before.html")
+    project.set_scale(1.0, 2.5)
+    export_html(project, tmp_path / "after.html")
+    scales = [
+        json.loads(re.search(r'type="application/json">(.*?)</script>', path.read_text(), re.S)[1])["scale"]
+        for path in (tmp_path / "before.html", tmp_path / "after.html")
+    ]
+    assert scales == [None, 2.5]

@@ -15,7 +15,9 @@ import pytest
 from PIL import Image
 
 from recon3d.errors import InputError, OptionError
+from recon3d.scale import scale_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, View
+from tests.notebook.made import made_project, start_anew
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 with warnings.catch_warnings():
@@ -271,3 +273,73 @@ def test_two_thousand_cameras_are_a_handful_of_objects() -> None:
     _click(viewer, viewer.layers["cameras"].targets, (0, 0, 0), face=6 * 2000 + 5)
     assert viewer.selected_camera == "2000"
     viewer.close()
+
+
+def test_panning_and_turning_up_take_the_other_half_along() -> None:
+    both = compare(_scene(), _scene(), titles=("a", "b"))
+    navigation = both.left.navigation
+    # As the browser tells it: first the camera, then what it turns about.
+    navigation.camera.position = (3.0, 2.0, 9.0)
+    navigation.controls.target = (3.0, 2.0, 0.0)
+    np.testing.assert_allclose(both.right.navigation.target, (3, 2, 0))
+    turned = both.right.navigation.cam_from_scene()[:3, :3]
+    np.testing.assert_allclose(turned, np.diag([1.0, -1, -1]), atol=1e-9)
+    both.left.set_up("+z")
+    np.testing.assert_allclose(both.right.navigation.up, (0, 0, 1))
+    assert both.right._renderer.controls[0] is both.right.navigation.controls
+    both.close()
+
+
+def test_models_that_are_not_aligned_keep_their_places() -> None:
+    near, far = (PointCloud(_cloud().points + shift) for shift in (0.0, 5.0))
+    both = compare(near, far)
+    assert not both.aligned
+    apart = both.right.content.points.mean(axis=0) - both.left.content.points.mean(axis=0)
+    np.testing.assert_allclose(apart, 5.0, atol=0.1)
+    both.close()
+
+
+def test_one_can_look_straight_down() -> None:
+    viewer = Viewer(_cloud())
+    viewer.navigation.look((0, 7, 0), (0, 0, 0))
+    pose = viewer.navigation.cam_from_scene()
+    np.testing.assert_allclose(pose[2], (0, -1, 0, 7), atol=1e-9)
+    assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
+    viewer.close()
+
+
+def test_lengths_in_an_aligned_model_are_those_of_its_own_project(tmp_path: Path) -> None:
+    small, large = made_project(tmp_path / "a"), made_project(tmp_path / "b", size=4.0)
+    both = compare(small, large)
+    assert both.aligned
+    for viewer in (both.left, both.right):
+        viewer.measuring = True
+        for x in (-0.5, 0.5):
+            viewer.ruler.add(np.array([x, 0.0, 0.0]))
+    assert both.left.measured == pytest.approx(1.0)
+    assert both.right.measured == pytest.approx(4.0, rel=1e-4)
+    assert both.right.set_true_length(2.0) == pytest.approx(0.5, rel=1e-4)
+    assert both.right.measured == pytest.approx(2.0)
+    stored = scale_of(large)
+    assert stored is not None
+    assert stored.factor == pytest.approx(0.5, rel=1e-4)
+    assert scale_of(small) is None
+    both.close()
+
+
+def test_a_surface_is_shown_with_the_cameras_that_it_was_made_from(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "p")
+    viewer = project.view()
+    assert viewer.content.reconstruction == "1" * 16
+    start_anew(project)
+    later = project.view()
+    assert later.content.reconstruction == "1" * 16
+    assert later.content.texture is not None
+    assert "an earlier run's model" in later.content.notes[0]
+    for x in (0.0, 1.0):
+        later.ruler.add(np.array([x, 0.0, 0.0]))
+    with pytest.raises(InputError, match="earlier reconstruction"):
+        later.set_true_length(3.0)
+    assert scale_of(project) is None
+    for shown in (viewer, later):
+        shown.close()

@@ -136,9 +136,12 @@ canvas.onpointermove = (e) => {
   }
   held = e; moving();
 };
-canvas.onpointerup = (e) => { held = null; if (moved < 4) click(e); };
+canvas.onpointerup = (e) => { held = null; if (moved < 4 && e.button === 0) click(e); };
+canvas.onpointercancel = () => { held = null; };
 canvas.oncontextmenu = (e) => e.preventDefault();
 canvas.addEventListener("wheel", (e) => { e.preventDefault(); distance *= Math.exp(e.deltaY * 0.001); moving(); }, { passive: false });
+// Keys by place, so that Shift does not turn one into another on its way up.
+const KEYS = { KeyW: "w", KeyA: "a", KeyS: "s", KeyD: "d", KeyQ: "q", KeyE: "e" };
 const pressed = new Set();
 let walking = 0;
 function walk(now) {
@@ -150,11 +153,12 @@ function walk(now) {
   walking = pressed.size ? requestAnimationFrame(walk) : 0;
 }
 addEventListener("keydown", (e) => {
-  if (e.target.tagName === "INPUT" && e.target.type === "number" || e.ctrlKey || e.metaKey || !"wasdqe".includes(e.key)) return;
-  pressed.add(e.key);
+  const typing = e.target.tagName === "SELECT" || e.target.tagName === "INPUT" && e.target.type === "number";
+  if (typing || e.ctrlKey || e.metaKey || !(e.code in KEYS)) return;
+  pressed.add(KEYS[e.code]);
   if (!walking) { walk.last = 0; walking = requestAnimationFrame(walk); }
 });
-addEventListener("keyup", (e) => pressed.delete(e.key));
+addEventListener("keyup", (e) => pressed.delete(KEYS[e.code]));
 addEventListener("blur", () => pressed.clear());
 
 // --- panel --------------------------------------------------------------------------------------

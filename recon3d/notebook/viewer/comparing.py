@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from functools import partial
 from typing import Any
 
 import ipywidgets
@@ -28,8 +29,7 @@ class Comparison:
         self.left, self.right, self.aligned = left, right, aligned
         self._following = False
         for one, other in ((left, right), (right, left)):
-            one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "quaternion")
-            one.navigation.camera.observe(lambda _, a=one, b=other: self._follow(a, b), "position")
+            one.navigation.on_move(partial(self._follow, one, other))
         self._follow(left, right)
         columns = [
             # No narrower than its picture, which would otherwise lie over its neighbour's.
@@ -46,7 +46,7 @@ class Comparison:
             return
         self._following = True
         try:
-            follower.navigation.follow(leader.navigation)
+            follower.follow(leader)
         finally:
             self._following = False
 
@@ -99,7 +99,8 @@ def compare(
     placed = _aligned(a, b) if align else None
     viewers = [
         Viewer(shown, width=width, height=height, content=content)
-        for shown, content in ((left, a), (right, placed or b))
+        # Relative to one origin, or one place would not be the same one in both.
+        for shown, content in ((left, a), (right, placed or b.placed(1.0, np.eye(3), np.zeros(3), a.origin)))
     ]
     return Comparison(viewers[0], viewers[1], titles, placed is not None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -53,7 +54,10 @@ class Navigation:
             children=[self._lamp],
         )
         self.hand = Hand(self.camera)
+        self._listeners: list[Callable[[], None]] = []
+        self.camera.observe(lambda _: self._tell(), ["position", "quaternion"])
         self.controls = pythreejs.OrbitControls(controlling=self.camera)
+        self.controls.observe(lambda _: self._tell(), "target")
         self.fit()
 
     # --- state ----------------------------------------------------------------------------------
@@ -79,12 +83,20 @@ class Navigation:
         away = self._home if self._mode == "fly" else self.target
         return float(np.linalg.norm(self.position - away))
 
+    def on_move(self, listener: Callable[[], None]) -> None:
+        """Call ``listener()`` when the camera has moved, also by the mouse."""
+        self._listeners.append(listener)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
+
     def look(self, eye: Floats, target: Floats) -> None:
-        """Look from one place at another."""
+        """Look from one place at another; both are relative to the content's origin."""
+        eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
         back = eye - target
-        back /= np.linalg.norm(back)
-        right = np.cross(self.up, back)
-        right /= np.linalg.norm(right)
+        back = back / np.linalg.norm(back)
+        right = self._right_of(-back)
         axes = np.stack([right, np.cross(back, right), back], axis=1)
         # As state, not as a message: a page that is loaded again has it too.
         self.controls.target = target.tolist()
@@ -124,8 +136,7 @@ class Navigation:
     def step(self, move: Move, amount: float = 0.1) -> None:
         """Move the eye, and what it looks at, by `amount` radii of the model."""
         ahead = self._ahead()
-        right = np.cross(ahead, self.up)
-        right /= np.linalg.norm(right)
+        right = self._right_of(ahead)
         along = {
             "forward": ahead,
             "back": -ahead,
@@ -141,7 +152,9 @@ class Navigation:
 
     def follow(self, other: Navigation) -> None:
         """Look from where another camera looks."""
-        self.camera.up = other.camera.up
+        if not np.allclose(self.up, other.up):
+            self._turn_up(other.up)
+        self.mode = other.mode
         self.look(other.position, other.target)
 
     def set_up(self, axis: str) -> None:
@@ -154,6 +167,10 @@ class Navigation:
             raise OptionError(
                 f"There is no axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'."
             )
+        self._turn_up(up)
+        self.fit()
+
+    def _turn_up(self, up: Floats) -> None:
         self.camera.up = up.tolist()
         # The browser's controls learn up when they are made.
         old = self.controls
@@ -162,15 +179,15 @@ class Navigation:
             rotateSpeed=old.rotateSpeed,
             enableZoom=old.enableZoom,
             enablePan=old.enablePan,
+            target=old.target,
         )
-        self.fit()
+        self.controls.observe(lambda _: self._tell(), "target")
         old.close()
 
     def cam_from_scene(self) -> Floats:
         """Pose of the camera, shape (4, 4), with OpenCV's axes."""
         ahead = self._ahead()
-        right = np.cross(ahead, self.up)
-        right /= np.linalg.norm(right)
+        right = self._right_of(ahead)
         rotation = np.stack([right, np.cross(ahead, right), ahead])
         pose = np.eye(4)
         pose[:3, :3], pose[:3, 3] = rotation, -rotation @ self.position
@@ -181,6 +198,12 @@ class Navigation:
         self.controls.close()
         self.camera.close()
         self._lamp.close()
+
+    def _right_of(self, ahead: Floats) -> Floats:
+        right = np.cross(ahead, self.up)
+        if np.linalg.norm(right) < 1e-6:  # straight up or down: any side will do
+            right = np.cross(ahead, np.eye(3)[np.argmin(np.abs(ahead))])
+        return np.asarray(right / np.linalg.norm(right))
 
     def _ahead(self) -> Floats:
         ahead = self.target - self.position

@@ -76,8 +76,7 @@ class Viewer:
     ) -> None:
         self.content = content or content_of(shown, budget, images=images)
         self._project = shown if isinstance(shown, Project) else None
-        stored = None if self._project is None else scale_of(self._project)
-        self._scale = None if stored is None else stored.factor
+        self._own_scale: float | None = None
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._size = (width, height)
@@ -181,6 +180,13 @@ class Viewer:
         self.navigation.set_up(axis)
         self._renderer.controls = self._controls()
 
+    def follow(self, other: Viewer) -> None:
+        """Look from where another viewer looks."""
+        controls = self.navigation.controls
+        self.navigation.follow(other.navigation)
+        if self.navigation.controls is not controls:
+            self._renderer.controls = self._controls()
+
     @property
     def clip(self) -> tuple[Floats, Floats] | None:
         """Lowest and highest corner, in the world, of the box outside of which nothing is drawn."""
@@ -262,18 +268,22 @@ class Viewer:
     @property
     def scale(self) -> float | None:
         """Metres per unit of the reconstruction, where a true length was given."""
-        return self._scale
+        if self._project is not None:
+            stored = scale_of(self._project)
+            same = stored is not None and stored.reconstruction == self.content.reconstruction
+            return stored.factor if stored is not None and same else None
+        return self._own_scale
 
     @property
     def unit(self) -> str:
         """Unit of `measured`: "m", or "" while the scale is unknown."""
-        return "m" if self._scale is not None else self.content.unit
+        return "m" if self.scale is not None else self.content.unit
 
     @property
     def measured(self) -> float | None:
         """Distance between the two clicked points, in `unit`; None before there are two."""
         length = self.ruler.length
-        return None if length is None else length * (self._scale or 1.0)
+        return None if length is None else length / self.content.enlarged * (self.scale or 1.0)
 
     def set_true_length(self, metres: float) -> float:
         """Say how long the measured distance truly is.
@@ -289,14 +299,15 @@ class Viewer:
         Raises
         ------
         InputError
-            Nothing was measured, or the length is not above zero.
+            Nothing was measured, the length is not above zero, or the project has been reconstructed
+            anew since.
         ProjectError
             A run works on the project.
         """
-        scale = scale_from(self.ruler.length, metres)
-        if self._project is not None and self.ruler.length is not None:
-            scale = set_scale(self._project, self.ruler.length, metres).factor
-        self._scale = scale
+        scale = scale_from(self.ruler.length, metres) * self.content.enlarged
+        if self._project is not None:
+            set_scale(self._project, metres / scale, metres, self.content.reconstruction)
+        self._own_scale = scale
         self._tell_length()
         return scale
 
