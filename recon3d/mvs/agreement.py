@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.consistency import agreeing_views
+from recon3d.mvs.consistency import compare_pixels
 from recon3d.mvs.maps import PackedMap
 from recon3d.mvs.stereo import StereoImage, relative_projection
 from recon3d.types import Floats, Floats32
@@ -36,10 +36,34 @@ class Tolerances:
     degrees: float = 30.0
 
 
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """What the neighbours say of each pixel of a depth map.
+
+    Parameters
+    ----------
+    views, close : ndarray of uint32, shape (H, W)
+        Bit j is set where neighbour j holds the same surface point, and where it does so closely.
+    depth : ndarray of float32, shape (H, W)
+        Mean over the view and those that agree; 0 where unknown.
+    normal : ndarray of float32, shape (H, W, 3)
+        The same of the normals, in the camera frame.
+    """
+
+    views: NDArray[np.uint32]
+    close: NDArray[np.uint32]
+    depth: Floats32
+    normal: Floats32
+
+
 def agreement(
-    packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]], tolerances: Tolerances
-) -> NDArray[np.uint32]:
-    """Which neighbours hold the same surface point as each pixel of a depth map.
+    packed: PackedMap,
+    pose: Floats,
+    neighbors: Sequence[tuple[PackedMap, Floats]],
+    tolerances: Tolerances,
+    close: float = 0.0,
+) -> Agreement:
+    """Compare a depth map with its neighbours'.
 
     Parameters
     ----------
@@ -49,33 +73,40 @@ def agreement(
     neighbors : sequence of (PackedMap, ndarray)
         Other depth maps and their poses; at most `MAX_NEIGHBORS`.
     tolerances : Tolerances
-
-    Returns
-    -------
-    ndarray of uint32, shape (H, W)
-        Bit j is set where neighbour j agrees.
+    close : float
+        Reprojection error, in pixels, of close agreement.
     """
-    if not neighbors:
-        return np.zeros(packed.depth.shape, np.uint32)
     joined = join_maps(packed, pose, neighbors)
-    bits: NDArray[np.uint32] = agreeing_views(
+    shape = packed.depth.shape
+    found = Agreement(
+        np.empty(shape, np.uint32),
+        np.empty(shape, np.uint32),
+        np.empty(shape, np.float32),
+        np.empty((*shape, 3), np.float32),
+    )
+    compare_pixels(
         packed.depth,
         packed.normal,
         joined.depths,
         joined.normals,
         joined.layout,
         joined.forth,
-        np.array([pose[:3, :3] @ other[:3, :3].T for _, other in neighbors], np.float32),
+        np.array([pose[:3, :3] @ other[:3, :3].T for _, other in neighbors], np.float32).reshape(-1, 3, 3),
         np.float32(tolerances.pixels),
+        np.float32(close),
         np.float32(tolerances.depth),
         np.float32(np.cos(np.radians(tolerances.degrees))),
+        found.views,
+        found.close,
+        found.depth,
+        found.normal,
     )
-    return bits
+    return found
 
 
 @dataclass(frozen=True, eq=False)
 class JoinedMaps:
-    """Other views' maps as the kernels take them; see `agreeing_views`.
+    """Other views' maps as the kernels take them; see `compare_pixels`.
 
     Parameters
     ----------
@@ -97,14 +128,15 @@ class JoinedMaps:
 def join_maps(packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]]) -> JoinedMaps:
     """Put the maps of a view's neighbours together."""
     maps = [m for m, _ in neighbors]
-    starts = np.cumsum([0] + [m.depth.size for m in maps[:-1]])
+    starts = np.cumsum([0] + [m.depth.size for m in maps])
+    layout = [(s, *m.depth.shape[::-1]) for s, m in zip(starts[:-1], maps, strict=True)]
     here = _as_image(packed, pose)
     there = [_as_image(m, other) for m, other in neighbors]
     return JoinedMaps(
-        np.concatenate([m.depth.ravel() for m in maps]),
-        np.concatenate([m.normal.reshape(-1, 2) for m in maps]),
-        np.array([(s, *m.depth.shape[::-1]) for s, m in zip(starts, maps, strict=True)], np.int32),
-        np.array([relative_projection(other, here) for other in there], np.float32),
+        np.concatenate([np.empty(0, np.float32), *(m.depth.ravel() for m in maps)]),
+        np.concatenate([np.empty((0, 2), np.int16), *(m.normal.reshape(-1, 2) for m in maps)]),
+        np.array(layout, np.int32).reshape(-1, 3),
+        np.array([relative_projection(other, here) for other in there], np.float32).reshape(-1, 3, 4),
         np.array([np.linalg.inv(image.K) for image in [*there, here]]),
     )
 

@@ -16,11 +16,12 @@ _ZERO = np.float32(0.0)
 
 
 @compiled
-def agreeing_views(
-    depth: Any, normal: Any, others: Any, other_normals: Any, layout: Any,
-    forth: Any, rotations: Any, max_error: Any, max_depth: Any, min_cosine: Any,
-) -> Any:  # fmt: skip
-    """Which other depth maps hold the same surface point as each pixel.
+def compare_pixels(
+    depth: Any, normal: Any, others: Any, other_normals: Any, layout: Any, forth: Any, rotations: Any,
+    max_error: Any, close_error: Any, max_depth: Any, min_cosine: Any,
+    agreeing: Any, close: Any, mean_depth: Any, mean_normal: Any,
+) -> None:  # fmt: skip
+    """Find which other depth maps hold the same surface point as each pixel, and where they put it.
 
     Parameters
     ----------
@@ -36,31 +37,36 @@ def agreeing_views(
         See `relative_projection`.
     rotations : ndarray of float32, shape (S, 3, 3)
         From the other views' camera frames to this one's.
-    max_error : float32
-        Pixels that the point may move on the way to the other view's depth and back.
+    max_error, close_error : float32
+        Pixels that the point may move in the other view when it gets the depth found there.
     max_depth : float32
         Relative difference of depth allowed.
     min_cosine : float32
         Of the angle between the normals.
-
-    Returns
-    -------
-    ndarray of uint32, shape (H, W)
-        Bit j is set when view j agrees.
+    agreeing, close : ndarray of uint32, shape (H, W)
+        Written: bit j is set when view j agrees to within `max_error`, or `close_error`.
+    mean_depth : ndarray of float32, shape (H, W)
+        Written: mean of the depths that this view and the agreeing ones find; 0 where unknown.
+    mean_normal : ndarray of float32, shape (H, W, 3)
+        Written: mean of their normals, in this view's camera frame; 0 where unknown.
     """
     height, width = depth.shape
     count = layout.shape[0]
-    result = np.zeros((height, width), np.uint32)
     for y in range(height):
         for x in range(width):
             z = depth[y, x]
+            bits = np.uint32(0)
+            close_bits = np.uint32(0)
+            total = _ZERO
+            number = _ONE
+            nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
             if z <= _ZERO:
-                continue
-            rho = _ONE / z
+                nx, ny, nz = _ZERO, _ZERO, _ZERO
+            sum_x, sum_y, sum_z = nx, ny, nz
+            rho = _ONE / max(z, np.float32(1e-12))
             fx = np.float32(x)
             fy = np.float32(y)
-            bits = np.uint32(0)
-            for j in range(count):
+            for j in range(count if z > _ZERO else 0):
                 qz = forth[j, 2, 0] * fx + forth[j, 2, 1] * fy + forth[j, 2, 2] + rho * forth[j, 2, 3]
                 if qz <= np.float32(1e-3):
                     continue
@@ -81,19 +87,32 @@ def agreeing_views(
                 dz = (other - expected) / expected
                 du = (forth[j, 0, 3] - u * forth[j, 2, 3]) * rho / qz * dz
                 dv = (forth[j, 1, 3] - v * forth[j, 2, 3]) * rho / qz * dz
-                if du * du + dv * dv > max_error * max_error:
+                shift = du * du + dv * dv
+                if shift > max_error * max_error:
                     continue
-                nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
                 ox, oy, oz = decode_normal(other_normals[index, 0], other_normals[index, 1])
-                cosine = (
-                    nx * (rotations[j, 0, 0] * ox + rotations[j, 0, 1] * oy + rotations[j, 0, 2] * oz)
-                    + ny * (rotations[j, 1, 0] * ox + rotations[j, 1, 1] * oy + rotations[j, 1, 2] * oz)
-                    + nz * (rotations[j, 2, 0] * ox + rotations[j, 2, 1] * oy + rotations[j, 2, 2] * oz)
-                )
-                if cosine >= min_cosine:
-                    bits |= np.uint32(1) << np.uint32(j)
-            result[y, x] = bits
-    return result
+                mx = rotations[j, 0, 0] * ox + rotations[j, 0, 1] * oy + rotations[j, 0, 2] * oz
+                my = rotations[j, 1, 0] * ox + rotations[j, 1, 1] * oy + rotations[j, 1, 2] * oz
+                mz = rotations[j, 2, 0] * ox + rotations[j, 2, 1] * oy + rotations[j, 2, 2] * oz
+                if nx * mx + ny * my + nz * mz < min_cosine:
+                    continue
+                bits |= np.uint32(1) << np.uint32(j)
+                if shift <= close_error * close_error:
+                    close_bits |= np.uint32(1) << np.uint32(j)
+                total += dz
+                number += _ONE
+                sum_x += mx
+                sum_y += my
+                sum_z += mz
+            agreeing[y, x] = bits
+            close[y, x] = close_bits
+            # Farther there by a share is farther here by about the same.
+            mean_depth[y, x] = z * (_ONE + total / number)
+            length = math.sqrt(sum_x * sum_x + sum_y * sum_y + sum_z * sum_z)
+            scale = np.float32(1.0 / max(length, 1e-6))
+            mean_normal[y, x, 0] = sum_x * scale
+            mean_normal[y, x, 1] = sum_y * scale
+            mean_normal[y, x, 2] = sum_z * scale
 
 
 @compiled

@@ -1,4 +1,4 @@
-"""Dropping the depths that the other views do not confirm."""
+"""Dropping the depths that the other views do not confirm, and averaging those that they do."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recon3d.mvs.agreement import Tolerances, agreement
 from recon3d.mvs.maps import PackedMap
+from recon3d.mvs.normals import encode_normals
 from recon3d.mvs.silhouette import beyond_outlines
 from recon3d.types import Bytes, Floats, Floats32
 
@@ -24,13 +25,14 @@ def filtered(
     *,
     min_views: int,
     tolerances: Tolerances,
-    close: Tolerances,
+    close: float,
     min_region: int,
     rgb: Bytes,
 ) -> PackedMap:
     """Drop what too few views agree on, what lies beyond outlines, and small islands.
 
-    Views that agree closely are better witnesses: of those, one fewer is enough.
+    Views that agree closely are better witnesses: of those, one fewer is enough. What stays is the
+    mean over the views that agree: each is matched with others, so that their errors differ.
 
     Parameters
     ----------
@@ -38,15 +40,16 @@ def filtered(
         See `agreement`.
     min_views : int
         Views that must agree, the map's own included.
-    close : Tolerances
-        What counts as close agreement.
+    close : float
+        Reprojection error, in pixels, of close agreement.
     min_region : int
         Pixels of the smallest connected region that is kept.
     rgb : ndarray of uint8, shape (H, W, 3)
         The image; see `beyond_outlines`.
     """
-    views = np.bitwise_count(agreement(packed, pose, neighbors, tolerances)) + 1
-    witnesses = np.bitwise_count(agreement(packed, pose, neighbors, close)) + 1
+    found = agreement(packed, pose, neighbors, tolerances, close)
+    views = np.bitwise_count(found.views) + 1
+    witnesses = np.bitwise_count(found.close) + 1
     known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))
     known &= ~beyond_outlines(np.where(known, packed.depth, np.float32(0)), rgb, _REACH)
     known &= ~_islands(np.where(known, packed.depth, 0), min_region)
@@ -55,8 +58,8 @@ def filtered(
     return PackedMap(
         packed.name,
         packed.camera,
-        np.where(known, packed.depth, np.float32(0)),
-        np.where(known[..., None], packed.normal, np.int16(-32768)),
+        np.where(known, found.depth, np.float32(0)),
+        encode_normals(np.where(known[..., None], found.normal, np.float32(0))),
         np.where(known, packed.confidence * support, np.float32(0)).astype(np.uint8),
     )
 

@@ -61,7 +61,7 @@ def fuse_view(
     min_views : int
         Views that must agree, this one included.
     """
-    bits = agreement(packed, pose, neighbors, tolerances)
+    bits = agreement(packed, pose, neighbors, tolerances).views
     limit = int(np.count_nonzero((packed.depth > 0) & (np.bitwise_count(bits) + 1 >= min_views)))
     points = np.empty((limit, 3))
     normals = np.empty((limit, 3), np.float32)
@@ -82,7 +82,7 @@ def fuse_view(
         joined.normals,
         joined.layout,
         joined.forth,
-        np.array([np.linalg.inv(other) for _, other in neighbors]),
+        np.array([np.linalg.inv(other) for _, other in neighbors]).reshape(-1, 4, 4),
         np.linalg.inv(pose),
         joined.inverse_Ks[-1],
         joined.inverse_Ks[:-1],

@@ -25,7 +25,7 @@ from recon3d.types import Bytes, Floats32, Ints
 _OPTIONS: dict[str, Any] = {"fastmath": True, "error_model": "numpy"}
 compiled = kernel(**_OPTIONS)
 #: For functions that own no array: counting the references to their arguments took most of their time.
-inner = kernel(**_OPTIONS, _nrt=False)
+inner = kernel(**_OPTIONS, _nrt=False, forceinline=True)
 
 #: Samples of a patch, in two sizes: every second pixel each way inside a circle of radius 5, and a
 #: chessboard of radius 3. The vectorized loops want multiples of 8.
@@ -37,6 +37,10 @@ COLUMNS: Ints = np.ascontiguousarray(PATTERNS[..., 0])
 ROWS: Ints = np.ascontiguousarray(PATTERNS[..., 1])
 OFFSETS_X: Floats32 = COLUMNS.astype(np.float32)
 OFFSETS_Y: Floats32 = ROWS.astype(np.float32)
+
+#: Pixels that a patch reaches from its middle.
+REACHES = np.abs(PATTERNS).max(axis=(1, 2))
+REACH = int(REACHES.max())
 
 #: Cost of a view in which a hypothesis cannot be seen; that of perfectly opposite patches.
 WORST = np.float32(2.0)
@@ -58,6 +62,7 @@ _HALF = np.float32(0.5)
 _NEAR = np.float32(1e-3)
 _EDGE = np.float32(1.001)
 _BYTE = np.uint32(255)
+_POSITIVE = np.uint32(0x7FFFFFFF)
 
 
 def pack(gray: Bytes) -> NDArray[np.uint32]:
@@ -76,29 +81,48 @@ def pack(gray: Bytes) -> NDArray[np.uint32]:
     return packed.astype(np.uint32, copy=False)
 
 
+def padded(gray: Bytes) -> Floats32:
+    """An image with its border repeated, so that every patch lies inside.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+
+    Returns
+    -------
+    ndarray of float32, shape (H + 2 * REACH, W + 2 * REACH)
+    """
+    return np.pad(gray.astype(np.float32), REACH, mode="edge")
+
+
+def patch_steps(pattern: int, stride: int) -> Ints:
+    """Where a patch's samples lie in a flat image `stride` wide, from the patch's middle."""
+    steps: Ints = (ROWS[pattern] * stride + COLUMNS[pattern]).astype(np.int32)
+    return steps
+
+
 @inner
 def prepare_patch(
-    packed: Any, width: Any, height: Any, x: Any, y: Any, pattern: Any, patch: Any
+    own: Any, stride: Any, steps: Any, x: Any, y: Any, pattern: Any, patch: Any
 ) -> tuple[Any, Any]:
     """Bilateral weights of the patch around a pixel (row 0), and its weighted, centred values (row 1).
 
     The weights sum to 1 and the values to 0. Returns the patch's mean and the inverse of its
-    standard deviation.
+    standard deviation. `own` is the flat `padded` image, `stride` its width; see `patch_steps`.
     """
-    centre = np.int32(packed[y * width + x] & _BYTE)
-    right = np.int32(width - 1)
-    bottom = np.int32(height - 1)
+    middle = np.int32((y + REACH) * stride + x + REACH)
+    # A loop of its own: the next one vectorizes, since it reads but this patch and constants.
+    for k in range(SAMPLES):
+        patch[1, k] = own[np.uint32(middle + steps[k])]
+    centre = own[np.uint32(middle)]
     total = _ZERO
     mean = _ZERO
     for k in range(SAMPLES):
-        column = min(max(np.int32(x) + COLUMNS[pattern, k], np.int32(0)), right)
-        row = min(max(np.int32(y) + ROWS[pattern, k], np.int32(0)), bottom)
-        value = np.int32(packed[np.uint32(row * width + column)] & _BYTE)
-        weight = SPATIAL_WEIGHTS[pattern, k] * TONE_WEIGHTS[np.uint32(abs(value - centre))]
+        difference = np.uint32(np.int32(abs(patch[1, k] - centre))) & _BYTE
+        weight = SPATIAL_WEIGHTS[pattern, k] * TONE_WEIGHTS[difference]
         patch[0, k] = weight
-        patch[1, k] = np.float32(value)
         total += weight
-        mean += weight * np.float32(value)
+        mean += weight * patch[1, k]
     scale = _ONE / total
     mean *= scale
     variance = _ZERO
@@ -130,7 +154,8 @@ def sample_cost(
         row = np.int32(y)
         fx = x - np.float32(column)
         fy = y - np.float32(row)
-        word = packed[np.uint32(base + row * width + column)]
+        # Known to be positive, 32 bits will do as index, and twice as many pixels are fetched at once.
+        word = packed[np.uint32(base + row * width + column) & _POSITIVE]
         upper = np.float32(np.int32(word & _BYTE))
         upper += fx * (np.float32(np.int32((word >> np.uint32(8)) & _BYTE)) - upper)
         lower = np.float32(np.int32((word >> np.uint32(16)) & _BYTE))

@@ -13,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from recon3d.mvs.matching import WORST, compiled, inner, prepare_patch, view_cost
+from recon3d.mvs.matching import (
+    REACH,
+    REACHES,
+    SAMPLES,
+    WORST,
+    compiled,
+    inner,
+    prepare_patch,
+    view_cost,
+)
 
 #: The eight areas of neighbours, nearest first; every offset leads to the other colour.
 _NEAR_AREA = [(0, -1), (-1, -2), (1, -2), (0, -3), (-2, -3), (2, -3)]
@@ -61,52 +70,36 @@ def _seed(x: int, y: int, seed: int) -> Any:
 
 
 @inner
-def _chosen_cost(
-    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, chosen: Any,
-    packed: Any, layout: Any, forth: Any, pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
-    maps: Any, map_layout: Any, back: Any, geometric_weight: Any, costs: Any,
-) -> Any:  # fmt: skip
-    """Mean cost over the chosen views (bits); at least `ceiling` as soon as it cannot stay below."""
-    total = _ZERO
-    number = _ZERO
-    for j in range(layout.shape[0]):
-        number += np.float32((chosen >> j) & 1)
-    limit = ceiling * number
-    for j in range(layout.shape[0]):
-        if (chosen >> j) & 1:
-            costs[j] = view_cost(
-                j, np.float32(x), np.float32(y), rho, gx, gy, packed, layout, forth, pattern, patch, mean,
-                inverse_deviation, maps, map_layout, back, geometric_weight,
-            )  # fmt: skip
-            total += costs[j]
-            if total > limit:
-                return ceiling
-    return total / number
-
-
-@inner
-def _free_cost(
-    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, chosen: Any, best_views: Any,
+def _plane_cost(
+    x: Any, y: Any, rho: Any, gx: Any, gy: Any, ceiling: Any, chosen: Any, anew: Any, best_views: Any,
     packed: Any, layout: Any, forth: Any, pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
     maps: Any, map_layout: Any, back: Any, geometric_weight: Any, costs: Any,
 ) -> tuple[Any, Any]:  # fmt: skip
-    """Mean cost over the best views, and which those are.
+    """Mean cost over the chosen views (bits), or over the best of all, and which those are.
 
-    The chosen views are looked at first: what fits badly there is given up.
+    The chosen views are looked at first: as soon as the mean over them cannot stay below `ceiling`
+    (with some slack if others may be better), the cost is `WORST`.
     """
-    first = _chosen_cost(
-        x, y, rho, gx, gy, ceiling + _SLACK, chosen,
-        packed, layout, forth, pattern, patch, mean, inverse_deviation,
-        maps, map_layout, back, geometric_weight, costs,
-    )  # fmt: skip
-    if first >= ceiling + _SLACK:
-        return WORST, chosen
+    number = _ZERO
     for j in range(layout.shape[0]):
-        if not (chosen >> j) & 1:
+        number += np.float32((chosen >> j) & 1)
+    limit = (ceiling + (_SLACK if anew else _ZERO)) * number
+    total = _ZERO
+    # One call, since it is inlined: the chosen views, then the others.
+    for turn in range(2 if anew else 1):
+        for j in range(layout.shape[0]):
+            if (chosen >> j) & 1 == turn:
+                continue
             costs[j] = view_cost(
                 j, np.float32(x), np.float32(y), rho, gx, gy, packed, layout, forth, pattern, patch, mean,
                 inverse_deviation, maps, map_layout, back, geometric_weight,
             )  # fmt: skip
+            if turn == 0:
+                total += costs[j]
+                if total >= limit:
+                    return WORST, chosen
+    if not anew:
+        return total / number, chosen
     total = _ZERO
     best = np.int64(0)
     for _ in range(best_views):
@@ -134,41 +127,11 @@ def _allowed(x: Any, y: Any, rho: Any, gx: Any, gy: Any, camera: Any, bounds: An
 
 
 @compiled
-def score(
-    pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
-    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
-    best_views: int, geometric_weight: Any, free: int,
-) -> None:  # fmt: skip
-    """Write the costs of the planes in `state`, and which views they come from; see `sweep`."""
-    height, width = cost.shape
-    patch = np.empty((2, 32), np.float32)
-    costs = np.empty(layout.shape[0], np.float32)
-    for y in range(height):
-        for x in range(width):
-            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
-            views = np.int64(chosen[y, x])
-            if free:
-                value, views = _free_cost(
-                    x, y, state[0, y, x], state[1, y, x], state[2, y, x], _UNUSABLE, views, best_views,
-                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight, costs,
-                )  # fmt: skip
-                chosen[y, x] = views
-            else:
-                value = _chosen_cost(
-                    x, y, state[0, y, x], state[1, y, x], state[2, y, x], _UNUSABLE, views,
-                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight, costs,
-                )  # fmt: skip
-            cost[y, x] = value
-
-
-@compiled
 def sweep(
-    color: int, pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
-    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
-    camera: Any, bounds: Any, areas: int, variations: int, step: Any, tilt: Any,
-    best_views: int, geometric_weight: Any, free: int, worst: Any, seed: int,
+    color: int, own: Any, state: Any, cost: Any, chosen: Any, pattern: int, steps: Any,
+    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
+    camera: Any, bounds: Any, best_views: int, free: int, worst: Any, same: Any,
+    rate: bool, areas: int, variations: int, step: Any, tilt: Any, polish: Any, seed: int,
 ) -> None:  # fmt: skip
     """Propagate to, and vary, the pixels of one color of the checkerboard, in place.
 
@@ -176,21 +139,36 @@ def sweep(
     ----------
     color : {0, 1}
         Pixels with (x + y) % 2 == color.
-    pattern : {0, 1}
-        Wide or narrow patches.
-    own : ndarray of uint32, shape (H * W,)
-        The view's own packed image.
+    own : ndarray of float32, shape (M,)
+        The view's own image, flat; see `padded`.
     state : ndarray of float32, shape (3, H, W)
         Inverse depth at the pixel and its derivatives along x and y.
     cost : ndarray of float32, shape (H, W)
     chosen : ndarray of uint32, shape (H, W)
         Bits of the source views whose cost counts.
+    pattern : {0, 1}
+        Wide or narrow patches.
+    steps : ndarray of int32, shape (SAMPLES,)
+        See `patch_steps`.
     packed, layout, forth, maps, map_layout, back, geometric_weight
         See `view_cost`.
     camera : ndarray of float32, shape (4,)
         fx, fy, cx, cy of the view, centres of pixels at integers.
     bounds : ndarray of float32, shape (2,)
         Smallest and largest inverse depth.
+    best_views : int
+        Source views whose cost counts.
+    free : {0, 1, 2}
+        The source views that count stay (0), are chosen when the pixel is rated (1), or anew for
+        each hypothesis (2).
+    worst : float32
+        Hypotheses with a higher cost are neither propagated nor varied: sky, and what no source
+        sees, costs little time.
+    same : float32
+        Neighbours' planes are passed over that differ by less than this inverse depth, over the
+        patch, from one that was tried already.
+    rate : bool
+        Whether the pixels' costs are not known as yet.
     areas : int
         Areas of neighbours that are looked at, up to 8.
     variations : int
@@ -199,30 +177,46 @@ def sweep(
         Size of the variations of inverse depth.
     tilt : float32
         Size of the variations of the plane's slope, relative to the inverse depth.
-    best_views : int
-        Source views whose cost counts.
-    free : int
-        Whether every hypothesis chooses its views anew; otherwise they stay.
-    worst : float32
-        Hypotheses with a higher cost are neither propagated nor varied: sky, and what no source
-        sees, costs little time.
+    polish : ndarray of float32, shape (N,)
+        At the end, for each of these changes of inverse depth, the depth moves to the vertex of the
+        parabola through the costs of three depths so far apart.
     seed : int
     """
     height, width = cost.shape
-    patch = np.empty((2, 32), np.float32)
+    stride = width + 2 * REACH
+    patch = np.empty((2, SAMPLES), np.float32)
     costs = np.empty(layout.shape[0], np.float32)
     random = np.zeros(1, np.uint32)
+    tried = np.empty((AREAS.shape[0] + 1, 3), np.float32)
+    radius = np.float32(REACHES[pattern])
+    value = np.empty(3, np.float32)
+    searched = areas + variations
     for y in range(height):
         for x in range((y + color) & 1, width, 2):
-            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
+            mean, inverse_deviation = prepare_patch(own, stride, steps, x, y, pattern, patch)
             views = np.int64(chosen[y, x])
             rho = state[0, y, x]
             gx = state[1, y, x]
             gy = state[2, y, x]
             best = cost[y, x]
             random[0] = _seed(x, y, seed)
-            for attempt in range(areas + variations):
-                if attempt < areas:
+            tried[0, 0] = rho
+            tried[0, 1] = gx
+            tried[0, 2] = gy
+            number = 1
+            middle = rho
+            value[2] = best
+            for attempt in range(-1 if rate else 0, searched + 3 * polish.shape[0]):
+                new_rho = rho
+                new_gx = gx
+                new_gy = gy
+                ceiling = best
+                anew = free == 2
+                turn = 0
+                if attempt < 0:
+                    ceiling = _UNUSABLE
+                    anew = free >= 1
+                elif attempt < areas:
                     # The best hypothesis of the area.
                     nx = -1
                     ny = -1
@@ -239,35 +233,57 @@ def sweep(
                     new_gx = state[1, ny, nx]
                     new_gy = state[2, ny, nx]
                     new_rho = state[0, ny, nx] + new_gx * np.float32(x - nx) + new_gy * np.float32(y - ny)
+                    known = False
+                    for k in range(number):
+                        slope = abs(new_gx - tried[k, 1]) + abs(new_gy - tried[k, 2])
+                        if abs(new_rho - tried[k, 0]) + radius * slope < same:
+                            known = True
+                    if known:
+                        continue
+                    tried[number, 0] = new_rho
+                    tried[number, 1] = new_gx
+                    tried[number, 2] = new_gy
+                    number += 1
                 elif best > worst:
-                    continue
-                else:
-                    new_rho = rho
-                    new_gx = gx
-                    new_gy = gy
+                    break
+                elif attempt < searched:
                     kind = (attempt - areas) % 3
                     if kind != 0:
                         new_rho += step * _random(random)
                     if kind != 1:
                         new_gx += tilt * rho / camera[0] * _random(random)
                         new_gy += tilt * rho / camera[1] * _random(random)
-                if not _allowed(x, y, new_rho, new_gx, new_gy, camera, bounds):
-                    continue
-                new_views = views
-                if free:
-                    value, new_views = _free_cost(
-                        x, y, new_rho, new_gx, new_gy, best, views, best_views,
-                        packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                        maps, map_layout, back, geometric_weight, costs,
-                    )  # fmt: skip
                 else:
-                    value = _chosen_cost(
-                        x, y, new_rho, new_gx, new_gy, best, views,
-                        packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                        maps, map_layout, back, geometric_weight, costs,
-                    )  # fmt: skip
-                if value < best:
-                    best = value
+                    # The vertex of the parabola through the costs of two depths and the one between.
+                    turn = (attempt - searched) % 3
+                    change = polish[(attempt - searched) // 3]
+                    if turn == 0:
+                        middle = rho
+                        value[2] = best
+                        shift = -_ONE
+                    elif turn == 1:
+                        shift = _ONE
+                    else:
+                        bend = value[0] + value[1] - value[2] - value[2]
+                        if bend <= _ZERO:
+                            continue
+                        shift = min(max(_HALF * (value[0] - value[1]) / bend, -_ONE), _ONE)
+                    new_rho = middle + change * shift
+                    ceiling = _UNUSABLE
+                    anew = False
+                if attempt >= 0 and not _allowed(x, y, new_rho, new_gx, new_gy, camera, bounds):
+                    if attempt < searched:
+                        continue
+                    break
+                new, new_views = _plane_cost(
+                    x, y, new_rho, new_gx, new_gy, ceiling, views, anew, best_views,
+                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
+                    maps, map_layout, back, geometric_weight, costs,
+                )  # fmt: skip
+                if attempt >= searched and turn < 2:
+                    value[turn] = new
+                if new < best or attempt < 0:
+                    best = new
                     rho = new_rho
                     gx = new_gx
                     gy = new_gy
@@ -277,47 +293,3 @@ def sweep(
             state[2, y, x] = gy
             cost[y, x] = best
             chosen[y, x] = views
-
-
-@compiled
-def polish(
-    pattern: int, own: Any, state: Any, cost: Any, chosen: Any,
-    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any,
-    camera: Any, bounds: Any, step: Any, geometric_weight: Any, worst: Any,
-) -> None:  # fmt: skip
-    """Move each pixel's depth to the vertex of the parabola through three costs along its ray.
-
-    Pixels whose cost exceeds `worst` are left alone. For the rest see `sweep`.
-    """
-    height, width = cost.shape
-    patch = np.empty((2, 32), np.float32)
-    costs = np.empty(layout.shape[0], np.float32)
-    trial = np.empty(3, np.float32)
-    value = np.empty(3, np.float32)
-    for y in range(height):
-        for x in range(width):
-            center = cost[y, x]
-            if center > worst:
-                continue
-            mean, inverse_deviation = prepare_patch(own, width, height, x, y, pattern, patch)
-            views = np.int64(chosen[y, x])
-            rho = state[0, y, x]
-            gx = state[1, y, x]
-            gy = state[2, y, x]
-            trial[0] = rho - step
-            trial[1] = rho + step
-            for n in range(3):
-                if n == 2:
-                    bend = value[0] + value[1] - center - center
-                    if bend <= _ZERO:
-                        break
-                    shift = _HALF * (value[0] - value[1]) / bend
-                    trial[2] = rho + step * min(max(shift, -_ONE), _ONE)
-                value[n] = _chosen_cost(
-                    x, y, trial[n], gx, gy, _UNUSABLE, views,
-                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight, costs,
-                )  # fmt: skip
-                if value[n] < cost[y, x] and _allowed(x, y, trial[n], gx, gy, camera, bounds):
-                    cost[y, x] = value[n]
-                    state[0, y, x] = trial[n]

@@ -2,8 +2,8 @@
 
 The tests hold the compiled kernels against these. They differ in two things by design: here every
 sample of a patch goes through the homography, and a pixel's shift is computed exactly; there both
-are first-order expansions. The search (`sweep`, `polish`) is random and has no twin: its results are
-tested on scenes with exact depths.
+are first-order expansions. The search (`sweep`) is random and has no twin: its results are tested on
+scenes with exact depths.
 """
 
 from __future__ import annotations
@@ -112,8 +112,10 @@ def agrees(
     max_error: float,
     max_depth: float,
     min_cosine: float,
-) -> NDArray[np.bool_]:
+) -> tuple[NDArray[np.bool_], Floats]:
     """Whether another depth map holds the same surface point, for all pixels at once.
+
+    Also the relative difference of depth that it finds.
 
     Parameters
     ----------
@@ -150,7 +152,32 @@ def agrees(
     cosine = (normal * (other_normal[row, column] @ rotation.T)).sum(axis=-1)
     alike = (abs(change) <= max_depth) & (shift <= max_error) & (cosine >= min_cosine)
     same: NDArray[np.bool_] = inside & (found > 0) & alike
-    return same
+    return same, change
+
+
+def averaged(
+    depth: Floats,
+    normal: Floats,
+    agreeing: NDArray[np.bool_],
+    changes: Floats,
+    normals: Floats,
+) -> tuple[Floats, Floats]:
+    """Mean depths and normals over a view and those that agree with it.
+
+    Parameters
+    ----------
+    depth : ndarray of float64, shape (H, W)
+    normal : ndarray of float64, shape (H, W, 3)
+    agreeing : ndarray of bool, shape (S, H, W)
+    changes : ndarray of float64, shape (S, H, W)
+        Relative differences of depth that the other views find; see `agrees`.
+    normals : ndarray of float64, shape (S, H, W, 3)
+        What the other views find, in this view's camera frame.
+    """
+    mean_depth: Floats = depth * (1 + (agreeing * changes).sum(axis=0) / (1 + agreeing.sum(axis=0)))
+    total = normal + (agreeing[..., None] * normals).sum(axis=0)
+    mean_normal: Floats = total / np.maximum(np.linalg.norm(total, axis=-1, keepdims=True), 1e-6)
+    return mean_depth, mean_normal
 
 
 def fused(

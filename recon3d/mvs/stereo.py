@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.matching import WORST, pack
-from recon3d.mvs.patchmatch import polish, score, sweep
+from recon3d.mvs.matching import REACH, WORST, pack, padded, patch_steps
+from recon3d.mvs.patchmatch import sweep
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
 
-#: Planes with a higher cost are not worth polishing.
+#: Planes with a higher cost are not worth working on, once the views are chosen.
 _HOPELESS = 0.9
 #: Gray level at which the tone curve turns from linear to logarithmic.
 _TONE_KNEE = 32.0
+#: Pixels of disparity by which planes differ that are worth two tries.
+_SAME = 0.1
 
 
 def tone_mapped(rgb: Bytes) -> Bytes:
@@ -221,42 +223,44 @@ def refine_planes(
         packed, layout = _joined([pack(other.gray) for other in others])
         forth = np.array([relative_projection(other, image) for other in others], np.float32)
         back = np.array([relative_projection(image, other) for other in others], np.float32)
-        own = pack(image.gray).ravel()
         height, width = image.gray.shape
         if planes.cost.shape != (height, width):
             planes = planes.resized(width, height)
         pixel = disparity_step(image, others)
         K = image.K
-        views = (packed, layout, forth, maps, map_layout, back)
-        parts = (1 if sweeps.narrow else 0, own, planes.state, planes.cost, planes.chosen)
-        weight = np.float32(geometric_weight)
-        counted = min(best_views, len(sources))
-        intrinsics = np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32)
-        free = sweeps.views == "hypothesis"
-        limits = np.array(bounds, np.float32)
-        score(*parts, *views, counted, weight, sweeps.views != "inherited")
+        pattern = 1 if sweeps.narrow else 0
+        fixed = (
+            padded(image.gray).ravel(),
+            planes.state,
+            planes.cost,
+            planes.chosen,
+            pattern,
+            patch_steps(pattern, width + 2 * REACH),
+            *(packed, layout, forth, maps, map_layout, back, np.float32(geometric_weight)),
+            np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32),
+            np.array(bounds, np.float32),
+            min(best_views, len(sources)),
+            ("inherited", "pixel", "hypothesis").index(sweeps.views),
+            np.float32(WORST if sweeps.views == "hypothesis" else _HOPELESS),
+            np.float32(_SAME * pixel),
+        )
+        zero, polish = np.float32(0), np.array(sweeps.polish, np.float32) * np.float32(pixel)
+        # What the first sweep propagates from; it rates its own pixels itself.
+        for color in (1,) if sweeps.iterations else (0, 1):
+            sweep(color, *fixed, True, 0, 0, zero, zero, polish[:0], 0)
         for iteration in range(sweeps.iterations):
             for color in (0, 1):
                 sweep(
                     color,
-                    *parts,
-                    *views,
-                    intrinsics,
-                    limits,
+                    *fixed,
+                    iteration == 0 and color == 0,
                     sweeps.areas,
                     sweeps.variations,
                     np.float32(sweeps.step * pixel * 0.5**iteration),
                     np.float32(sweeps.tilt * 0.5**iteration),
-                    counted,
-                    weight,
-                    free,
-                    np.float32(WORST if free else _HOPELESS),
+                    polish if iteration == sweeps.iterations - 1 else polish[:0],
                     seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
                 )
-        for step in sweeps.polish:
-            polish(
-                *parts, *views, intrinsics, limits, np.float32(step * pixel), weight, np.float32(_HOPELESS)
-            )
     return planes
 
 

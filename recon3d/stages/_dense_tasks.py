@@ -158,7 +158,7 @@ class FilterTask:
     neighbors: tuple[View, ...]
     min_views: int
     tolerances: Tolerances
-    close: Tolerances
+    close: float
 
 
 def filter_view(task: FilterTask) -> None:

@@ -24,7 +24,7 @@ from recon3d.stages import _dense_tasks as tasks
 from recon3d.stages._dense_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.types import Ints, Scene
 
-VERSION = 5
+VERSION = 6
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140
@@ -33,11 +33,12 @@ _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: Seconds from which on compiling is worth a line in the log.
 _SLOW_COMPILATION = 3.0
 
-#: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely. Only
-#: what agrees very closely is averaged, so that fusion does not blur; the rest stays beside it.
+#: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely.
 _FILTER = Tolerances(pixels=2.0, depth=0.01, degrees=60)
-_CLOSE = Tolerances(pixels=0.7, depth=0.01, degrees=60)
-_FUSE = Tolerances(pixels=0.3, depth=0.01, degrees=50)
+_CLOSE = 0.7
+#: Only what agrees very closely becomes one point, so that fusion does not blur; the rest of what
+#: another view confirms so closely stays beside it.
+_FUSE = Tolerances(pixels=0.08, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
 
 

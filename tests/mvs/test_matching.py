@@ -23,6 +23,12 @@ def true_plane(picture):
     return rho, np.gradient(rho, axis=1), np.gradient(rho, axis=0)
 
 
+def prepared(gray, x, y, pattern, patch):
+    stride = gray.shape[1] + 2 * matching.REACH
+    steps = matching.patch_steps(pattern, stride)
+    return matching.prepare_patch(matching.padded(gray).ravel(), stride, steps, x, y, pattern, patch)
+
+
 def kernel_cost(pair, x, y, rho, gx, gy, pattern, inverse_depth=None, weight=0.0):
     own, other = (p.stereo for p in pair)
     forth = relative_projection(other, own).astype(np.float32)[None]
@@ -31,7 +37,7 @@ def kernel_cost(pair, x, y, rho, gx, gy, pattern, inverse_depth=None, weight=0.0
     layout = np.array([[0, width, height]], np.int32)
     maps = np.zeros((height, width), np.float32) if inverse_depth is None else inverse_depth
     patch = np.empty((2, matching.SAMPLES), np.float32)
-    mean, scale = matching.prepare_patch(matching.pack(own.gray).ravel(), width, height, x, y, pattern, patch)
+    mean, scale = prepared(own.gray, x, y, pattern, patch)
     numbers = [np.float32(v) for v in (x, y, rho, gx, gy)]
     return matching.view_cost(
         0, *numbers, matching.pack(other.gray).ravel(), layout, forth, pattern, patch, mean, scale,
@@ -52,7 +58,7 @@ def test_patch_equals_its_twin(pair, pattern):
     height, width = gray.shape
     for x, y in [(0, 0), (width - 1, height - 1), (80, 61), (3, 100)]:
         patch = np.empty((2, matching.SAMPLES), np.float32)
-        mean, scale = matching.prepare_patch(matching.pack(gray).ravel(), width, height, x, y, pattern, patch)
+        mean, scale = prepared(gray, x, y, pattern, patch)
         values, weights = reference.patch(gray, x, y, pattern)
         assert patch[0] == pytest.approx(weights, abs=1e-6)
         assert mean == pytest.approx(weights @ values, abs=1e-3)
