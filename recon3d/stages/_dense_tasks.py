@@ -16,6 +16,7 @@ from recon3d.io.ply import write_point_clouds
 from recon3d.io.undistort import load_view_image
 from recon3d.io.visibility import write_visibility
 from recon3d.mvs.agreement import Tolerances
+from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
@@ -79,13 +80,21 @@ class LoadTask:
     max_size: int
 
 
-def load(task: LoadTask) -> None:
-    """Write the undistorted image."""
+@dataclass(frozen=True)
+class CompileTask:
+    """Compile the kernels, which only one process may do; see `compile_kernels`."""
+
+
+def prepare(task: LoadTask | CompileTask) -> float:
+    """Write the undistorted image, or compile the kernels and return how many seconds that took."""
+    if isinstance(task, CompileTask):
+        return compile_kernels()
     rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
     name = task.view.name
     for path, array in ((task.folders.gray(name), tone_mapped(rgb)), (task.folders.image(name), rgb)):
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
+    return 0.0
 
 
 @dataclass(frozen=True, eq=False)

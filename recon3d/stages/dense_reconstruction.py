@@ -15,7 +15,6 @@ import numpy as np
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
 from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
-from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.selection import source_views
 from recon3d.mvs.stereo import Sweeps
 from recon3d.options import DenseReconstructionOptions
@@ -64,9 +63,6 @@ def run(
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
     size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
-    seconds = context.call(compile_kernels, unit="kernels")
-    if seconds > _SLOW_COMPILATION:
-        context.log(f"Compiled the kernels of dense stereo in {seconds:.0f} s; this is done once.")
     for attempt in range(_RETRIES + 1):
         try:
             _reconstruct(scene, inputs["frame_extraction"] / "images", size, options, out_dir, context)
@@ -146,13 +142,23 @@ def _neighbors(sources: list[Ints]) -> list[Ints]:
 
 
 def _load(plan: Plan, context: StageContext) -> None:
+    """Undistort the images, while one worker compiles the kernels or loads them."""
     views = [plan.originals[i] for i in plan.active]
-    items = [tasks.LoadTask(plan.folders, view, plan.size) for view in views]
-    products = [plan.folders.image(view.name) for view in views]  # the last of what a task writes
+    # The image is the last of what a task writes.
+    missing = [view for view in views if not plan.folders.image(view.name).exists()]
     largest = max(v.camera.width * v.camera.height for v in views)
-    map_missing(
-        tasks.load, items, products, [v.name for v in views], "images", BASE_MEMORY + 30 * largest, context
-    )
+    items: list[tasks.LoadTask | tasks.CompileTask] = [tasks.CompileTask()]
+    items += [tasks.LoadTask(plan.folders, view, plan.size) for view in missing]
+    seconds = context.map(
+        tasks.prepare,
+        items,
+        names=["kernels", *(view.name for view in missing)],
+        unit="images",
+        done=len(views) - len(missing),
+        memory=BASE_MEMORY + 30 * largest,
+    )[0]
+    if seconds > _SLOW_COMPILATION:
+        context.log(f"Compiled the kernels of dense stereo in {seconds:.0f} s; this is done once.")
 
 
 def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
