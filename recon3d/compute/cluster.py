@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-#: The C library keeps up to so many freed bytes for a task's next arrays. Dask's default gives nearly
-#: everything back at once, and to fault it in again took a seventh of dense stereo's time.
+#: Of the C library: arrays below 32 MB come from the heap, and up to 128 MB that are freed at its end
+#: stay there for the next ones. Dask's default gives nearly all back at once, and to fault it in again
+#: took a seventh of dense stereo's time.
 _ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _DASK_SETTINGS = {
     # A native call that holds the GIL stops a worker's heartbeat for as long as it lasts.
@@ -199,8 +200,8 @@ class Cluster:
             The first failure: the task's own error, or a `StageError` that names the task.
         """
         width = self.concurrency(memory, gpu)
-        if not memory:
-            width *= 2  # a queued task each hides the scheduler's latency
+        if width >= (self.gpus if gpu else self.workers):
+            width *= 2  # a queued task each, which needs no memory yet, hides the scheduler's latency
         finished: queue.SimpleQueue[tuple[int, distributed.Future]] = queue.SimpleQueue()
         results: list[Any] = [None] * len(calls)
         running: dict[int, distributed.Future] = {}
@@ -233,6 +234,10 @@ class Cluster:
                     self._check_alive()
                     continue
                 running.pop(index)
+                if future.status == "error":
+                    # A worker that dies takes its queued task along; the earlier one was running.
+                    failed = [(i, f) for i, f in running.items() if f.status == "error"]
+                    index, future = min([*failed, (index, future)], key=lambda entry: entry[0])
                 results[index], worker, cpu_seconds, peak = self._result(future, names[index])
                 usage.add(worker, cpu_seconds, peak)
                 future.release()

@@ -61,7 +61,7 @@ def agreement(
     pose: Floats,
     neighbors: Sequence[tuple[PackedMap, Floats]],
     tolerances: Tolerances,
-    close: float = 0.0,
+    close_pixels: float = 0.0,
 ) -> Agreement:
     """Compare a depth map with its neighbours'.
 
@@ -73,8 +73,12 @@ def agreement(
     neighbors : sequence of (PackedMap, ndarray)
         Other depth maps and their poses; at most `MAX_NEIGHBORS`.
     tolerances : Tolerances
-    close : float
-        Reprojection error, in pixels, of close agreement.
+    close_pixels : float
+        Reprojection error of close agreement, at most that of `tolerances`.
+
+    Returns
+    -------
+    Agreement
     """
     joined = join_maps(packed, pose, neighbors)
     shape = packed.depth.shape
@@ -93,7 +97,7 @@ def agreement(
         joined.forth,
         np.array([pose[:3, :3] @ other[:3, :3].T for _, other in neighbors], np.float32).reshape(-1, 3, 3),
         np.float32(tolerances.pixels),
-        np.float32(close),
+        np.float32(close_pixels),
         np.float32(tolerances.depth),
         np.float32(np.cos(np.radians(tolerances.degrees))),
         found.views,

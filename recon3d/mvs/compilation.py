@@ -51,7 +51,7 @@ def compile_kernels() -> float:
     loose = Tolerances(pixels=100.0, depth=1.0, degrees=180)
     rgb = np.repeat(gray[..., None], 3, axis=2)
     packed = filtered(
-        packed, poses[0], neighbors, min_views=1, tolerances=loose, close=1.0, min_region=1, rgb=rgb
+        packed, poses[0], neighbors, min_views=1, tolerances=loose, close_pixels=1.0, min_region=1, rgb=rgb
     )
     fuse_view(packed, poses[0], rgb, 0, neighbors, [1], min_views=1, tolerances=loose)
     return time.perf_counter() - start

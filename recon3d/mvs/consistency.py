@@ -57,16 +57,21 @@ def compare_pixels(
             z = depth[y, x]
             bits = np.uint32(0)
             close_bits = np.uint32(0)
+            if z <= _ZERO:
+                agreeing[y, x] = bits
+                close[y, x] = bits
+                mean_depth[y, x] = _ZERO
+                for a in range(3):
+                    mean_normal[y, x, a] = _ZERO
+                continue
+            nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
+            sum_x, sum_y, sum_z = nx, ny, nz
             total = _ZERO
             number = _ONE
-            nx, ny, nz = decode_normal(normal[y, x, 0], normal[y, x, 1])
-            if z <= _ZERO:
-                nx, ny, nz = _ZERO, _ZERO, _ZERO
-            sum_x, sum_y, sum_z = nx, ny, nz
-            rho = _ONE / max(z, np.float32(1e-12))
+            rho = _ONE / z
             fx = np.float32(x)
             fy = np.float32(y)
-            for j in range(count if z > _ZERO else 0):
+            for j in range(count):
                 qz = forth[j, 2, 0] * fx + forth[j, 2, 1] * fy + forth[j, 2, 2] + rho * forth[j, 2, 3]
                 if qz <= np.float32(1e-3):
                     continue
@@ -109,7 +114,7 @@ def compare_pixels(
             # Farther there by a share is farther here by about the same.
             mean_depth[y, x] = z * (_ONE + total / number)
             length = math.sqrt(sum_x * sum_x + sum_y * sum_y + sum_z * sum_z)
-            scale = np.float32(1.0 / max(length, 1e-6))
+            scale = _ONE / np.float32(length + 1e-6)
             mean_normal[y, x, 0] = sum_x * scale
             mean_normal[y, x, 1] = sum_y * scale
             mean_normal[y, x, 2] = sum_z * scale
@@ -164,10 +169,14 @@ def fuse_pixels(
                 qz = forth[j, 2, 0] * fx + forth[j, 2, 1] * fy + forth[j, 2, 2] + rho * forth[j, 2, 3]
                 u = (forth[j, 0, 0] * fx + forth[j, 0, 1] * fy + forth[j, 0, 2] + rho * forth[j, 0, 3]) / qz
                 v = (forth[j, 1, 0] * fx + forth[j, 1, 1] * fy + forth[j, 1, 2] + rho * forth[j, 1, 3]) / qz
-                column = np.int32(u + _HALF)
-                row = np.int32(v + _HALF)
+                # A close call of rounding may lead to the pixel beside the one that agreed.
+                column = min(max(np.int32(u + _HALF), 0), layout[j, 1] - 1)
+                row = min(max(np.int32(v + _HALF), 0), layout[j, 2] - 1)
                 index = layout[j, 0] + row * layout[j, 1] + column
                 other = others[index]
+                if other <= _ZERO:
+                    total -= 1
+                    continue
                 other_class = math.floor(math.log(other * footprints[j]) * 4.0)
                 if other_class < own_class or (other_class == own_class and ranks[j] < own_rank):
                     keeps = False

@@ -25,7 +25,7 @@ def filtered(
     *,
     min_views: int,
     tolerances: Tolerances,
-    close: float,
+    close_pixels: float,
     min_region: int,
     rgb: Bytes,
 ) -> PackedMap:
@@ -40,14 +40,14 @@ def filtered(
         See `agreement`.
     min_views : int
         Views that must agree, the map's own included.
-    close : float
-        Reprojection error, in pixels, of close agreement.
+    close_pixels : float
+        Reprojection error of close agreement, at most that of `tolerances`.
     min_region : int
         Pixels of the smallest connected region that is kept.
     rgb : ndarray of uint8, shape (H, W, 3)
         The image; see `beyond_outlines`.
     """
-    found = agreement(packed, pose, neighbors, tolerances, close)
+    found = agreement(packed, pose, neighbors, tolerances, close_pixels)
     views = np.bitwise_count(found.views) + 1
     witnesses = np.bitwise_count(found.close) + 1
     known = (packed.depth > 0) & ((views >= min_views) | (witnesses >= max(min_views - 1, 2)))

@@ -17,7 +17,6 @@ from recon3d.mvs.matching import (
     REACH,
     REACHES,
     SAMPLES,
-    WORST,
     compiled,
     inner,
     prepare_patch,
@@ -41,7 +40,7 @@ AREAS = np.array(_rotated(_NEAR_AREA) + _rotated(_FAR_AREA), np.int32)
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
 _HALF = np.float32(0.5)
-#: A hypothesis is dropped when its two likeliest views exceed the best cost so far by this much.
+#: A hypothesis is dropped when the views chosen so far exceed the best cost so far by this much.
 _SLACK = np.float32(0.15)
 #: Above every cost.
 _UNUSABLE = np.float32(1e9)
@@ -78,14 +77,14 @@ def _plane_cost(
     """Mean cost over the chosen views (bits), or over the best of all, and which those are.
 
     The chosen views are looked at first: as soon as the mean over them cannot stay below `ceiling`
-    (with some slack if others may be better), the cost is `WORST`.
+    (with some slack if others may be better), the hypothesis is `_UNUSABLE`.
     """
     number = _ZERO
     for j in range(layout.shape[0]):
         number += np.float32((chosen >> j) & 1)
     limit = (ceiling + (_SLACK if anew else _ZERO)) * number
     total = _ZERO
-    # One call, since it is inlined: the chosen views, then the others.
+    # The chosen views, then the others; in one loop, since the call is inlined.
     for turn in range(2 if anew else 1):
         for j in range(layout.shape[0]):
             if (chosen >> j) & 1 == turn:
@@ -97,7 +96,7 @@ def _plane_cost(
             if turn == 0:
                 total += costs[j]
                 if total >= limit:
-                    return WORST, chosen
+                    return _UNUSABLE, chosen
     if not anew:
         return total / number, chosen
     total = _ZERO
@@ -133,7 +132,7 @@ def sweep(
     camera: Any, bounds: Any, best_views: int, free: int, worst: Any, same: Any,
     rate: bool, areas: int, variations: int, step: Any, tilt: Any, polish: Any, seed: int,
 ) -> None:  # fmt: skip
-    """Propagate to, and vary, the pixels of one color of the checkerboard, in place.
+    """Rate, propagate to, vary and polish the pixels of one color of the checkerboard, in place.
 
     Parameters
     ----------
@@ -162,7 +161,7 @@ def sweep(
         The source views that count stay (0), are chosen when the pixel is rated (1), or anew for
         each hypothesis (2).
     worst : float32
-        Hypotheses with a higher cost are neither propagated nor varied: sky, and what no source
+        Hypotheses with a higher cost are not propagated, varied or polished: sky, and what no source
         sees, costs little time.
     same : float32
         Neighbours' planes are passed over that differ by less than this inverse depth, over the
@@ -179,7 +178,7 @@ def sweep(
         Size of the variations of the plane's slope, relative to the inverse depth.
     polish : ndarray of float32, shape (N,)
         At the end, for each of these changes of inverse depth, the depth moves to the vertex of the
-        parabola through the costs of three depths so far apart.
+        parabola through the costs of three depths so far apart, if all are within bounds.
     seed : int
     """
     height, width = cost.shape
@@ -205,7 +204,7 @@ def sweep(
             tried[0, 2] = gy
             number = 1
             middle = rho
-            value[2] = best
+            # One loop over all that is tried, since the cost is inlined: rating, search, polish.
             for attempt in range(-1 if rate else 0, searched + 3 * polish.shape[0]):
                 new_rho = rho
                 new_gx = gx

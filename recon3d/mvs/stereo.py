@@ -247,19 +247,22 @@ def refine_planes(
         zero, polish = np.float32(0), np.array(sweeps.polish, np.float32) * np.float32(pixel)
         # What the first sweep propagates from; it rates its own pixels itself.
         for color in (1,) if sweeps.iterations else (0, 1):
-            sweep(color, *fixed, True, 0, 0, zero, zero, polish[:0], 0)
+            last = polish[:0] if sweeps.iterations else polish
+            sweep(
+                color, *fixed, rate=True, areas=0, variations=0, step=zero, tilt=zero, polish=last, seed=0
+            )  # fmt: skip
         for iteration in range(sweeps.iterations):
             for color in (0, 1):
                 sweep(
                     color,
                     *fixed,
-                    iteration == 0 and color == 0,
-                    sweeps.areas,
-                    sweeps.variations,
-                    np.float32(sweeps.step * pixel * 0.5**iteration),
-                    np.float32(sweeps.tilt * 0.5**iteration),
-                    polish if iteration == sweeps.iterations - 1 else polish[:0],
-                    seed * 1009 + sweeps.level * 101 + iteration * 2 + color,
+                    rate=iteration == 0 and color == 0,
+                    areas=sweeps.areas,
+                    variations=sweeps.variations,
+                    step=np.float32(sweeps.step * pixel * 0.5**iteration),
+                    tilt=np.float32(sweeps.tilt * 0.5**iteration),
+                    polish=polish if iteration == sweeps.iterations - 1 else polish[:0],
+                    seed=(seed * 1009 + sweeps.level * 101 + iteration * 2 + color) % 2**31,
                 )
     return planes
 

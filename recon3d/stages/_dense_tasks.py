@@ -167,7 +167,7 @@ class FilterTask:
     neighbors: tuple[View, ...]
     min_views: int
     tolerances: Tolerances
-    close: float
+    close_pixels: float
 
 
 def filter_view(task: FilterTask) -> None:
@@ -180,7 +180,7 @@ def filter_view(task: FilterTask) -> None:
         neighbors,
         min_views=task.min_views,
         tolerances=task.tolerances,
-        close=task.close,
+        close_pixels=task.close_pixels,
         min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
         rgb=np.load(task.folders.image(task.view.name)),
     )

@@ -34,9 +34,9 @@ _SLOW_COMPILATION = 3.0
 
 #: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely.
 _FILTER = Tolerances(pixels=2.0, depth=0.01, degrees=60)
-_CLOSE = 0.7
-#: Only what agrees very closely becomes one point, so that fusion does not blur; the rest of what
-#: another view confirms so closely stays beside it.
+_CLOSE_PIXELS = 0.7
+#: After averaging, only what agrees very closely becomes one point, so that fusion does not blur. What
+#: no other view holds so closely becomes none.
 _FUSE = Tolerances(pixels=0.08, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
 
@@ -221,7 +221,7 @@ def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageConte
             neighbors=tuple(views[j] for j in plan.neighbors[i]),
             min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
             tolerances=_FILTER,
-            close=_CLOSE,
+            close_pixels=_CLOSE_PIXELS,
         )
         for i in plan.active
     ]

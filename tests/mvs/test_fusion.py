@@ -125,7 +125,14 @@ def test_filtering_averages_what_the_views_find(pictures):
     (own, pose), *neighbors = [(noisy_map(p, i), p.view.cam_from_world) for i, p in enumerate(pictures)]
     loose = Tolerances(3.0, 0.03, 60)
     made = filtered(
-        own, pose, neighbors, min_views=4, tolerances=loose, close=0.0, min_region=1, rgb=pictures[0].rgb
+        own,
+        pose,
+        neighbors,
+        min_views=4,
+        tolerances=loose,
+        close_pixels=0.0,
+        min_region=1,
+        rgb=pictures[0].rgb,
     )
     kept = made.depth > 0
     assert kept.mean() > 0.3
@@ -219,7 +226,7 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     damaged = PackedMap(own.name, own.camera, depth, own.normal, own.confidence)
     pose = pictures[0].view.cam_from_world
     result = filtered(
-        damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, close=CLOSE, min_region=30,
+        damaged, pose, others(pictures[1:]), min_views=3, tolerances=TIGHT, close_pixels=CLOSE, min_region=30,
         rgb=pictures[0].rgb,
     )  # fmt: skip
     assert (result.depth[50:60, 70:80] == 0).all()
@@ -230,12 +237,12 @@ def test_wrong_depths_and_islands_are_dropped(pictures):
     small[58:62, 78:82] = own.depth[58:62, 78:82]
     alone = PackedMap(own.name, own.camera, small, own.normal, own.confidence)
     dropped = filtered(
-        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=30,
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close_pixels=CLOSE, min_region=30,
         rgb=pictures[0].rgb,
     )  # fmt: skip
     assert not dropped.depth.any()
     kept = filtered(
-        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close=CLOSE, min_region=10,
+        alone, pose, others(pictures[1:]), min_views=2, tolerances=TIGHT, close_pixels=CLOSE, min_region=10,
         rgb=pictures[0].rgb,
     )  # fmt: skip
     assert kept.depth.any()

@@ -118,6 +118,33 @@ def test_neighbours_maps_pull_a_wrong_depth_right():
     assert np.median(errors(pictures, tied)[0]) < 0.25 * np.median(errors(pictures, free)[0])
 
 
+def test_what_was_given_up_does_not_replace_what_costs_more():
+    pictures = [render([WALL], view) for view in arc(3)]
+    reference, *sources = (p.stereo for p in pictures)
+    state = np.zeros((3, 120, 160), np.float32)
+    state[0] = (1 / pictures[0].depth) * 1.3
+    nowhere = [np.zeros((1, 1), np.float32)] * 2  # costs three pixels of disagreement everywhere
+    made = refine_planes(
+        reference, sources, PlaneMap.from_state(state), (0.2, 0.5),
+        [Sweeps(0, 1, areas=4, variations=2, step=1.0, tilt=0.05)],
+        best_views=1, inverse_depths=nowhere, geometric_weight=1.0,
+    )  # fmt: skip
+    assert made.cost[40:80, 60:100].min() >= 3 - 1e-3
+
+
+def test_planes_are_polished_without_a_search():
+    pictures = [render([WALL], view) for view in arc(3)]
+    reference, *sources = (p.stereo for p in pictures)
+    state = np.zeros((3, 120, 160), np.float32)
+    state[0] = 1 / pictures[0].depth * 1.003
+    only = Sweeps(0, 0, areas=0, variations=0, step=0.0, tilt=0.0, polish=(0.5, 0.25))
+    polished = refine_planes(
+        reference, sources, PlaneMap.from_state(state), (0.2, 0.5), [only], best_views=2, seed=2**60
+    )
+    before = np.median(errors(pictures, PlaneMap.from_state(state))[0])
+    assert np.median(errors(pictures, polished)[0]) < 0.4 * before
+
+
 def test_tone_curve_is_monotonic_and_spreads_the_dark():
     ramp = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     toned = tone_mapped(ramp)[0].astype(int)
