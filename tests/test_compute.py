@@ -34,6 +34,22 @@ def be_killed(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def crash_at_two(index: int) -> int:
+    time.sleep(0.2)
+    return index if index != 2 else os.abort()
+
+
+def worker_settings() -> tuple[str, str, bool, str]:
+    import dask
+
+    return (
+        os.environ["MALLOC_MMAP_THRESHOLD_"],
+        os.environ["MALLOC_TRIM_THRESHOLD_"],
+        dask.config.get("distributed.worker.profile.enabled"),
+        dask.config.get("distributed.admin.tick.interval"),
+    )
+
+
 def crash_once(marker: str) -> int:
     path = Path(marker)
     if not path.exists():
@@ -104,6 +120,16 @@ def test_a_native_crash_is_an_error_with_the_logs_tail(context: StageContext) ->
     with pytest.raises(StageError, match="crashed on IMG_5") as caught:
         context.map(crash, [1], names=["IMG_5"])
     assert "Fatal Python error: Aborted" in caught.value.log_tail
+
+
+def test_a_crash_is_blamed_on_what_was_running_not_on_what_was_queued(context: StageContext) -> None:
+    names = [f"IMG_{i}" for i in range(6)]
+    with pytest.raises(StageError, match="crashed on IMG_2"):
+        context.map(crash_at_two, range(6), names=names, memory=1)
+
+
+def test_workers_keep_freed_memory_and_dask_does_not_measure_itself(context: StageContext) -> None:
+    assert context.call(worker_settings) == (str(2**25), str(2**27), False, "1s")
 
 
 def test_what_the_system_kills_twice_ran_out_of_memory(context: StageContext) -> None:

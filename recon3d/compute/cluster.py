@@ -41,6 +41,12 @@ _DASK_SETTINGS = {
     "distributed.admin.tick.limit": "1h",
     "distributed.comm.timeouts.connect": "60s",
 }
+#: What Dask measures of itself, for a dashboard that nobody sees: a twentieth of each process's time.
+_DASK_SILENCE = {
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.enabled": False,
+}
 
 
 @dataclass
@@ -99,7 +105,7 @@ class Cluster:
             # Lost and cancelled workers are this module's to report, in words users understand.
             for name in ("distributed", "distributed.client", "tornado.application"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
-        with dask.config.set(_DASK_SETTINGS):
+        with dask.config.set({**_DASK_SETTINGS, **_DASK_SILENCE}):
             try:
                 if scheduler is None:
                     count = workers or usable_cores()
@@ -147,7 +153,8 @@ class Cluster:
         if resources:
             command += ["--resources", resources]
         environment = {**_ALLOCATION, **os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONUNBUFFERED": "1"}
-        environment["DASK_LOGGING__DISTRIBUTED"] = "warning"
+        for key, value in {"logging.distributed": "warning", **_DASK_SILENCE}.items():
+            environment["DASK_" + key.upper().replace(".", "__").replace("-", "_")] = str(value)
         environment.update(variables)
         with open(self.log_path or os.devnull, "ab") as log:
             # A session of its own: Ctrl-C is for the pipeline, which ends the workers itself.
