@@ -9,7 +9,6 @@ import logging
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 
+from recon3d.compute.local import DASK_SILENCE, start_workers
 from recon3d.compute.machine import usable_cores, usable_memory
 from recon3d.compute.worker import PROGRESS_TOPIC, run_task
 from recon3d.errors import Cancelled, EngineUnavailable, OutOfMemory, Recon3DError, StageError
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-#: Of the C library: arrays below 32 MB come from the heap, and up to 128 MB that are freed at its end
-#: stay there for the next ones. Dask's default gives nearly all back at once, and to fault it in again
-#: took a seventh of dense stereo's time.
-_ALLOCATION = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(128 << 20)}
 _DASK_SETTINGS = {
     # A native call that holds the GIL stops a worker's heartbeat for as long as it lasts.
     "distributed.scheduler.worker-ttl": None,
@@ -40,12 +35,6 @@ _DASK_SETTINGS = {
     "distributed.scheduler.work-stealing": False,
     "distributed.admin.tick.limit": "1h",
     "distributed.comm.timeouts.connect": "60s",
-}
-#: What Dask measures of itself, for a dashboard that nobody sees: a twentieth of each process's time.
-_DASK_SILENCE = {
-    "distributed.admin.tick.interval": "1s",
-    "distributed.admin.system-monitor.interval": "5s",
-    "distributed.worker.profile.enabled": False,
 }
 
 
@@ -105,7 +94,7 @@ class Cluster:
             # Lost and cancelled workers are this module's to report, in words users understand.
             for name in ("distributed", "distributed.client", "tornado.application"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
-        with dask.config.set({**_DASK_SETTINGS, **_DASK_SILENCE}):
+        with dask.config.set({**_DASK_SETTINGS, **DASK_SILENCE}):
             try:
                 if scheduler is None:
                     count = workers or usable_cores()
@@ -116,11 +105,12 @@ class Cluster:
                         protocol="tcp://",
                         silence_logs=False,
                     )
-                    self._start(max(count - len(gpus), 0))
+                    scheduler = str(self._local.scheduler_address)
+                    if count > len(gpus):
+                        self._processes.append(start_workers(scheduler, count - len(gpus), log_path))
                     for device in gpus:
-                        self._start(1, "GPU=1", CUDA_VISIBLE_DEVICES=device)
+                        self._processes.append(start_workers(scheduler, 1, log_path, gpu=device))
                     count = max(count, len(gpus))
-                    scheduler = self._local.scheduler_address
                 else:
                     count = 1
                 self.client = distributed.Client(scheduler, set_as_default=False, timeout="15s")
@@ -142,32 +132,6 @@ class Cluster:
             # 0: a worker without a limit, of whose machine nothing is known here.
             self.memory = sum(limits) if all(limits) else 0
         self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
-
-    def _start(self, count: int, resources: str = "", **variables: str) -> None:
-        if not count:
-            return
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", self._local.scheduler_address]
-        command += ["--nworkers", str(count), "--nthreads", "1", "--memory-limit", "0", "--no-dashboard"]
-        command += ["--death-timeout", "30", "--preload", "recon3d.compute.worker"]
-        command += ["--preload-nanny", "recon3d.compute.worker"]
-        if resources:
-            command += ["--resources", resources]
-        environment = {**_ALLOCATION, **os.environ, **dict.fromkeys(_THREADS, "1"), "PYTHONUNBUFFERED": "1"}
-        for key, value in {"logging.distributed": "warning", **_DASK_SILENCE}.items():
-            environment["DASK_" + key.upper().replace(".", "__").replace("-", "_")] = str(value)
-        environment.update(variables)
-        with open(self.log_path or os.devnull, "ab") as log:
-            # A session of its own: Ctrl-C is for the pipeline, which ends the workers itself.
-            self._processes.append(
-                subprocess.Popen(
-                    command,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    env=environment,
-                    start_new_session=True,
-                )
-            )
 
     def _on_progress(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
