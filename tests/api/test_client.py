@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,13 @@ def test_wait_for_a_cancelled_run(client: Client, working: Api) -> None:
     number = planted(client)
     working.behave(number, seconds=30, steps=100)
     jobs = client.start_reconstruction(number, "low")["jobs"]
-    threading.Timer(0.5, client.cancel, (jobs[0]["id"],)).start()
+
+    def cancel_once_it_runs() -> None:
+        while not client.logs(jobs[0]["id"]):
+            time.sleep(0.2)
+        client.cancel(jobs[0]["id"])
+
+    threading.Thread(target=cancel_once_it_runs, daemon=True).start()
     with pytest.raises(ReconstructionFailed, match="frame_extraction"):
         client.wait(number)
     assert client.logs(jobs[0]["id"])
