@@ -21,7 +21,7 @@ from recon3d.io.gltf import read_textured_mesh
 from recon3d.io.ply import read_mesh, read_point_cloud
 from recon3d.io.undistort import load_view_image
 from recon3d.project import Project
-from recon3d.render import render_mesh, render_points
+from recon3d.rendering.render import render_mesh, render_points
 from recon3d.types import Bytes, Mesh, Scene, TexturedMesh, View
 
 _WIDTH = 480

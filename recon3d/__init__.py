@@ -14,7 +14,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recon3d.browser import projects
     from recon3d.errors import (
         Cancelled,
         EngineUnavailable,
@@ -25,10 +24,11 @@ if TYPE_CHECKING:
         ReconstructionError,
         StageError,
     )
-    from recon3d.pipeline import Pipeline, reconstruct
-    from recon3d.project import Project
-    from recon3d.results import Results
-    from recon3d.run import Run
+    from recon3d.pipeline.pipeline import Pipeline, reconstruct
+    from recon3d.pipeline.run import Run
+    from recon3d.project.browser import projects
+    from recon3d.project.project import Project
+    from recon3d.project.results import Results
     from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
 
 __version__ = "0.1.0"
@@ -44,11 +44,11 @@ _HOMES = {
         "ReconstructionError",
         "StageError",
     ),
-    "pipeline": ("Pipeline", "reconstruct"),
-    "browser": ("projects",),
-    "project": ("Project",),
-    "results": ("Results",),
-    "run": ("Run",),
+    "pipeline.pipeline": ("Pipeline", "reconstruct"),
+    "project.browser": ("projects",),
+    "project.project": ("Project",),
+    "project.results": ("Results",),
+    "pipeline.run": ("Run",),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -16,18 +16,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from recon3d.reprs import Described, byte_text, card, grid
+from recon3d.rendering.formatting import Described, byte_text, card, grid
+from recon3d.stage_table import STAGES
 
-#: What a stage typically takes of a run's time; only for the overall progress bar.
-STAGE_WEIGHTS: dict[str, float] = {
-    "frame_extraction": 0.06,
-    "feature_extraction": 0.12,
-    "feature_matching": 0.14,
-    "sparse_reconstruction": 0.10,
-    "dense_reconstruction": 0.36,
-    "mesh_generation": 0.08,
-    "texturing": 0.14,
-}
+#: Typical shares of a run's time.
+_WEIGHTS = {stage.name: stage.weight for stage in STAGES}
 
 
 class Failure(BaseModel):
@@ -413,5 +406,5 @@ def _apply(state: RunState, event: Event) -> RunState:
 
 
 def _overall(stages: dict[str, StageState]) -> float:
-    weights = {name: STAGE_WEIGHTS.get(name, 0.1) for name in stages}
+    weights = {name: _WEIGHTS.get(name, 0.1) for name in stages}
     return sum(weights[name] * stage.fraction for name, stage in stages.items()) / sum(weights.values())

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recon3d.errors import OptionError
-from recon3d.reprs import card, grid
+from recon3d.rendering.formatting import card, grid
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -248,11 +248,11 @@ def resolve_options(
         A preset, stage or option does not exist, or a value is outside its range.
     """
     if quality not in presets():
-        raise OptionError(f"There is no quality {quality!r}.", f"Use one of {', '.join(presets())}.")
+        raise OptionError(f"Unknown quality {quality!r}.", f"Choose one of {', '.join(presets())}.")
     overrides = overrides or {}
     for stage in overrides:
         if stage not in STAGE_OPTIONS:
-            raise OptionError(f"There is no stage {stage!r}.", f"Use one of {', '.join(STAGE_OPTIONS)}.")
+            raise OptionError(f"Unknown stage {stage!r}.", f"Choose one of {', '.join(STAGE_OPTIONS)}.")
     resolved = {}
     for stage, model in STAGE_OPTIONS.items():
         values = {**presets()[quality].get(stage, {}), **overrides.get(stage, {})}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.reprs import Described, count, extent, points_picture
+from recon3d.rendering.formatting import Described, count, extent, points_picture
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]

@@ -52,9 +52,9 @@ def serve(
 def worker() -> None:
     """Work on runs, without serving; share DATA_DIR and DATABASE_URL with the servers."""
     settings = _settings()
-    from recon3d_api.db import Database
-    from recon3d_api.jobs import JobRunner
-    from recon3d_api.storage import Storage
+    from recon3d_api.files.storage import Storage
+    from recon3d_api.store.database import Database
+    from recon3d_api.work.runner import JobRunner
 
     database = Database(settings.resolved_database_url)
     database.migrate()

@@ -14,18 +14,19 @@ from sqlalchemy import select
 
 import recon3d
 from recon3d_api import errors
-from recon3d_api.db import Database
-from recon3d_api.deps import API, Service
-from recon3d_api.hub import Hub
-from recon3d_api.jobs import Command, JobRunner
-from recon3d_api.limits import RateLimits
-from recon3d_api.metrics import Metrics
-from recon3d_api.middleware import RequestMiddleware
-from recon3d_api.models import Project
-from recon3d_api.routes import auth, events, files, jobs, operations, projects
-from recon3d_api.security import Passwords, Tokens
+from recon3d_api.files.storage import Storage
+from recon3d_api.http.dependencies import API, Service
+from recon3d_api.http.hub import Hub
+from recon3d_api.http.limits import RateLimits
+from recon3d_api.http.metrics import Metrics
+from recon3d_api.http.middleware import RequestMiddleware
+from recon3d_api.http.routes import auth, files, jobs, operations, projects
+from recon3d_api.http.routes import live as events
+from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
-from recon3d_api.storage import Storage
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Project
+from recon3d_api.work.runner import Command, JobRunner
 
 logger = logging.getLogger("recon3d_api")
 

@@ -14,8 +14,8 @@ import psutil
 import pytest
 import trimesh
 
-from recon3d.pipeline import STAGE_NAMES
 from recon3d.project import Project
+from recon3d.stage_table import STAGE_NAMES
 
 _FAST = [
     "--set=dense_reconstruction.max_image_size=240",

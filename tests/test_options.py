@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from recon3d.errors import OptionError
-from recon3d.options import STAGE_OPTIONS, parse_assignment, presets, resolve_options
+from recon3d.options import parse_assignment, presets, resolve_options
+from recon3d.stage_table import STAGE_NAMES
 
 
 @pytest.mark.parametrize("quality", ["low", "medium", "high", "extreme"])
 def test_presets_name_real_options(quality: str) -> None:
     options = resolve_options(quality)
-    assert list(options) == list(STAGE_OPTIONS)
+    assert tuple(options) == STAGE_NAMES
     for stage, values in presets()[quality].items():
         assert values.items() <= options[stage].model_dump().items()
 

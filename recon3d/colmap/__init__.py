@@ -11,11 +11,11 @@ import pycolmap
 
 from recon3d.colmap.database import ImageRow, read_rows, write_database, write_matches
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.features import SiftSettings, extract_sift, match_pairs
-from recon3d.colmap.growing import Growing
 from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
 from recon3d.colmap.patch_match import match_views
+from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
+from recon3d.colmap.snapshots import Growing
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.

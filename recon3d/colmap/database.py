@@ -10,7 +10,7 @@ from typing import Any
 import pycolmap
 from numpy.typing import NDArray
 
-from recon3d.io.files import read_json
+from recon3d.io.atomic import read_json
 
 Array = NDArray[Any]
 

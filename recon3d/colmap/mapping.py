@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pycolmap
 
-from recon3d.colmap.growing import Growing
+from recon3d.colmap.snapshots import Growing
 
 
 def map_incrementally(

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pycolmap
 
+from recon3d.compute.cuda import device_count
 from recon3d.compute.worker import die_with_parent
 from recon3d.errors import EngineUnavailable, OutOfMemory, StageError
-from recon3d.gpu import device_count
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem, problem_list
 
 _CHILD = "from recon3d.colmap.patch_match import _main; _main()"

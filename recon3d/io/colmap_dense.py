@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 from recon3d.errors import InputError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 
 #: Depth and normals from the images alone, or also from agreement with the other views' maps.
 Kind = Literal["photometric", "geometric"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.errors import InputError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 from recon3d.mvs.maps import PackedMap
 from recon3d.types import Camera, DepthMap, Floats32
 

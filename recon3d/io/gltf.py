@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942

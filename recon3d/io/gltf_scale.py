@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.errors import InputError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import _BIN, _JSON, _MAGIC, _chunks
 
 _FLOAT = 5126

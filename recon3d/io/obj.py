@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 from recon3d.types import TexturedMesh
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.consistency import compare_pixels
+from recon3d.mvs.geometric_consistency import compare_pixels
 from recon3d.mvs.maps import PackedMap
 from recon3d.mvs.stereo import StereoImage, relative_projection
 from recon3d.types import Floats, Floats32

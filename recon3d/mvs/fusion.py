@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.mvs.agreement import Tolerances, agreement, join_maps
-from recon3d.mvs.consistency import fuse_pixels
+from recon3d.mvs.geometric_consistency import fuse_pixels
 from recon3d.mvs.maps import PackedMap
 from recon3d.types import Bytes, Floats, Floats32
 

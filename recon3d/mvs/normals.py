@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.matching import inner
+from recon3d.mvs.matching_cost import inner
 from recon3d.types import Floats32
 
 _FULL = 32767

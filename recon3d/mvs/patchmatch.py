@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from recon3d.mvs.matching import (
+from recon3d.mvs.matching_cost import (
     REACH,
     REACHES,
     SAMPLES,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs import matching
+from recon3d.mvs import matching_cost as matching
 from recon3d.types import Bytes, Floats
 
 

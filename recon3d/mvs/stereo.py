@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.mvs.matching import REACH, WORST, pack, padded, patch_steps
+from recon3d.mvs.matching_cost import REACH, WORST, pack, padded, patch_steps
 from recon3d.mvs.patchmatch import sweep
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
 

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.errors import EngineUnavailable, InputError, Recon3DError
-from recon3d.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 from recon3d.options import presets
-from recon3d.pipeline import Pipeline
-from recon3d.project import MARKER, Project
-from recon3d.reprs import byte_text
-from recon3d.run import Run
+from recon3d.pipeline.pipeline import Pipeline
+from recon3d.pipeline.run import Run
+from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
+from recon3d.project.project import MARKER, Project
+from recon3d.rendering.formatting import byte_text
 
 try:
     import ipywidgets

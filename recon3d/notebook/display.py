@@ -33,8 +33,8 @@ def register() -> bool:
         return False
     formatter = shell.display_formatter.mimebundle_formatter
     # By name, so that nothing is imported before it is used.
-    formatter.for_type_by_name("recon3d.run", "Run", _panel)
-    formatter.for_type_by_name("recon3d.project", "RunRecord", _panel)
+    formatter.for_type_by_name("recon3d.pipeline.run", "Run", _panel)
+    formatter.for_type_by_name("recon3d.project.project", "RunRecord", _panel)
     for name in ("Scene", "PointCloud", "Mesh", "TexturedMesh"):
         formatter.for_type_by_name("recon3d.types", name, _model)
     return True

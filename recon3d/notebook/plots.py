@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import EngineUnavailable, InputError
-from recon3d.io.files import read_json
-from recon3d.options import STAGE_OPTIONS
-from recon3d.project import Project
+from recon3d.io.atomic import read_json
+from recon3d.project.project import Project
+from recon3d.stage_table import STAGE_NAMES
 from recon3d.types import Floats, Scene
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
 def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tuple[Axes, Axes]:
     """Wall and CPU seconds of each stage, and beside them its peak memory."""
     made = project.artifacts
-    manifests = [made[stage].manifest for stage in STAGE_OPTIONS if stage in made]
+    manifests = [made[stage].manifest for stage in STAGE_NAMES if stage in made]
     if not manifests:
         raise InputError(f"{project.path} has no finished stage.", "Run the pipeline first.")
     if axes is None:

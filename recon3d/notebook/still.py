@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.notebook.content import Content
-from recon3d.render import orbit_view, render_mesh
+from recon3d.notebook.view_content import Content
+from recon3d.rendering.render import orbit_view, render_mesh
 from recon3d.types import Bytes, Camera, Floats, Mesh, TexturedMesh
 
 #: Splats of a quick picture at most.

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.compute import StageContext, task_progress
-from recon3d.io.features import Features, features_path, read_features, write_features
-from recon3d.io.files import read_json
+from recon3d.io.atomic import read_json
+from recon3d.io.feature_files import Features, features_path, read_features, write_features
 from recon3d.options import FeatureExtractionOptions
 
 VERSION = 2

@@ -14,8 +14,8 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair
-from recon3d.io.features import features_path, read_features
-from recon3d.io.files import atomic_path, read_json
+from recon3d.io.atomic import atomic_path, read_json
+from recon3d.io.feature_files import features_path, read_features
 from recon3d.matching.pairs import all_pairs, describe_image, learn_words, most_similar, sequential_pairs
 from recon3d.options import FeatureMatchingOptions
 

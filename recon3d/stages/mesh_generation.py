@@ -9,8 +9,8 @@ from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.ply import read_point_cloud, write_mesh
 from recon3d.options import MeshGenerationOptions
-from recon3d.render import render_mesh
-from recon3d.stages._preview import write_preview
+from recon3d.rendering.render import render_mesh
+from recon3d.stages.preview import write_preview
 from recon3d.types import Mesh, Scene
 
 VERSION = 3

@@ -11,8 +11,8 @@ import numpy as np
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import NoInitialPair, TooFewViews
-from recon3d.io.files import read_json, write_json
-from recon3d.io.growing import GROWING
+from recon3d.io.atomic import read_json, write_json
+from recon3d.io.growing_model import GROWING
 from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene

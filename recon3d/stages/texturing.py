@@ -15,16 +15,16 @@ from numpy.typing import NDArray
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
-from recon3d.io.files import atomic_path
+from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
-from recon3d.render import render_mesh
-from recon3d.stages._preview import write_preview
+from recon3d.rendering.render import render_mesh
+from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
+from recon3d.texture.face_visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
 from recon3d.texture.refine import split_large_faces
-from recon3d.texture.visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
 from recon3d.types import Bytes, Camera, Mesh, Scene, SparsePoints, View
 
 VERSION = 1

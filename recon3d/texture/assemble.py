@@ -10,12 +10,12 @@ import numpy as np
 from recon3d.texture.atlas import Atlas, cell_corners
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
-from recon3d.texture.consistency import remove_outliers, view_gains
+from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import unseen_corner_colors
 from recon3d.texture.labelling import choose_views, chosen_quality
+from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.seams import find_seams, global_corrections, seam_differences
 from recon3d.texture.topology import face_pairs
-from recon3d.texture.visibility import Candidates
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
 
 
@@ -68,7 +68,7 @@ def texture_mesh(
     views : sequence of View
         With pinhole cameras.
     candidates : Candidates
-        What the views show, from `recon3d.texture.visibility`.
+        What the views show, from `recon3d.texture.face_visibility`.
     load_photo : callable
         Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
         photo is asked for once at most.

@@ -10,9 +10,9 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from recon3d.kernels import kernel
+from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.message_passing import trw_s
 from recon3d.texture.topology import FacePairs, pair_lengths
-from recon3d.texture.visibility import Candidates
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Cost of a pixel of seam, in pixels of surface painted from a photo of no quality.

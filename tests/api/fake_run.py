@@ -18,9 +18,8 @@ import time
 from pathlib import Path
 
 from recon3d import Project, events
-from recon3d.progress import event_printer
-
-STAGES = tuple(events.STAGE_WEIGHTS)
+from recon3d.cli.terminal import event_printer
+from recon3d.stage_table import STAGE_NAMES
 
 
 def command_for(quality: str, until: str | None, root: Path) -> list[str]:
@@ -38,7 +37,7 @@ def main() -> None:
     parser.add_argument("command")
     parser.add_argument("-o", dest="project", type=Path)
     parser.add_argument("--quality")
-    parser.add_argument("--until", default=STAGES[-1])
+    parser.add_argument("--until", default=STAGE_NAMES[-1])
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--engine")
     parser.add_argument("--events", action="store_true")
@@ -67,7 +66,7 @@ def main() -> None:
 def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: dict) -> None:
     done = root / "done"
     done.mkdir(exist_ok=True)
-    stages = STAGES[: STAGES.index(until) + 1]
+    stages = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
     log.emit(events.RunStarted(stages=stages, quality=quality, version="fake"))
     try:
         for stage in stages:

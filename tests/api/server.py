@@ -8,8 +8,8 @@ import uvicorn
 
 from recon3d_api import logs
 from recon3d_api.app import create_app
-from recon3d_api.rows import Claim
 from recon3d_api.settings import Settings
+from recon3d_api.work.rows import Claim
 from tests.api.fake_run import command_for
 
 

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from recon3d_api.client import Client, ReconstructionFailed
-from recon3d_api.db import Database
-from recon3d_api.models import JOB_TYPES, Job, Project, Run
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import JOB_TYPES, Job, Project, Run
 from tests.api.conftest import NO_LIMITS, template, wait_for
 
 ROOT = Path(__file__).parents[2]

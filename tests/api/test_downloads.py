@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recon3d_api.downloads import ZipSource
+from recon3d_api.http.downloads import ZipSource
 
 
 @pytest.fixture

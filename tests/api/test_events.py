@@ -12,7 +12,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from recon3d_api.hub import Listener, Message
+from recon3d_api.http.hub import Listener, Message
 from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_status
 
 FIELDS = {
@@ -156,7 +156,7 @@ def test_large_messages_of_clients_are_refused(client: httpx.Client, idle: Api) 
 
 
 def test_heartbeat(client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recon3d_api.routes.events._HEARTBEAT", 0.2)
+    monkeypatch.setattr("recon3d_api.http.routes.live._HEARTBEAT", 0.2)
     number = new_project(client)
     with listen(idle, client, number) as socket:
         socket.recv(timeout=10)

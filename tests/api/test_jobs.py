@@ -10,7 +10,7 @@ import httpx
 import psutil
 import pytest
 
-from recon3d_api.models import JOB_TYPES, Run
+from recon3d_api.store.tables import JOB_TYPES, Run
 from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_for, wait_status
 
 JOB = {
@@ -160,7 +160,7 @@ def test_cancel_a_later_job_of_a_run(worker: httpx.Client, working: Api) -> None
 def test_a_process_that_ignores_sigterm_is_ended(
     worker: httpx.Client, working: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recon3d_api.follow._GRACE", 1.0)
+    monkeypatch.setattr("recon3d_api.work.follow._GRACE", 1.0)
     number = plant(worker, new_project(worker))
     working.behave(number, seconds=60, steps=60, stubborn=True)
     started(worker, number)

@@ -20,13 +20,13 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
-from recon3d_api.db import Database
 from recon3d_api.errors import ApiError
-from recon3d_api.limits import RateLimits
+from recon3d_api.http.limits import RateLimits
+from recon3d_api.http.metrics import Metrics
 from recon3d_api.logs import JsonFormatter, request_id
-from recon3d_api.metrics import Metrics
-from recon3d_api.models import Base
 from recon3d_api.settings import InsecureSettings, Settings
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Base
 from tests.api.conftest import Api, new_project, started, wait_for
 
 Serve = Callable[..., contextlib.AbstractContextManager[Api]]

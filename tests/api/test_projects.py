@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from recon3d_api.models import JOB_TYPES, Event, Job, Run
+from recon3d_api.store.tables import JOB_TYPES, Event, Job, Run
 from tests.api.conftest import Api, jobs_of, new_project, photo, plant, started, upload_photos
 
 PROJECT = {

@@ -13,7 +13,7 @@ from jose import jwt
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from recon3d_api.security import Passwords, Tokens
+from recon3d_api.http.security import Passwords, Tokens
 from tests.api.conftest import Api, new_project, started
 
 

@@ -30,7 +30,7 @@ from recon3d.evaluation import surface_scores
 from recon3d.io.ply import read_mesh, read_point_cloud
 from recon3d.io.undistort import load_view_image
 from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages import dense_reconstruction
+from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.types import Camera, Scene, SparsePoints, View
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL, frames
 

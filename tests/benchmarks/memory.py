@@ -20,7 +20,7 @@ import numpy as np
 from recon3d.compute import Cluster, StageContext
 from recon3d.compute.worker import peak_memory, reset_peak_memory
 from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages import dense_reconstruction
+from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.types import Scene, SparsePoints, View
 from tests.benchmarks.dense import pose, quiet
 from tests.benchmarks.sets import SETS, frames

@@ -159,7 +159,7 @@ def _in_notebook(
 ) -> Row:
     cells = [
         f"import time\nfrom pathlib import Path\n{case.load}\n"
-        "from recon3d.notebook.content import content_of\ncontent = content_of(shown)\n"
+        "from recon3d.notebook.view_content import content_of\ncontent = content_of(shown)\n"
         "from recon3d.notebook.viewer import Viewer\ndone = True",
         "began = time.time()\nviewer = Viewer(shown, content=content)\nviewer",
     ]

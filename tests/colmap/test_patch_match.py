@@ -13,8 +13,8 @@ import pytest
 
 from recon3d.colmap import patch_match
 from recon3d.colmap.patch_match import match_views, patch_match_options
+from recon3d.compute.cuda import visible_devices
 from recon3d.errors import EngineUnavailable, OutOfMemory, StageError
-from recon3d.gpu import visible_devices
 from recon3d.io.colmap_dense import DenseWorkspace, PatchMatchSettings, Problem
 from recon3d.io.depth import write_colmap_map
 
@@ -128,7 +128,7 @@ def test_options_are_what_colmap_accepts():
 
 
 def test_devices_are_named_as_cuda_names_them(monkeypatch):
-    monkeypatch.setattr("recon3d.gpu.device_count", lambda: 2)
+    monkeypatch.setattr("recon3d.compute.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert visible_devices() == ["0", "1"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-8932f937,7")

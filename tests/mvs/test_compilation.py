@@ -11,10 +11,12 @@ import cv2
 import numpy as np
 
 from recon3d.compute import InlineContext
-from recon3d.mvs import consistency, initial, matching, normals, patchmatch
+from recon3d.mvs import geometric_consistency as consistency
+from recon3d.mvs import initial, normals, patchmatch
+from recon3d.mvs import matching_cost as matching
 from recon3d.mvs.compilation import compile_kernels
 from recon3d.options import DenseReconstructionOptions
-from recon3d.stages import dense_reconstruction
+from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from tests.mvs.scenes import Plane, arc, render, scene_of
 
 MODULES = (consistency, initial, matching, normals, patchmatch)

@@ -19,8 +19,8 @@ from typing import Any
 
 import pytest
 
+from recon3d.cli.sample import sample_video
 from recon3d.project import Project
-from recon3d.sample import sample_video
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 

@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("ipykernel", reason="needs recon3d[test]")
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 
+from recon3d.cli.sample import sample_video
 from recon3d.project import Project
-from recon3d.sample import sample_video
 from tests.notebook.kernel import kernel
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

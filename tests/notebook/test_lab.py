@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recon3d.cli.sample import sample_video
 from recon3d.project import Project
-from recon3d.sample import sample_video
-from recon3d.scale import scale_of
+from recon3d.project.scale import scale_of
 from tests.notebook.lab import Notebook, jupyter_lab
 from tests.notebook.made import made_project
 

@@ -13,7 +13,7 @@ import pytest
 
 from recon3d.io.gltf import read_textured_mesh
 from recon3d.project import Project
-from recon3d.scale import scale_of
+from recon3d.project.scale import scale_of
 
 nbformat = pytest.importorskip("nbformat", reason="needs recon3d[test]")
 nbclient = pytest.importorskip("nbclient", reason="needs recon3d[test]")

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recon3d.cli.sample import sample_video
 from recon3d.events import EventLog, RunStarted, StageCompleted, StageProgress, StageStarted
-from recon3d.io.growing import GROWING, write_growing
+from recon3d.io.growing_model import GROWING, write_growing
 from recon3d.pipeline import Pipeline
 from recon3d.project import Project
-from recon3d.sample import sample_video
 from recon3d.types import Camera, Scene, SparsePoints, View
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")

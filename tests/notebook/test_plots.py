@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recon3d.artifacts import Manifest
 from recon3d.errors import InputError
 from recon3d.project import Project
+from recon3d.project.artifacts import Manifest
 from recon3d.types import Camera, Scene, View, as_transform
 
 matplotlib = pytest.importorskip("matplotlib", reason="needs recon3d[notebook]")

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from recon3d.errors import InputError, OptionError
-from recon3d.scale import scale_of
+from recon3d.project.scale import scale_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, View
 from tests.notebook.made import made_project, start_anew
 
@@ -24,8 +24,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of pythreejs' dependencies, at import
     pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
 
-from recon3d.notebook.content import Budget, content_of
 from recon3d.notebook.grid import Grid
+from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.viewer import Viewer, compare
 from tests.notebook.made import box
 

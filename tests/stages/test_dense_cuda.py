@@ -10,13 +10,14 @@ import pycolmap
 import pytest
 
 from recon3d.compute import InlineContext
+from recon3d.compute.cuda import gpu_available
 from recon3d.errors import EngineUnavailable, OutOfMemory
-from recon3d.gpu import gpu_available
 from recon3d.io.colmap_dense import DenseWorkspace, read_problem_list
 from recon3d.io.depth import read_depth_map, write_colmap_map
 from recon3d.io.ply import read_point_cloud
 from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages import _dense_cuda, dense_reconstruction
+from recon3d.stages.dense_reconstruction import cuda_engine as _dense_cuda
+from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.types import Scene
 from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
 

@@ -14,7 +14,8 @@ from recon3d.errors import OutOfMemory, TooFewViews
 from recon3d.io.depth import read_depth_map
 from recon3d.io.ply import read_point_cloud
 from recon3d.options import DenseReconstructionOptions
-from recon3d.stages import _dense_tasks, dense_reconstruction
+from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
+from recon3d.stages.dense_reconstruction import view_tasks as _dense_tasks
 from recon3d.types import Scene, SparsePoints
 from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
 

@@ -13,7 +13,8 @@ from recon3d.errors import InputError
 from recon3d.options import FrameExtractionOptions, resolve_options
 from recon3d.selection.choose import choose_frames
 from recon3d.selection.sharpness import blur
-from recon3d.stages import _video_tasks, frame_extraction
+from recon3d.stages.frame_extraction import stage as frame_extraction
+from recon3d.stages.frame_extraction import video_tasks as _video_tasks
 from tests.media import slide, texture, write_inputs, write_video
 
 PICTURE = texture()

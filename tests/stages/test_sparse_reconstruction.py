@@ -14,8 +14,8 @@ from recon3d import colmap
 from recon3d.compute import InlineContext
 from recon3d.errors import NoInitialPair
 from recon3d.evaluation import pose_errors
-from recon3d.io.files import read_json, write_json
-from recon3d.io.growing import GROWING, read_growing
+from recon3d.io.atomic import read_json, write_json
+from recon3d.io.growing_model import GROWING, read_growing
 from recon3d.io.nerfstudio import write_transforms
 from recon3d.options import (
     FeatureExtractionOptions,

@@ -14,7 +14,7 @@ from recon3d.io.gltf import read_textured_mesh
 from recon3d.io.ply import write_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
-from recon3d.render import render_mesh
+from recon3d.rendering.render import render_mesh
 from recon3d.stages import texturing
 from recon3d.types import Camera, Mesh, Scene, View
 from tests.texture.box import box_mesh, cast, photograph, ring, true_color

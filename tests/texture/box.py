@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import open3d as o3d
 
-from recon3d.render import look_at
-from recon3d.texture.visibility import CandidateTable, seen_faces
+from recon3d.rendering.render import look_at
+from recon3d.texture.face_visibility import CandidateTable, seen_faces
 from recon3d.types import Mesh, View
 
 #: Half sides of the box.

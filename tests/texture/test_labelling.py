@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.labelling import (
     choose_views,
     connected_faces,
@@ -14,7 +15,6 @@ from recon3d.texture.labelling import (
     pair_pixels,
 )
 from recon3d.texture.topology import face_pairs
-from recon3d.texture.visibility import Candidates
 from recon3d.types import Mesh
 from tests.texture.box import box_mesh
 

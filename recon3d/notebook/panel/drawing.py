@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon3d.io.growing import GROWING, read_growing
+from recon3d.io.growing_model import GROWING, read_growing
 from recon3d.matching.orientation import camera_up
-from recon3d.notebook.content import Budget, content_of
 from recon3d.notebook.photos import fitted, shrunk
 from recon3d.notebook.still import quick_picture
+from recon3d.notebook.view_content import Budget, content_of
 from recon3d.types import Bytes, Scene, SparsePoints
 
 #: Pictures of a strip.

@@ -9,8 +9,8 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
-from recon3d.notebook.content import Budget, Content, Shown, content_of
 from recon3d.notebook.still import encode_png, quick_picture
+from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.viewer import Viewer
 from recon3d.similarity import umeyama
 

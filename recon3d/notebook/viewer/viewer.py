@@ -11,9 +11,9 @@ import numpy as np
 import pythreejs
 
 from recon3d.errors import InputError, OptionError
-from recon3d.notebook.content import Budget, Content, Shown, content_of
 from recon3d.notebook.photos import photo_of
 from recon3d.notebook.still import draw, encode_png, quick_picture
+from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
@@ -21,8 +21,8 @@ from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
 from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
-from recon3d.project import Project
-from recon3d.scale import scale_of, set_scale
+from recon3d.project.project import Project
+from recon3d.project.scale import scale_of, set_scale
 from recon3d.types import Bytes, Floats
 
 BACKGROUND = "#15181c"
@@ -288,7 +288,7 @@ class Viewer:
     def set_true_length(self, metres: float) -> float:
         """Say how long the measured distance truly is.
 
-        For a `Project` the scale is kept in it (`recon3d.scale.set_scale`), and its exports are in
+        For a `Project` the scale is kept in it (`recon3d.project.scale.set_scale`), and its exports are in
         metres from then on.
 
         Returns

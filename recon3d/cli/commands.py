@@ -1,0 +1,262 @@
+"""The command line: ``recon3d run | view | info | export | doctor | demo``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
+from recon3d.rendering.formatting import byte_text
+
+app = typer.Typer(
+    help="From a video or photos to a textured 3D model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+_console = Console(stderr=True, highlight=False)
+
+EXIT_DONE, EXIT_STAGE_FAILED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 130
+
+
+class ExportFormat(str, Enum):
+    """What `recon3d export` writes."""
+
+    glb = "glb"
+    obj = "obj"
+    ply = "ply"
+    colmap = "colmap"
+    colmap_dense = "colmap-dense"
+    nerfstudio = "nerfstudio"
+
+
+QualityOption = Annotated[str, typer.Option("--quality", "-q", help="low, medium, high or extreme.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Change an option; repeatable."),
+]
+EngineOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+SchedulerOption = Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core by default.")]
+EventsOption = Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")]
+
+
+@app.command()
+def run(
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="INPUT…", help="Videos, photos, or folders of photos.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PROJECT", help="The project's folder.")
+    ] = Path("recon3d-project"),
+    quality: QualityOption = "medium",
+    set_: SetOption = None,
+    poses: Annotated[
+        Path | None, typer.Option(metavar="COLMAP_MODEL", help="Known cameras: a COLMAP model's folder.")
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder that the model's image names are relative to.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
+    rerun_from: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Run this stage and all later ones again.")
+    ] = None,
+    scheduler: SchedulerOption = None,
+    workers: WorkersOption = None,
+    engine: EngineOption = "auto",
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    events: EventsOption = False,
+) -> None:
+    """Make a textured model; run again to resume or to apply changed options."""
+    from recon3d.options import parse_assignment
+    from recon3d.pipeline.pipeline import Pipeline
+    from recon3d.project.project import Project
+
+    if (poses is None) != (images is None):
+        raise OptionError("--poses and --images go together.", "Give both, or neither.")
+    if poses is not None and inputs:
+        raise OptionError("--poses takes its photos from --images.", "Leave the other inputs out.")
+    overrides: dict[str, dict[str, str]] = {}
+    for text in set_ or []:
+        stage, option, value = parse_assignment(text)
+        overrides.setdefault(stage, {})[option] = value
+    settings: dict[str, Any] = dict(overrides)
+    pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
+    for path in inputs or []:
+        if not path.exists():
+            raise InputError(f"{path} does not exist.", "Check the path.")
+    project = Project.create(output, exist_ok=True)
+    if poses is not None and images is not None:
+        project.add_posed_photos(images, poses)
+    elif inputs:
+        project.add(inputs)
+    _follow(pipeline, project, until=until, rerun_from=rerun_from, as_json=events)
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PROJECT", help="The project's folder.")
+    ] = Path("recon3d-demo"),
+    quality: QualityOption = "low",
+    set_: SetOption = None,
+    events: EventsOption = False,
+) -> None:
+    """Make a textured model of the bundled sample."""
+    from recon3d.cli.sample import sample_video
+
+    run(inputs=[sample_video()], output=output, quality=quality, set_=set_, events=events)
+
+
+@app.command()
+def info(project: Annotated[Path, typer.Argument(help="The project's folder.")]) -> None:
+    """Show what a project holds."""
+    from recon3d.project.project import Project
+
+    opened = Project.open(project)
+    out = Console(highlight=False)
+    out.print(f"Project {opened.path} ({byte_text(opened.size)})", soft_wrap=True)
+    kinds: dict[str, int] = {}
+    for item in opened.inputs:
+        kinds[item.kind] = kinds.get(item.kind, 0) + 1
+    out.print(
+        "Inputs: "
+        + (", ".join(f"{n} {kind.replace('_', ' ')}{'s' * (n > 1)}" for kind, n in kinds.items()) or "none")
+    )
+    table = Table("stage", "time", "CPU", "peak memory", "counts", box=None, header_style="bold")
+    for stage, artifact in opened.artifacts.items():
+        manifest = artifact.manifest
+        counts = ", ".join(f"{key} {value}" for key, value in manifest.counts.items())
+        table.add_row(
+            stage,
+            f"{manifest.seconds:.1f} s",
+            f"{manifest.cpu_seconds:.1f} s",
+            byte_text(manifest.peak_memory),
+            counts,
+        )
+    out.print(table)
+    for record in opened.runs[-5:]:
+        state = record.state
+        out.print(f"Run {record.name}: {state.status}" + (f" ({state.error.message})" if state.error else ""))
+    for name, path in opened.results.files().items():
+        out.print(f"{name}: {path}", soft_wrap=True)
+
+
+@app.command()
+def export(
+    project: Annotated[Path, typer.Argument(help="The project's folder.")],
+    format: Annotated[ExportFormat, typer.Option("--format", "-f", help="What to write.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File or folder; PROJECT/export/ by default.")
+    ] = None,
+) -> None:
+    """Write the results in a format of another program."""
+    from recon3d.export.project_export import export_project
+    from recon3d.project.project import Project
+
+    written = export_project(Project.open(project), format.value, output)
+    _console.print(f"Wrote {written}", soft_wrap=True)
+
+
+@app.command()
+def view(
+    project: Annotated[Path, typer.Argument(help="The project's folder.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The HTML file; PROJECT/export/view.html by default."),
+    ] = None,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+) -> None:
+    """Write the model as one HTML file that needs no network, and open it."""
+    import webbrowser
+
+    from recon3d.notebook.html_export import export_html
+    from recon3d.project.project import Project
+
+    opened = Project.open(project)
+    path = output or opened.path / "export" / "view.html"
+    content = export_html(opened, path, title=opened.path.name)
+    for note in content.notes:
+        _console.print(f"Shown: {note}", soft_wrap=True)
+    _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", soft_wrap=True)
+    if open_:
+        webbrowser.open(path.resolve().as_uri())
+
+
+@app.command()
+def doctor() -> None:
+    """Check this machine: versions, processor, memory, GPU and system libraries, each with its fix."""
+    from recon3d.cli.doctor import examine
+
+    out = Console(highlight=False)
+    checks = examine()
+    for check in checks:
+        mark = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗[/]"}[check.status]
+        out.print(f"{mark} {check.name}: {check.found}", soft_wrap=True)
+        if check.fix:
+            out.print(f"    {check.fix}", soft_wrap=True)
+    if any(check.status == "problem" for check in checks):
+        raise typer.Exit(EXIT_STAGE_FAILED)
+
+
+def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str | None, as_json: bool) -> None:
+    """Run, show progress, and let Ctrl-C and SIGTERM cancel."""
+    from recon3d.cli.terminal import event_printer
+
+    with event_printer(_console, as_json) as printer:
+        run = pipeline.start(project, until=until, rerun_from=rerun_from, on_event=printer)
+        previous = {s: signal.signal(s, _canceller(run.cancel)) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            results = run.wait()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    if as_json:
+        return
+    stages = run.state.stages.values()
+    if stages and all(stage.status == "skipped" for stage in stages):
+        _console.print("Nothing to do: every stage is up to date.")
+    for path in results.files().values():
+        _console.print(str(path), soft_wrap=True)
+
+
+def _canceller(cancel: Callable[[], None]) -> Callable[[int, Any], None]:
+    pressed = threading.Event()
+
+    def handle(number: int, frame: Any) -> None:
+        if pressed.is_set():
+            os._exit(EXIT_CANCELLED)
+        pressed.set()
+        cancel()
+
+    return handle
+
+
+def main() -> None:
+    """Run the command line; errors of recon3d become a message and an exit code."""
+    try:
+        app(standalone_mode=True)
+    except Recon3DError as error:
+        tail = getattr(error, "log_tail", "")
+        if tail:
+            _console.print(tail, style="dim", markup=False)
+        stage = f" ({error.stage})" if isinstance(error, StageError) and error.stage else ""
+        _console.print(f"[bold red]Error{stage}:[/] ", end="")
+        _console.print(error.message, markup=False, soft_wrap=True)
+        if error.hint:
+            _console.print(error.hint, markup=False, soft_wrap=True)
+        if isinstance(error, Cancelled):
+            sys.exit(EXIT_CANCELLED)
+        bad_input = isinstance(error, InputError | OptionError | ProjectError)
+        sys.exit(EXIT_BAD_INPUT if bad_input else EXIT_STAGE_FAILED)

@@ -1,0 +1,124 @@
+"""What `recon3d doctor` looks at."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from recon3d.compute import usable_cores, usable_memory
+from recon3d.compute.cuda import device_count, gpu_available, is_installed
+
+#: What a bare Debian lacks: shared library -> package.
+_DEBIAN = {
+    "libEGL.so.1": "libegl1",
+    "libGL.so.1": "libgl1",
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libX11.so.6": "libx11-6",
+    "libgomp.so.1": "libgomp1",
+    "libglib-2.0.so.0": "libglib2.0-0",
+    "libgthread-2.0.so.0": "libglib2.0-0",
+    "libSM.so.6": "libsm6",
+    "libICE.so.6": "libice6",
+    "libXext.so.6": "libxext6",
+}
+_MODULES = {
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "numba": "numba",
+    "pycolmap": "pycolmap",
+    "opencv-python": "cv2",
+    "open3d": "open3d",
+    "av": "av",
+    "xatlas": "xatlas",
+    "dask": "dask",
+    "distributed": "distributed",
+}
+_GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding.
+
+    Parameters
+    ----------
+    name : str
+    status : {"ok", "note", "problem"}
+    found : str
+    fix : str
+        What to do; empty when nothing is to be done.
+    """
+
+    name: str
+    status: Literal["ok", "note", "problem"]
+    found: str
+    fix: str = ""
+
+
+def examine() -> list[Check]:
+    """Look at this machine."""
+    checks = [_python(), _processor(), _memory(), _disk()]
+    checks += [_module(package, module) for package, module in _MODULES.items()]
+    return [*checks, _gpu()]
+
+
+def _python() -> Check:
+    return Check("python", "ok", f"{platform.python_version()} on {platform.platform()}")
+
+
+def _processor() -> Check:
+    return Check("processor", "ok", f"{usable_cores()} cores, {platform.machine()}")
+
+
+def _memory() -> Check:
+    size = usable_memory() / _GIGABYTE
+    if size < 3.5:
+        return Check("memory", "note", f"{size:.1f} GB", "Use quality low; medium wants 4 GB or more.")
+    return Check("memory", "ok", f"{size:.1f} GB")
+
+
+def _disk() -> Check:
+    free = shutil.disk_usage(tempfile.gettempdir()).free / _GIGABYTE
+    if free < 2:
+        return Check("disk", "note", f"{free:.1f} GB free for temporary files", "Free some space.")
+    return Check("disk", "ok", f"{free:.0f} GB free for temporary files")
+
+
+def _module(package: str, module: str) -> Check:
+    """Import a module in a process of its own: a broken native library may abort it."""
+    try:
+        found = version(package)
+    except PackageNotFoundError:
+        if package == "pycolmap" and is_installed("pycolmap-cuda12"):
+            found = version("pycolmap-cuda12") + " (CUDA)"
+        else:
+            return Check(package, "problem", "not installed", f"pip install {package}")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False, timeout=120
+    )
+    if done.returncode == 0:
+        return Check(package, "ok", found)
+    text = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+    return Check(package, "problem", f"{found} cannot be imported: {text}", _library_fix(text))
+
+
+def _library_fix(text: str) -> str:
+    for library, debian in _DEBIAN.items():
+        if library in text:
+            return f"apt-get install {debian}    (Debian, Ubuntu: it has {library})"
+    return "pip install --force-reinstall the package; the text above names the cause."
+
+
+def _gpu() -> Check:
+    available, reason = gpu_available()
+    if available:
+        return Check("GPU", "ok", reason)
+    if device_count():
+        return Check("GPU", "note", f"not used: {reason}", "Follow the command in brackets to use the GPU.")
+    return Check("GPU", "ok", f"none: {reason}; the CPU engine is used")

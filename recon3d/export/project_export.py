@@ -1,0 +1,146 @@
+"""Writing a project's results for other programs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from recon3d.errors import InputError, OptionError, StageError
+from recon3d.project.project import Project
+from recon3d.project.results import publish_path
+from recon3d.project.scale import scale_of, scaled
+from recon3d.types import Scene
+
+FORMATS = ("glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio")
+
+
+def export_project(project: Project, format: str, output: Path | None = None) -> Path:
+    """Write a project's results in one format, in metres where `recon3d.project.scale.set_scale` was used.
+
+    Parameters
+    ----------
+    project : Project
+    format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
+        ``glb`` and ``obj``: the textured model; ``ply``: the surface with vertex colours;
+        ``colmap``: a folder with ``images`` and ``sparse``; ``colmap-dense``: a folder with
+        undistorted images, their model, and depth and normal maps, as COLMAP's dense stage has them;
+        ``nerfstudio``: a folder with ``images`` and ``transforms.json``.
+    output : Path, optional
+        File or folder to write; ``PROJECT/export/FORMAT…`` by default.
+
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    InputError
+        The result does not exist yet.
+    OptionError
+        There is no such format.
+    """
+    results = project.results
+    folder = project.path / "export"
+    scale = scale_of(project)
+    factor = 1.0 if scale is None else scale.factor
+    if format in ("glb", "obj"):
+        source = _made(project, "textured_mesh", results.textured_mesh)
+        target = output or folder / f"{project.path.name}.{format}"
+        _write_textured(source, target, format, factor)
+        return target
+    if format == "ply":
+        target = output or folder / f"{project.path.name}.ply"
+        source = _made(project, "mesh", results.mesh)
+        if factor == 1.0:
+            publish_path(source, target)
+        else:
+            from recon3d.io.ply import read_mesh, write_mesh
+
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write_mesh(target, scaled(read_mesh(source), factor))
+        return target
+    if format == "colmap-dense":
+        target = output or folder / "colmap_dense"
+        _write_dense(project, target, factor)
+        return target
+    if format in ("colmap", "nerfstudio"):
+        target = output or folder / format
+        images = project.artifacts["frame_extraction"].path / "images" if results.sparse else None
+        if format == "colmap":
+            publish_path(_made(project, "sparse", results.sparse), target / "sparse" / "0")
+            if factor != 1.0:
+                _scale_model(target / "sparse" / "0", factor)
+        else:
+            publish_path(_made(project, "transforms", results.transforms), target / "transforms.json")
+            if factor != 1.0:
+                from recon3d.io.nerfstudio import write_transforms
+
+                scene = Scene.load(project.artifacts["sparse_reconstruction"].path)
+                write_transforms(target / "transforms.json", scaled(scene, factor))
+        if images is not None:
+            publish_path(images, target / "images")
+        return target
+    raise OptionError(f"There is no export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
+
+
+def _write_textured(source: Path, target: Path, format: str, factor: float) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if format == "obj":
+        from recon3d.io.gltf import read_textured_mesh
+        from recon3d.io.obj import write_obj
+
+        write_obj(target, scaled(read_textured_mesh(source), factor))
+    elif factor == 1.0:
+        publish_path(source, target)
+    else:
+        from recon3d.io.gltf_scale import scale_glb
+
+        scale_glb(source, target, factor)
+
+
+def _write_dense(project: Project, target: Path, factor: float) -> None:
+    artifacts = project.artifacts
+    if "dense_reconstruction" not in artifacts:
+        raise InputError(f"{project.path} has no depth maps yet.", f"recon3d run -o {project.path}")
+    _in_a_process(
+        [
+            *("-m", "recon3d.export.depth_maps", str(target), str(artifacts["dense_reconstruction"].path)),
+            *(
+                str(artifacts["sparse_reconstruction"].path),
+                str(artifacts["frame_extraction"].path / "images"),
+            ),
+            *("--factor", repr(factor)),
+        ],
+        f"The depth maps could not be written to {target}.",
+        "Is the disk full? The log says more.",
+    )
+
+
+def _scale_model(model: Path, factor: float) -> None:
+    code = (
+        "import sys; from pathlib import Path; import numpy as np;"
+        "from recon3d.colmap import transform_model;"
+        "transform_model(Path(sys.argv[1]), float(sys.argv[2]), np.eye(3), np.zeros(3))"
+    )
+    _in_a_process(
+        ["-c", code, str(model), repr(factor)],
+        f"The COLMAP model in {model} could not be scaled.",
+        "Clear the scale and export again, or scale it in the program that reads it.",
+    )
+
+
+def _in_a_process(arguments: list[str], trouble: str, hint: str) -> None:
+    """Run Python on its own, since COLMAP can abort its interpreter."""
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise StageError(trouble, hint, log_tail=done.stderr[-2000:])
+
+
+def _made(project: Project, name: str, path: Path | None) -> Path:
+    if path is None:
+        raise InputError(
+            f"{project.path} has no {name.replace('_', ' ')} yet.", f"recon3d run -o {project.path}"
+        )
+    return path

@@ -1,0 +1,188 @@
+"""The only place that knows the stages' order, caching, skipping and resuming."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from recon3d.compute import load_dask
+from recon3d.errors import OptionError
+from recon3d.events import Event
+from recon3d.options import resolve_options
+from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
+from recon3d.pipeline.run import Run
+from recon3d.project.project import Project
+from recon3d.project.results import Results
+from recon3d.rendering.formatting import card, grid
+from recon3d.stage_table import STAGE_NAMES
+
+
+class Pipeline:
+    """Turns a project's inputs into a textured model.
+
+    Parameters
+    ----------
+    quality : {"low", "medium", "high", "extreme"}
+        Preset of options.
+    engine : {"auto", "cpu", "cuda"}
+        ``auto`` uses a GPU when the workers have one.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers see the project's folder.
+    workers : int, optional
+        Worker processes on this machine; by default one a core.
+    seed : int
+        Seed of everything random.
+    **stage_options : mapping
+        Options by stage, as in ``mesh_generation={"max_faces": 50_000}``.
+
+    Raises
+    ------
+    OptionError
+        A preset, stage or option does not exist.
+
+    Examples
+    --------
+    >>> project = Project.create("statue")  # doctest: +SKIP
+    >>> project.add_video("statue.mp4")  # doctest: +SKIP
+    >>> Pipeline("low").run(project).textured_mesh  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        quality: str = "medium",
+        *,
+        engine: str = "auto",
+        scheduler: str | None = None,
+        workers: int | None = None,
+        seed: int = 0,
+        **stage_options: Mapping[str, Any],
+    ) -> None:
+        if engine not in ("auto", "cpu", "cuda"):
+            raise OptionError(f"There is no engine {engine!r}.", "Use auto, cpu or cuda.")
+        if workers is not None and workers < 1:
+            raise OptionError(f"{workers} workers cannot work.", "Use 1 or more.")
+        self.quality = quality
+        self.options = resolve_options(quality, stage_options)
+        self.engine = engine
+        self.scheduler = scheduler
+        self.workers = workers
+        self.seed = seed
+
+    def plan(self, project: Project, *, until: str | None = None) -> tuple[Step, ...]:
+        """The steps that a run of `project` goes through, in order.
+
+        Parameters
+        ----------
+        project : Project
+        until : str, optional
+            Last stage.
+        """
+        return plan_steps(project, self.options, self.seed, until)
+
+    def start(
+        self,
+        project: Project,
+        *,
+        until: str | None = None,
+        rerun_from: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Run:
+        """Begin to run in the background.
+
+        Parameters
+        ----------
+        project : Project
+        until : str, optional
+            Last stage to run.
+        rerun_from : str, optional
+            This stage and all later ones run again although nothing changed.
+        on_event : callable, optional
+            Receives every event, in the run's thread.
+
+        Returns
+        -------
+        Run
+        """
+        check_stage(until)
+        check_stage(rerun_from)
+        # Not in the run's thread: SciPy and others import themselves in circles, which fails in one
+        # thread when another (the next cell, showing this run's panel) imports them at that moment.
+        load_dask()
+        for name in STAGE_NAMES:
+            load_stage(name)
+        return Run(self, project, until, rerun_from, on_event)
+
+    def run(
+        self,
+        project: Project,
+        *,
+        until: str | None = None,
+        rerun_from: str | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Results:
+        """Run and wait; the parameters are those of `start`.
+
+        Returns
+        -------
+        Results
+            Paths of the files made.
+
+        Raises
+        ------
+        InputError
+            There is nothing to reconstruct.
+        StageError
+            A stage failed; what was finished before it is kept.
+        Cancelled
+            `Run.cancel` was called, or Ctrl-C pressed.
+        """
+        run = self.start(project, until=until, rerun_from=rerun_from, on_event=on_event)
+        try:
+            return run.wait()
+        except KeyboardInterrupt:
+            run.cancel()
+            return run.wait()
+
+    def __repr__(self) -> str:
+        return f"<Pipeline quality={self.quality!r} engine={self.engine!r} seed={self.seed}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(stage, *row) for stage, options in self.options.items() for row in options.rows()]
+        where = self.scheduler or "this machine"
+        facts = [f"quality {self.quality}, engine {self.engine}, seed {self.seed}, runs on {where}"]
+        return card("Pipeline", facts, table=grid(["stage", "option", "value", "medium"], rows))
+
+
+def reconstruct(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    project: str | os.PathLike[str],
+    quality: str = "medium",
+    **settings: Any,
+) -> Results:
+    """Make a textured model from a video or photos, in one call.
+
+    Parameters
+    ----------
+    inputs : path-like or sequence of path-like
+        Videos, photos, or folders of photos.
+    project : path-like
+        The project's folder; an existing one goes on from what it has.
+    quality : {"low", "medium", "high", "extreme"}
+    **settings
+        Further parameters of `Pipeline`.
+
+    Returns
+    -------
+    Results
+        Paths of the files made; ``textured_mesh`` is the model.
+
+    Examples
+    --------
+    >>> import recon3d
+    >>> recon3d.reconstruct("statue.mp4", "statue").textured_mesh  # doctest: +SKIP
+    """
+    pipeline = Pipeline(quality, **settings)
+    opened = Project.create(project, exist_ok=True)
+    opened.add(inputs)
+    return pipeline.run(opened)

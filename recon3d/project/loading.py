@@ -1,0 +1,69 @@
+"""The model, as far as it is made, read from the artifacts of a project or a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recon3d.errors import InputError
+from recon3d.project.artifacts import Artifact
+
+if TYPE_CHECKING:
+    from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
+
+
+def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
+    """Cameras and sparse points.
+
+    Raises
+    ------
+    InputError
+        There is no sparse reconstruction yet.
+    """
+    from recon3d.types import Scene
+
+    return Scene.load(_folder(artifacts, "sparse_reconstruction"))
+
+
+def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
+    """The dense point cloud, with the views that see each point.
+
+    Raises
+    ------
+    InputError
+        There is none yet.
+    """
+    from recon3d.io.ply import read_point_cloud
+    from recon3d.io.point_visibility import read_visibility
+
+    folder = _folder(artifacts, "dense_reconstruction")
+    starts, indices = read_visibility(folder / "visibility.npz")
+    return replace(read_point_cloud(folder / "point_cloud.ply"), view_starts=starts, view_indices=indices)
+
+
+def load_mesh(artifacts: Mapping[str, Artifact]) -> Mesh | TexturedMesh:
+    """The textured mesh, or the plain one as long as there is no texture.
+
+    Raises
+    ------
+    InputError
+        There is none yet.
+    """
+    if "texturing" in artifacts:
+        from recon3d.io.gltf import read_textured_mesh
+
+        return read_textured_mesh(artifacts["texturing"].path / "textured_mesh.glb")
+    from recon3d.io.ply import read_mesh
+
+    return read_mesh(_folder(artifacts, "mesh_generation") / "mesh.ply")
+
+
+def _folder(artifacts: Mapping[str, Artifact], stage: str) -> Path:
+    if stage not in artifacts:
+        raise InputError(
+            f"There is no finished {stage.replace('_', ' ')} yet.",
+            "Run the pipeline, or wait until that stage is done.",
+        )
+    return artifacts[stage].path

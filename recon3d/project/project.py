@@ -1,0 +1,493 @@
+"""A project: one folder with its inputs, artifacts, runs and results.
+
+Only relative paths are stored, so the folder can be moved. Every change is a rename, so a crash at
+any moment leaves either the old state or the new one. One writer at a time holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import filelock
+
+from recon3d.errors import InputError, ProjectError
+from recon3d.events import Event, RunState, StageCompleted, StageSkipped, fold, read_events
+from recon3d.io.atomic import read_json, write_json
+from recon3d.project.artifacts import Artifact, ArtifactStore
+from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
+from recon3d.project.loading import load_cloud, load_mesh, load_scene
+from recon3d.project.results import Results
+from recon3d.rendering.formatting import Described, byte_text, card, count, grid, jpeg_uri
+
+if TYPE_CHECKING:
+    from recon3d.notebook.viewer import Viewer
+    from recon3d.project.scale import Scale
+    from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
+
+#: File that makes a folder a project.
+MARKER = "recon3d.json"
+_FORMAT = 1
+#: Seconds to wait for who only asks whether a project is worked on.
+_PATIENCE = 2.0
+
+
+@dataclass(frozen=True, repr=False)
+class RunRecord(Described):
+    """A run that the project remembers."""
+
+    name: str
+    folder: Path
+
+    @property
+    def state(self) -> RunState:
+        """What the run's events add up to."""
+        return fold(self.events)
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened in it."""
+        return read_events(self.folder / "events.jsonl")
+
+    @property
+    def running(self) -> bool:
+        """Whether a process, this one or another, is at it."""
+        project = Project(self.folder.parents[1])
+        return self.state.ended is None and project.runs[-1].name == self.name and project._in_work
+
+    @property
+    def status(self) -> str:
+        """Status of its state; "interrupted" when its process ended before the run did."""
+        state = self.state
+        return "interrupted" if state.ended is None and not self.running else state.status
+
+    def _facts(self) -> list[str]:
+        return [self.name, self.status, *self.state._facts()[1:]]
+
+    def _repr_html_(self) -> str:
+        return self.state.html(self.status)
+
+
+class Project:
+    """A folder that holds everything about one reconstruction.
+
+    Use `Project.create` or `Project.open`.
+
+    Attributes
+    ----------
+    path : Path
+        The project's folder.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    # --- making and opening ---------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], *, exist_ok: bool = False) -> Project:
+        """Make a project.
+
+        Parameters
+        ----------
+        path : path-like
+            A folder that does not exist yet, or is empty.
+        exist_ok : bool
+            Open the project when it exists already.
+
+        Raises
+        ------
+        ProjectError
+            The folder is in use or cannot be written.
+        """
+        root = Path(path).expanduser().absolute()
+        if (root / MARKER).is_file():
+            if exist_ok:
+                return cls.open(root)
+            raise ProjectError(f"{root} is a project already.", "Use Project.open, or another folder.")
+        if root.exists() and not root.is_dir():
+            raise ProjectError(f"{root} is a file.", "Choose a folder for the project.")
+        if root.is_dir() and any(entry.name != ".lock" for entry in root.iterdir()):
+            raise ProjectError(
+                f"{root} is not empty and not a project.", "Choose an empty or a new folder for the project."
+            )
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            write_json(root / MARKER, {"format": _FORMAT, "created": time.time()})
+        except OSError as error:
+            raise ProjectError(
+                f"{root} cannot be written: {error.strerror}.",
+                "Choose a folder that you may write to, on a disk with free space.",
+            ) from error
+        return cls(root)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> Project:
+        """Open a project.
+
+        Raises
+        ------
+        ProjectError
+            The folder is not a project, or one of a newer version.
+        """
+        root = Path(path).expanduser().absolute()
+        try:
+            document = read_json(root / MARKER)
+        except FileNotFoundError:
+            raise ProjectError(
+                f"{root} is not a recon3d project.",
+                "Make one with Project.create or `recon3d run INPUT -o FOLDER`.",
+            ) from None
+        except (OSError, ValueError) as error:
+            raise ProjectError(
+                f"{root / MARKER} cannot be read: {error}.", "Restore the file, or start a new project."
+            ) from error
+        if document.get("format", 0) > _FORMAT:
+            raise ProjectError(f"{root} was made by a newer recon3d.", "pip install --upgrade recon3d")
+        return cls(root)
+
+    @contextlib.contextmanager
+    def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
+        """Hold the project against other writers.
+
+        Parameters
+        ----------
+        patience : float
+            Seconds to wait for another process. Who only asks whether one works holds the lock, too,
+            for a moment.
+
+        Raises
+        ------
+        ProjectError
+            Another process works on it, or the folder cannot be written.
+        """
+        # The operating system lets go of the lock when the process ends, however it ends.
+        lock = filelock.FileLock(self.path / ".lock", timeout=patience, thread_local=False)
+        try:
+            lock.acquire()
+        except filelock.Timeout:
+            raise ProjectError(
+                f"Another process works on {self.path}.", "Wait for it, cancel it, or use another project."
+            ) from None
+        except OSError as error:
+            raise ProjectError(
+                f"{self.path} cannot be written: {error.strerror}.", "Check the folder's permissions."
+            ) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    # --- inputs ---------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> tuple[Input, ...]:
+        """The files that were added."""
+        return self._inputs.items
+
+    @property
+    def poses(self) -> Path | None:
+        """Folder of the COLMAP model with known cameras, if the user gave one."""
+        return self._inputs.poses
+
+    def add(self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Input, ...]:
+        """Copy videos, photos and folders of them into the project, whichever each is.
+
+        Raises
+        ------
+        InputError
+            A file is missing or cannot be read, or a folder holds neither.
+        """
+        given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        paths: list[Path] = []
+        for entry in map(Path, given):
+            paths += media(entry, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if entry.is_dir() else [entry]
+        videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
+        photos = [path for path in paths if path not in videos]
+        added = tuple(self.add_video(path) for path in videos)
+        return added + (self.add_photos(photos) if photos else ())
+
+    def add_video(self, path: str | os.PathLike[str]) -> Input:
+        """Copy a video into the project; the same video twice is added once.
+
+        Raises
+        ------
+        InputError
+            The file is missing, or is not a video that can be read.
+        """
+        return self._add([Path(path)], "video")[0]
+
+    def add_photos(
+        self, photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+    ) -> tuple[Input, ...]:
+        """Copy photos into the project.
+
+        Parameters
+        ----------
+        photos : path-like or sequence of path-like
+            A photo, a folder of photos, or several of them.
+
+        Raises
+        ------
+        InputError
+            A file is missing or cannot be read, or a folder holds no photo.
+        """
+        given = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
+        files: list[Path] = []
+        for entry in map(Path, given):
+            files += media(entry, PHOTO_SUFFIXES) if entry.is_dir() else [entry]
+        return self._add(files, "photo")
+
+    def add_posed_photos(
+        self, images: str | os.PathLike[str], model: str | os.PathLike[str]
+    ) -> tuple[Input, ...]:
+        """Copy photos and a COLMAP model of their known cameras into the project.
+
+        Parameters
+        ----------
+        images : path-like
+            Folder that the model's image names are relative to.
+        model : path-like
+            Folder with cameras, images and points3D, as .bin or .txt.
+
+        Raises
+        ------
+        InputError
+            The model is incomplete, or names a photo that is missing.
+        """
+        from recon3d.io.colmap_model import model_image_names
+
+        images, model = Path(images), Path(model)
+        names = model_image_names(model)
+        missing = [name for name in names if not (images / name).is_file()]
+        if missing:
+            raise InputError(
+                f"{images / missing[0]} is missing: {len(missing)} of the model's {len(names)} images are.",
+                "Give the folder that the model's image names are relative to.",
+            )
+        return self._add([images / name for name in names], "posed_photo", names=names, poses=model)
+
+    def _add(
+        self,
+        files: list[Path],
+        kind: Literal["video", "photo", "posed_photo"],
+        names: list[str] | None = None,
+        poses: Path | None = None,
+    ) -> tuple[Input, ...]:
+        digests = self._inputs.check(files, kind)
+        with self.lock():
+            return self._inputs.add(
+                files, digests, kind, names=names or [file.name for file in files], poses=poses
+            )
+
+    @property
+    def _inputs(self) -> InputFolder:
+        return InputFolder(self.path / "inputs")
+
+    def inputs_fingerprint(self) -> str:
+        """Digest of the inputs' bytes and names."""
+        return self._inputs.fingerprint()
+
+    # --- what was made --------------------------------------------------------------------------
+
+    @property
+    def store(self) -> ArtifactStore:
+        """Where artifacts are kept."""
+        return ArtifactStore(self.path)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """The finished artifact of each stage that the newest run made or used."""
+        finished = self.store.all()
+        newest = {artifact.stage: artifact for artifact in finished}
+        if len(newest) == len(finished):  # no stage has a choice
+            return newest
+        known = {artifact.path.relative_to(self.path).as_posix(): artifact for artifact in finished}
+        chosen: dict[str, Artifact] = {}
+        for record in reversed(self.runs):
+            for event in read_events(record.folder / "events.jsonl"):
+                if isinstance(event, StageCompleted | StageSkipped) and event.artifact in known:
+                    chosen.setdefault(event.stage, known[event.artifact])
+            if len(chosen) == len(newest):
+                break
+        return {stage: chosen.get(stage, artifact) for stage, artifact in newest.items()}
+
+    @property
+    def runs(self) -> tuple[RunRecord, ...]:
+        """Runs, oldest first."""
+        folders = sorted(p for p in (self.path / "runs").glob("*") if p.is_dir())
+        return tuple(RunRecord(p.name, p) for p in folders)
+
+    @property
+    def results(self) -> Results:
+        """The files made so far."""
+        return Results(self.path / "results")
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk; a file with two names in the project counts once."""
+        seen: dict[tuple[int, int], int] = {}
+        for entry in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):
+                status = entry.lstat()
+                seen[(status.st_dev, status.st_ino)] = status.st_size
+        return sum(seen.values())
+
+    def clean(self) -> int:
+        """Remove unfinished work, and artifacts that no stage of the newest run used.
+
+        Returns
+        -------
+        int
+            Bytes that were freed.
+        """
+        with self.lock():
+            before = self.size
+            current = {artifact.path for artifact in self.artifacts.values()}
+            for artifact in self.store.all():
+                if artifact.path not in current:
+                    shutil.rmtree(artifact.path)
+            self.store.discard_work()
+            self._inputs.remove_strays()
+            return max(before - self.size, 0)
+
+    def view(self, **options: Any) -> Viewer:
+        """Show the model in a notebook.
+
+        Parameters
+        ----------
+        **options
+            See `recon3d.notebook.viewer.Viewer`.
+
+        Raises
+        ------
+        EngineUnavailable
+            The extra ``notebook`` is not installed.
+        InputError
+            There is nothing to show yet.
+        """
+        from recon3d.notebook.viewer import Viewer
+
+        return Viewer(self, **options)
+
+    def set_scale(self, measured: float, known: float) -> Scale:
+        """Say how long something truly is; exports are in metres from then on.
+
+        Parameters
+        ----------
+        measured : float
+            Its length in the reconstruction, such as `Viewer.measured` tells.
+        known : float
+            Its true length in metres.
+
+        Raises
+        ------
+        InputError
+            A length is not above zero, or there is no reconstruction yet.
+        ProjectError
+            A run works on the project.
+        """
+        from recon3d.project.scale import set_scale
+
+        return set_scale(self, measured, known)
+
+    def export(self, format: str, output: str | os.PathLike[str] | None = None) -> Path:
+        """Write the results for other programs; see `recon3d.export.project_export.export_project`.
+
+        Parameters
+        ----------
+        format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
+        output : path-like, optional
+            File or folder to write; ``export/`` in the project by default.
+
+        Returns
+        -------
+        Path
+            What was written.
+
+        Raises
+        ------
+        InputError
+            The result does not exist yet.
+        OptionError
+            There is no such format.
+        """
+        from recon3d.export.project_export import export_project
+
+        return export_project(self, format, None if output is None else Path(output))
+
+    @property
+    def scene(self) -> Scene:
+        """Cameras and sparse points; `cloud` and `mesh` read files, too.
+
+        Raises
+        ------
+        InputError
+            It is not made yet; the same holds for `cloud` and `mesh`.
+        """
+        return load_scene(self.artifacts)
+
+    @property
+    def cloud(self) -> PointCloud:
+        """The dense point cloud."""
+        return load_cloud(self.artifacts)
+
+    @property
+    def mesh(self) -> Mesh | TexturedMesh:
+        """The textured mesh; the plain one as long as there is no texture."""
+        return load_mesh(self.artifacts)
+
+    # --- how it shows itself --------------------------------------------------------------------
+
+    @property
+    def thumbnail(self) -> Path | None:
+        """A picture of the newest product: the model, else its first frame or photo; None before."""
+        made = self.artifacts
+        for stage in ("texturing", "mesh_generation", "dense_reconstruction"):
+            if stage in made and (made[stage].path / "preview.png").is_file():
+                return made[stage].path / "preview.png"
+        frames = made["frame_extraction"].path / "images" if "frame_extraction" in made else None
+        photos = [self.path / "inputs" / item.path for item in self.inputs if item.kind != "video"]
+        found = sorted(frames.glob("*")) if frames is not None else photos
+        return found[0] if found else None
+
+    @property
+    def status(self) -> str:
+        """State of the newest run; "new" before the first, "interrupted" when its process ended."""
+        runs = self.runs
+        return runs[-1].status if runs else "new"
+
+    @property
+    def _in_work(self) -> bool:
+        try:
+            with self.lock(patience=0):
+                return False
+        except ProjectError:
+            return True
+
+    def __dir__(self) -> list[str]:
+        hidden = {"inputs_fingerprint", "lock", "store"}
+        return sorted(name for name in super().__dir__() if name not in hidden)
+
+    def __repr__(self) -> str:
+        made = ", ".join(self.artifacts) or "nothing yet"
+        return f"<Project {self.path}: {count(len(self.inputs), 'input')}, made: {made}>"
+
+    def _repr_html_(self) -> str:
+        kinds = Counter(item.kind.replace("_", " ") for item in self.inputs)
+        given = ", ".join(count(number, kind) for kind, number in kinds.items()) or "no inputs yet"
+        rows = []
+        for stage, artifact in self.artifacts.items():
+            manifest = artifact.manifest
+            counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in manifest.counts.items())
+            rows.append((stage.replace("_", " "), f"{manifest.seconds:.1f} s", counts))
+        table = grid(["made", "time", ""], rows) if rows else ""
+        facts = [str(self.path), given, f"{self.status}, {byte_text(self.size)} on disk"]
+        return card(f"Project {self.path.name}", facts, jpeg_uri(self.thumbnail), table)

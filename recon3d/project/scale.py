@@ -1,0 +1,141 @@
+"""The true size of a reconstruction, where a person has measured it.
+
+Pictures alone do not tell how large a thing is. `set_scale` stores one known length with the
+project; exports and viewers then speak of metres. Artifacts and ``results`` stay as they were made.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from recon3d.errors import InputError
+from recon3d.io.atomic import read_json, write_json
+from recon3d.project.project import Project
+from recon3d.rendering.formatting import Described
+from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh, View
+
+Scalable = TypeVar("Scalable", Scene, PointCloud, Mesh, TexturedMesh)
+
+
+@dataclass(frozen=True, repr=False)
+class Scale(Described):
+    """Metres per unit of a reconstruction, and where that comes from.
+
+    Parameters
+    ----------
+    factor : float
+        Metres per unit.
+    measured : float
+        The length in the reconstruction that was compared.
+    known : float
+        The same length in metres.
+    reconstruction : str
+        Fingerprint of the sparse reconstruction that it holds for: another one has another size.
+    """
+
+    factor: float
+    measured: float
+    known: float
+    reconstruction: str
+
+    def _facts(self) -> list[str]:
+        return [f"{self.factor:.4g} m a unit", f"{self.measured:.4g} units are {self.known:.4g} m"]
+
+
+def set_scale(project: Project, measured: float, known: float, reconstruction: str | None = None) -> Scale:
+    """Tell a project its true size by one known length.
+
+    Parameters
+    ----------
+    project : Project
+    measured : float
+        A length in the reconstruction's units, such as `Viewer.measured` gives.
+    known : float
+        The same length in metres.
+    reconstruction : str, optional
+        Fingerprint of the sparse reconstruction in which it was measured; by default the present one.
+
+    Returns
+    -------
+    Scale
+
+    Raises
+    ------
+    InputError
+        A length is not positive and finite, there is no reconstruction yet, or it was measured in
+        another one.
+    """
+    for name, value in (("measured", measured), ("known", known)):
+        if not (math.isfinite(value) and value > 0):
+            raise InputError(f"The {name} length is {value:g}.", "Give a length above zero.")
+    measured, known = float(measured), float(known)
+    present = _reconstruction(project)
+    if reconstruction not in (None, present):
+        raise InputError(
+            "This length was measured in an earlier reconstruction; the present one has another size.",
+            "View the project again and measure there.",
+        )
+    scale = Scale(known / measured, measured, known, present)
+    with project.lock():
+        write_json(_path(project), asdict(scale))
+    return scale
+
+
+def scale_of(project: Project) -> Scale | None:
+    """The scale that was set for the project's present reconstruction, if any."""
+    try:
+        scale = Scale(**read_json(_path(project)))
+    except FileNotFoundError:
+        return None
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{_path(project)} is damaged: {error}.", "Remove it and set the scale again."
+        ) from error
+    artifact = project.artifacts.get("sparse_reconstruction")
+    current = artifact is not None and artifact.manifest.fingerprint == scale.reconstruction
+    return scale if current else None
+
+
+def clear_scale(project: Project) -> None:
+    """Forget the project's scale."""
+    with project.lock():
+        _path(project).unlink(missing_ok=True)
+
+
+def scaled(thing: Scalable, factor: float) -> Scalable:
+    """The same thing `factor` times as large, about the world's origin.
+
+    Normals, colours and textures stay. A scene's unit becomes metres.
+    """
+    given: Any = thing
+    larger: Any
+    if isinstance(given, Scene):
+        points = replace(given.points, xyz=given.points.xyz * factor)
+        larger = replace(given, views=tuple(_view(v, factor) for v in given.views), points=points, unit="m")
+    elif isinstance(given, PointCloud):
+        larger = replace(given, points=given.points * factor)
+    else:
+        larger = replace(given, vertices=given.vertices * factor)
+    return cast("Scalable", larger)
+
+
+def _view(view: View, factor: float) -> View:
+    pose = np.array(view.cam_from_world)
+    pose[:3, 3] *= factor
+    return replace(view, cam_from_world=pose)
+
+
+def _path(project: Project) -> Path:
+    return project.path / "scale.json"
+
+
+def _reconstruction(project: Project) -> str:
+    artifact = project.artifacts.get("sparse_reconstruction")
+    if artifact is None:
+        raise InputError(f"{project.path} has no reconstruction yet.", "Run the pipeline first.")
+    return artifact.manifest.fingerprint

@@ -1,0 +1,1 @@
+"""Pictures of clouds and meshes, and how objects show themselves as text and HTML."""

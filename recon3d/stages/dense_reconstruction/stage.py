@@ -1,0 +1,258 @@
+"""Depth maps of all views, and one point cloud."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from recon3d.compute import StageContext
+from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
+from recon3d.mvs.source_selection import source_views
+from recon3d.mvs.stereo import Sweeps
+from recon3d.options import DenseReconstructionOptions
+from recon3d.stages.dense_reconstruction import cuda_engine
+from recon3d.stages.dense_reconstruction import view_tasks as tasks
+from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, map_missing
+from recon3d.types import Ints, Scene
+
+VERSION = 6
+
+#: Longer side of the coarsest level of the pyramid, about.
+_COARSEST = 140
+#: Each retry after running out of memory takes this share of the resolution.
+_SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
+#: Seconds from which on compiling is worth a line in the log.
+_SLOW_COMPILATION = 3.0
+
+#: A depth must be confirmed by enough views to within two pixels, or by one fewer more closely.
+_FILTER = Tolerances(pixels=2.0, depth=0.01, degrees=60)
+_CLOSE_PIXELS = 0.7
+#: After averaging, only what agrees very closely becomes one point, so that fusion does not blur. What
+#: no other view holds so closely becomes none.
+_FUSE = Tolerances(pixels=0.08, depth=0.01, degrees=50)
+_FUSE_VIEWS = 2
+
+
+def run(
+    inputs: Mapping[str, Path], options: DenseReconstructionOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Write ``depth_maps/``, ``point_cloud.ply``, ``visibility.npz`` and the scene at their resolution.
+
+    Parameters
+    ----------
+    inputs : mapping
+        Folders of ``frame_extraction`` and ``sparse_reconstruction``.
+    options : DenseReconstructionOptions
+    out_dir : Path
+    context : StageContext
+
+    Raises
+    ------
+    TooFewViews
+        Fewer than two views share enough points, or no surface was found.
+    OutOfMemory
+        Even the lowest resolution does not fit.
+    """
+    scene = Scene.load(inputs["sparse_reconstruction"])
+    size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
+    for attempt in range(_RETRIES + 1):
+        try:
+            _reconstruct(scene, inputs["frame_extraction"] / "images", size, options, out_dir, context)
+            return
+        except OutOfMemory:
+            smaller = int(size * _SMALLER)
+            if attempt == _RETRIES or smaller < _SMALLEST:
+                raise
+            context.fallback(f"Depth maps of {size} pixels need too much memory; trying {smaller}.")
+            size = smaller
+
+
+def _reconstruct(
+    scene: Scene,
+    images: Path,
+    size: int,
+    options: DenseReconstructionOptions,
+    out_dir: Path,
+    context: StageContext,
+) -> None:
+    sources = source_views(scene, options.num_sources)
+    active = [i for i in range(len(scene)) if len(sources[i])]
+    if len(active) < 2:
+        raise TooFewViews(
+            f"Of {len(scene)} views, {len(active)} share enough points with another for dense stereo.",
+            "Take more images with more overlap, moving sideways between them.",
+        )
+    context.count(views=len(scene), views_without_sources=len(scene) - len(active), max_image_size=size)
+    on_gpu = context.engine == "cuda"
+    work = out_dir / ".work" / (f"{size}-cuda" if on_gpu else str(size))
+    small = replace(scene, views=tuple(replace(v, camera=v.camera.fitted(size).undistorted()) for v in scene))
+    pixels = max(v.camera.width * v.camera.height for v in small)
+    plan = Plan(
+        scene=small,
+        originals=scene.views,
+        folders=tasks.Folders(str(images), str(work)),
+        size=size,
+        sources=sources,
+        neighbors=_neighbors(sources),
+        active=active,
+        memory=BASE_MEMORY + pixels * (60 + 16 * (options.num_sources + 1)),
+    )
+    rounds = 1 + options.geometric_iterations
+    loading, matching, filtering, fusing, merging = context.phases(1, 8 * rounds, 1.3, 1, 1)
+    _load(plan, loading)
+    if on_gpu:
+        cuda_engine.match(plan, options, matching)
+    else:
+        _match(plan, options, matching)
+    _filter(plan, options, filtering)
+    fused = _fuse(plan, fusing)
+    points = sum(count for count, _ in fused)
+    if not points:
+        raise TooFewViews(
+            "No surface point was seen alike by enough views.",
+            "Take sharper images with more overlap of a surface with texture, or lower min_views.",
+        )
+    small.save(out_dir)
+    _merge(plan, [count for count, _ in fused], out_dir, merging)
+    shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
+    os.replace(work / "depth_maps", out_dir / "depth_maps")
+    # Committing removes it. To remove it here takes long, and half of it would look like work to go on with.
+    os.replace(out_dir / ".work", out_dir / ".tmp-work")
+    context.count(
+        depth_maps=len(active), points=points, filled=round(float(np.mean([share for _, share in fused])), 4)
+    )
+
+
+def _neighbors(sources: list[Ints]) -> list[Ints]:
+    """The views that each view is compared with: its sources, and those whose source it is."""
+    chosen = [own.tolist() for own in sources]
+    for j, theirs in enumerate(sources):
+        for i in theirs:
+            if j not in chosen[i]:
+                chosen[i].append(j)
+    return [np.array(views[:MAX_NEIGHBORS], np.int32) for views in chosen]
+
+
+def _load(plan: Plan, context: StageContext) -> None:
+    """Undistort the images, while one worker compiles the kernels or loads them."""
+    views = [plan.originals[i] for i in plan.active]
+    # The image is the last of what a task writes.
+    missing = [view for view in views if not plan.folders.image(view.name).exists()]
+    largest = max(v.camera.width * v.camera.height for v in views)
+    items: list[tasks.LoadTask | tasks.CompileTask] = [tasks.CompileTask()]
+    items += [tasks.LoadTask(plan.folders, view, plan.size) for view in missing]
+    seconds = context.map(
+        tasks.prepare,
+        items,
+        names=["kernels", *(view.name for view in missing)],
+        unit="images",
+        done=len(views) - len(missing),
+        memory=BASE_MEMORY + 30 * largest,
+    )[0]
+    if seconds > _SLOW_COMPILATION:
+        context.log(f"Compiled the kernels of dense stereo in {seconds:.0f} s; this is done once.")
+
+
+def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
+    """Run the rounds of PatchMatch."""
+    views = plan.scene.views
+    names = [views[i].name for i in plan.active]
+    start, rounds = _schedule(plan.size, options)
+    products = [[plan.folders.planes(number, name) for name in names] for number in range(len(rounds) - 1)]
+    products.append([plan.folders.raw_map(name) for name in names])
+    finished = [number for number, paths in enumerate(products) if all(path.exists() for path in paths)]
+    phases = context.phases(*[1.0] * len(rounds))
+    # A finished round's own sources may have been removed.
+    for number in range(max(finished, default=-1) + 1, len(rounds)):
+        items = [
+            tasks.MatchTask(
+                folders=plan.folders,
+                round=number,
+                view=views[i],
+                sources=tuple(views[j] for j in plan.sources[i]),
+                points=points,
+                start_level=start,
+                schedule=rounds[number],
+                best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
+                last=number == len(rounds) - 1,
+                seed=context.seed * 100_003 + i,
+            )
+            for i, points in zip(plan.active, plan.points_seen(), strict=True)
+        ]
+        unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
+        map_missing(tasks.match, items, products[number], names, unit, plan.memory, phases[number])
+        if number > 1:
+            shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
+
+
+def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list[tuple[Sweeps, ...]]]:
+    """The coarsest level, and what is done in each round over all views."""
+    start = max(1, round(math.log2(size / _COARSEST)))
+    first = [Sweeps(start, options.iterations, areas=8, variations=4, step=8.0, tilt=1.0)]
+    # Choosing views for each hypothesis pays only when rounds follow that use the neighbours' maps.
+    views: Literal["hypothesis", "pixel"] = "hypothesis" if options.geometric_iterations else "pixel"
+    first += [
+        Sweeps(level, 1, areas=8, variations=3, step=1.0, tilt=0.3, views=views)
+        for level in range(start - 1, 0, -1)
+    ]
+    finest = Sweeps(
+        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
+    )
+    if not options.geometric_iterations:
+        return start, [(*first, replace(finest, areas=2, variations=1))]
+    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, views="pixel", narrow=True)
+    return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
+
+
+def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
+    views = plan.scene.views
+    items = [
+        tasks.FilterTask(
+            folders=plan.folders,
+            view=views[i],
+            neighbors=tuple(views[j] for j in plan.neighbors[i]),
+            min_views=min(options.min_views, 1 + len(plan.neighbors[i])),
+            tolerances=_FILTER,
+            close_pixels=_CLOSE_PIXELS,
+        )
+        for i in plan.active
+    ]
+    names = [views[i].name for i in plan.active]
+    products = [plan.folders.depth_map(name) for name in names]
+    map_missing(tasks.filter_view, items, products, names, "filtered maps", plan.comparing_memory, context)
+
+
+def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
+    views = plan.scene.views
+    items = []
+    for i in plan.active:
+        others = plan.neighbors[i].tolist()
+        items.append(
+            tasks.FuseTask(
+                folders=plan.folders,
+                index=i,
+                view=views[i],
+                neighbors=tuple(views[j] for j in others),
+                neighbor_indices=tuple(others),
+                min_views=_FUSE_VIEWS,
+                tolerances=_FUSE,
+            )
+        )
+    names = [views[i].name for i in plan.active]
+    return context.map(tasks.fuse, items, names=names, unit="fused views", memory=plan.comparing_memory)
+
+
+def _merge(plan: Plan, counts: list[int], out_dir: Path, context: StageContext) -> None:
+    names = [plan.scene.views[i].name for i in plan.active]
+    products: tuple[Literal["cloud", "picture"], ...] = ("cloud", "picture")
+    items = [tasks.MergeTask(plan.folders, names, counts, str(out_dir), p) for p in products]
+    memory = BASE_MEMORY + tasks.PICTURE_MEMORY
+    context.map(tasks.merge, items, names=["the cloud", "its picture"], unit="files", memory=memory)

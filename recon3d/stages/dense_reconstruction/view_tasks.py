@@ -1,0 +1,285 @@
+"""What the workers do for dense_reconstruction: one task a view and pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.lib.npyio import NpzFile
+
+from recon3d.io.atomic import atomic_path
+from recon3d.io.depth import read_packed_map, write_packed_map
+from recon3d.io.ply import write_point_clouds
+from recon3d.io.point_visibility import write_visibility
+from recon3d.io.undistort import load_view_image
+from recon3d.mvs.agreement import Tolerances
+from recon3d.mvs.compilation import compile_kernels
+from recon3d.mvs.filtering import filtered
+from recon3d.mvs.fusion import fuse_view
+from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
+from recon3d.mvs.maps import PackedMap, depth_map_of
+from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
+from recon3d.rendering.render import render_points
+from recon3d.stages.preview import write_preview
+from recon3d.surface.region import find_region
+from recon3d.types import Bytes, Floats, PointCloud, Scene, View
+
+#: Cost of a pixel of disagreement with a neighbour's depth map.
+_GEOMETRIC_WEIGHT = 0.02
+#: Pixels of the smallest island of a depth map, per megapixel.
+_MIN_REGION = 30
+#: Depths with a higher cost are unknown.
+_MAX_COST = 0.8
+#: A picture of a cloud shows one in so many points that about this many are left.
+_PICTURE_POINTS = 600_000
+#: Bytes that the picture's task needs for them and for one view's points.
+PICTURE_MEMORY = 500 * 2**20
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the tasks find and put their files."""
+
+    images: str
+    work: str
+
+    def gray(self, name: str) -> Path:
+        """The undistorted image as stereo sees it."""
+        return Path(self.work) / "gray" / f"{name}.npy"
+
+    def image(self, name: str) -> Path:
+        """The undistorted image; it is written after the gray one."""
+        return Path(self.work) / "images" / f"{name}.npy"
+
+    def planes(self, round_: int, name: str) -> Path:
+        """The planes after a round of matching."""
+        return Path(self.work) / f"planes_{round_}" / f"{name}.npz"
+
+    def raw_map(self, name: str) -> Path:
+        """The depth map before it is filtered."""
+        return Path(self.work) / "raw_maps" / f"{name}.npz"
+
+    def depth_map(self, name: str) -> Path:
+        """The filtered depth map."""
+        return Path(self.work) / "depth_maps" / f"{name}.npz"
+
+    def points(self, name: str) -> Path:
+        """The points that a view contributes."""
+        return Path(self.work) / "points" / f"{name}.npz"
+
+
+@dataclass(frozen=True, eq=False)
+class LoadTask:
+    """Undistort a view's frame."""
+
+    folders: Folders
+    view: View
+    max_size: int
+
+
+@dataclass(frozen=True)
+class CompileTask:
+    """Compile the kernels, which only one process may do; see `compile_kernels`."""
+
+
+def prepare(task: LoadTask | CompileTask) -> float:
+    """Write the undistorted image, or compile the kernels and return how many seconds that took."""
+    if isinstance(task, CompileTask):
+        return compile_kernels()
+    rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
+    name = task.view.name
+    for path, array in ((task.folders.gray(name), tone_mapped(rgb)), (task.folders.image(name), rgb)):
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
+    return 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class MatchTask:
+    """A round of PatchMatch on one view."""
+
+    folders: Folders
+    round: int
+    view: View
+    sources: tuple[View, ...]
+    points: Floats
+    start_level: int
+    schedule: tuple[Sweeps, ...]
+    best_views: int
+    last: bool
+    seed: int
+
+
+def match(task: MatchTask) -> None:
+    """Write the view's planes after this round."""
+    folders, name = task.folders, task.view.name
+    T = task.view.cam_from_world
+    points_cam = task.points @ T[:3, :3].T + T[:3, 3]
+    points_cam = points_cam[points_cam[:, 2] > 0]
+    bounds = inverse_depth_bounds(points_cam)
+    reference = _stereo_image(folders, task.view)
+    maps = None
+    if task.round == 0:
+        camera = reference.reduced(task.start_level).camera
+        state = planes_from_points(points_cam, camera, bounds, task.seed)
+        planes = PlaneMap.from_state(state)
+    else:
+        with np.load(folders.planes(task.round - 1, name)) as data:
+            planes = PlaneMap(data["state"], data["cost"], data["chosen"])
+        maps = []
+        for source in task.sources:
+            with np.load(folders.planes(task.round - 1, source.name)) as data:
+                maps.append(data["inverse_depth"])
+    planes = refine_planes(
+        reference,
+        [_stereo_image(folders, source) for source in task.sources],
+        planes,
+        bounds,
+        task.schedule,
+        best_views=task.best_views,
+        inverse_depths=maps,
+        geometric_weight=_GEOMETRIC_WEIGHT,
+        seed=task.seed + task.round,
+    )
+    if task.last:
+        depth_map = depth_map_of(name, task.view.camera, planes, _MAX_COST)
+        write_packed_map(folders.raw_map(name), PackedMap.of(depth_map))
+        return
+    with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            state=planes.state,
+            cost=planes.cost,
+            chosen=planes.chosen,
+            inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class FilterTask:
+    """Filter one view's planes by its neighbours'."""
+
+    folders: Folders
+    view: View
+    neighbors: tuple[View, ...]
+    min_views: int
+    tolerances: Tolerances
+    close_pixels: float
+
+
+def filter_view(task: FilterTask) -> None:
+    """Write the view's depth map."""
+    own = read_packed_map(task.folders.raw_map(task.view.name))
+    neighbors = [(read_packed_map(task.folders.raw_map(v.name)), v.cam_from_world) for v in task.neighbors]
+    result = filtered(
+        own,
+        task.view.cam_from_world,
+        neighbors,
+        min_views=task.min_views,
+        tolerances=task.tolerances,
+        close_pixels=task.close_pixels,
+        min_region=max(10, round(_MIN_REGION * own.depth.size / 1e6)),
+        rgb=np.load(task.folders.image(task.view.name)),
+    )
+    write_packed_map(task.folders.depth_map(task.view.name), result)
+
+
+@dataclass(frozen=True, eq=False)
+class FuseTask:
+    """Points of one view."""
+
+    folders: Folders
+    index: int
+    view: View
+    neighbors: tuple[View, ...]
+    neighbor_indices: tuple[int, ...]
+    min_views: int
+    tolerances: Tolerances
+
+
+def fuse(task: FuseTask) -> tuple[int, float]:
+    """Write the points that the view contributes; how many, and the share of pixels with a depth."""
+    folders = task.folders
+    own_map = read_packed_map(folders.depth_map(task.view.name))
+    maps = [(read_packed_map(folders.depth_map(v.name)), v.cam_from_world) for v in task.neighbors]
+    fused = fuse_view(
+        own_map,
+        task.view.cam_from_world,
+        np.load(folders.image(task.view.name)),
+        task.index,
+        maps,
+        task.neighbor_indices,
+        min_views=task.min_views,
+        tolerances=task.tolerances,
+    )
+    own = np.full((len(fused.points), 1), True)
+    bits = (fused.seen[:, None] >> np.arange(len(maps), dtype=np.uint32)) & 1 > 0
+    everyone = np.array([task.index, *task.neighbor_indices], np.int32)
+    order = np.argsort(everyone, kind="stable")
+    visible = np.hstack([own, bits])[:, order]
+    with atomic_path(folders.points(task.view.name)) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            points=fused.points,
+            normals=fused.normals,
+            colors=fused.colors,
+            view_counts=visible.sum(axis=1, dtype=np.int64),
+            view_indices=np.broadcast_to(everyone[order], visible.shape)[visible],
+        )
+    return len(fused.points), float((own_map.depth > 0).mean())
+
+
+@dataclass(frozen=True, eq=False)
+class MergeTask:
+    """One of the products of all views' points; the scene is in the same folder."""
+
+    folders: Folders
+    names: Sequence[str]
+    counts: Sequence[int]
+    out_dir: str
+    product: Literal["cloud", "picture"]
+
+
+def merge(task: MergeTask) -> None:
+    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``; view after view."""
+    out_dir, total = Path(task.out_dir), sum(task.counts)
+    if task.product == "picture":
+        _write_picture(task, out_dir, total)
+        return
+    parts = ((p["points"], p["normals"], p["colors"]) for p in _parts(task))
+    write_point_clouds(out_dir / "point_cloud.ply", (PointCloud(*part) for part in parts), total)
+    write_visibility(
+        out_dir / "visibility.npz",
+        (part["view_counts"] for part in _parts(task)),
+        (part["view_indices"] for part in _parts(task)),
+        total,
+        sum(int(part["view_counts"].sum()) for part in _parts(task)),
+    )
+
+
+def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
+    step = max(1, total // _PICTURE_POINTS)
+    # Copies: a slice would keep all of its view's points in memory.
+    parts = [(part["points"][::step].copy(), part["colors"][::step].copy()) for part in _parts(task)]
+    points, colors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    scene = Scene.load(out_dir)
+    # The picture shows what the cameras were about, not the hills behind it.
+    inside = find_region(scene).contains(points)
+    cloud = PointCloud(points, None, colors)
+    shown = points[inside] if inside.any() else points
+    write_preview(out_dir, scene, shown, lambda *view: render_points(cloud, *view))
+
+
+def _parts(task: MergeTask) -> Iterator[NpzFile]:
+    """The views' points, as `fuse` left them; what is asked for is read."""
+    for name in task.names:
+        with np.load(task.folders.points(name)) as data:
+            yield data
+
+
+def _stereo_image(folders: Folders, view: View) -> StereoImage:
+    gray: Bytes = np.load(folders.gray(view.name))
+    return StereoImage(gray, view.camera, view.cam_from_world)

@@ -1,0 +1,201 @@
+"""Agreement of the photos: exposure gains, and photos that show something else than the surface."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from recon3d.kernels import kernel
+from recon3d.texture.face_visibility import Candidates
+from recon3d.texture.topology import FacePairs
+from recon3d.types import Bytes, Floats, Floats32, Ints
+
+#: Gray levels that are neither noise nor clipped, and so tell of exposure.
+_DARKEST, _BRIGHTEST = 20, 235
+#: Range of the gains.
+_MAX_GAIN = 2.0
+#: Colour distance in gray levels that never makes an outlier: shading, specularity, small errors of pose.
+_FLOOR = 28.0
+#: Distance in robust standard deviations that makes an outlier.
+_SIGMAS = 3.0
+
+_compiled = kernel()
+
+
+def view_gains(candidates: Candidates, view_count: int, *, max_faces: int = 20_000) -> Floats:
+    """Gain of each photo and channel that makes the photos agree where they overlap.
+
+    The logarithm of a colour is modelled as a face's own value plus a photo's exposure. Both are
+    found by alternating least squares with Huber's weights, from the colours that each face has
+    in its candidate views.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    view_count : int
+    max_faces : int
+        An even subset of so many faces is used.
+
+    Returns
+    -------
+    ndarray of float64, shape (view_count, 3)
+        Factors for the photos' values, between 0.5 and 2, with a geometric mean of 1 over the
+        views that are used.
+    """
+    step = max(1, len(candidates.view) // max_faces)
+    view, color = candidates.view[::step], candidates.color[::step].astype(np.float64)
+    face_index = np.broadcast_to(np.arange(len(view))[:, None], view.shape)
+    usable = (view >= 0) & np.all((color > _DARKEST) & (color < _BRIGHTEST), axis=2)
+    face_of, view_of = face_index[usable], view[usable]
+    gains = np.zeros((view_count, 3))
+    if not len(face_of):
+        return np.ones_like(gains)
+    observed = np.log(color[usable])
+    seen = np.bincount(view_of, minlength=view_count)
+    for channel in range(3):
+        value = observed[:, channel]
+        exposure = np.zeros(view_count)
+        weight = np.ones(len(value))
+        for _ in range(12):
+            norm = np.bincount(face_of, weight, len(view))
+            own = np.bincount(face_of, weight * (value - exposure[view_of]), len(view)) / np.maximum(
+                norm, 1e-9
+            )
+            residual = value - own[face_of]
+            # A few pseudo-observations keep a view without overlap at a gain of 1.
+            exposure = np.bincount(view_of, weight * residual, view_count) / (
+                np.bincount(view_of, weight, view_count) + 5.0
+            )
+            weight = 0.1 / np.maximum(np.abs(residual - exposure[view_of]), 0.1)
+        gains[:, channel] = exposure - np.average(exposure, weights=seen)
+    limit = np.log(_MAX_GAIN)
+    factors: Floats = np.exp(-np.clip(gains, -limit, limit))
+    return factors
+
+
+def remove_outliers(candidates: Candidates, pairs: FacePairs, gains: Floats) -> tuple[Candidates, int]:
+    """Drop the views in which a face has another colour than in the rest of its views.
+
+    This keeps passers-by, highlights and objects that the mesh lacks from being painted. In the
+    spirit of Waechter et al. 2014, section 3.2, but with the component-wise median in place of
+    their mean and covariance, which a single bright outlier shifts, and with the distances
+    averaged over the neighbouring faces in the same photo, since what is in the way covers more
+    than one face. Faces with fewer than three views keep them all.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    pairs : FacePairs
+    gains : ndarray of float64, shape (views, 3)
+        From `view_gains`.
+
+    Returns
+    -------
+    Candidates
+    int
+        Number of (face, view) combinations dropped.
+    """
+    distance, spread = color_distances(candidates, gains)
+    for _ in range(2):
+        distance, spread = _smooth(distance, spread, candidates.view, pairs.faces)
+    outlier = distance > np.maximum(_FLOOR, _SIGMAS * 1.4826 * spread)[:, None]
+    outlier &= (candidates.view >= 0) & (candidates.counts >= 3)[:, None]
+    # The view that agrees best always stays.
+    best = np.argmin(np.where(candidates.view >= 0, distance, np.inf), axis=1)
+    outlier[np.arange(len(best)), best] = False
+    keep = (candidates.view >= 0) & ~outlier
+    order = np.argsort(~keep, axis=1, kind="stable")
+    kept = np.take_along_axis(keep, order, axis=1)
+    cleaned = Candidates(
+        np.where(kept, np.take_along_axis(candidates.view, order, axis=1), -1).astype(np.int32),
+        np.where(kept, np.take_along_axis(candidates.quality, order, axis=1), 0).astype(np.float32),
+        np.take_along_axis(candidates.color, order[:, :, None], axis=1),
+        candidates.pixels,
+    )
+    return cleaned, int(np.count_nonzero(outlier))
+
+
+def color_distances(candidates: Candidates, gains: Floats) -> tuple[Floats32, Floats32]:
+    """Distance of each face's colours from their median, and the median of these distances.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    gains : ndarray of float64, shape (views, 3)
+
+    Returns
+    -------
+    distance : ndarray of float32, shape (F, K)
+        Gray levels; 0 in unused places.
+    spread : ndarray of float32, shape (F,)
+    """
+    measured: tuple[Floats32, Floats32] = _distances(candidates.view, candidates.color, gains)
+    return measured
+
+
+@_compiled
+def _median(values: Floats32, count: int) -> float:
+    """Lower median of the first `count` values, which get sorted."""
+    for i in range(1, count):
+        value = values[i]
+        j = i - 1
+        while j >= 0 and values[j] > value:
+            values[j + 1] = values[j]
+            j -= 1
+        values[j + 1] = value
+    return values[(count - 1) // 2]  # type: ignore[no-any-return]
+
+
+@_compiled
+def _distances(view: Ints, color: Bytes, gains: Floats) -> tuple[Floats32, Floats32]:
+    count, size = view.shape
+    distance = np.zeros((count, size), np.float32)
+    spread = np.zeros(count, np.float32)
+    values = np.empty(size, np.float32)
+    for f in range(count):
+        n = 0
+        while n < size and view[f, n] >= 0:
+            n += 1
+        if n == 0:
+            continue
+        for channel in range(3):
+            for k in range(n):
+                values[k] = color[f, k, channel] * gains[view[f, k], channel]
+            middle = _median(values, n)
+            for k in range(n):
+                offset = color[f, k, channel] * gains[view[f, k], channel] - middle
+                distance[f, k] += offset * offset
+        for k in range(n):
+            distance[f, k] = np.sqrt(distance[f, k])
+            values[k] = distance[f, k]
+        spread[f] = _median(values, n)
+    return distance, spread
+
+
+@_compiled
+def _smooth(distance: Floats32, spread: Floats32, view: Ints, pairs: Ints) -> tuple[Floats32, Floats32]:
+    """Average over each face and its neighbours, view by view."""
+    total, weight = distance.copy(), np.ones_like(distance)
+    spread_total, spread_weight = spread.copy(), np.ones_like(spread)
+    size = view.shape[1]
+    for e in range(pairs.shape[0]):
+        f, g = pairs[e, 0], pairs[e, 1]
+        if view[f, 0] < 0 or view[g, 0] < 0:
+            continue
+        spread_total[f] += spread[g]
+        spread_total[g] += spread[f]
+        spread_weight[f] += 1
+        spread_weight[g] += 1
+        i, j = 0, 0
+        while i < size and j < size and view[f, i] >= 0 and view[g, j] >= 0:
+            if view[f, i] < view[g, j]:
+                i += 1
+            elif view[f, i] > view[g, j]:
+                j += 1
+            else:
+                total[f, i] += distance[g, j]
+                total[g, j] += distance[f, i]
+                weight[f, i] += 1
+                weight[g, j] += 1
+                i += 1
+                j += 1
+    return total / weight, spread_total / spread_weight

@@ -1,0 +1,1 @@
+"""Files on disk: names, contents, intake and storage."""

@@ -1,0 +1,280 @@
+"""Files on disk: names, uploads on their way, projects' folders, and what is thrown away.
+
+::
+
+    DATA_DIR/projects/FOLDER/model/         the project of recon3d
+    DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
+    DATA_DIR/incoming/X/                    an upload on its way, locked by who receives it
+    DATA_DIR/trash/                         what is about to be removed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+import unicodedata
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from recon3d import Project, ProjectError
+from recon3d_api.errors import ApiError
+from recon3d_api.files.content import content_problem
+from recon3d_api.http.multipart import ReceivedFile
+from recon3d_api.http.schemas import FileKind
+from recon3d_api.settings import Settings
+
+logger = logging.getLogger("recon3d_api.files.storage")
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+_INTAKE_TIMEOUT = 900
+_RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
+
+
+def name_problem(name: str, suffixes: Sequence[str]) -> str:
+    """Why a file of that name is refused; empty when it is not."""
+    if not name or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in name):
+        return "The file's name is empty or has control characters"
+    if "/" in name or "\\" in name or name in (".", "..") or len(name) > 255:
+        return "The file's name must not be a path, nor longer than 255 characters"
+    if Path(name).suffix.lower() not in suffixes:
+        return f"{name!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
+    return ""
+
+
+def safe_name(name: str) -> str:
+    """A file name made of harmless characters, from one that `name_problem` let pass."""
+    path = Path(unicodedata.normalize("NFC", name))
+    return (re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "file") + path.suffix.lower()
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file of a project."""
+
+    type: FileKind
+    path: str
+    size: int
+    modified: datetime
+
+
+class Storage:
+    """The folder of the service."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._intakes = threading.BoundedSemaphore(2)
+
+    def root(self, folder: str) -> Path:
+        """Everything of a project."""
+        return self.settings.projects_dir / folder
+
+    def model(self, folder: str) -> Path:
+        """A project of recon3d."""
+        return self.root(folder) / "model"
+
+    def log(self, folder: str, job_id: int) -> Path:
+        """Log lines of a job."""
+        return self.root(folder) / "logs" / f"{job_id}.log"
+
+    def open(self, folder: str) -> Project | None:
+        """The project of recon3d, once something was uploaded."""
+        try:
+            return Project.open(self.model(folder))
+        except ProjectError:
+            return None
+
+    def has_input(self, folder: str) -> bool:
+        """Whether there is something to reconstruct from."""
+        project = self.open(folder)
+        return project is not None and bool(project.inputs)
+
+    def has_video(self, folder: str) -> bool:
+        """Whether there is a video to take frames from."""
+        project = self.open(folder)
+        return project is not None and any(row.kind == "video" for row in project.inputs)
+
+    @property
+    def free(self) -> int:
+        """Bytes free on the disk."""
+        return shutil.disk_usage(self.settings.data_dir).free
+
+    # --- uploads ----------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """Give a folder for an upload, which is gone afterwards, also when this process is killed.
+
+        The lock on the folder ends with the process; `tidy` removes folders without one.
+        """
+        folder = self.settings.incoming_dir / uuid.uuid4().hex
+        folder.mkdir()
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(descriptor)
+
+    def take(self, folder: str, kind: str, files: Sequence[ReceivedFile]) -> list[str]:
+        """Check received files and put them into a project, all or none.
+
+        Returns
+        -------
+        list of str
+            Their paths, relative to the project.
+
+        Raises
+        ------
+        ApiError
+            400 for a bad file, 409 while a run works on the project, 507 when the disk is full.
+        """
+        for file in files:
+            if problem := content_problem(file.path, file.path.suffix):
+                raise ApiError(400, f"{safe_name(file.name)} {problem}.")
+        rows = [{"path": str(file.path), "name": safe_name(file.name)} for file in files]
+        request = {"project": str(self.model(folder)), "kind": kind, "files": rows}
+        with self._intakes:
+            try:
+                done = subprocess.run(
+                    [sys.executable, "-m", "recon3d_api.files.intake"],
+                    input=json.dumps(request).encode(),
+                    capture_output=True,
+                    timeout=_INTAKE_TIMEOUT,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                done = None
+        try:
+            answer: dict[str, Any] = json.loads(done.stdout) if done is not None else {}
+        except ValueError:
+            answer = {}
+        if not answer:
+            # Killed by its limits, or by a decoder's crash: the file is at fault.
+            logger.warning(
+                "Checking an upload failed",
+                extra={"code": done and done.returncode, "stderr": done and done.stderr[-2000:].decode()},
+            )
+            raise ApiError(400, f"{rows[0]['name']} cannot be read.")
+        if answer["status"] != 200:
+            raise ApiError(answer["status"], answer["error"])
+        return [row["path"] for row in answer["files"]]
+
+    # --- what there is ----------------------------------------------------------------------------
+
+    def video(self, folder: str) -> Path | None:
+        """The video that was uploaded last."""
+        project = self.open(folder)
+        videos = [row for row in project.inputs if row.kind == "video"] if project else []
+        return self.model(folder) / "inputs" / videos[-1].path if videos else None
+
+    def frames(self, folder: str) -> tuple[str, list[Path]] | None:
+        """Fingerprint and paths of the newest extracted frames."""
+        project = self.open(folder)
+        artifact = project.artifacts.get("frame_extraction") if project else None
+        if artifact is None:
+            return None
+        images = sorted(path for path in (artifact.path / "images").iterdir() if path.is_file())
+        return artifact.manifest.fingerprint, images
+
+    def result(self, folder: str, name: str) -> Path | None:
+        """A result by its name in the API."""
+        project = self.open(folder)
+        return project.results.files().get(name) if project else None
+
+    def list(self, folder: str) -> list[StoredFile]:
+        """All files that a user may know of."""
+        project = self.open(folder)
+        if project is None:
+            return []
+        rows: list[tuple[FileKind, str, Path]] = []
+        for row in project.inputs:
+            rows.append(
+                (
+                    "video" if row.kind == "video" else "image",
+                    f"inputs/{row.path}",
+                    project.path / "inputs" / row.path,
+                )
+            )
+        for path in (self.frames(folder) or ("", []))[1]:
+            rows.append(("frames", f"frames/{path.name}", path))
+        results = project.results.files()
+        for name in _RESULTS:
+            if name in results:
+                rows.append((name, f"results/{results[name].name}", results[name]))
+        if "sparse" in results:
+            for path in sorted(results["sparse"].iterdir()):
+                rows.append(("sparse", f"results/sparse/{path.name}", path))
+        listed = []
+        for kind, relative, path in rows:
+            with contextlib.suppress(FileNotFoundError):  # a run replaces results
+                status = path.stat()
+                modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
+                listed.append(StoredFile(kind, relative, status.st_size, modified))
+        return listed
+
+    # --- throwing away ----------------------------------------------------------------------------
+
+    def remove(self, folder: str) -> None:
+        """Remove a project's files; what a crash leaves of them `tidy` removes."""
+        target = self.settings.trash_dir / uuid.uuid4().hex
+        try:
+            os.rename(self.root(folder), target)
+        except FileNotFoundError:
+            return
+        shutil.rmtree(target, ignore_errors=True)
+
+    def tidy(self, known: set[str], older_than: float = 60.0) -> None:
+        """Remove what crashes left: uploads without a receiver, projects without a row, trash.
+
+        Parameters
+        ----------
+        known : set of str
+            Folders of the projects that exist.
+        older_than : float
+            Seconds that a thing must be old; younger ones may be on their way.
+        """
+        for path in self.settings.trash_dir.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self.settings.incoming_dir.iterdir():
+            if _age(path) > older_than and _unlocked(path):
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self.settings.projects_dir.iterdir():
+            if path.name not in known and _age(path) > older_than:
+                logger.info("Removing a folder without a project", extra={"folder": path.name})
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _unlocked(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True

@@ -1,0 +1,142 @@
+"""What routes ask for: the service's parts, the caller, a project of theirs, a rate limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Path, Request
+from fastapi.security import OAuth2PasswordBearer
+from sqlalchemy.orm import Session
+from starlette.requests import HTTPConnection
+
+from recon3d_api.errors import not_found, unauthorized
+from recon3d_api.files.storage import Storage
+from recon3d_api.http.hub import Hub
+from recon3d_api.http.limits import RateLimits
+from recon3d_api.http.metrics import Metrics
+from recon3d_api.http.schemas import MAX_ID, Error, ValidationErrors
+from recon3d_api.http.security import Passwords, Tokens
+from recon3d_api.settings import Settings
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Project, User
+from recon3d_api.work.runner import JobRunner
+
+API = "/api/v1"
+
+
+@dataclass
+class Service:
+    """The parts of a running service; ``app.state.service``."""
+
+    settings: Settings
+    database: Database
+    storage: Storage
+    metrics: Metrics
+    limits: RateLimits
+    passwords: Passwords
+    tokens: Tokens
+    hub: Hub
+    runner: JobRunner
+
+
+def get_service(connection: HTTPConnection) -> Service:
+    """The service's parts."""
+    service: Service = connection.app.state.service
+    return service
+
+
+ServiceDep = Annotated[Service, Depends(get_service)]
+_scheme = OAuth2PasswordBearer(tokenUrl=f"{API}/auth/token", auto_error=False)
+
+
+def client_address(connection: HTTPConnection) -> str:
+    """Who calls, for limits and logs."""
+    return connection.client.host if connection.client else "unknown"
+
+
+def bearer(connection: HTTPConnection) -> str:
+    """Token of the ``Authorization`` header; empty without one."""
+    scheme, _, token = connection.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def throttle(kind: str) -> Callable[..., None]:
+    """Make a dependency that counts requests, per user or, without a token, per address."""
+
+    def count(request: Request, service: ServiceDep) -> None:
+        known = service.tokens.read(bearer(request))
+        who = f"user:{known[0]}" if known else f"address:{client_address(request)}"
+        service.limits.check(kind, who)
+
+    return count
+
+
+def user_of_token(service: Service, token: str) -> User | None:
+    """The active user whom a token belongs to."""
+    known = service.tokens.read(token)
+    if known is None:
+        return None
+    with service.database.read() as session:
+        user = session.get(User, known[0])
+    return user if user is not None and user.is_active else None
+
+
+def current_user(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> User:
+    """The caller.
+
+    Raises
+    ------
+    ApiError
+        401 without a valid token.
+    """
+    user = user_of_token(service, token or "")
+    if user is None:
+        raise unauthorized()
+    return user
+
+
+UserDep = Annotated[User, Depends(current_user)]
+ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
+
+
+def own_project(session: Session, user: User, project_id: int, *, lock: bool = False) -> Project:
+    """A project of the caller.
+
+    Raises
+    ------
+    ApiError
+        404 when there is none, also when it is someone else's.
+    """
+    project = session.get(Project, project_id, with_for_update=lock or None)
+    if project is None or project.owner_id != user.id:
+        raise not_found()
+    return project
+
+
+_WORDS = {
+    400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
+    401: "No valid token",
+    404: "It does not exist, or belongs to someone else",
+    409: "A run of this project is going on",
+    413: "Too large",
+    416: "The range lies outside the file",
+    422: "Something in the request is invalid",
+    429: "Too many requests; see `Retry-After`",
+    500: "An error of the server's own; `X-Request-ID` finds it in the logs",
+    503: "Not ready",
+    507: "The server's disk is full",
+}
+
+
+def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Errors of a route, for the OpenAPI document; some can always happen."""
+    return {
+        status: {
+            "description": _WORDS[status],
+            "model": ValidationErrors if status == 422 else Error,
+        }
+        for status in sorted({*statuses, 400, 413, 422, 429, 500})
+    }

@@ -1,0 +1,216 @@
+"""WebSocket listeners: one reader of the event table for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from anyio import to_thread
+from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
+
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Event, Project, User
+
+logger = logging.getLogger("recon3d_api.events")
+
+_POLL = 0.1
+#: A listener that is further behind gets the newest progress only; states are never left out.
+_BACKLOG = 64
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Message:
+    """An event, as text that is made once for all listeners."""
+
+    seq: int
+    job_id: int
+    progress: bool
+    text: str
+
+
+def timestamp(moment: datetime) -> str:
+    """A time in the messages' format."""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def message_of(row: Event) -> Message:
+    """The message of a row."""
+    body: dict[str, Any] = {
+        "event": row.event,
+        "job_id": row.job_id,
+        "project_id": row.project_id,
+        "job_type": row.job_type,
+        "status": row.status,
+        "progress": row.progress,
+        "message": row.message,
+        "error": row.error,
+        "seq": row.seq,
+        "timestamp": timestamp(row.timestamp),
+    }
+    return Message(row.seq, row.job_id, row.event == "job_progress", json.dumps(body))
+
+
+def read_messages(database: Database, project_id: int, after: int) -> list[Message]:
+    """Messages of a project that come after a number."""
+    with database.read() as session:
+        rows = session.scalars(
+            select(Event).where(Event.project_id == project_id, Event.seq > after).order_by(Event.seq)
+        )
+        return [message_of(row) for row in rows]
+
+
+class Listener:
+    """One connection's messages that wait to be sent."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._last = 0
+        self._pending: deque[Message] = deque()
+        self._ready = asyncio.Event()
+
+    @property
+    def last(self) -> int:
+        """Number of the newest message taken."""
+        return self._last
+
+    def skip_to(self, seq: int) -> None:
+        """Leave out messages up to a number."""
+        self._last = max(self._last, seq)
+
+    def push(self, messages: Iterable[Message]) -> None:
+        """Add messages; those that it has had are left out."""
+        for message in messages:
+            if message.seq > self._last:
+                self._last = message.seq
+                self._pending.append(message)
+        if len(self._pending) > _BACKLOG:
+            newest = {message.job_id: message.seq for message in self._pending}
+            self._pending = deque(
+                message
+                for message in self._pending
+                if not message.progress or newest[message.job_id] == message.seq
+            )
+        self._ready.set()
+
+    def close(self) -> None:
+        """End the connection: the project is gone."""
+        self.closed = True
+        self._ready.set()
+
+    async def next(self, timeout: float) -> Message | None:
+        """The next message; None after a while without one, or when closed."""
+        if not self._pending:
+            self._ready.clear()
+            if not self.closed:
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._ready.wait(), timeout)
+        return self._pending.popleft() if self._pending else None
+
+
+class Hub:
+    """Gives each listener the events of its project.
+
+    Parameters
+    ----------
+    database : Database
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._listeners: dict[int, set[Listener]] = {}
+        self._last: dict[int, int] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def count(self) -> int:
+        """Listeners now."""
+        return sum(len(group) for group in self._listeners.values())
+
+    @contextlib.asynccontextmanager
+    async def listen(self, project_id: int, seq: int) -> Any:
+        """Give a listener for messages after `seq`."""
+        listener = Listener()
+        listener.skip_to(seq)
+        group = self._listeners.setdefault(project_id, set())
+        if not group:
+            self._last[project_id] = seq
+        behind = self._last[project_id] > seq
+        group.add(listener)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._read())
+        try:
+            if behind:
+                # The common reader is past this listener's place: what lies between is read for it.
+                missed = await to_thread.run_sync(read_messages, self._database, project_id, seq)
+                caught = list(listener._pending)
+                listener._pending.clear()
+                listener._last = seq
+                listener.push([*missed, *caught])
+            yield listener
+        finally:
+            group.discard(listener)
+            if not group:
+                self._listeners.pop(project_id, None)
+                self._last.pop(project_id, None)
+
+    async def close(self) -> None:
+        """End all listeners and the reader."""
+        for group in list(self._listeners.values()):
+            for listener in list(group):
+                listener.close()
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _read(self) -> None:
+        while self._listeners:
+            try:
+                found = await to_thread.run_sync(self._poll, dict(self._last))
+            except SQLAlchemyError as error:
+                logger.warning("Events cannot be read: %s", error)
+                await asyncio.sleep(1)
+                continue
+            for project_id, messages in found.items():
+                group = self._listeners.get(project_id, set())
+                if messages is None:
+                    for listener in group:
+                        listener.close()
+                elif messages and project_id in self._last:
+                    self._last[project_id] = max(self._last[project_id], messages[-1].seq)
+                    for listener in group:
+                        listener.push(messages)
+            await asyncio.sleep(_POLL)
+
+    def _poll(self, known: dict[int, int]) -> dict[int, list[Message] | None]:
+        """New messages by project; None for one that is gone, or whose owner may not see it."""
+        found: dict[int, list[Message] | None] = {}
+        ids = list(known)
+        with self._database.read() as session:
+            for start in range(0, len(ids), _BATCH):
+                part = ids[start : start + _BATCH]
+                rows = session.execute(
+                    select(Project.id, Project.event_seq)
+                    .join(User, User.id == Project.owner_id)
+                    .where(Project.id.in_(part), User.is_active)
+                )
+                newest = {row.id: row.event_seq for row in rows}
+                found.update({project_id: None for project_id in part if project_id not in newest})
+                for project_id, seq in newest.items():
+                    if seq > known[project_id]:
+                        events = session.scalars(
+                            select(Event)
+                            .where(Event.project_id == project_id, Event.seq > known[project_id])
+                            .order_by(Event.seq)
+                        )
+                        found[project_id] = [message_of(row) for row in events]
+        return found

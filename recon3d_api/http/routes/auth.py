@@ -1,0 +1,89 @@
+"""Accounts and tokens."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import OAuth2PasswordRequestForm
+from sqlalchemy import or_, select
+from sqlalchemy.exc import IntegrityError
+
+from recon3d_api.errors import ApiError, unauthorized
+from recon3d_api.http import schemas
+from recon3d_api.http.dependencies import ServiceDep, UserDep, answers, client_address, throttle
+from recon3d_api.http.multipart import field_error
+from recon3d_api.http.security import password_problem
+from recon3d_api.store import tables as models
+
+logger = logging.getLogger("recon3d_api.auth")
+
+router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))])
+
+
+@router.post("/register", status_code=201, responses=answers(400))
+def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
+    """Register a new user account.
+
+    A username and an e-mail address are good for one account, however they are capitalized.
+    """
+    if problem := password_problem(body.password, body.username, body.email):
+        raise field_error("password", problem)
+    user = models.User(
+        username=body.username,
+        username_key=body.username.lower(),
+        email=body.email,
+        email_key=body.email.lower(),
+        full_name=body.full_name,
+        password_hash=service.passwords.hash(body.password),
+    )
+    try:
+        with service.database.write() as session:
+            taken = session.scalars(
+                select(models.User).where(
+                    or_(
+                        models.User.username_key == user.username_key, models.User.email_key == user.email_key
+                    )
+                )
+            ).first()
+            if taken is not None:
+                same = taken.username_key == user.username_key
+                raise ApiError(400, f"{'Username' if same else 'E-mail address'} is already registered")
+            session.add(user)
+    except IntegrityError as error:  # another request was faster
+        raise ApiError(400, "Username or e-mail address is already registered") from error
+    return schemas.User.model_validate(user)
+
+
+@router.post("/token", responses=answers(400, 401))
+def token(
+    form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, service: ServiceDep
+) -> schemas.Token:
+    """Log in, and get an access token.
+
+    After ten failures in a minute, further tries for the same name from the same address are
+    answered with 429.
+    """
+    name = form.username.strip().lower()
+    who = f"{name[:64]}@{client_address(request)}"
+    service.limits.check_failures(who)
+    user = None
+    if name.isascii() and name.isprintable():
+        with service.database.read() as session:
+            user = session.scalar(select(models.User).where(models.User.username_key == name))
+    # The same work and the same answer whether or not there is such a user.
+    right = service.passwords.verify(
+        form.password.encode("utf-8", "replace").decode(), user.password_hash if user else None
+    )
+    if user is None or not right or not user.is_active:
+        service.limits.count_failure(who)
+        logger.warning("Login refused", extra={"username": name[:64], "address": client_address(request)})
+        raise unauthorized("Incorrect username or password")
+    return schemas.Token(access_token=service.tokens.issue(user.id))
+
+
+@router.get("/me", responses=answers(401))
+def me(user: UserDep) -> schemas.User:
+    """Get the current user."""
+    return schemas.User.model_validate(user)

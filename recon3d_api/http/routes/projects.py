@@ -1,0 +1,167 @@
+"""Projects and their reconstructions."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query
+from sqlalchemy import select
+
+from recon3d_api.errors import ApiError
+from recon3d_api.http import schemas
+from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
+from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.store import tables as models
+from recon3d_api.work import queue as runs
+
+router = APIRouter(prefix="/projects", tags=["projects"])
+_general = Depends(throttle("general"))
+
+
+@router.get("", dependencies=[_general], responses=answers(401))
+def list_projects(
+    user: UserDep,
+    service: ServiceDep,
+    skip: Annotated[int, Query(ge=0, le=schemas.MAX_ID, description="Projects to skip")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="Projects to return at most")] = 100,
+) -> list[schemas.Project]:
+    """List the caller's projects, newest first."""
+    with service.database.read() as session:
+        rows = session.scalars(
+            select(models.Project)
+            .where(models.Project.owner_id == user.id)
+            .order_by(models.Project.id.desc())
+            .offset(skip)
+            .limit(limit)
+        )
+        return [schemas.Project.model_validate(row) for row in rows]
+
+
+@router.post("", status_code=201, dependencies=[_general], responses=answers(401))
+def create_project(body: schemas.ProjectCreate, user: UserDep, service: ServiceDep) -> schemas.Project:
+    """Create a new project."""
+    with service.database.write() as session:
+        project = models.Project(
+            owner_id=user.id, name=body.name, description=body.description, folder=uuid.uuid4().hex
+        )
+        session.add(project)
+    return schemas.Project.model_validate(project)
+
+
+@router.get("/{project_id}", dependencies=[_general], responses=answers(401, 404))
+def get_project(project_id: ProjectId, user: UserDep, service: ServiceDep) -> schemas.Project:
+    """Get a project."""
+    with service.database.read() as session:
+        return schemas.Project.model_validate(own_project(session, user, project_id))
+
+
+@router.put("/{project_id}", dependencies=[_general], responses=answers(400, 401, 404))
+def update_project(
+    project_id: ProjectId, body: schemas.ProjectUpdate, user: UserDep, service: ServiceDep
+) -> schemas.Project:
+    """Change a project's name or description, archive it, or bring it back.
+
+    A project that is being processed cannot be archived; the other states are the service's to set.
+    """
+    with service.database.write() as session:
+        project = own_project(session, user, project_id, lock=True)
+        if body.name is not None:
+            project.name = body.name
+        if "description" in body.model_fields_set:
+            project.description = body.description
+        if body.status is not None and body.status != project.status:
+            busy = runs.active_run(session, project_id) is not None
+            if body.status == "archived" and project.status != "processing" and not busy:
+                project.previous_status, project.status = project.status, "archived"
+            elif project.status == "archived" and body.status == project.previous_status:
+                project.status = project.previous_status
+            else:
+                raise ApiError(400, f"A project that is {project.status} cannot become {body.status}")
+        session.flush()
+        session.refresh(project)
+        return schemas.Project.model_validate(project)
+
+
+@router.delete("/{project_id}", dependencies=[_general], responses=answers(401, 404, 409))
+def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) -> schemas.Message:
+    """Delete a project with all its files; refused while a run works on it."""
+    with service.database.write() as session:
+        project = own_project(session, user, project_id, lock=True)
+        if runs.active_run(session, project_id) is not None:
+            raise ApiError(409, runs.BUSY)
+        folder = project.folder
+        session.delete(project)
+    service.storage.remove(folder)
+    return schemas.Message(message="Project deleted successfully")
+
+
+@router.post(
+    "/{project_id}/start-reconstruction",
+    dependencies=[Depends(throttle("processing"))],
+    responses=answers(400, 401, 404, 409),
+)
+def start_reconstruction(
+    project_id: ProjectId,
+    user: UserDep,
+    service: ServiceDep,
+    quality: Annotated[schemas.Quality, Query(description="Reconstruction quality")] = "medium",
+) -> schemas.Started:
+    """Start 3D reconstruction for a project: one job for each stage.
+
+    What an earlier run has finished with the same options is used again. An interval that was given
+    to extract-frames is kept.
+    """
+    with service.database.write() as session:
+        project = own_project(session, user, project_id, lock=True)
+        if project.status == "archived":
+            raise ApiError(400, "The project is archived; set its status back first")
+        if not service.storage.has_input(project.folder):
+            raise ApiError(400, "The project has no video and no images; upload some first")
+        options: dict[str, dict[str, Any]] = {}
+        if project.frame_interval is not None:
+            options["frame_extraction"] = {"interval": project.frame_interval}
+        run = runs.create_run(session, project, quality=quality, options=options)
+        answer = schemas.Started(
+            message="Reconstruction started",
+            project_id=project_id,
+            quality=quality,
+            status="processing",
+            jobs=[job_out(job) for job in run.jobs],
+        )
+    service.runner.wake()
+    return answer
+
+
+@router.get("/{project_id}/status", dependencies=[_general], responses=answers(401, 404))
+def project_status(project_id: ProjectId, user: UserDep, service: ServiceDep) -> schemas.ProjectRunStatus:
+    """Get the current status of a project's reconstruction."""
+    with service.database.read() as session:
+        project = own_project(session, user, project_id)
+        run = runs.newest_run(session, project_id)
+        jobs = run.jobs if run else []
+        current = next((job for job in jobs if job.status == "running"), None)
+        return schemas.ProjectRunStatus(
+            project_id=project.id,
+            status=project.status,
+            progress=schemas.Progress(
+                total_frames=project.total_frames,
+                processed_frames=project.processed_frames,
+                percentage=round(100 * run.fraction, 1) if run else 0.0,
+            ),
+            current_job=job_out(current) if current else None,
+            eta_seconds=_eta(run, current),
+            reconstruction_quality=project.reconstruction_quality,
+            processing_time=project.processing_time,
+            error_message=run.error if run else None,
+            created_at=project.created_at,
+            updated_at=project.updated_at,
+        )
+
+
+def _eta(run: models.Run | None, current: models.Job | None) -> float | None:
+    """Seconds left, by the run's pace so far, but not less than the present stage's own."""
+    if run is None or run.status != "running" or run.fraction < 0.02:
+        return None
+    left = run.seconds * (1 - run.fraction) / run.fraction
+    return round(max(left, current.eta or 0.0 if current else 0.0), 1)

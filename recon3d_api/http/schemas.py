@@ -1,0 +1,279 @@
+"""What goes in and out, as docs/api.md and the contract have it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
+
+from recon3d_api.store.tables import JobStatus, ProjectStatus
+
+JobType = Literal[
+    "frame_extraction",
+    "feature_extraction",
+    "feature_matching",
+    "sparse_reconstruction",
+    "dense_reconstruction",
+    "mesh_generation",
+    "texturing",
+]
+Quality = Literal["low", "medium", "high", "extreme"]
+FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
+FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
+
+MAX_ID = 2**31 - 1
+_TIME = "2023-01-01T00:00:00Z"
+
+
+def _storable(text: str) -> str:
+    """Refuse what a database or a log cannot take."""
+    if "\0" in text:
+        raise ValueError("must not contain NUL")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode") from None
+    return text
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+Name = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)
+]
+Description = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
+
+
+class Out(BaseModel):
+    """Base of answers made from rows."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Error(BaseModel):
+    """Any error."""
+
+    detail: str = Field(examples=["Project not found"])
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field."""
+
+    loc: list[str]
+    msg: str
+    type: str
+
+
+class ValidationErrors(Error):
+    """An invalid request; `errors` lists the fields."""
+
+    detail: str = Field(examples=["quality: Input should be 'low', 'medium', 'high' or 'extreme'"])
+    errors: list[FieldError] = []
+
+
+class Message(BaseModel):
+    """A plain answer."""
+
+    message: str
+
+
+class Register(BaseModel):
+    """A new account."""
+
+    username: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{3,50}$")] = Field(examples=["ada"])
+    email: EmailStr = Field(max_length=320, examples=["ada@example.com"])
+    password: Annotated[Text, StringConstraints(min_length=8, max_length=128)] = Field(
+        examples=["correct horse battery"]
+    )
+    full_name: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
+        None, examples=["Ada Lovelace"]
+    )
+
+
+class User(Out):
+    """An account."""
+
+    id: int = Field(examples=[1])
+    username: str = Field(examples=["ada"])
+    email: str = Field(examples=["ada@example.com"])
+    full_name: str | None = Field(examples=["Ada Lovelace"])
+    is_active: bool = Field(examples=[True])
+    created_at: datetime = Field(examples=[_TIME])
+
+
+class Token(BaseModel):
+    """An access token, for the header ``Authorization: Bearer …``."""
+
+    access_token: str = Field(examples=["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9…"])
+    token_type: Literal["bearer"] = "bearer"
+
+
+class ProjectCreate(BaseModel):
+    """A new project."""
+
+    name: Name = Field(examples=["Bust of a philosopher"])
+    description: Description | None = Field(None, examples=["From a phone's video"])
+
+
+class ProjectUpdate(BaseModel):
+    """Changes of a project; what is left out stays.
+
+    `status` takes ``archived`` and, for an archived project, the status that it had before.
+    """
+
+    name: Name | None = Field(None, examples=["Bust, second try"])
+    description: Description | None = None
+    status: ProjectStatus | None = Field(None, examples=["archived"])
+
+
+class Project(Out):
+    """A project.
+
+    `total_frames` are the frames that the model is made from, `processed_frames` those whose
+    features have been found, `processing_time` the seconds of the newest reconstruction, and
+    `reconstruction_quality` a score from 0 to 1 (docs/api.md).
+    """
+
+    id: int = Field(examples=[1])
+    name: str = Field(examples=["Bust of a philosopher"])
+    description: str | None = Field(examples=["From a phone's video"])
+    status: ProjectStatus
+    total_frames: int = Field(examples=[40])
+    processed_frames: int = Field(examples=[40])
+    reconstruction_quality: float = Field(examples=[0.82])
+    processing_time: float = Field(examples=[95.4])
+    created_at: datetime = Field(examples=[_TIME])
+    updated_at: datetime = Field(examples=[_TIME])
+
+
+class Job(Out):
+    """A stage of a run.
+
+    `progress` goes from 0 to 100, `duration` is in seconds, `cpu_usage` in percent of one core and
+    `memory_usage` in MiB.
+    """
+
+    id: int = Field(examples=[3])
+    project_id: int = Field(examples=[1])
+    job_type: JobType = Field(examples=["dense_reconstruction"])
+    status: JobStatus = Field(examples=["running"])
+    progress: float = Field(ge=0, le=100, examples=[37.5])
+    message: str | None = Field(examples=["15 of 40 views"])
+    error_message: str | None = Field(examples=[None])
+    parameters: dict[str, Any] = Field(examples=[{"quality": "medium"}])
+    started_at: datetime | None = Field(examples=[_TIME])
+    completed_at: datetime | None = Field(examples=[None])
+    duration: float | None = Field(examples=[12.8])
+    cpu_usage: float | None = Field(examples=[186.0])
+    memory_usage: float | None = Field(examples=[731.2])
+    created_at: datetime = Field(examples=[_TIME])
+    updated_at: datetime = Field(examples=[_TIME])
+
+
+class Started(BaseModel):
+    """A reconstruction that was put in the queue."""
+
+    message: str = Field(examples=["Reconstruction started"])
+    project_id: int = Field(examples=[1])
+    quality: Quality
+    status: ProjectStatus = Field(examples=["processing"])
+    jobs: list[Job]
+
+
+class Extraction(BaseModel):
+    """An extraction of frames that was put in the queue."""
+
+    message: str = Field(examples=["Frame extraction started"])
+    project_id: int = Field(examples=[1])
+    interval: float = Field(examples=[0.5])
+    job_id: int = Field(examples=[3])
+    job: Job
+
+
+class Progress(BaseModel):
+    """How far a run is; `percentage` weighs all stages of the run."""
+
+    total_frames: int = Field(examples=[40])
+    processed_frames: int = Field(examples=[40])
+    percentage: float = Field(ge=0, le=100, examples=[61.3])
+
+
+class ProjectRunStatus(BaseModel):
+    """How far a project is."""
+
+    project_id: int = Field(examples=[1])
+    status: ProjectStatus
+    progress: Progress
+    current_job: Job | None
+    eta_seconds: float | None = Field(examples=[48.0])
+    reconstruction_quality: float = Field(examples=[0.0])
+    processing_time: float = Field(examples=[62.1])
+    error_message: str | None = Field(examples=[None])
+    created_at: datetime = Field(examples=[_TIME])
+    updated_at: datetime = Field(examples=[_TIME])
+
+
+class JobsStatus(BaseModel):
+    """The jobs of a project, newest run first, and how many are in each state."""
+
+    project_id: int = Field(examples=[1])
+    status: ProjectStatus
+    total: int = Field(examples=[7])
+    pending: int = Field(examples=[2])
+    running: int = Field(examples=[1])
+    completed: int = Field(examples=[4])
+    failed: int = Field(examples=[0])
+    cancelled: int = Field(examples=[0])
+    jobs: list[Job]
+
+
+class Logs(BaseModel):
+    """Log lines of a job from line `offset` on; ask again with `next_offset` until `complete`."""
+
+    job_id: int = Field(examples=[3])
+    logs: list[str] = Field(examples=[["2023-01-01T00:00:00Z started"]])
+    offset: int = Field(examples=[0])
+    next_offset: int = Field(examples=[1])
+    complete: bool = Field(examples=[False])
+
+
+class VideoUploaded(BaseModel):
+    """A video that was stored; `file_path` is relative to the project."""
+
+    message: str = Field("Video uploaded successfully", examples=["Video uploaded successfully"])
+    file_path: str = Field(examples=["inputs/videos/statue.mp4"])
+    file_size: int = Field(examples=[4007885])
+    project_id: int = Field(examples=[1])
+
+
+class ImagesUploaded(BaseModel):
+    """Images that were stored."""
+
+    message: str = Field(examples=["12 images uploaded successfully"])
+    files: list[VideoUploaded]
+    file_size: int = Field(examples=[31457280])
+    project_id: int = Field(examples=[1])
+
+
+class FileInfo(BaseModel):
+    """A file of a project; `path` is relative to the project."""
+
+    type: FileKind
+    path: str = Field(examples=["results/mesh.ply"])
+    size: int = Field(examples=[2097152])
+    modified: datetime = Field(examples=[_TIME])
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+    version: str = Field(examples=["0.1.0"])
+
+
+class Ready(BaseModel):
+    """Whether the service can do its work."""
+
+    status: Literal["ready", "not ready"]
+    detail: str = Field(examples=["ready"])
+    checks: dict[str, str] = Field(examples=[{"database": "ok", "disk": "ok", "runner": "ok"}])

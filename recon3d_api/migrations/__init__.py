@@ -1,1 +1,0 @@
-"""Alembic's migrations; `recon3d_api.db.Database.migrate` runs them."""

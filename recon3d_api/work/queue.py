@@ -1,0 +1,195 @@
+"""What the queue of runs knows: making runs, their jobs' states, and the events of these.
+
+Whoever changes jobs locks rows in the same order: the run, then its jobs, then the project.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from recon3d_api.errors import ApiError
+from recon3d_api.store.tables import (
+    ACTIVE_JOB,
+    ACTIVE_RUN,
+    JOB_TYPES,
+    Event,
+    Job,
+    JobStatus,
+    Project,
+    Run,
+    utcnow,
+)
+
+BUSY = "A run of this project is going on; wait for it, or cancel it"
+
+
+def active_run(session: Session, project_id: int) -> Run | None:
+    """The run that waits or works, if there is one."""
+    return session.scalar(select(Run).where(Run.project_id == project_id, Run.status.in_(ACTIVE_RUN)))
+
+
+def newest_run(session: Session, project_id: int) -> Run | None:
+    """The run that was started last."""
+    return session.scalar(select(Run).where(Run.project_id == project_id).order_by(Run.id.desc()).limit(1))
+
+
+def create_run(
+    session: Session,
+    project: Project,
+    *,
+    quality: str,
+    options: dict[str, dict[str, Any]],
+    until: str | None = None,
+) -> Run:
+    """Put a run into the queue, with a job for each stage.
+
+    Raises
+    ------
+    ApiError
+        409 when the project has an active run.
+    """
+    if active_run(session, project.id) is not None:
+        raise ApiError(409, BUSY)
+    full = until is None
+    run = Run(project_id=project.id, quality=quality, until=until, options=options, full=full)
+    session.add(run)
+    try:
+        session.flush()
+    except IntegrityError as error:  # another request was faster
+        raise ApiError(409, BUSY) from error
+    last = JOB_TYPES.index(until) if until else len(JOB_TYPES) - 1
+    for position, job_type in enumerate(JOB_TYPES[: last + 1]):
+        parameters = {"quality": quality, **options.get(job_type, {})}
+        run.jobs.append(
+            Job(project_id=project.id, position=position, job_type=job_type, parameters=parameters)
+        )
+    # Of earlier runs only the states stay, so that a project's events do not grow for ever.
+    session.execute(delete(Event).where(Event.project_id == project.id, Event.event == "job_progress"))
+    if full:
+        project.previous_status = project.status
+        project.status = "processing"
+        project.processed_frames = 0
+        project.processing_time = 0.0
+    session.flush()
+    return run
+
+
+def emit(session: Session, job: Job, event: str) -> None:
+    """Append an event with the job's present state.
+
+    The project's row is locked until the transaction ends, so that readers see events in the order
+    of their numbers, without gaps that fill later.
+    """
+    session.flush()
+    seq = session.scalar(
+        update(Project)
+        .where(Project.id == job.project_id)
+        .values(event_seq=Project.event_seq + 1)
+        .returning(Project.event_seq)
+        .execution_options(synchronize_session=False)
+    )
+    if seq is None:
+        return  # the project is being deleted
+    session.add(
+        Event(
+            project_id=job.project_id,
+            seq=seq,
+            job_id=job.id,
+            event=event,
+            job_type=job.job_type,
+            status=job.status,
+            progress=job.progress,
+            message=job.message,
+            error=job.error_message,
+        )
+    )
+
+
+def end_job(
+    session: Session, job: Job, status: JobStatus, message: str | None, error: str | None = None
+) -> None:
+    """Bring a job to its end, and say so."""
+    job.status = status
+    job.completed_at = utcnow()
+    job.eta = None
+    if message is not None:
+        job.message = message
+    job.error_message = error
+    if status == "completed":
+        job.progress = 100.0
+    emit(session, job, f"job_{status}")
+
+
+def end_run(
+    session: Session, run: Run, status: Literal["completed", "failed", "cancelled"], error: str | None = None
+) -> None:
+    """Bring a run to its end: what was not done is cancelled, and the project says how it went."""
+    pending = "Cancelled" if status == "cancelled" else "Not run, since an earlier job failed"
+    for job in run.jobs:
+        if job.status == "running":
+            end_job(session, job, "cancelled" if status == "cancelled" else "failed", None, error)
+        elif job.status == "pending":
+            end_job(session, job, "cancelled", pending)
+    run.status = status
+    run.error = error
+    run.completed_at = utcnow()
+    run.runner = None
+    project = session.get_one(Project, run.project_id)
+    if run.full:
+        project.status = project.previous_status if status == "cancelled" else status
+    session.flush()
+
+
+def locked_run(session: Session, run_id: int) -> Run | None:
+    """A run, locked against its runner."""
+    return session.scalar(
+        select(Run).where(Run.id == run_id).with_for_update().execution_options(populate_existing=True)
+    )
+
+
+def cancel_job(session: Session, job_id: int) -> Job:
+    """Cancel a job and the later ones of its run.
+
+    A job that runs ends when its process does; its runner sees the request.
+
+    Raises
+    ------
+    ApiError
+        400 when the job is over.
+    """
+    run_id = session.scalar(select(Job.run_id).where(Job.id == job_id))
+    run = locked_run(session, run_id) if run_id is not None else None
+    if run is None:
+        raise ApiError(404, "Job not found")
+    jobs = session.scalars(
+        select(Job)
+        .where(Job.run_id == run.id)
+        .order_by(Job.position)
+        .with_for_update()
+        .execution_options(populate_existing=True)
+    ).all()
+    job = next(row for row in jobs if row.id == job_id)
+    if job.status not in ACTIVE_JOB:
+        raise ApiError(400, f"The job is over: {job.status}")
+    if run.status == "queued":
+        # No process works on it: those before it that have not run yet go on.
+        if job.status == "running" or all(row.status not in ACTIVE_JOB for row in jobs if row is not job):
+            end_run(session, run, "cancelled")
+            return job
+    elif job.status == "running":
+        run.cancel_requested = True
+        job.message = "Cancelling"
+    for later in jobs:
+        if later.position >= job.position and later.status == "pending":
+            end_job(session, later, "cancelled", "Cancelled")
+    if not any(row.status in ACTIVE_JOB for row in jobs):
+        if run.status == "queued":
+            end_run(session, run, "cancelled")
+        else:
+            run.cancel_requested = True
+    session.flush()
+    return job

@@ -1,0 +1,241 @@
+"""The runner: claims runs from the queue and works on them, one process each.
+
+Any number of runners, in any number of servers, share one database: a claim is a single UPDATE,
+good for a lease that the runner renews while it works.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import delete, func, or_, select, update
+from sqlalchemy.exc import SQLAlchemyError
+
+from recon3d_api.files.storage import Storage
+from recon3d_api.settings import Settings
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Project, Run, Runner, utcnow
+from recon3d_api.work import processes
+from recon3d_api.work.follow import Follower
+from recon3d_api.work.rows import Claim, RunRows
+
+logger = logging.getLogger("recon3d_api.work.runner")
+
+_POLL = 0.5
+_FORGET_RUNNER = 86_400.0
+
+#: Makes the command that works on a claim.
+Command = Callable[[Claim], Sequence[str]]
+
+
+class RunQueue:
+    """Claims on runs.
+
+    Parameters
+    ----------
+    database : Database
+    name : str
+        Of the process that claims, from `processes.own_name`.
+    lease : float
+    """
+
+    def __init__(self, database: Database, name: str, lease: float) -> None:
+        self._database = database
+        self._name = name
+        self._lease = lease
+
+    def claim(self) -> Claim | None:
+        """Take the oldest run that waits, or whose runner is gone."""
+        with self._database.read() as session:
+            now = self._database.now(session)
+            waiting = session.scalar(select(func.count()).select_from(Run).where(Run.status == "queued"))
+            runners = set(session.scalars(select(Run.runner).where(Run.status == "running").distinct()))
+            dead = [name for name in runners if name and name != self._name and processes.is_dead(name)]
+            expired = session.scalar(
+                select(func.count()).where(Run.status == "running", Run.lease_until < now)
+            )
+        if not (waiting or dead or expired):
+            return None
+        with self._database.write() as session:
+            now = self._database.now(session)
+            free = (
+                select(Run.id)
+                .where(
+                    or_(
+                        (Run.status == "queued") & (Run.not_before <= now),
+                        (Run.status == "running") & ((Run.lease_until < now) | Run.runner.in_(dead)),
+                    )
+                )
+                .order_by(Run.id)
+                .limit(1)
+                .with_for_update(skip_locked=True)
+            )
+            run = session.scalar(
+                update(Run)
+                .where(Run.id == free.scalar_subquery())
+                .values(
+                    status="running",
+                    runner=self._name,
+                    attempt=Run.attempt + 1,
+                    lease_until=now + self._lease,
+                    started_at=func.coalesce(Run.started_at, utcnow()),
+                )
+                .returning(Run)
+                .execution_options(synchronize_session=False)
+            )
+            if run is None:
+                return None
+            folder = session.scalar(select(Project.folder).where(Project.id == run.project_id))
+            return Claim(
+                run_id=run.id,
+                attempt=run.attempt,
+                project_id=run.project_id,
+                folder=folder or "",
+                quality=run.quality,
+                until=run.until,
+                options=run.options,
+                seconds=run.seconds,
+            )
+
+    def beat(self) -> None:
+        """Tell that this process works on runs."""
+        with self._database.write() as session:
+            now = self._database.now(session)
+            session.merge(Runner(name=self._name, seen=now))
+            session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
+
+    def leave(self) -> None:
+        """Tell that it does not any more."""
+        with self._database.write() as session:
+            session.execute(delete(Runner).where(Runner.name == self._name))
+
+
+class JobRunner:
+    """Works on several runs at once, each in a thread of its own.
+
+    Parameters
+    ----------
+    settings : Settings
+    database : Database
+    storage : Storage
+    slots : int, optional
+        Runs at once; by default as the settings say.
+    command : callable, optional
+        Makes the command for a claim; by default `recon3d run`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        storage: Storage,
+        *,
+        slots: int | None = None,
+        command: Command | None = None,
+    ) -> None:
+        self._settings = settings
+        self._database = database
+        self._storage = storage
+        self._slots = settings.runners if slots is None else slots
+        self._command = command or self._recon3d
+        self._queue = RunQueue(database, processes.own_name(), settings.lease_seconds)
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._service = hashlib.sha256(f"{database.url}{settings.data_dir}".encode()).hexdigest()[:12]
+        self._threads: list[threading.Thread] = []
+
+    @property
+    def alive(self) -> bool:
+        """Whether it takes runs."""
+        return any(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
+
+    def start(self) -> None:
+        """Begin to take runs."""
+        if self._slots == 0:
+            return
+        self._queue.beat()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"recon3d-runner-{number}", daemon=True)
+            for number in range(self._slots)
+        ]
+        self._threads.append(threading.Thread(target=self._beat, name="recon3d-heartbeat", daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """End soon; runs that are worked on go back to the queue and are resumed later."""
+        self._stopping.set()
+        self._wake.set()
+        for thread in self._threads:
+            thread.join(timeout)
+
+    def wake(self) -> None:
+        """Look into the queue at once."""
+        self._wake.set()
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(self._settings.lease_seconds / 3):
+            try:
+                self._queue.beat()
+            except SQLAlchemyError as error:
+                logger.warning("The database does not answer: %s", error)
+        try:
+            self._queue.leave()
+        except SQLAlchemyError as error:
+            logger.warning("The database does not answer: %s", error)
+
+    def _work(self) -> None:
+        # Processes end with the thread that started them, so this thread lives as long as the runner.
+        while not self._stopping.is_set():
+            try:
+                claim = self._queue.claim()
+                if claim is not None:
+                    self._follow(claim)
+                    continue
+            except Exception:
+                # Whatever it was, the runner goes on; the run comes back when its lease ends.
+                logger.exception("Working on a run failed")
+            self._wake.wait(_POLL)
+            self._wake.clear()
+
+    def _follow(self, claim: Claim) -> None:
+        mark = f"{self._service}-{claim.run_id}"
+        if claim.attempt > 1:
+            ended = processes.end_marked(mark)
+            logger.info(
+                "Resuming a run", extra={"run": claim.run_id, "attempt": claim.attempt, "leftovers": ended}
+            )
+        else:
+            logger.info("Starting a run", extra={"run": claim.run_id, "project": claim.project_id})
+        lease = self._settings.lease_seconds
+        Follower(
+            RunRows(self._database, self._storage, claim, lease),
+            self._storage,
+            claim,
+            self._command(claim),
+            mark=mark,
+            lease=lease,
+            max_crashes=self._settings.max_crashes,
+            stopping=self._stopping,
+        ).follow()
+        logger.info("Leaving a run", extra={"run": claim.run_id, "attempt": claim.attempt})
+
+    def _recon3d(self, claim: Claim) -> list[str]:
+        """The command line is the worker: there is no second way to run a reconstruction."""
+        model = self._storage.model(claim.folder)
+        command = [sys.executable, "-m", "recon3d", "run", "-o", str(model), "--quality", claim.quality]
+        command += ["--events", "--engine", self._settings.engine]
+        if claim.until:
+            command += ["--until", claim.until]
+        for stage, options in claim.options.items():
+            for option, value in options.items():
+                command += ["--set", f"{stage}.{option}={value}"]
+        if self._settings.run_workers:
+            command += ["--workers", str(self._settings.run_workers)]
+        if self._settings.scheduler:
+            command += ["--scheduler", self._settings.scheduler]
+        return command

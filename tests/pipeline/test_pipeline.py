@@ -1,0 +1,225 @@
+"""Order, caching, resuming and failing of runs, with stages small enough to count their work."""
+
+from __future__ import annotations
+
+import errno
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from recon3d import events as ev
+from recon3d import pipeline as pl
+from recon3d.compute import StageContext
+from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
+from recon3d.io.atomic import atomic_path
+from recon3d.project import Project
+from recon3d.stage_table import STAGE_NAMES, STAGES
+
+ITEMS = ("a", "b", "c")
+
+
+def produce(item: tuple[str, str]) -> str:
+    """The work of one item, in a worker: one line a time that it is done."""
+    folder, name = Path(item[0]), item[1]
+    with open(folder.parent.parent / "work-done.txt", "a") as log:
+        log.write(f"{folder.name.split('-')[0]} {name}\n")
+    if (folder.parent.parent / f"slow-{name}").exists():
+        time.sleep(30)
+    with atomic_path(folder / f"{name}.txt") as path:
+        path.write_text(name)
+    return name
+
+
+class SmallStages:
+    """Stages that write a file an item, and can be told to fail."""
+
+    def __init__(self) -> None:
+        self.failure: dict[str, Exception] = {}
+        self.versions: dict[str, int] = {}
+
+    def load(self, name: str) -> Any:
+        stage = next(stage for stage in STAGES if stage.name == name)
+
+        def run(inputs: Mapping[str, Path], options: Any, out: Path, context: StageContext) -> None:
+            assert set(inputs) == set(stage.needs)
+            assert all(path.is_dir() for path in inputs.values())
+            missing = [name for name in ITEMS if not (out / f"{name}.txt").exists()]
+            context.map(produce, [(str(out), n) for n in missing], names=missing, done=3 - len(missing))
+            if stage.name in self.failure:
+                raise self.failure[stage.name]
+            context.count(items=len(ITEMS))
+            if stage.name == "sparse_reconstruction":
+                (out / "models" / "0").mkdir(parents=True, exist_ok=True)
+                (out / "models" / "0" / "cameras.bin").write_bytes(b"cameras")
+                from recon3d.types import Camera, Scene, View
+
+                Scene((View("x.jpg", Camera("PINHOLE", 4, 3, (4, 4, 2, 1.5)), np.eye(4)),)).save(out)
+                registration = {"images": [], "world": {"up": "given", "unit": ""}}
+                (out / "registration.json").write_text(json.dumps(registration))
+            for source, _ in stage.publishes.values():
+                if not (out / source).exists():
+                    (out / source).write_text(stage.name)
+
+        return SimpleNamespace(VERSION=self.versions.get(stage.name, 1), run=run)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> SmallStages:
+    stages = SmallStages()
+    for user in ("plan", "pipeline", "run"):
+        monkeypatch.setattr(f"recon3d.pipeline.{user}.load_stage", stages.load)
+    return stages
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    made = Project.create(tmp_path / "p")
+    made.add_photos(tmp_path / "one.png")
+    return made
+
+
+def _ran(project: Project) -> list[str]:
+    """Stages that did work since the last call, with repetitions."""
+    log = project.path / "work-done.txt"
+    lines = log.read_text().splitlines() if log.exists() else []
+    log.unlink(missing_ok=True)
+    return [line.split()[0] for line in lines]
+
+
+def _statuses(project: Project) -> list[str]:
+    return [stage.status for stage in project.runs[-1].state.stages.values()]
+
+
+def test_a_second_run_does_nothing_and_a_changed_option_runs_what_follows(
+    project: Project, small: SmallStages
+) -> None:
+    results = pl.Pipeline("low").run(project)
+    assert sorted(set(_ran(project))) == sorted(STAGE_NAMES)
+    assert results.mesh is not None
+    assert results.mesh.read_text() == "mesh_generation"
+    assert results.report is not None
+    assert project.runs[-1].state.status == "completed"
+
+    started = time.monotonic()
+    pl.Pipeline("low").run(project)
+    assert time.monotonic() - started < 2  # no worker was started
+    assert _ran(project) == []
+    assert _statuses(project) == ["skipped"] * 7
+
+    pl.Pipeline("low", mesh_generation={"max_faces": 999}).run(project)
+    assert set(_ran(project)) == {"mesh_generation", "texturing"}
+    small.versions["texturing"] = 2
+    pl.Pipeline("low", mesh_generation={"max_faces": 999}).run(project)
+    assert set(_ran(project)) == {"texturing"}
+    pl.Pipeline("low").run(project, rerun_from="texturing")
+    assert set(_ran(project)) == {"texturing"}
+
+
+def test_running_a_part_and_then_the_rest(project: Project, small: SmallStages) -> None:
+    results = pl.Pipeline("low").run(project, until="sparse_reconstruction")
+    assert set(_ran(project)) == set(STAGE_NAMES[:4])
+    assert results.sparse is not None
+    assert results.transforms is not None
+    assert results.mesh is None
+    pl.Pipeline("low").run(project)
+    assert set(_ran(project)) == set(STAGE_NAMES[4:])
+
+
+def test_a_failed_stage_keeps_what_was_finished(project: Project, small: SmallStages) -> None:
+    small.failure["mesh_generation"] = ValueError("impossible")
+    with pytest.raises(StageError, match="impossible") as caught:
+        pl.Pipeline("low").run(project)
+    assert caught.value.stage == "mesh_generation"
+    assert project.results.point_cloud is not None
+    assert project.results.report is not None
+    state = project.runs[-1].state
+    assert state.status == "failed"
+    assert state.stages["mesh_generation"].error is not None
+    _ran(project)
+    del small.failure["mesh_generation"]
+    pl.Pipeline("low").run(project)
+    assert _ran(project) == ["texturing"] * 3  # the mesh's items were whole already
+
+
+def test_a_full_disk_is_explained(project: Project, small: SmallStages) -> None:
+    small.failure["texturing"] = OSError(errno.ENOSPC, "No space left on device", "atlas.png")
+    with pytest.raises(StageError, match="disk space") as caught:
+        pl.Pipeline("low").run(project)
+    assert "Free space" in caught.value.hint
+
+
+def test_cancelling_keeps_finished_items(project: Project, small: SmallStages) -> None:
+    (project.path / "slow-c").write_text("")
+    pipeline = pl.Pipeline("low", workers=1)
+    run = pipeline.start(project)
+    while not list(project.path.glob("work/*/b.txt")):
+        assert run.running
+        time.sleep(0.1)
+    run.cancel()
+    with pytest.raises(Cancelled):
+        run.wait(timeout=10)
+    assert project.runs[-1].state.status == "cancelled"
+    (project.path / "slow-c").unlink()
+    _ran(project)
+    pipeline.run(project, until="frame_extraction")
+    assert _ran(project) == ["frame_extraction"]
+
+
+def test_a_second_writer_is_refused_while_a_run_goes_on(project: Project, small: SmallStages) -> None:
+    (project.path / "slow-a").write_text("")
+    run = pl.Pipeline("low", workers=1).start(project)
+    while not list(project.path.glob("work-done.txt")):
+        assert run.running
+        time.sleep(0.1)
+    with pytest.raises(ProjectError, match="Another process"):
+        pl.Pipeline("low").run(project)
+    run.cancel()
+    with pytest.raises(Cancelled):
+        run.wait(timeout=10)
+
+
+def test_a_project_without_input_says_so(tmp_path: Path, small: SmallStages) -> None:
+    project = Project.create(tmp_path / "empty")
+    with pytest.raises(InputError, match="no input"):
+        pl.Pipeline("low").run(project)
+    assert isinstance(ev.read_events(project.runs[-1].folder / "events.jsonl")[-1], ev.RunFailed)
+
+
+def test_manifests_tell_what_was_done(project: Project, small: SmallStages) -> None:
+    pl.Pipeline("low", seed=5).run(project, until="feature_extraction")
+    manifest = project.artifacts["feature_extraction"].manifest
+    assert manifest.counts == {"items": 3}
+    assert manifest.seed == 5
+    assert manifest.engine == "cpu"
+    assert manifest.peak_memory > 10_000_000
+    assert manifest.options["max_features"] == 3000
+    assert manifest.inputs == {"frame_extraction": project.artifacts["frame_extraction"].manifest.fingerprint}
+
+
+def test_cleaning_keeps_the_newest_artifacts(project: Project, small: SmallStages) -> None:
+    pl.Pipeline("low").run(project, until="feature_extraction")
+    pl.Pipeline("low", feature_extraction={"max_features": 77}).run(project, until="feature_extraction")
+    (project.path / "work" / "texturing-0").mkdir(parents=True)
+    (project.path / "work" / "texturing-0" / "big.bin").write_bytes(b"0" * 5000)
+    assert project.clean() >= 5000
+    assert project.artifacts["feature_extraction"].manifest.options["max_features"] == 77
+    assert len(project.store.all()) == 2
+    assert not list((project.path / "work").iterdir())
+
+
+def test_mistakes_are_found_before_anything_runs(project: Project) -> None:
+    with pytest.raises(OptionError, match="engine"):
+        pl.Pipeline(engine="gpu")
+    with pytest.raises(OptionError, match="meshing"):
+        pl.Pipeline().run(project, until="meshing")
+    with pytest.raises(OptionError, match="workers"):
+        pl.Pipeline(workers=0)
