@@ -20,7 +20,7 @@ from recon3d.rendering.formatting import Described, byte_text, card, grid
 from recon3d.stage_table import STAGES
 
 #: Typical shares of a run's time.
-_WEIGHTS = {stage.name: stage.weight for stage in STAGES}
+_WEIGHTS: dict[str, float] = {stage.name: stage.weight for stage in STAGES}
 
 
 class Failure(BaseModel):

@@ -1,10 +1,16 @@
-"""Least-squares similarity between two sets of points."""
+"""Similarities: fitting one to two sets of points, and scaling the types of the geometry."""
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh, View
+
+Scalable = TypeVar("Scalable", Scene, PointCloud, Mesh, TexturedMesh)
 Floats = NDArray[np.float64]
 
 
@@ -39,3 +45,26 @@ def umeyama(source: Floats, target: Floats, *, with_scale: bool = True) -> tuple
     scale = float((singular * signs).sum() / variance) if with_scale and variance > 0 else 1.0
     translation: Floats = target_mean - scale * rotation @ source_mean
     return scale, rotation, translation
+
+
+def scaled(thing: Scalable, factor: float) -> Scalable:
+    """The same thing `factor` times as large, about the world's origin.
+
+    Normals, colours and textures stay. A scene's unit becomes metres.
+    """
+    given: Any = thing
+    larger: Any
+    if isinstance(given, Scene):
+        points = replace(given.points, xyz=given.points.xyz * factor)
+        larger = replace(given, views=tuple(_view(v, factor) for v in given.views), points=points, unit="m")
+    elif isinstance(given, PointCloud):
+        larger = replace(given, points=given.points * factor)
+    else:
+        larger = replace(given, vertices=given.vertices * factor)
+    return cast("Scalable", larger)
+
+
+def _view(view: View, factor: float) -> View:
+    pose = np.array(view.cam_from_world)
+    pose[:3, 3] *= factor
+    return replace(view, cam_from_world=pose)

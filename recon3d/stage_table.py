@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+from recon3d.layout import MESH, MODEL, POINT_CLOUD, SPARSE, TEXTURED_MESH
+
+StageName = Literal[
+    "frame_extraction",
+    "feature_extraction",
+    "feature_matching",
+    "sparse_reconstruction",
+    "dense_reconstruction",
+    "mesh_generation",
+    "texturing",
+]
 
 
 class Published(NamedTuple):
@@ -24,7 +36,7 @@ class Stage:
 
     Parameters
     ----------
-    name : str
+    name : StageName
     needs : tuple of str
         Stages whose artifacts it reads; "inputs" is the project's folder of inputs.
     weight : float
@@ -35,7 +47,7 @@ class Stage:
         Results of the stage by name.
     """
 
-    name: str
+    name: StageName
     needs: tuple[str, ...]
     weight: float
     posed_needs: tuple[str, ...] | None = None
@@ -51,25 +63,27 @@ STAGES: tuple[Stage, ...] = (
         ("frame_extraction", "feature_matching"),
         0.10,
         posed_needs=("inputs", "frame_extraction", "feature_matching"),
-        publishes={"sparse": Published("models/0", "sparse")},
+        publishes={"sparse": Published(MODEL, SPARSE)},
     ),
     Stage(
         "dense_reconstruction",
         ("frame_extraction", "sparse_reconstruction"),
         0.36,
-        publishes={"point_cloud": Published("point_cloud.ply", "point_cloud.ply")},
+        publishes={"point_cloud": Published(POINT_CLOUD, POINT_CLOUD)},
     ),
     Stage(
         "mesh_generation",
         ("dense_reconstruction",),
         0.08,
-        publishes={"mesh": Published("mesh.ply", "mesh.ply")},
+        publishes={"mesh": Published(MESH, MESH)},
     ),
     Stage(
         "texturing",
         ("frame_extraction", "sparse_reconstruction", "mesh_generation"),
         0.14,
-        publishes={"textured_mesh": Published("textured_mesh.glb", "textured_mesh.glb")},
+        publishes={"textured_mesh": Published(TEXTURED_MESH, TEXTURED_MESH)},
     ),
 )
-STAGE_NAMES: tuple[str, ...] = tuple(stage.name for stage in STAGES)
+STAGE_NAMES: tuple[StageName, ...] = tuple(stage.name for stage in STAGES)
+if get_args(StageName) != STAGE_NAMES:
+    raise RuntimeError("StageName and STAGES list different stages")

@@ -9,7 +9,7 @@ import threading
 
 import pycolmap
 
-from recon3d.colmap.database import ImageRow, read_rows, write_database, write_matches
+from recon3d.colmap.database import ImageRow, camera_model, read_rows, write_database, write_matches
 from recon3d.colmap.dense_workspace import write_model
 from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
@@ -26,6 +26,7 @@ __all__ = [
     "Growing",
     "ImageRow",
     "SiftSettings",
+    "camera_model",
     "copy_model",
     "extract_sift",
     "image_statistics",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import Any
 import pycolmap
 from numpy.typing import NDArray
 
-from recon3d.io.atomic import read_json
+from recon3d.errors import InputError
+from recon3d.layout import read_frames
 
 Array = NDArray[Any]
 
@@ -29,9 +32,24 @@ class ImageRow:
 def read_rows(frames: Path) -> list[ImageRow]:
     """The images of a frame_extraction artifact."""
     return [
-        ImageRow(f["name"], f["camera"] + 1, f["width"], f["height"], f["focal_px"])
-        for f in read_json(frames / "frames.json")["frames"]
+        ImageRow(frame.name, frame.camera + 1, frame.width, frame.height, frame.focal_px)
+        for frame in read_frames(frames).frames
     ]
+
+
+def camera_model(path: Path) -> str:
+    """COLMAP's name of the camera model of a database, read without writing to it.
+
+    Raises
+    ------
+    InputError
+        The database has no camera.
+    """
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        row = database.execute("SELECT model FROM cameras LIMIT 1").fetchone()
+    if row is None:
+        raise InputError(f"{path} has no camera.", "Run feature_extraction again.")
+    return str(pycolmap.CameraModelId(row[0]).name)
 
 
 def _camera(model: str, row: ImageRow) -> Any:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from recon3d.compute.cluster import Cluster, Usage
 from recon3d.errors import Cancelled, StageError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -140,9 +143,9 @@ class StageContext:
         ends = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
         return [self.phase(start, end) for start, end in zip([0.0, *ends], ends, strict=False)]
 
-    def count(self, **counts: Any) -> None:
-        """Put numbers into the manifest and the report."""
-        self.counts.update(counts)
+    def count(self, counts: DataclassInstance) -> None:
+        """Put a stage's counts, a dataclass, into the manifest and the report."""
+        self.counts.update(asdict(counts))
 
     def fallback(self, message: str) -> None:
         """Record that something was done in another way than asked for."""

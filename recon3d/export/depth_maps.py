@@ -17,8 +17,9 @@ from recon3d.io.atomic import atomic_path
 from recon3d.io.colmap_dense import DenseWorkspace
 from recon3d.io.depth import read_depth_map, write_colmap_map
 from recon3d.io.undistort import load_view_image
+from recon3d.layout import depth_map_file
 from recon3d.mvs.source_selection import source_views
-from recon3d.project.scale import scaled
+from recon3d.similarity import scaled
 from recon3d.types import Scene
 
 #: Sources that are listed for each view; COLMAP's own choice is 20.
@@ -43,7 +44,7 @@ def write_workspace(target: Path, dense: Path, sparse: Path, images: Path, facto
     from recon3d.colmap import write_model
 
     scene, original = Scene.load(dense), Scene.load(sparse)
-    made = [i for i, view in enumerate(scene) if (dense / "depth_maps" / f"{view.name}.npz").exists()]
+    made = [i for i, view in enumerate(scene) if depth_map_file(dense, view.name).exists()]
     # Commas and blanks mean something in COLMAP's lists.
     names = tuple(re.sub(r"[\s,]", "_", view.name) for view in scene)
     workspace = DenseWorkspace(target, names if len(set(names)) == len(names) else ())
@@ -55,7 +56,7 @@ def write_workspace(target: Path, dense: Path, sparse: Path, images: Path, facto
         with atomic_path(workspace.image(i)) as temporary:
             Image.fromarray(rgb).save(temporary, quality=95)
     for i in made:
-        depth_map = read_depth_map(dense / "depth_maps" / f"{scene.views[i].name}.npz")
+        depth_map = read_depth_map(depth_map_file(dense, scene.views[i].name))
         write_colmap_map(workspace.depth_map(i, "geometric"), np.float32(factor) * depth_map.depth)
         write_colmap_map(workspace.normal_map(i, "geometric"), depth_map.normal)
     cameras = tuple(replace(view, camera=view.camera.undistorted()) for view in scene)

@@ -4,19 +4,70 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from recon3d.errors import InputError, OptionError, StageError
-from recon3d.project.project import Project
-from recon3d.project.results import publish_path
-from recon3d.project.scale import scale_of, scaled
+from recon3d.io.atomic import publish_path
+from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
+from recon3d.similarity import scaled
 from recon3d.types import Scene
+
+
+class _Artifact(Protocol):
+    @property
+    def path(self) -> Path: ...
+
+
+class _Scale(Protocol):
+    @property
+    def factor(self) -> float: ...
+
+
+class _Results(Protocol):
+    @property
+    def mesh(self) -> Path | None: ...
+
+    @property
+    def textured_mesh(self) -> Path | None: ...
+
+    @property
+    def sparse(self) -> Path | None: ...
+
+    @property
+    def transforms(self) -> Path | None: ...
+
+
+class ExportedProject(Protocol):
+    """What of a `recon3d.Project` its export needs."""
+
+    @property
+    def path(self) -> Path:
+        """The project's folder."""
+        ...
+
+    @property
+    def artifacts(self) -> Mapping[str, _Artifact]:
+        """Its artifacts by stage."""
+        ...
+
+    @property
+    def results(self) -> _Results:
+        """Its result files."""
+        ...
+
+    @property
+    def scale(self) -> _Scale | None:
+        """Metres per unit, where the user has set it."""
+        ...
+
 
 FORMATS = ("glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio")
 
 
-def export_project(project: Project, format: str, output: Path | None = None) -> Path:
-    """Write a project's results in one format, in metres where `recon3d.project.scale.set_scale` was used.
+def export_project(project: ExportedProject, format: str, output: Path | None = None) -> Path:
+    """Write a project's results in one format, in metres where `Project.set_scale` was used.
 
     Parameters
     ----------
@@ -42,8 +93,8 @@ def export_project(project: Project, format: str, output: Path | None = None) ->
         There is no such format.
     """
     results = project.results
-    folder = project.path / "export"
-    scale = scale_of(project)
+    folder = project.path / EXPORT
+    scale = project.scale
     factor = 1.0 if scale is None else scale.factor
     if format in ("glb", "obj"):
         source = _made(project, "textured_mesh", results.textured_mesh)
@@ -67,20 +118,20 @@ def export_project(project: Project, format: str, output: Path | None = None) ->
         return target
     if format in ("colmap", "nerfstudio"):
         target = output or folder / format
-        images = project.artifacts["frame_extraction"].path / "images" if results.sparse else None
+        images = images_folder(project.artifacts["frame_extraction"].path) if results.sparse else None
         if format == "colmap":
             publish_path(_made(project, "sparse", results.sparse), target / "sparse" / "0")
             if factor != 1.0:
                 _scale_model(target / "sparse" / "0", factor)
         else:
-            publish_path(_made(project, "transforms", results.transforms), target / "transforms.json")
+            publish_path(_made(project, "transforms", results.transforms), target / TRANSFORMS)
             if factor != 1.0:
                 from recon3d.io.nerfstudio import write_transforms
 
                 scene = Scene.load(project.artifacts["sparse_reconstruction"].path)
-                write_transforms(target / "transforms.json", scaled(scene, factor))
+                write_transforms(target / TRANSFORMS, scaled(scene, factor), IMAGES)
         if images is not None:
-            publish_path(images, target / "images")
+            publish_path(images, target / images.name)
         return target
     raise OptionError(f"There is no export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
 
@@ -100,7 +151,7 @@ def _write_textured(source: Path, target: Path, format: str, factor: float) -> N
         scale_glb(source, target, factor)
 
 
-def _write_dense(project: Project, target: Path, factor: float) -> None:
+def _write_dense(project: ExportedProject, target: Path, factor: float) -> None:
     artifacts = project.artifacts
     if "dense_reconstruction" not in artifacts:
         raise InputError(f"{project.path} has no depth maps yet.", f"recon3d run -o {project.path}")
@@ -109,7 +160,7 @@ def _write_dense(project: Project, target: Path, factor: float) -> None:
             *("-m", "recon3d.export.depth_maps", str(target), str(artifacts["dense_reconstruction"].path)),
             *(
                 str(artifacts["sparse_reconstruction"].path),
-                str(artifacts["frame_extraction"].path / "images"),
+                str(images_folder(artifacts["frame_extraction"].path)),
             ),
             *("--factor", repr(factor)),
         ],
@@ -138,7 +189,7 @@ def _in_a_process(arguments: list[str], trouble: str, hint: str) -> None:
         raise StageError(trouble, hint, log_tail=done.stderr[-2000:])
 
 
-def _made(project: Project, name: str, path: Path | None) -> Path:
+def _made(project: ExportedProject, name: str, path: Path | None) -> Path:
     if path is None:
         raise InputError(
             f"{project.path} has no {name.replace('_', ' ')} yet.", f"recon3d run -o {project.path}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,3 +40,23 @@ def write_json(path: Path, document: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def publish_path(source: Path, target: Path) -> None:
+    """Copy a file or folder to `target`, whole or not at all.
+
+    A copy, not a link: a result that its owner edits in place must not change the artifact.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:8]}")
+    try:
+        if source.is_dir():
+            shutil.copytree(source, temporary)
+            shutil.rmtree(target, ignore_errors=True)
+        else:
+            shutil.copyfile(source, temporary)
+        os.replace(temporary, target)
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary)
+        temporary.unlink(missing_ok=True)

@@ -12,11 +12,6 @@ from recon3d.io.atomic import atomic_path
 Features = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
-def features_path(artifact: Path, index: int) -> Path:
-    """File of the image with that index in ``frames.json``."""
-    return artifact / "features" / f"{index:06d}.npz"
-
-
 def write_features(path: Path, features: Features) -> None:
     """Write keypoints (N, 6) and descriptors (N, 128), atomically."""
     with atomic_path(path) as temporary:

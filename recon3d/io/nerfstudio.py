@@ -14,7 +14,7 @@ from recon3d.types import Camera, Scene
 _OPENGL_FROM_OPENCV = np.diag([1.0, -1.0, -1.0, 1.0])
 
 
-def write_transforms(path: Path, scene: Scene, images: str = "images") -> None:
+def write_transforms(path: Path, scene: Scene, images: str) -> None:
     """Write the cameras of a scene in nerfstudio's format.
 
     Parameters

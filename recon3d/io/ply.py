@@ -32,6 +32,8 @@ _TYPES = {
     "float32": "f4",
     "float64": "f8",
 }
+#: Bytes that hold any sensible header.
+_LONGEST_HEADER = 65_536
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 _COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 
@@ -107,6 +109,26 @@ def _own_header(vertices: int, columns: np.dtype[Any], faces: int | None = None)
     if faces is not None:
         lines += [f"element face {faces}", "property list uchar int vertex_indices"]
     return "\n".join([*lines, "end_header\n"]).encode()
+
+
+def ply_vertex_count(path: Path) -> int:
+    """Number of a PLY file's vertices, read from its header.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or is not PLY.
+    """
+    try:
+        with open(path, "rb") as file:
+            head = file.read(_LONGEST_HEADER)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
+    _, elements, _ = _header(path, head)
+    counts = [element.count for element in elements if element.name == "vertex"]
+    if not counts:
+        raise _damaged(path, "it has no vertices")
+    return counts[0]
 
 
 def read_point_cloud(path: Path) -> PointCloud:

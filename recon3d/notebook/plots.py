@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import EngineUnavailable, InputError
 from recon3d.io.atomic import read_json
+from recon3d.layout import DEPTH_MAPS, MATCHES, SCORES, read_frames, read_registration
 from recon3d.project.project import Project
 from recon3d.stage_table import STAGE_NAMES
 from recon3d.types import Floats, Scene
@@ -29,7 +30,7 @@ __all__ = [
 
 def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
     """Sharpness of the frames that were looked at over time; those taken are dots."""
-    videos = read_json(_folder(project, "frame_extraction") / "scores.json")["videos"]
+    videos = read_json(_folder(project, "frame_extraction") / SCORES)["videos"]
     if not videos:
         raise InputError("No video was scanned for frames.", "Frame scores exist for videos only.")
     axes = _axes(axes)
@@ -92,11 +93,11 @@ def view_graph(project: Project, axes: Axes | None = None) -> Axes:
 
 def reprojection_errors(project: Project, axes: Axes | None = None) -> Axes:
     """Mean reprojection error of each frame; those that were not registered are left out."""
-    images = read_json(_folder(project, "sparse_reconstruction") / "registration.json")["images"]
-    errors = [i["error"] if i["registered"] else np.nan for i in images]
+    images = read_registration(_folder(project, "sparse_reconstruction")).images
+    errors = np.array([image.error if image.registered else np.nan for image in images], np.float64)
     axes = _axes(axes)
     axes.bar(range(len(errors)), errors)
-    registered = sum(i["registered"] for i in images)
+    registered = sum(image.registered for image in images)
     title = f"{registered} of {len(images)} registered"
     axes.set(xlabel="frame", ylabel="reprojection error (px)", title=title)
     return axes
@@ -104,7 +105,7 @@ def reprojection_errors(project: Project, axes: Axes | None = None) -> Axes:
 
 def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
     """Share of each view's pixels whose depth was found."""
-    folder = _folder(project, "dense_reconstruction") / "depth_maps"
+    folder = _folder(project, "dense_reconstruction") / DEPTH_MAPS
     shares = []
     for path in sorted(folder.glob("*.npz")):
         with np.load(path) as data:  # reads the depth alone, not the normals
@@ -140,9 +141,9 @@ def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tupl
 
 def _matches(project: Project) -> tuple[list[str], NDArray[np.int32], NDArray[np.int32]]:
     """Names of the frames, indices of the pairs that were matched, and their verified matches."""
-    frames = read_json(_folder(project, "frame_extraction") / "frames.json")["frames"]
-    with np.load(_folder(project, "feature_matching") / "matches.npz") as matches:
-        return [frame["name"] for frame in frames], matches["pairs"], matches["inliers"]
+    names = read_frames(_folder(project, "frame_extraction")).names
+    with np.load(_folder(project, "feature_matching") / MATCHES) as matches:
+        return names, matches["pairs"], matches["inliers"]
 
 
 def _circle(count: int) -> Floats:

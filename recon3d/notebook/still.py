@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.notebook.view_content import Content
-from recon3d.rendering.render import orbit_view, render_mesh
+from recon3d.rendering.render import render_mesh
+from recon3d.rendering.splatting import PinholeCamera
+from recon3d.rendering.viewpoint import orbit_view
 from recon3d.types import Bytes, Camera, Floats, Mesh, TexturedMesh
 
 #: Splats of a quick picture at most.
@@ -146,7 +148,7 @@ def _splat(
     picture: Bytes,
     points: NDArray[np.float32],
     colors: NDArray[np.uint8] | None,
-    camera: Camera,
+    camera: PinholeCamera,
     cam_from_scene: Floats,
     side: int,
 ) -> None:
@@ -166,7 +168,7 @@ def _splat(
 def _lines(
     picture: Bytes,
     frusta: NDArray[np.float32],
-    camera: Camera,
+    camera: PinholeCamera,
     cam_from_scene: Floats,
     box: tuple[Floats, Floats] | None,
 ) -> None:

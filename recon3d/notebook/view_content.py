@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.ply import read_point_cloud
+from recon3d.layout import POINT_CLOUD, images_folder
 from recon3d.notebook.grid import sample
 from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
@@ -155,11 +156,11 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
         if "sparse_reconstruction" in made:
             scene, reconstruction = load_scene(made), made["sparse_reconstruction"].manifest.fingerprint
         if "dense_reconstruction" in made:
-            cloud = read_point_cloud(made["dense_reconstruction"].path / "point_cloud.ply")
+            cloud = read_point_cloud(made["dense_reconstruction"].path / POINT_CLOUD)
         if "texturing" in made or "mesh_generation" in made:
             mesh = load_mesh(made)
         if "frame_extraction" in made:
-            images = images or made["frame_extraction"].path / "images"
+            images = images or images_folder(made["frame_extraction"].path)
     elif isinstance(shown, Scene):
         scene = shown
     elif isinstance(shown, PointCloud):

@@ -9,6 +9,7 @@ import base64
 import importlib.resources
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ from numpy.typing import NDArray
 
 from recon3d.events import RunState
 from recon3d.io.atomic import atomic_path, read_json, write_json
+from recon3d.layout import IMAGES, PREVIEW, REPORT_HTML, REPORT_JSON, TRANSFORMS, read_registration
 from recon3d.project.artifacts import Artifact
 from recon3d.project.project import Project
 from recon3d.types import Scene
 
-_JSON = "report.json"
-_HTML = "report.html"
 _PREVIEWS = {
     "dense_reconstruction": "Point cloud",
     "mesh_generation": "Surface",
@@ -33,7 +33,7 @@ _PREVIEWS = {
 
 def reported_fingerprints(results: Path) -> dict[str, str]:
     """Fingerprints of the artifacts that a folder of results was made from."""
-    path = results / _JSON
+    path = results / REPORT_JSON
     if not path.is_file():
         return {}
     return {row["stage"]: row["fingerprint"] for row in read_json(path)["stages"]}
@@ -63,7 +63,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
             for stage in state.stages.values()
             if stage.error is not None
         ],
-        "images": [],
+        IMAGES: [],
         "world": {},
     }
     pictures: list[tuple[str, str]] = []
@@ -72,18 +72,16 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
     if sparse is not None:
         from recon3d.io.nerfstudio import write_transforms
 
-        registration = read_json(sparse.path / "registration.json")
-        document["images"] = registration["images"]
-        document["world"] = registration["world"]
+        document.update(asdict(read_registration(sparse.path)))
         scene = Scene.load(sparse.path)
         plot = _camera_plot(scene)
-        with atomic_path(folder / "transforms.json") as temporary:
-            write_transforms(temporary, scene)
+        with atomic_path(folder / TRANSFORMS) as temporary:
+            write_transforms(temporary, scene, IMAGES)
     for stage, title in _PREVIEWS.items():
-        picture = by_stage[stage].path / "preview.png" if stage in by_stage else None
+        picture = by_stage[stage].path / PREVIEW if stage in by_stage else None
         if picture is not None and picture.is_file():
             pictures.append((title, base64.b64encode(picture.read_bytes()).decode()))
-    write_json(folder / _JSON, document)
+    write_json(folder / REPORT_JSON, document)
     template = importlib.resources.files("recon3d") / "pipeline" / "report.html.j2"
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     page = environment.from_string(template.read_text(encoding="utf-8")).render(
@@ -94,7 +92,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         seconds=sum(a.manifest.seconds for a in artifacts),
         cpu_seconds=sum(a.manifest.cpu_seconds for a in artifacts),
     )
-    with atomic_path(folder / _HTML) as temporary:
+    with atomic_path(folder / REPORT_HTML) as temporary:
         temporary.write_text(page, encoding="utf-8")
 
 

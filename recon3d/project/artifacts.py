@@ -21,9 +21,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from recon3d.io.atomic import read_json, write_json
+from recon3d.layout import ARTIFACTS, MANIFEST, PREVIEW, WORK
 from recon3d.rendering.formatting import Described, byte_text, card, jpeg_uri
-
-MANIFEST = "manifest.json"
 
 
 class Manifest(BaseModel):
@@ -76,7 +75,7 @@ class Artifact(Described):
         return [str(self.path)]
 
     def _repr_html_(self) -> str:
-        picture = self.path / "preview.png"
+        picture = self.path / PREVIEW
         return card(
             "Artifact", [*self._facts(), *self._details()], jpeg_uri(picture if picture.is_file() else None)
         )
@@ -112,8 +111,8 @@ class ArtifactStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self.finished = root / "artifacts"
-        self.unfinished = root / "work"
+        self.finished = root / ARTIFACTS
+        self.unfinished = root / WORK
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
         """The finished artifact of that name, if there is one."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recon3d.errors import InputError
+from recon3d.layout import MESH, POINT_CLOUD, TEXTURED_MESH, VISIBILITY
 from recon3d.project.artifacts import Artifact
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
     from recon3d.io.point_visibility import read_visibility
 
     folder = _folder(artifacts, "dense_reconstruction")
-    starts, indices = read_visibility(folder / "visibility.npz")
-    return replace(read_point_cloud(folder / "point_cloud.ply"), view_starts=starts, view_indices=indices)
+    starts, indices = read_visibility(folder / VISIBILITY)
+    return replace(read_point_cloud(folder / POINT_CLOUD), view_starts=starts, view_indices=indices)
 
 
 def load_mesh(artifacts: Mapping[str, Artifact]) -> Mesh | TexturedMesh:
@@ -54,10 +55,10 @@ def load_mesh(artifacts: Mapping[str, Artifact]) -> Mesh | TexturedMesh:
     if "texturing" in artifacts:
         from recon3d.io.gltf import read_textured_mesh
 
-        return read_textured_mesh(artifacts["texturing"].path / "textured_mesh.glb")
+        return read_textured_mesh(artifacts["texturing"].path / TEXTURED_MESH)
     from recon3d.io.ply import read_mesh
 
-    return read_mesh(_folder(artifacts, "mesh_generation") / "mesh.ply")
+    return read_mesh(_folder(artifacts, "mesh_generation") / MESH)
 
 
 def _folder(artifacts: Mapping[str, Artifact], stage: str) -> Path:

@@ -398,6 +398,13 @@ class Project:
 
         return set_scale(self, measured, known)
 
+    @property
+    def scale(self) -> Scale | None:
+        """Metres per unit, where `set_scale` was used for the present reconstruction."""
+        from recon3d.project.scale import scale_of
+
+        return scale_of(self)
+
     def export(self, format: str, output: str | os.PathLike[str] | None = None) -> Path:
         """Write the results for other programs; see `recon3d.export.project_export.export_project`.
 

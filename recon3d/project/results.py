@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon3d.io.atomic import publish_path
+from recon3d.layout import MESH, POINT_CLOUD, REPORT_HTML, SPARSE, TEXTURED_MESH, TRANSFORMS
 from recon3d.rendering.formatting import Described, byte_text, card, grid
-from recon3d.stage_table import STAGES
+from recon3d.stage_table import STAGES, Published
 
-_PUBLISHED = {stage.name: tuple(stage.publishes.values()) for stage in STAGES}
+_PUBLISHED: dict[str, tuple[Published, ...]] = {
+    stage.name: tuple(stage.publishes.values()) for stage in STAGES
+}
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,32 +34,32 @@ class Results(Described):
     @property
     def point_cloud(self) -> Path | None:
         """The dense cloud, PLY; None before it is made, as for the others."""
-        return self._path("point_cloud.ply")
+        return self._path(POINT_CLOUD)
 
     @property
     def mesh(self) -> Path | None:
         """The surface, PLY."""
-        return self._path("mesh.ply")
+        return self._path(MESH)
 
     @property
     def textured_mesh(self) -> Path | None:
         """The textured model, GLB."""
-        return self._path("textured_mesh.glb")
+        return self._path(TEXTURED_MESH)
 
     @property
     def sparse(self) -> Path | None:
         """Cameras and sparse points, a COLMAP model."""
-        return self._path("sparse")
+        return self._path(SPARSE)
 
     @property
     def transforms(self) -> Path | None:
         """Cameras for nerfstudio."""
-        return self._path("transforms.json")
+        return self._path(TRANSFORMS)
 
     @property
     def report(self) -> Path | None:
         """The report, HTML."""
-        return self._path("report.html")
+        return self._path(REPORT_HTML)
 
     def files(self) -> dict[str, Path]:
         """What exists, by name."""
@@ -86,23 +87,3 @@ class Results(Described):
 def _size(path: Path) -> str:
     files = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
     return byte_text(sum(file.stat().st_size for file in files))
-
-
-def publish_path(source: Path, target: Path) -> None:
-    """Copy a file or folder to `target`, whole or not at all.
-
-    A copy, not a link: a result that its owner edits in place must not change the artifact.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:8]}")
-    try:
-        if source.is_dir():
-            shutil.copytree(source, temporary)
-            shutil.rmtree(target, ignore_errors=True)
-        else:
-            shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        temporary.unlink(missing_ok=True)

@@ -6,20 +6,40 @@ project; exports and viewers then speak of metres. Artifacts and ``results`` sta
 
 from __future__ import annotations
 
+import contextlib
 import math
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar, cast
-
-import numpy as np
+from typing import Any, Protocol
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import read_json, write_json
-from recon3d.project.project import Project
+from recon3d.layout import SCALE_FILE
 from recon3d.rendering.formatting import Described
-from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh, View
 
-Scalable = TypeVar("Scalable", Scene, PointCloud, Mesh, TexturedMesh)
+
+class _Artifact(Protocol):
+    @property
+    def manifest(self) -> Any: ...
+
+
+class ScaledProject(Protocol):
+    """What of a project its scale needs."""
+
+    @property
+    def path(self) -> Path:
+        """The project's folder."""
+        ...
+
+    @property
+    def artifacts(self) -> Mapping[str, _Artifact]:
+        """Its artifacts by stage."""
+        ...
+
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Hold it against other writers."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -47,7 +67,9 @@ class Scale(Described):
         return [f"{self.factor:.4g} m a unit", f"{self.measured:.4g} units are {self.known:.4g} m"]
 
 
-def set_scale(project: Project, measured: float, known: float, reconstruction: str | None = None) -> Scale:
+def set_scale(
+    project: ScaledProject, measured: float, known: float, reconstruction: str | None = None
+) -> Scale:
     """Tell a project its true size by one known length.
 
     Parameters
@@ -86,7 +108,7 @@ def set_scale(project: Project, measured: float, known: float, reconstruction: s
     return scale
 
 
-def scale_of(project: Project) -> Scale | None:
+def scale_of(project: ScaledProject) -> Scale | None:
     """The scale that was set for the project's present reconstruction, if any."""
     try:
         scale = Scale(**read_json(_path(project)))
@@ -101,41 +123,18 @@ def scale_of(project: Project) -> Scale | None:
     return scale if current else None
 
 
-def clear_scale(project: Project) -> None:
+def clear_scale(project: ScaledProject) -> None:
     """Forget the project's scale."""
     with project.lock():
         _path(project).unlink(missing_ok=True)
 
 
-def scaled(thing: Scalable, factor: float) -> Scalable:
-    """The same thing `factor` times as large, about the world's origin.
-
-    Normals, colours and textures stay. A scene's unit becomes metres.
-    """
-    given: Any = thing
-    larger: Any
-    if isinstance(given, Scene):
-        points = replace(given.points, xyz=given.points.xyz * factor)
-        larger = replace(given, views=tuple(_view(v, factor) for v in given.views), points=points, unit="m")
-    elif isinstance(given, PointCloud):
-        larger = replace(given, points=given.points * factor)
-    else:
-        larger = replace(given, vertices=given.vertices * factor)
-    return cast("Scalable", larger)
+def _path(project: ScaledProject) -> Path:
+    return project.path / SCALE_FILE
 
 
-def _view(view: View, factor: float) -> View:
-    pose = np.array(view.cam_from_world)
-    pose[:3, 3] *= factor
-    return replace(view, cam_from_world=pose)
-
-
-def _path(project: Project) -> Path:
-    return project.path / "scale.json"
-
-
-def _reconstruction(project: Project) -> str:
+def _reconstruction(project: ScaledProject) -> str:
     artifact = project.artifacts.get("sparse_reconstruction")
     if artifact is None:
         raise InputError(f"{project.path} has no reconstruction yet.", "Run the pipeline first.")
-    return artifact.manifest.fingerprint
+    return str(artifact.manifest.fingerprint)

@@ -125,13 +125,14 @@ def points_picture(
     """A small picture of points, thinned; None when there are too few."""
     if len(points) < 4:
         return None
-    from recon3d.rendering.render import orbit_view, render_points
-    from recon3d.types import PointCloud
+    # SciPy is slow to import, and every object that shows itself needs this module.
+    from recon3d.rendering.splatting import splat_points
+    from recon3d.rendering.viewpoint import orbit_view
 
     keep = np.random.default_rng(0).permutation(len(points))[:_DRAWN] if len(points) > _DRAWN else slice(None)
-    cloud = PointCloud(points[keep], colors=None if colors is None else colors[keep])
-    camera, pose = orbit_view(cloud.points, size=(_THUMBNAIL * 4 // 3, _THUMBNAIL), zoom=1.25, up=up)
-    return render_points(cloud, camera, pose)
+    points, colors = points[keep], None if colors is None else colors[keep]
+    camera, pose = orbit_view(points, size=(_THUMBNAIL * 4 // 3, _THUMBNAIL), zoom=1.25, up=up)
+    return splat_points(points, colors, camera, pose)
 
 
 def extent(points: NDArray[np.float64], unit: str = "") -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.compute import StageContext, task_progress
-from recon3d.io.atomic import read_json
-from recon3d.io.feature_files import Features, features_path, read_features, write_features
+from recon3d.io.feature_files import Features, read_features, write_features
+from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, read_frames
 from recon3d.options import FeatureExtractionOptions
 
 VERSION = 2
@@ -32,10 +32,10 @@ def run(
 ) -> None:
     """Find features in every frame; see the package's docs on stages."""
     frames = inputs["frame_extraction"]
-    names = [frame["name"] for frame in read_json(frames / "frames.json")["frames"]]
+    names = read_frames(frames).names
     gpu = context.engine == "cuda"
     tasks = [
-        _Task(str(frames / "images" / name), str(features_path(out_dir, index)), options, gpu)
+        _Task(str(images_folder(frames) / name), str(features_file(out_dir, index)), options, gpu)
         for index, name in enumerate(names)
     ]
     missing = [task for task in tasks if not Path(task.target).exists()]
@@ -44,13 +44,13 @@ def run(
         _extract,
         missing,
         names=[Path(task.image).name for task in missing],
-        unit="images",
+        unit="frames",
         done=len(tasks) - len(missing),
         memory=300_000_000 + _BYTES_PER_PIXEL * pixels,
         gpu=gpu,
     )
-    counts = context.call(_write, str(frames), str(out_dir), options, unit="images")
-    context.count(images=len(names), features_per_image=round(float(np.mean(counts))), fewest=min(counts))
+    counts = context.call(_write, str(frames), str(out_dir), options, unit="frames")
+    context.count(FeatureCounts(len(names), round(float(np.mean(counts))), min(counts)))
 
 
 def _extract(task: _Task) -> None:
@@ -73,11 +73,11 @@ def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list
 
     def features(index: int) -> Features:
         task_progress(index, len(rows))
-        found = read_features(features_path(Path(out_dir), index))
+        found = read_features(features_file(Path(out_dir), index))
         counts.append(len(found[0]))
         return found
 
-    target = Path(out_dir) / "database.db"
+    target = Path(out_dir) / DATABASE
     target.unlink(missing_ok=True)  # of a run that was cut off
     write_database(target, rows, options.camera_model, features)
     return counts

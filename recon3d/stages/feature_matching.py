@@ -14,8 +14,9 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair
-from recon3d.io.atomic import atomic_path, read_json
-from recon3d.io.feature_files import features_path, read_features
+from recon3d.io.atomic import atomic_path
+from recon3d.io.feature_files import read_features
+from recon3d.layout import DATABASE, MATCHES, FrameList, MatchCounts, features_file, read_frames
 from recon3d.matching.pairs import all_pairs, describe_image, learn_words, most_similar, sequential_pairs
 from recon3d.options import FeatureMatchingOptions
 
@@ -51,11 +52,9 @@ def run(
         No two images have enough matches.
     """
     frames, features = inputs["frame_extraction"], inputs["feature_extraction"]
-    document = read_json(frames / "frames.json")
-    count = len(document["frames"])
-    pairs = context.call(_choose_pairs, str(frames), str(features), options, context.seed)
+    count = len(read_frames(frames))
+    pairs, model = context.call(_choose_pairs, str(frames), str(features), options, context.seed)
     size = max(1, min(_BLOCK, math.ceil(len(pairs) / (4 * context.workers))))
-    model = read_json(features / "manifest.json")["options"]["camera_model"]
     gpu = context.engine == "cuda"
     tasks = []
     for start in range(0, len(pairs), size):
@@ -74,7 +73,7 @@ def run(
         gpu=gpu,
     )
     raw, inliers = context.call(_write, str(features), str(out_dir), [task.target for task in tasks])
-    with atomic_path(out_dir / "matches.npz") as path:
+    with atomic_path(out_dir / MATCHES) as path:
         np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers)
     verified = int(np.count_nonzero(inliers >= _MIN_INLIERS))
     if not verified:
@@ -83,19 +82,28 @@ def run(
             "The images must overlap and show texture: take more, closer together, sharper.",
         )
     shutil.rmtree(out_dir / "blocks")
-    context.count(images=count, pairs=len(pairs), verified_pairs=verified, inliers=int(inliers.sum()))
+    context.count(MatchCounts(count, len(pairs), verified, int(inliers.sum())))
 
 
-def _choose_pairs(frames: str, features: str, options: FeatureMatchingOptions, seed: int) -> list[Pair]:
-    document = read_json(Path(frames) / "frames.json")
-    names = [frame["name"] for frame in document["frames"]]
+def _choose_pairs(
+    frames: str, features: str, options: FeatureMatchingOptions, seed: int
+) -> tuple[list[Pair], str]:
+    """The pairs to match, and the camera model of the features' database."""
+    from recon3d.colmap import camera_model
+
+    pairs = _pairs(read_frames(Path(frames)), Path(features), options, seed)
+    return pairs, camera_model(Path(features) / DATABASE)
+
+
+def _pairs(listed: FrameList, features: Path, options: FeatureMatchingOptions, seed: int) -> list[Pair]:
+    names = listed.names
     place = {name: index for index, name in enumerate(names)}
-    sequences = [[place[name] for name in sequence] for sequence in document["sequences"]]
+    sequences = [[place[name] for name in sequence] for sequence in listed.sequences]
     if options.matcher == "exhaustive":
         return all_pairs(len(names))
     if options.matcher == "auto" and not sequences and len(names) <= options.max_exhaustive:
         return all_pairs(len(names))
-    vectors = _describe(Path(features), len(names), seed)
+    vectors = _describe(features, len(names), seed)
     if options.matcher == "retrieval":
         return most_similar(vectors, options.neighbors)
     if options.matcher == "sequential" and not sequences:
@@ -126,10 +134,10 @@ def _ordered(i: int, j: int) -> Pair:
 
 def _describe(features: Path, count: int, seed: int) -> np.ndarray:
     step = max(1, count // 40)
-    sample = [read_features(features_path(features, i))[1][:2000] for i in range(0, count, step)]
+    sample = [read_features(features_file(features, i))[1][:2000] for i in range(0, count, step)]
     words = learn_words(sample, seed)
     vectors = [
-        describe_image(read_features(features_path(features, i))[1][:3000], words) for i in range(count)
+        describe_image(read_features(features_file(features, i))[1][:3000], words) for i in range(count)
     ]
     return np.array(vectors, np.float32)
 
@@ -142,7 +150,7 @@ def _match(task: _Task) -> None:
     matches, geometries = match_pairs(
         [rows[i] for i in used],
         [i + 1 for i in used],
-        lambda k: read_features(features_path(Path(task.features), used[k])),
+        lambda k: read_features(features_file(Path(task.features), used[k])),
         [(a + 1, b + 1) for a, b in task.pairs],
         task.model,
         guided=task.guided,
@@ -157,8 +165,8 @@ def _write(features: str, out_dir: str, blocks: Sequence[str]) -> tuple[np.ndarr
     """Write the database; the only process that does."""
     from recon3d.colmap import write_matches
 
-    target = Path(out_dir) / "database.db"
-    shutil.copyfile(Path(features) / "database.db", target)
+    target = Path(out_dir) / DATABASE
+    shutil.copyfile(Path(features) / DATABASE, target)
     raw: list[int] = []
     inliers: list[int] = []
     for block in blocks:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
-from recon3d.io.ply import read_point_cloud, write_mesh
+from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
+from recon3d.layout import MESH, POINT_CLOUD, MeshCounts
 from recon3d.options import MeshGenerationOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
@@ -17,8 +18,8 @@ VERSION = 3
 
 #: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
 _POINT_BYTES = 1500
-#: Bytes of a point in the cloud's file, and while it is read.
-_FILE_BYTES, _READ_BYTES = 27, 150
+#: Bytes of a point while it is read.
+_READ_BYTES = 150
 _BASE_BYTES = 600_000_000
 _STEPS = 6
 #: Holes up to this many point spacings across are closed.
@@ -42,7 +43,7 @@ def run(
         There are too few points for a surface.
     """
     dense = inputs["dense_reconstruction"]
-    points = (dense / "point_cloud.ply").stat().st_size // _FILE_BYTES
+    points = ply_vertex_count(dense / POINT_CLOUD)
     while True:
         used = min(points, _most_points(options))
         memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
@@ -57,21 +58,21 @@ def run(
                 f"A mesh of {options.max_faces} triangles needs too much memory; {faces} instead."
             )
             options = options.model_copy(update={"max_faces": faces, "poisson_depth": max(0, depth - 1)})
-    context.count(**counts)
+    context.count(counts)
 
 
 def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
-def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[str, float]:
+def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> MeshCounts:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
 
     task_progress(0, _STEPS)
-    cloud = read_point_cloud(dense / "point_cloud.ply")
+    cloud = read_point_cloud(dense / POINT_CLOUD)
     scene = Scene.load(dense)
     total = len(cloud)
     if options.region == "auto":
@@ -98,13 +99,13 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> dict[st
     task_progress(4, _STEPS)
     mesh = with_attributes(mesh, cloud)
     task_progress(5, _STEPS)
-    write_mesh(out_dir / "mesh.ply", mesh)
+    write_mesh(out_dir / MESH, mesh)
     plain = Mesh(mesh.vertices, mesh.faces)
     write_preview(out_dir, scene, mesh.vertices, lambda *view: render_mesh(plain, *view))
-    return {
-        "points": len(cloud),
-        "points_outside": outside,
-        "vertices": len(mesh.vertices),
-        "faces": len(mesh.faces),
-        "octree_depth": int(facts["octree_depth"]),
-    }
+    return MeshCounts(
+        points=len(cloud),
+        points_outside=outside,
+        vertices=len(mesh.vertices),
+        faces=len(mesh.faces),
+        octree_depth=int(facts["octree_depth"]),
+    )

@@ -5,14 +5,26 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import NoInitialPair, TooFewViews
-from recon3d.io.atomic import read_json, write_json
 from recon3d.io.growing_model import GROWING
+from recon3d.layout import (
+    DATABASE,
+    MATCHES,
+    MODEL,
+    MODELS,
+    RegisteredImage,
+    Registration,
+    SparseCounts,
+    WorldFrame,
+    images_folder,
+    read_frames,
+    read_input_list,
+    write_registration,
+)
 from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene
@@ -22,6 +34,7 @@ VERSION = 2
 #: Share of the images below which the mapper is tried again with weaker demands.
 _ENOUGH = 0.6
 _BLUR = 0.35
+_ATTEMPTS = "attempts"
 _FEW_MATCHES = 30
 
 
@@ -37,7 +50,7 @@ def run(
     TooFewViews
         Fewer than two images could be placed.
     """
-    for name in ("models", "attempts"):
+    for name in (MODELS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of a run that was cut off
     (out_dir / GROWING).unlink(missing_ok=True)
     if "inputs" in inputs:
@@ -50,32 +63,32 @@ def run(
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> dict[str, str]:
+) -> WorldFrame:
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
-    total = len(read_json(frames / "frames.json")["frames"])
+    total = len(read_frames(frames))
     registered: list[int] = []
     for attempt, relaxed in enumerate((False, True)):
         registered_now = context.call(
             _map,
             str(frames),
             str(matching),
-            str(out_dir / "attempts" / str(attempt)),
+            str(out_dir / _ATTEMPTS / str(attempt)),
             str(out_dir / GROWING),
             options,
             relaxed,
             context.seed,
-            unit="images",
+            unit="frames",
         )
         if not registered or registered_now[:1] > registered[:1]:
             registered = registered_now
-            shutil.rmtree(out_dir / "models", ignore_errors=True)
-            shutil.move(out_dir / "attempts" / str(attempt), out_dir / "models")
+            shutil.rmtree(out_dir / MODELS, ignore_errors=True)
+            shutil.move(out_dir / _ATTEMPTS / str(attempt), out_dir / MODELS)
         if (registered and registered[0] >= _ENOUGH * total) or options.mapper == "global":
             break
         if not relaxed:
             placed = registered[0] if registered else 0
             context.fallback(f"Only {placed} of {total} images could be placed; trying with weaker demands.")
-    shutil.rmtree(out_dir / "attempts", ignore_errors=True)
+    shutil.rmtree(out_dir / _ATTEMPTS, ignore_errors=True)
     if not registered:
         raise NoInitialPair(
             f"No pair among the {total} images is good enough to start from.",
@@ -100,12 +113,12 @@ def _map(
     """Run the mapper; the models are numbered by size. Returns their numbers of images."""
     from recon3d import colmap
 
-    names = [frame["name"] for frame in read_json(Path(frames) / "frames.json")["frames"]]
+    names = read_frames(Path(frames)).names
     raw = Path(out) / "raw"
-    database = Path(out) / "database.db"
+    database = Path(out) / DATABASE
     Path(out).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(matching) / "database.db", database)  # COLMAP writes even when it reads
-    images = Path(frames) / "images"
+    shutil.copyfile(Path(matching) / DATABASE, database)  # COLMAP writes even when it reads
+    images = images_folder(Path(frames))
     if options.mapper == "global":
         models = colmap.map_globally(database, images, raw, seed=seed)
     else:
@@ -128,32 +141,32 @@ def _map(
     return sizes
 
 
-def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> dict[str, str]:
+def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
     """Turn every model upright and save the largest as the scene."""
     from recon3d import colmap
 
-    rows = read_json(Path(frames) / "frames.json")["frames"]
-    names = [row["name"] for row in rows]
-    gps = {row["name"]: row["gps"] for row in rows}
-    described = {"up": "as the mapper left it", "unit": "", "scale_from": "arbitrary"}
-    for model in sorted((Path(out_dir) / "models").iterdir()):
+    listed = read_frames(Path(frames))
+    names = listed.names
+    gps = {frame.name: frame.gps for frame in listed.frames}
+    described = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
+    for model in sorted((Path(out_dir) / MODELS).iterdir()):
         if upright:
             scene = colmap.read_scene(model, names)
             world = find_world(scene, [gps[view.name] for view in scene], seed)
             colmap.transform_model(model, world.scale, world.rotation, world.translation)
             if model.name == "0":
                 source = "GPS" if world.unit else "arbitrary: median distance to the cameras is 1"
-                described = {"up": world.how, "unit": world.unit, "scale_from": source}
-    scene = colmap.read_scene(Path(out_dir) / "models" / "0", names)
+                described = WorldFrame(world.how, world.unit, source)
+    scene = colmap.read_scene(Path(out_dir) / MODEL, names)
     up = np.array([0.0, 1.0, 0.0]) if upright else None
-    Scene(scene.views, scene.points, described["unit"], up).save(Path(out_dir))
+    Scene(scene.views, scene.points, described.unit, up).save(Path(out_dir))
     return described
 
 
-def _given(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> dict[str, str]:
+def _given(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> WorldFrame:
     """Take the cameras that the user gave as the truth."""
     folder = inputs["inputs"]
-    model = folder / read_json(folder / "inputs.json")["poses"]
+    model = folder / str(read_input_list(folder).poses)
     matching = inputs.get("feature_matching")
     context.call(
         _take_model,
@@ -163,34 +176,34 @@ def _given(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> 
         str(out_dir),
         context.seed,
     )
-    return {"up": "world and cameras as given", "unit": "", "scale_from": "given"}
+    return WorldFrame("world and cameras as given", "", "given")
 
 
 def _take_model(model: str, frames: str, matching: str | None, out_dir: str, seed: int) -> None:
     from recon3d import colmap
 
-    names = [frame["name"] for frame in read_json(Path(frames) / "frames.json")["frames"]]
-    target = Path(out_dir) / "models" / "0"
+    names = read_frames(Path(frames)).names
+    target = Path(out_dir) / MODEL
     target.mkdir(parents=True)
     if matching is None:
         colmap.copy_model(Path(model), target)
     else:
-        database = Path(out_dir) / "database.db"
-        shutil.copyfile(Path(matching) / "database.db", database)
-        colmap.triangulate(database, Path(frames) / "images", Path(model), target, seed=seed)
+        database = Path(out_dir) / DATABASE
+        shutil.copyfile(Path(matching) / DATABASE, database)
+        colmap.triangulate(database, images_folder(Path(frames)), Path(model), target, seed=seed)
         database.unlink()
     colmap.read_scene(target, names).save(Path(out_dir))
 
 
-def _report(inputs: Mapping[str, Path], out_dir: Path, world: dict[str, str], context: StageContext) -> None:
+def _report(inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, context: StageContext) -> None:
     """Write registration.json: what became of each image, and why."""
-    frames = read_json(inputs["frame_extraction"] / "frames.json")["frames"]
+    frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
-    sharpness = np.array([frame["sharpness"] or np.nan for frame in frames], np.float64)
-    images: list[dict[str, Any]] = []
+    sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
+    images: list[RegisteredImage] = []
     for index, frame in enumerate(frames):
-        name = frame["name"]
+        name = frame.name
         component = next((number for number, found in enumerate(statistics) if name in found), None)
         points, error = statistics[component][name] if component is not None else (0, None)
         reason = None
@@ -199,33 +212,35 @@ def _report(inputs: Mapping[str, Path], out_dir: Path, world: dict[str, str], co
         elif component > 0:
             reason = f"it belongs to another part of the scene (model {component})"
         images.append(
-            {
-                "name": name,
-                "registered": component == 0,
-                "component": component,
-                "points": points,
-                "error": error,
-                "reason": reason,
-            }
+            RegisteredImage(
+                name=name,
+                registered=component == 0,
+                component=component,
+                points=points,
+                error=error,
+                reason=reason,
+            )
         )
-    write_json(out_dir / "registration.json", {"images": images, "world": world})
-    placed = [row for row in images if row["registered"]]
+    write_registration(out_dir, Registration(tuple(images), world))
+    placed = [row for row in images if row.registered]
     if len(placed) < 2:
         raise TooFewViews(f"Only {len(placed)} image could be placed.", "Take more images, closer together.")
     scene = Scene.load(out_dir)
     context.count(
-        registered=len(placed),
-        images=len(images),
-        components=len(statistics),
-        points=len(scene.points),
-        reprojection_error=round(float(np.mean(scene.points.error)), 3) if len(scene.points) else None,
+        SparseCounts(
+            registered=len(placed),
+            images=len(images),
+            components=len(statistics),
+            points=len(scene.points),
+            reprojection_error=round(float(np.mean(scene.points.error)), 3) if len(scene.points) else None,
+        )
     )
 
 
 def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
     from recon3d import colmap
 
-    models = sorted((Path(out_dir) / "models").iterdir(), key=lambda p: int(p.name))
+    models = sorted((Path(out_dir) / MODELS).iterdir(), key=lambda p: int(p.name))
     return [colmap.image_statistics(model) for model in models]
 
 
@@ -233,7 +248,7 @@ def _best_inliers(matching: Path | None, count: int) -> np.ndarray:
     """Inliers of each image's best pair."""
     best = np.zeros(count, np.int64)
     if matching is not None:
-        with np.load(matching / "matches.npz") as data:
+        with np.load(matching / MATCHES) as data:
             for column in (0, 1):
                 np.maximum.at(best, data["pairs"][:, column], data["inliers"])
     return best

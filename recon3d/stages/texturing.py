@@ -19,6 +19,7 @@ from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
+from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
@@ -83,8 +84,8 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         The texture is too small for the surface.
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
-    images = inputs["frame_extraction"] / "images"
-    surface = inputs["mesh_generation"] / "mesh.ply"
+    images = images_folder(inputs["frame_extraction"])
+    surface = inputs["mesh_generation"] / MESH
     work = out_dir / "views"
     mesh = work / "mesh.npz"
     face_bytes = surface.stat().st_size * 40
@@ -125,7 +126,7 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
                 f"A texture of {size} x {size} texels needs too much memory; {size // 2} instead."
             )
             size //= 2
-    context.count(**counts)
+    context.count(counts)
     shutil.rmtree(work)
 
 
@@ -190,7 +191,7 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
     return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
 
 
-def _assemble(task: _AssembleTask) -> dict[str, Any]:
+def _assemble(task: _AssembleTask) -> TextureCounts:
     """Choose, paint and level; write the model."""
     mesh = _load_mesh(task.mesh)
     table = CandidateTable(len(mesh))
@@ -220,6 +221,6 @@ def _assemble(task: _AssembleTask) -> dict[str, Any]:
         seam_levelling=task.seam_levelling,
         progress=task_progress,
     )
-    write_glb(task.output / "textured_mesh.glb", textured, quality=_JPEG_QUALITY)
+    write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY)
     write_preview(task.output, task.scene, textured.vertices, lambda *view: render_mesh(textured, *view))
-    return asdict(counts)
+    return TextureCounts(**asdict(counts))

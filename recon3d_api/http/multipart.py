@@ -19,22 +19,13 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from recon3d_api.errors import ApiError
+from recon3d_api.files.received import ReceivedFile
 
 _BUFFER = 1 << 20
 _MAX_FIELD = 16_384
 _MAX_FIELDS = 20
 #: Of an upload that is too large so much is still read, so that the client sees the answer.
 _DRAIN = 32 << 20
-
-
-@dataclass
-class ReceivedFile:
-    """A file of the form; `name` is what the client calls it."""
-
-    field: str
-    name: str
-    path: Path
-    size: int = 0
 
 
 @dataclass

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
+from recon3d_api.files.storage import FileKind
 from recon3d_api.store.tables import JobStatus, ProjectStatus
 
 JobType = Literal[
@@ -19,7 +20,6 @@ JobType = Literal[
     "texturing",
 ]
 Quality = Literal["low", "medium", "high", "extreme"]
-FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
 
 MAX_ID = 2**31 - 1

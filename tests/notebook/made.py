@@ -12,7 +12,7 @@ from recon3d.io.gltf import write_glb
 from recon3d.io.ply import write_point_cloud
 from recon3d.project import Project
 from recon3d.project.artifacts import Manifest
-from recon3d.project.scale import scaled
+from recon3d.similarity import scaled
 from recon3d.types import Camera, PointCloud, Scene, SparsePoints, TexturedMesh
 from tests.shapes import looking
 

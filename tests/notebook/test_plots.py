@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from recon3d.errors import InputError
+from recon3d.layout import (
+    Frame,
+    FrameList,
+    RegisteredImage,
+    Registration,
+    WorldFrame,
+    write_frame_list,
+    write_registration,
+)
 from recon3d.project import Project
 from recon3d.project.artifacts import Manifest
 from recon3d.types import Camera, Scene, View, as_transform
@@ -19,10 +29,11 @@ matplotlib.use("Agg")
 from recon3d.notebook import plots  # noqa: E402
 
 
-def _finished(project: Project, stage: str, files: dict[str, object], scene: Scene | None = None) -> None:
+def _finished(
+    project: Project, stage: str, files: dict[str, object], write: Callable[[Path], None] = lambda work: None
+) -> None:
     work = project.store.begin(stage, "0" * 64)
-    if scene is not None:
-        scene.save(work)
+    write(work)
     for name, content in files.items():
         (work / name).write_text(json.dumps(content), encoding="utf-8")
     if stage == "dense_reconstruction":
@@ -53,6 +64,10 @@ def _finished(project: Project, stage: str, files: dict[str, object], scene: Sce
     )
 
 
+def _frame(name: str) -> Frame:
+    return Frame(name, "video", "v.mp4", 0.0, 4, 3, 1.0, None, None, 0)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = Project.create(tmp_path / "project")
@@ -60,21 +75,28 @@ def project(tmp_path: Path) -> Project:
     _finished(
         project,
         "frame_extraction",
-        {
-            "scores.json": {"videos": [video]},
-            "frames.json": {"frames": [{"name": f"{i}.jpg"} for i in range(3)]},
-        },
+        {"scores.json": {"videos": [video]}},
+        lambda work: write_frame_list(work, FrameList(tuple(_frame(f"{i}.jpg") for i in range(3)))),
     )
     _finished(project, "feature_matching", {})
     return project
 
 
 def _with_cameras(project: Project) -> None:
-    images = [{"registered": True, "error": 0.5}, {"registered": False, "error": None}]
+    images = (
+        RegisteredImage("0.jpg", True, 0, 10, 0.5, None),
+        RegisteredImage("1.jpg", False, None, 0, None, "it is blurred"),
+    )
+    registration = Registration(images, WorldFrame("given", "", "given"))
+
+    def write(work: Path) -> None:
+        write_registration(work, registration)
+        scene.save(work)
+
     camera = Camera("PINHOLE", 4, 3, (3.0, 3.0, 2.0, 1.5))
     poses = [as_transform(np.eye(3), (-x, 0, 0)) for x in (0.0, 5.0)]
     scene = Scene(tuple(View(f"{i}.jpg", camera, pose) for i, pose in enumerate(poses)))
-    _finished(project, "sparse_reconstruction", {"registration.json": {"images": images}}, scene)
+    _finished(project, "sparse_reconstruction", {}, write)
 
 
 def test_each_plot_shows_the_stage_s_numbers(project: Project) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import json
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from recon3d import pipeline as pl
 from recon3d.compute import StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
+from recon3d.layout import Registration, WorldFrame, write_registration
 from recon3d.project import Project
 from recon3d.stage_table import STAGE_NAMES, STAGES
 
@@ -35,6 +36,11 @@ def produce(item: tuple[str, str]) -> str:
     with atomic_path(folder / f"{name}.txt") as path:
         path.write_text(name)
     return name
+
+
+@dataclass(frozen=True)
+class Items:
+    items: int
 
 
 class SmallStages:
@@ -54,15 +60,14 @@ class SmallStages:
             context.map(produce, [(str(out), n) for n in missing], names=missing, done=3 - len(missing))
             if stage.name in self.failure:
                 raise self.failure[stage.name]
-            context.count(items=len(ITEMS))
+            context.count(Items(len(ITEMS)))
             if stage.name == "sparse_reconstruction":
                 (out / "models" / "0").mkdir(parents=True, exist_ok=True)
                 (out / "models" / "0" / "cameras.bin").write_bytes(b"cameras")
                 from recon3d.types import Camera, Scene, View
 
                 Scene((View("x.jpg", Camera("PINHOLE", 4, 3, (4, 4, 2, 1.5)), np.eye(4)),)).save(out)
-                registration = {"images": [], "world": {"up": "given", "unit": ""}}
-                (out / "registration.json").write_text(json.dumps(registration))
+                write_registration(out, Registration((), WorldFrame("given", "", "given")))
             for source, _ in stage.publishes.values():
                 if not (out / source).exists():
                     (out / source).write_text(stage.name)

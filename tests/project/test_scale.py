@@ -15,7 +15,8 @@ from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.ply import read_mesh, write_mesh
 from recon3d.project import Project
 from recon3d.project.artifacts import Manifest
-from recon3d.project.scale import Scale, clear_scale, scale_of, scaled, set_scale
+from recon3d.project.scale import Scale, clear_scale, scale_of, set_scale
+from recon3d.similarity import scaled
 from recon3d.types import Camera, Mesh, PointCloud, Scene, TexturedMesh, View
 
 _CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])

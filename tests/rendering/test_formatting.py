@@ -208,7 +208,7 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
     project = _project(tmp_path / "p")
     assert "store" not in offered(project)
     assert {"add", "artifacts", "cloud", "mesh", "results", "runs", "scene", "view"} <= set(offered(project))
-    assert len(offered(project)) <= 22
+    assert len(offered(project)) <= 23
     assert offered(project.results)[:3] == ["files", "folder", "mesh"]
     assert offered(recon3d.Pipeline("low")) == [
         "engine",

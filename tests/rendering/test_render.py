@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from recon3d.rendering.render import look_at, orbit_view, render_mesh, render_points
+from recon3d.rendering.render import render_mesh, render_points
+from recon3d.rendering.viewpoint import look_at, orbit_view
 from recon3d.types import Mesh, PointCloud, TexturedMesh
 from tests.shapes import grid_mesh, sphere_cloud
 

@@ -102,7 +102,7 @@ def test_the_surveyed_cameras_are_found(tmp_path: Path, data_dir: Path) -> None:
     assert all(row["registered"] and row["reason"] is None for row in registration["images"])
     assert context.counts["registered"] == 7
     assert context.counts["reprojection_error"] < 1.0
-    write_transforms(tmp_path / "transforms.json", scene)
+    write_transforms(tmp_path / "transforms.json", scene, "images")
     frame = read_json(tmp_path / "transforms.json")["frames"][0]
     # OpenGL's camera looks along -z.
     forward = -np.array(frame["transform_matrix"])[:3, 2]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import open3d as o3d
 
-from recon3d.rendering.render import look_at
+from recon3d.rendering.viewpoint import look_at
 from recon3d.texture.face_visibility import CandidateTable, seen_faces
-from recon3d.types import Mesh, View
+from recon3d.types import Camera, Mesh, View
 
 #: Half sides of the box.
 HALF = np.array([1.0, 0.7, 0.6])
@@ -71,9 +71,22 @@ def ring(count: int = 10, size: tuple[int, int] = (320, 240), radius: float = 3.
         angle = 2 * np.pi * k / count
         height = 1.3 if k % 2 else 2.2
         center = np.array([radius * np.sin(angle), height, radius * np.cos(angle)])
-        camera, pose = look_at(center, np.zeros(3), np.array([0.0, 1.0, 0.0]), 1.15 * size[0], size)
-        views.append(View(f"{k:03d}.png", camera, pose))
+        up = np.array([0.0, 1.0, 0.0])
+        views.append(looking_at(center, np.zeros(3), up, 1.15 * size[0], size, name=f"{k:03d}.png"))
     return views
+
+
+def looking_at(
+    center: np.ndarray,
+    target: np.ndarray,
+    up: np.ndarray,
+    focal: float,
+    size: tuple[int, int],
+    name: str = "",
+) -> View:
+    """A view from `center` at `target`."""
+    camera, pose = look_at(center, target, up, focal, size)
+    return View(name, Camera.pinhole(camera.width, camera.height, camera.K), pose)
 
 
 def cast(mesh: Mesh, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

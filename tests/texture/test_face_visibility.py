@@ -3,11 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.rendering.render import look_at
 from recon3d.texture import raster
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
 from recon3d.types import Mesh, View
-from tests.texture.box import box_mesh, cast, joined, panel, photograph, ring
+from tests.texture.box import box_mesh, cast, joined, looking_at, panel, photograph, ring
 
 UP = np.array([0.0, 1.0, 0.0])
 
@@ -37,8 +36,8 @@ def test_z_buffer_with_triangles_that_pass_the_camera() -> None:
         np.array([[-50.0, -1, -50], [50, -1, -50], [50, -1, 50], [-50, -1, 50]]),
         np.array([[0, 2, 1], [0, 3, 2]], np.int32),
     )
-    camera, pose = look_at(np.zeros(3), np.array([0, 0, -1.0]), UP, 100.0, (64, 48))
-    inverse = raster.inverse_depth(homogeneous(floor, View("", camera, pose)), floor.faces, 64, 48)
+    view = looking_at(np.zeros(3), np.array([0, 0, -1.0]), UP, 100.0, (64, 48))
+    inverse = raster.inverse_depth(homogeneous(floor, view), floor.faces, 64, 48)
     rows = np.arange(48) + 0.5 - 24
     expected = np.where(rows / 100 > 1 / 50, rows / 100, 0)
     np.testing.assert_allclose(inverse, np.broadcast_to(expected[:, None], (48, 64)), atol=1e-6)
@@ -84,8 +83,8 @@ def test_faces_outside_behind_and_invalid_are_not_seen() -> None:
     inside_out = Mesh(mesh.vertices, mesh.faces[:, ::-1].copy())
     turned = seen_faces(inside_out, view, photo).faces
     assert not np.intersect1d(turned, seen_faces(mesh, view, photo).faces).size
-    camera, pose = look_at(view.center, 2 * view.center, UP, 100.0, (160, 120))
-    assert len(seen_faces(mesh, View("", camera, pose), photo).faces) == 0
+    view = looking_at(view.center, 2 * view.center, UP, 100.0, (160, 120))
+    assert len(seen_faces(mesh, view, photo).faces) == 0
 
 
 def test_quality_prefers_close_frontal_and_sharp() -> None:
@@ -93,8 +92,8 @@ def test_quality_prefers_close_frontal_and_sharp() -> None:
     noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
 
     def quality(center: tuple[float, float, float], photo: np.ndarray) -> float:
-        camera, pose = look_at(np.array(center), np.zeros(3), UP, 200.0, (160, 120))
-        return float(seen_faces(square, View("", camera, pose), photo).quality.mean())
+        view = looking_at(np.array(center), np.zeros(3), UP, 200.0, (160, 120))
+        return float(seen_faces(square, view, photo).quality.mean())
 
     frontal = quality((0, 0, 2), noise)
     assert frontal > 1.2 * quality((0, 0, 3), noise)
@@ -104,8 +103,7 @@ def test_quality_prefers_close_frontal_and_sharp() -> None:
 
 def test_the_background_beside_an_outline_counts_little() -> None:
     wall = joined(box_mesh(24), panel((0.0, 0.0, 1.4), half=0.2))
-    camera, pose = look_at(np.array([0, 0, 4.0]), np.zeros(3), UP, 300.0, (320, 240))
-    view = View("", camera, pose)
+    view = looking_at(np.array([0, 0, 4.0]), np.zeros(3), UP, 300.0, (320, 240))
     seen = seen_faces(wall, view, photograph(wall, view))
     middle = wall.vertices[wall.faces[seen.faces]].mean(axis=1)
     front = np.abs(middle[:, 2] - 0.6) < 1e-6

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from recon3d.io.growing_model import GROWING, read_growing
+from recon3d.layout import DEPTH_MAPS, IMAGES, PREVIEW
 from recon3d.matching.orientation import camera_up
 from recon3d.notebook.photos import fitted, shrunk
 from recon3d.notebook.still import quick_picture
@@ -28,7 +29,7 @@ _MODEL = 320
 #: Points farther from the middle than so many times the usual are not drawn.
 _NEAR = 2.5
 #: Where dense_reconstruction puts maps, the more finished ones last.
-_MAP_FOLDERS = (".work/*/planes_*", ".work/*/raw_maps", ".work/*/depth_maps", "depth_maps")
+_MAP_FOLDERS = (".work/*/planes_*", ".work/*/raw_maps", f".work/*/{DEPTH_MAPS}", DEPTH_MAPS)
 
 #: A file as it was when it was seen.
 Seen = tuple[str, int]
@@ -36,7 +37,7 @@ Seen = tuple[str, int]
 
 def frames_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
     """How many frames there are, and some of them: the newest, or at the end evenly from all."""
-    found = _files(folder / "images")
+    found = _files(folder / IMAGES)
     return len(found), _evenly(found, FRAMES) if done else _newest(found, FRAMES)
 
 
@@ -106,7 +107,7 @@ def _near(scene: Scene) -> Scene:
 
 def model_of(folder: Path) -> list[Seen]:
     """The picture that a stage left of its product."""
-    path = folder / "preview.png"
+    path = folder / PREVIEW
     return [(str(path), path.stat().st_mtime_ns)] if path.is_file() else []
 
 

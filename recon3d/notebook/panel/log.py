@@ -22,6 +22,7 @@ from recon3d.events import (
     StageStarted,
     parse_event,
 )
+from recon3d.layout import EVENTS, WORKERS_LOG
 
 #: Lines that are kept of the events, and of the workers' log.
 LINES = 200
@@ -44,8 +45,8 @@ class RunLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._events = folder / "events.jsonl"
-        self._workers = folder / "workers.log"
+        self._events = folder / EVENTS
+        self._workers = folder / WORKERS_LOG
         self._offset = 0
         self._lines: deque[str] = deque(maxlen=LINES)
         self.artifacts: dict[str, str] = {}

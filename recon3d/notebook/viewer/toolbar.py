@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import ipywidgets
 import numpy as np
 
 from recon3d.errors import Recon3DError
-from recon3d.notebook.viewer.measuring import in_words
-from recon3d.notebook.viewer.navigation import Move
-
-if TYPE_CHECKING:
-    from recon3d.notebook.viewer.viewer import Viewer
+from recon3d.notebook.view_content import Content
+from recon3d.notebook.viewer.clipping import ClipBox
+from recon3d.notebook.viewer.measuring import Ruler, in_words
+from recon3d.notebook.viewer.navigation import Move, Navigation
 
 _UPS = ("scene", "+x", "-x", "+y", "-y", "+z", "-z")
 _MOVES: dict[Move, str] = {
@@ -29,6 +28,56 @@ _MOVES: dict[Move, str] = {
 _NARROW = {"width": "auto"}
 
 
+class Controlled(Protocol):
+    """What of a `Viewer` its tools show and change."""
+
+    content: Content
+    layers: Any
+    clipping: ClipBox
+    navigation: Navigation
+    ruler: Ruler
+    style: Any
+    measuring: Any
+    clip: Any
+    background: Any
+
+    @property
+    def visible(self) -> Mapping[str, bool]:
+        """Layers, and whether each is shown."""
+        ...
+
+    @property
+    def measured(self) -> float | None:
+        """The measured length."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Its unit."""
+        ...
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes sent to the browser."""
+        ...
+
+    def show(self, **layers: bool) -> None:
+        """Switch layers."""
+        ...
+
+    def fit(self) -> None:
+        """Show the whole model."""
+        ...
+
+    def set_up(self, axis: str) -> None:
+        """Choose the axis that points up."""
+        ...
+
+    def set_true_length(self, metres: float) -> float:
+        """Tell the measured length in metres."""
+        ...
+
+
 class Toolbar:
     """Buttons and sliders of a viewer.
 
@@ -37,7 +86,7 @@ class Toolbar:
     viewer : Viewer
     """
 
-    def __init__(self, viewer: Viewer) -> None:
+    def __init__(self, viewer: Controlled) -> None:
         self._viewer = viewer
         self._updating = False
         self.layer_boxes = {
@@ -211,5 +260,5 @@ class Toolbar:
         return ""
 
 
-def _told(viewer: Viewer) -> str:
+def _told(viewer: Controlled) -> str:
     return ", ".join([*viewer.content.notes, f"{viewer.bytes_sent / 1e6:.1f} MB sent"])

@@ -14,6 +14,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.layout import DEPTH_MAPS, DenseCounts, images_folder
 from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.source_selection import source_views
 from recon3d.mvs.stereo import Sweeps
@@ -65,7 +66,7 @@ def run(
     size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
     for attempt in range(_RETRIES + 1):
         try:
-            _reconstruct(scene, inputs["frame_extraction"] / "images", size, options, out_dir, context)
+            _reconstruct(scene, images_folder(inputs["frame_extraction"]), size, options, out_dir, context)
             return
         except OutOfMemory:
             smaller = int(size * _SMALLER)
@@ -90,7 +91,6 @@ def _reconstruct(
             f"Of {len(scene)} views, {len(active)} share enough points with another for dense stereo.",
             "Take more images with more overlap, moving sideways between them.",
         )
-    context.count(views=len(scene), views_without_sources=len(scene) - len(active), max_image_size=size)
     on_gpu = context.engine == "cuda"
     work = out_dir / ".work" / (f"{size}-cuda" if on_gpu else str(size))
     small = replace(scene, views=tuple(replace(v, camera=v.camera.fitted(size).undistorted()) for v in scene))
@@ -122,12 +122,19 @@ def _reconstruct(
         )
     small.save(out_dir)
     _merge(plan, [count for count, _ in fused], out_dir, merging)
-    shutil.rmtree(out_dir / "depth_maps", ignore_errors=True)
-    os.replace(work / "depth_maps", out_dir / "depth_maps")
+    shutil.rmtree(out_dir / DEPTH_MAPS, ignore_errors=True)
+    os.replace(work / DEPTH_MAPS, out_dir / DEPTH_MAPS)
     # Committing removes it. To remove it here takes long, and half of it would look like work to go on with.
     os.replace(out_dir / ".work", out_dir / ".tmp-work")
     context.count(
-        depth_maps=len(active), points=points, filled=round(float(np.mean([share for _, share in fused])), 4)
+        DenseCounts(
+            views=len(scene),
+            views_without_sources=len(scene) - len(active),
+            max_image_size=size,
+            depth_maps=len(active),
+            points=points,
+            filled=round(float(np.mean([share for _, share in fused])), 4),
+        )
     )
 
 
@@ -153,7 +160,7 @@ def _load(plan: Plan, context: StageContext) -> None:
         tasks.prepare,
         items,
         names=["kernels", *(view.name for view in missing)],
-        unit="images",
+        unit="frames",
         done=len(views) - len(missing),
         memory=BASE_MEMORY + 30 * largest,
     )[0]

@@ -15,6 +15,7 @@ from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.ply import write_point_clouds
 from recon3d.io.point_visibility import write_visibility
 from recon3d.io.undistort import load_view_image
+from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
 from recon3d.mvs.agreement import Tolerances
 from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.filtering import filtered
@@ -52,7 +53,7 @@ class Folders:
 
     def image(self, name: str) -> Path:
         """The undistorted image; it is written after the gray one."""
-        return Path(self.work) / "images" / f"{name}.npy"
+        return Path(self.work) / "undistorted" / f"{name}.npy"
 
     def planes(self, round_: int, name: str) -> Path:
         """The planes after a round of matching."""
@@ -64,7 +65,7 @@ class Folders:
 
     def depth_map(self, name: str) -> Path:
         """The filtered depth map."""
-        return Path(self.work) / "depth_maps" / f"{name}.npz"
+        return depth_map_file(Path(self.work), name)
 
     def points(self, name: str) -> Path:
         """The points that a view contributes."""
@@ -250,9 +251,9 @@ def merge(task: MergeTask) -> None:
         _write_picture(task, out_dir, total)
         return
     parts = ((p["points"], p["normals"], p["colors"]) for p in _parts(task))
-    write_point_clouds(out_dir / "point_cloud.ply", (PointCloud(*part) for part in parts), total)
+    write_point_clouds(out_dir / POINT_CLOUD, (PointCloud(*part) for part in parts), total)
     write_visibility(
-        out_dir / "visibility.npz",
+        out_dir / VISIBILITY,
         (part["view_counts"] for part in _parts(task)),
         (part["view_indices"] for part in _parts(task)),
         total,

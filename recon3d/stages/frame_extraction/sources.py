@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.video import VideoInfo
+from recon3d.layout import Frame
 
 #: Frames per second above which frames that no other depends on are not decoded.
 _FAST_RATE = 40.0
@@ -75,35 +76,40 @@ class Source:
         """Name of a scanned frame: its time in milliseconds, so that names sort by time."""
         return f"{self.stem}_{max(0, round(self.scan['time'][index] * 1000)):07d}.jpg"
 
-    def rows(self, max_size: int) -> list[dict[str, Any]]:
-        """What frames.json says of each frame that this input gave."""
+    def frames(self, max_size: int, camera: int) -> list[Frame]:
+        """The frames that this input gave."""
         if self.photo is not None:
             photo = self.photo
-            row = {
-                "name": photo.name,
-                "time": None,
-                "width": photo.width,
-                "height": photo.height,
-                "sharpness": photo.sharpness,
-                "focal_px": photo.focal_px,
-                "gps": list(photo.gps) if photo.gps else None,
-            }
-            return [{**row, "source": self.name, "kind": self.kind}]
+            return [
+                Frame(
+                    name=photo.name,
+                    kind=self.kind,
+                    source=self.name,
+                    time=None,
+                    width=photo.width,
+                    height=photo.height,
+                    sharpness=photo.sharpness,
+                    focal_px=photo.focal_px,
+                    gps=photo.gps,
+                    camera=camera,
+                )
+            ]
         if self.plan is None:
             return []
         width, height = self.plan.info.size(max_size)
         return [
-            {
-                "name": self.frame_name(index),
-                "time": float(self.scan["time"][index]),
-                "width": width,
-                "height": height,
-                "sharpness": float(self.scan["sharpness"][index]),
-                "focal_px": None,
-                "gps": None,
-                "source": self.name,
-                "kind": self.kind,
-            }
+            Frame(
+                name=self.frame_name(index),
+                kind=self.kind,
+                source=self.name,
+                time=float(self.scan["time"][index]),
+                width=width,
+                height=height,
+                sharpness=float(self.scan["sharpness"][index]),
+                focal_px=None,
+                gps=None,
+                camera=camera,
+            )
             for index in self.chosen
         ]
 

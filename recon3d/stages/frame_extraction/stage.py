@@ -19,8 +19,17 @@ from numpy.typing import NDArray
 
 from recon3d.compute import StageContext
 from recon3d.errors import InputError
-from recon3d.io.atomic import read_json, write_json
+from recon3d.io.atomic import write_json
 from recon3d.io.images import probe_photo
+from recon3d.layout import (
+    SCORES,
+    Frame,
+    FrameCounts,
+    FrameList,
+    images_folder,
+    read_input_list,
+    write_frame_list,
+)
 from recon3d.options import FrameExtractionOptions
 from recon3d.selection.choose import SAME_VIEW, choose_frames
 from recon3d.selection.sharpness import blur
@@ -58,12 +67,9 @@ def run(
         Fewer than two inputs or frames can be used; names the file that is at fault.
     """
     folder = inputs["inputs"]
-    images, partial = out_dir / "images", out_dir / "partial"
+    images, partial = images_folder(out_dir), out_dir / "partial"
     images.mkdir(parents=True, exist_ok=True)
-    sources = [
-        Source(folder / row["path"], row["name"], row["kind"])
-        for row in read_json(folder / "inputs.json")["inputs"]
-    ]
+    sources = [Source(folder / row.path, row.name, row.kind) for row in read_input_list(folder).inputs]
     name_sources(sources)
     videos = [source for source in sources if source.kind == "video"]
     photos = [source for source in sources if source.kind != "video"]
@@ -266,25 +272,26 @@ def _describe(
     sources: Sequence[Source], options: FrameExtractionOptions, out_dir: Path, context: StageContext
 ) -> None:
     """Write frames.json and scores.json."""
-    frames: list[dict[str, Any]] = []
-    sequences: list[list[str]] = []
+    frames: list[Frame] = []
+    sequences: list[tuple[str, ...]] = []
     cameras: dict[str, int] = {}
     for source in sources:
-        rows = source.rows(options.max_image_size)
-        if not rows:
+        if not source.photo and not len(source.chosen):
             continue
         key = source.photo.camera if source.photo else f"video {source.stem}"
-        camera = cameras.setdefault(key, len(cameras))
-        frames += [{**row, "camera": camera} for row in rows]
+        rows = source.frames(options.max_image_size, cameras.setdefault(key, len(cameras)))
+        frames += rows
         if source.kind == "video":
-            sequences.append([row["name"] for row in rows])
+            sequences.append(tuple(row.name for row in rows))
     scores = [source.scores() for source in sources if source.scan]
-    write_json(out_dir / "scores.json", {"videos": scores})
-    write_json(out_dir / "frames.json", {"frames": frames, "sequences": sequences})
+    write_json(out_dir / SCORES, {"videos": scores})
+    write_frame_list(out_dir, FrameList(tuple(frames), tuple(sequences)))
     context.count(
-        frames=len(frames),
-        photos=sum(row["kind"] != "video" for row in frames),
-        videos=len(sequences),
-        scanned=sum(len(score["time"]) for score in scores),
-        cameras=len(cameras),
+        FrameCounts(
+            frames=len(frames),
+            photos=sum(frame.kind != "video" for frame in frames),
+            videos=len(sequences),
+            scanned=sum(len(score["time"]) for score in scores),
+            cameras=len(cameras),
+        )
     )

@@ -1,0 +1,453 @@
+"""Every file and folder name inside a project, and the typed rows of its documents.
+
+::
+
+    PROJECT/recon3d.json                    makes the folder a project
+    PROJECT/inputs/inputs.json              the inputs; photos, videos and known cameras beside it
+    PROJECT/work/STAGE-FINGERPRINT/         a stage's unfinished folder
+    PROJECT/artifacts/STAGE-FINGERPRINT/    a stage's finished folder
+    PROJECT/runs/RUN/events.jsonl           what happened in a run; workers.log beside it
+    PROJECT/results/                        the model, its cameras and the report
+    PROJECT/scale.json                      the scale that the user set
+    PROJECT/export/                         results for other programs
+
+Stages, loaders, exports, plots and the report take names and rows from here, so that a renamed file
+or field is an error in one place and not a silent absence in another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from recon3d.errors import InputError
+from recon3d.io.atomic import read_json, write_json
+
+# --- a project -----------------------------------------------------------------------------------
+
+PROJECT_FILE = "recon3d.json"
+LOCK_FILE = ".lock"
+INPUTS = "inputs"
+WORK = "work"
+ARTIFACTS = "artifacts"
+RUNS = "runs"
+RESULTS = "results"
+EXPORT = "export"
+SCALE_FILE = "scale.json"
+
+MANIFEST = "manifest.json"
+EVENTS = "events.jsonl"
+WORKERS_LOG = "workers.log"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+TRANSFORMS = "transforms.json"
+#: The COLMAP model among the results.
+SPARSE = "sparse"
+
+# --- artifacts -----------------------------------------------------------------------------------
+
+PREVIEW = "preview.png"
+IMAGES = "images"
+SCORES = "scores.json"
+_FEATURES = "features"
+DATABASE = "database.db"
+MATCHES = "matches.npz"
+MODELS = "models"
+#: The largest model, which the later stages use.
+MODEL = f"{MODELS}/0"
+DEPTH_MAPS = "depth_maps"
+POINT_CLOUD = "point_cloud.ply"
+VISIBILITY = "visibility.npz"
+MESH = "mesh.ply"
+TEXTURED_MESH = "textured_mesh.glb"
+_FRAMES = "frames.json"
+_REGISTRATION = "registration.json"
+_INPUT_LIST = "inputs.json"
+
+Row = TypeVar("Row")
+
+
+def images_folder(frame_extraction: Path) -> Path:
+    """Folder of the frames in a frame_extraction artifact."""
+    return frame_extraction / IMAGES
+
+
+def features_file(feature_extraction: Path, index: int) -> Path:
+    """Features of the frame with that index, in a feature_extraction artifact."""
+    return feature_extraction / _FEATURES / f"{index:06d}.npz"
+
+
+def depth_map_file(dense: Path, view: str) -> Path:
+    """A view's depth map in a dense_reconstruction artifact."""
+    return dense / DEPTH_MAPS / f"{view}.npz"
+
+
+# --- inputs.json ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file that the user added.
+
+    Parameters
+    ----------
+    kind : {"video", "photo", "posed_photo"}
+        A posed photo belongs to a model with known cameras.
+    path : str
+        Where the project keeps it, relative to its ``inputs`` folder.
+    name : str
+        The file's own name; for a posed photo, its name in the model.
+    sha256 : str
+        Digest of its bytes.
+    """
+
+    kind: Literal["video", "photo", "posed_photo"]
+    path: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class InputList:
+    """What ``inputs.json`` says.
+
+    Parameters
+    ----------
+    inputs : tuple of Input
+    poses : str, optional
+        Folder of the COLMAP model with known cameras, relative to ``inputs``.
+    """
+
+    inputs: tuple[Input, ...] = ()
+    poses: str | None = None
+
+
+def input_list_file(inputs: Path) -> Path:
+    """The list of inputs in a project's ``inputs`` folder."""
+    return inputs / _INPUT_LIST
+
+
+def read_input_list(inputs: Path) -> InputList:
+    """Read the list of inputs.
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder has no list.
+    InputError
+        The list is damaged.
+    """
+    path = input_list_file(inputs)
+    document = _read(path)
+    return InputList(_rows(Input, path, document, "inputs"), document.get("poses"))
+
+
+def write_input_list(inputs: Path, listed: InputList) -> None:
+    """Write the list of inputs."""
+    rows = [asdict(row) for row in listed.inputs]
+    write_json(input_list_file(inputs), {"inputs": rows, "poses": listed.poses})
+
+
+# --- frames.json ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a frame_extraction artifact.
+
+    Parameters
+    ----------
+    name : str
+        File name inside the images folder.
+    kind : {"video", "photo", "posed_photo"}
+        What it was taken from.
+    source : str
+        Name of that input.
+    time : float, optional
+        Seconds from the start of its video.
+    width, height : int
+        Size in pixels.
+    sharpness : float, optional
+    focal_px : float, optional
+        Focal length in pixels according to the metadata.
+    gps : tuple of float, optional
+        Latitude and longitude in degrees, altitude in metres.
+    camera : int
+        Equal for frames that share intrinsics.
+    """
+
+    name: str
+    kind: Literal["video", "photo", "posed_photo"]
+    source: str
+    time: float | None
+    width: int
+    height: int
+    sharpness: float | None
+    focal_px: float | None
+    gps: tuple[float, float, float] | None
+    camera: int
+
+
+@dataclass(frozen=True)
+class FrameList:
+    """What ``frames.json`` says.
+
+    Parameters
+    ----------
+    frames : tuple of Frame
+    sequences : tuple of tuple of str
+        Names of the frames of each video, in order of time.
+    """
+
+    frames: tuple[Frame, ...]
+    sequences: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the frames."""
+        return [frame.name for frame in self.frames]
+
+
+def read_frames(frame_extraction: Path) -> FrameList:
+    """Read the frames of a frame_extraction artifact.
+
+    Raises
+    ------
+    InputError
+        The list is missing or damaged.
+    """
+    path = frame_extraction / _FRAMES
+    document = _read(path)
+    rows = _rows(Frame, path, document, "frames")
+    frames = tuple(
+        frame if frame.gps is None else Frame(**{**asdict(frame), "gps": tuple(frame.gps)}) for frame in rows
+    )
+    return FrameList(frames, tuple(tuple(names) for names in document["sequences"]))
+
+
+def write_frame_list(frame_extraction: Path, listed: FrameList) -> None:
+    """Write the frames of a frame_extraction artifact."""
+    rows = [asdict(frame) for frame in listed.frames]
+    write_json(frame_extraction / _FRAMES, {"frames": rows, "sequences": listed.sequences})
+
+
+# --- registration.json ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RegisteredImage:
+    """What became of a frame in the sparse reconstruction.
+
+    Parameters
+    ----------
+    name : str
+    registered : bool
+        Whether it is part of the model that the later stages use.
+    component : int, optional
+        Number of the model that it belongs to; 0 is the largest.
+    points : int
+        Sparse points that it sees.
+    error : float, optional
+        Mean reprojection error in pixels.
+    reason : str, optional
+        Why it is not registered.
+    """
+
+    name: str
+    registered: bool
+    component: int | None
+    points: int
+    error: float | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class WorldFrame:
+    """How the world's axes and scale were found.
+
+    Parameters
+    ----------
+    up : str
+    unit : {"m", ""}
+    scale_from : str
+    """
+
+    up: str
+    unit: str
+    scale_from: str
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What ``registration.json`` says."""
+
+    images: tuple[RegisteredImage, ...]
+    world: WorldFrame
+
+
+def read_registration(sparse: Path) -> Registration:
+    """Read the registration of a sparse_reconstruction artifact.
+
+    Raises
+    ------
+    InputError
+        It is missing or damaged.
+    """
+    path = sparse / _REGISTRATION
+    document = _read(path)
+    images = _rows(RegisteredImage, path, document, "images")
+    (world,) = _rows(WorldFrame, path, {"world": [document["world"]]}, "world")
+    return Registration(images, world)
+
+
+def write_registration(sparse: Path, registration: Registration) -> None:
+    """Write the registration of a sparse_reconstruction artifact."""
+    write_json(sparse / _REGISTRATION, asdict(registration))
+
+
+# --- counts in the manifests ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrameCounts:
+    """Counts of frame_extraction."""
+
+    stage: ClassVar[str] = "frame_extraction"
+    frames: int
+    photos: int
+    videos: int
+    scanned: int
+    cameras: int
+
+
+@dataclass(frozen=True)
+class FeatureCounts:
+    """Counts of feature_extraction."""
+
+    stage: ClassVar[str] = "feature_extraction"
+    images: int
+    features_per_image: int
+    fewest: int
+
+
+@dataclass(frozen=True)
+class MatchCounts:
+    """Counts of feature_matching."""
+
+    stage: ClassVar[str] = "feature_matching"
+    images: int
+    pairs: int
+    verified_pairs: int
+    inliers: int
+
+
+@dataclass(frozen=True)
+class SparseCounts:
+    """Counts of sparse_reconstruction; the error is the mean reprojection error in pixels."""
+
+    stage: ClassVar[str] = "sparse_reconstruction"
+    registered: int
+    images: int
+    components: int
+    points: int
+    reprojection_error: float | None
+
+
+@dataclass(frozen=True)
+class DenseCounts:
+    """Counts of dense_reconstruction; `filled` is the mean share of pixels with depth."""
+
+    stage: ClassVar[str] = "dense_reconstruction"
+    views: int
+    views_without_sources: int
+    max_image_size: int
+    depth_maps: int
+    points: int
+    filled: float
+
+
+@dataclass(frozen=True)
+class MeshCounts:
+    """Counts of mesh_generation."""
+
+    stage: ClassVar[str] = "mesh_generation"
+    points: int
+    points_outside: int
+    vertices: int
+    faces: int
+    octree_depth: int
+
+
+@dataclass(frozen=True)
+class TextureCounts:
+    """Counts of texturing, as `recon3d.texture.assemble.TextureCounts` describes them."""
+
+    stage: ClassVar[str] = "texturing"
+    faces_seen: int
+    faces_unseen: int
+    views_used: int
+    charts: int
+    outliers: int
+    atlas_size: int
+    scale: float
+    filled: float
+
+
+Counts = FrameCounts | FeatureCounts | MatchCounts | SparseCounts | DenseCounts | MeshCounts | TextureCounts
+AnyCounts = TypeVar("AnyCounts", bound=Counts)
+
+
+def counts_of(kind: type[AnyCounts], counts: Mapping[str, Any]) -> AnyCounts:
+    """Take a stage's counts from its manifest.
+
+    Parameters
+    ----------
+    kind : type
+        The stage's class of counts.
+    counts : mapping
+        The manifest's.
+
+    Raises
+    ------
+    InputError
+        One is missing.
+    """
+    known = {field.name for field in fields(kind)}
+    try:
+        return kind(**{name: value for name, value in counts.items() if name in known})
+    except TypeError as error:
+        raise InputError(
+            f"The counts of {kind.stage} are incomplete: {error}.", f"Run {kind.stage} again."
+        ) from None
+
+
+# --- reading -------------------------------------------------------------------------------------
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = read_json(path)
+    except ValueError as error:
+        raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
+    if not isinstance(document, dict):
+        raise InputError(f"{path} is damaged: it is not a JSON object.", _mend(path))
+    return document
+
+
+def _rows(kind: type[Row], path: Path, document: Mapping[str, Any], key: str) -> tuple[Row, ...]:
+    """Rows of a document; unknown fields are of a newer version and are left out."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    try:
+        given: Sequence[Mapping[str, Any]] = document[key]
+        return tuple(kind(**{k: v for k, v in row.items() if k in known}) for row in given)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
+
+
+def _mend(path: Path) -> str:
+    return f"Restore {path.name} from a backup, or run the stage that wrote it again with --rerun-from."

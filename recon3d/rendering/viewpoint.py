@@ -1,0 +1,99 @@
+"""Where a picture is seen from: a simple pinhole camera and its pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_FIELD_OF_VIEW = 40.0
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A pinhole camera that looks through the middle of its picture.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of the picture in pixels.
+    focal : float
+        Focal length in pixels.
+    """
+
+    width: int
+    height: int
+    focal: float
+
+    @property
+    def K(self) -> Floats:
+        """Calibration matrix, shape (3, 3)."""
+        return np.array(
+            [[self.focal, 0.0, self.width / 2], [0.0, self.focal, self.height / 2], [0.0, 0.0, 1.0]]
+        )
+
+    def project(self, points_cam: Floats) -> Floats:
+        """Project points of the camera frame, shape (..., 3), to pixels, shape (..., 2)."""
+        middle = np.array([self.width / 2, self.height / 2])
+        pixels: Floats = self.focal * points_cam[..., :2] / points_cam[..., 2:3] + middle
+        return pixels
+
+
+def orbit_view(
+    points: Floats,
+    azimuth: float = 30.0,
+    elevation: float = 15.0,
+    *,
+    size: tuple[int, int] = (960, 720),
+    zoom: float = 1.0,
+    up: Floats | None = None,
+) -> tuple[Pinhole, Floats]:
+    """Camera that looks at the middle of what it shall show.
+
+    Parameters
+    ----------
+    points : ndarray, shape (N, 3)
+        What shall be in the picture; the outermost 2 % may fall outside.
+    azimuth, elevation : float
+        Degrees around and above the horizon; azimuth 0 looks along -z.
+    size : tuple of int
+        Width and height in pixels.
+    zoom : float
+        More than 1 comes closer.
+    up : ndarray, shape (3,), optional
+        +y by default.
+
+    Returns
+    -------
+    camera : Pinhole
+    cam_from_world : ndarray of float64, shape (4, 4)
+    """
+    low, high = np.percentile(points, [1, 99], axis=0)
+    middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    y = np.array([0.0, 1.0, 0.0]) if up is None else np.asarray(up, np.float64) / np.linalg.norm(up)
+    start = np.array([0.0, 0.0, 1.0]) if abs(y[2]) < 0.9 else np.array([0.0, -1.0, 0.0])
+    z = start - (start @ y) * y
+    z /= np.linalg.norm(z)
+    x = np.cross(y, z)
+    a, e = np.radians(azimuth), np.radians(elevation)
+    outward = np.cos(e) * (np.sin(a) * x + np.cos(a) * z) + np.sin(e) * y
+    focal = 0.5 * size[1] / np.tan(np.radians(_FIELD_OF_VIEW) / 2)
+    distance = max(radius, 1e-9) / np.sin(np.radians(_FIELD_OF_VIEW) / 2) / zoom
+    return look_at(middle + distance * outward, middle, y, focal, size)
+
+
+def look_at(
+    center: Floats, target: Floats, up: Floats, focal: float, size: tuple[int, int]
+) -> tuple[Pinhole, Floats]:
+    """Camera at `center` that looks at `target`, as `orbit_view` returns it."""
+    forward = (target - center) / np.linalg.norm(target - center)
+    right = np.cross(forward, up)
+    right /= np.linalg.norm(right)
+    rotation = np.stack([right, np.cross(forward, right), forward])
+    pose = np.eye(4)
+    pose[:3, :3] = rotation
+    pose[:3, 3] = -rotation @ center
+    return Pinhole(*size, focal), pose
