@@ -205,6 +205,9 @@ class Pipeline:
     ) -> Results:
         """Run and wait; the parameters are those of `start`.
 
+        An interrupt (Ctrl-C, or a notebook's stop button) cancels the run; a second one stops
+        waiting for its end.
+
         Returns
         -------
         Results
@@ -217,14 +220,11 @@ class Pipeline:
         StageError
             A stage failed; what was finished before it is kept.
         Cancelled
-            `Run.cancel` was called, or Ctrl-C pressed.
+            The run was interrupted.
+        KeyboardInterrupt
+            It was interrupted twice; the run ends soon, in the background.
         """
-        run = self.start(project, until=until, rerun_from=rerun_from, on_event=on_event)
-        try:
-            return run.wait()
-        except KeyboardInterrupt:
-            run.cancel()
-            return run.wait()
+        return self.start(project, until=until, rerun_from=rerun_from, on_event=on_event)._wait_or_cancel()
 
     def __repr__(self) -> str:
         return f"<Pipeline quality={self.quality!r} engine={self.engine!r} seed={self.seed}>"

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import platform
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from recon3d.artifacts import Artifact, Manifest
+from recon3d.background import Background
 from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
 from recon3d.errors import Cancelled, EngineUnavailable, InputError, Recon3DError, StageError
 from recon3d.events import (
@@ -45,6 +47,10 @@ if TYPE_CHECKING:
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 _ORDER = tuple(STAGE_OPTIONS)
+_BUG = "This is most likely a bug in recon3d; please report it. Finished work is kept."
+#: What an interrupted `Run.wait` says.
+_GOING_ON = "The run goes on in the background. run.wait() waits again; run.cancel() stops it.\n"
+_ENDING = "The run is being cancelled; it ends soon, in the background.\n"
 
 
 class Run:
@@ -77,8 +83,8 @@ class Run:
         self._state = RunState()
         self._error: Recon3DError | None = None
         self._done: dict[str, Artifact] = {}
-        self._thread = threading.Thread(target=self._main, name=f"recon3d-{self.name}", daemon=True)
-        self._thread.start()
+        self._background = Background(self._main, f"recon3d-{self.name}")
+        self._background.start()
 
     # --- for the one who watches ----------------------------------------------------------------
 
@@ -94,8 +100,8 @@ class Run:
 
     @property
     def running(self) -> bool:
-        """Whether the run is going on."""
-        return self._thread.is_alive()
+        """Whether the run is going on; false once its results and the project's lock are released."""
+        return not self._background.ended
 
     def cancel(self) -> None:
         """End the run soon; finished work is kept."""
@@ -103,6 +109,9 @@ class Run:
 
     def wait(self, timeout: float | None = None) -> Results:
         """Wait for the end.
+
+        An interrupt (Ctrl-C, or a notebook's stop button) ends the waiting, not the run: wait again,
+        or `cancel`.
 
         Parameters
         ----------
@@ -113,18 +122,31 @@ class Run:
         ------
         TimeoutError
             The run goes on after `timeout` seconds.
+        KeyboardInterrupt
+            The waiting was interrupted; the run goes on.
         Recon3DError
             What ended the run.
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        while self._thread.is_alive():
-            # In slices, so that Ctrl-C is noticed.
-            self._thread.join(0.2)
-            if end is not None and time.monotonic() > end and self._thread.is_alive():
-                raise TimeoutError(f"The run {self.name} goes on.")
+        try:
+            return self._wait(timeout)
+        except KeyboardInterrupt:
+            if self.running:
+                sys.stderr.write(_ENDING if self._cancelled.is_set() else _GOING_ON)
+            raise
+
+    def _wait(self, timeout: float | None) -> Results:
+        if not self._background.wait(timeout):
+            raise TimeoutError(f"The run {self.name} goes on.")
         if self._error is not None:
             raise self._error
         return self.project.results
+
+    def _wait_or_cancel(self) -> Results:
+        """Wait; an interrupt cancels the run, and a second one stops waiting for its end."""
+        with contextlib.suppress(KeyboardInterrupt):
+            return self._wait(None)
+        self.cancel()
+        return self.wait()
 
     def __repr__(self) -> str:
         return f"<Run {', '.join(replace(self._state, run=self.name)._facts())}>"
@@ -158,23 +180,32 @@ class Run:
     # --- the run's own thread -------------------------------------------------------------------
 
     def _main(self) -> None:
-        log: EventLog | None = None
+        # Holds until the work is done: an end that nobody foresaw is not a success.
+        self._error = ended = StageError("The run ended without a result.", _BUG)
         try:
             with self.project.lock():
-                try:
-                    self.folder.mkdir(parents=True, exist_ok=True)
-                    log = EventLog(self.folder / "events.jsonl", self.name, self._listen)
-                    self._go(log)
-                except Cancelled as error:
-                    self._error = error
-                    if log is not None:
-                        log.emit(RunCancelled())
-                except Exception as error:
-                    self._error = _explain(error)
-                    if log is not None:
-                        log.emit(RunFailed(error=_failure(self._error)))
-        except Recon3DError as error:
+                self._work()
+            if self._error is ended:
+                self._error = None
+        except BaseException as error:
+            # Of the lock, or of telling how the run ended; the run's own error comes first.
+            if self._error is ended:
+                self._error = _explain(error)
+
+    def _work(self) -> None:
+        log: EventLog | None = None
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            log = EventLog(self.folder / "events.jsonl", self.name, self._listen)
+            self._go(log)
+        except Cancelled as error:
             self._error = error
+            if log is not None:
+                log.emit(RunCancelled())
+        except BaseException as error:  # SystemExit, too, would end the thread without a word
+            self._error = explained = _explain(error)
+            if log is not None:
+                log.emit(RunFailed(error=_failure(explained)))
 
     def _listen(self, event: Event) -> None:
         self._state = fold([event], self._state)
@@ -224,13 +255,14 @@ class Run:
                         done[name] = self._run_stage(step, done, cluster, log)
                     except Cancelled:
                         raise
-                    except Exception as error:
+                    except BaseException as error:
                         explained = _explain(error, name)
                         log.emit(StageFailed(stage=name, error=_failure(explained)))
                         raise explained from error
                     worked = True
         except BaseException:
-            with contextlib.suppress(OSError):  # such as the full disk that ended the run
+            # What ended the run, such as a full disk, may end this too; it is the first error that counts.
+            with contextlib.suppress(Exception):
                 self._publish(done, worked)
             raise
         self._publish(done, worked)
@@ -330,7 +362,7 @@ def _version(package: str) -> str:
     return "not installed"
 
 
-def _explain(error: Exception, stage: str = "") -> Recon3DError:
+def _explain(error: BaseException, stage: str = "") -> Recon3DError:
     """Turn anything into an error of ours that says what to do."""
     if isinstance(error, StageError):
         error.stage = error.stage or stage
@@ -350,7 +382,7 @@ def _explain(error: Exception, stage: str = "") -> Recon3DError:
     else:
         explained = StageError(
             f"{where} failed: {type(error).__name__}: {error}",
-            "This is most likely a bug in recon3d; please report it. Finished work is kept.",
+            _BUG,
             stage=stage,
         )
     explained.__cause__ = error

@@ -9,6 +9,7 @@ from typing import Any
 
 import ipywidgets
 
+from recon3d.background import Background
 from recon3d.errors import Recon3DError
 from recon3d.events import RunState, StageState, fold
 from recon3d.notebook.panel.log import RunLog
@@ -68,12 +69,12 @@ class Panel:
         )
         self._running, self._asked = True, -_ASK
         self._look()
-        self._thread = threading.Thread(target=self._follow, name="recon3d-panel", daemon=True)
-        self._thread.start()
+        self._follower = Background(self._follow, "recon3d-panel")
+        self._follower.start()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the panel shows the run's end."""
-        self._thread.join(timeout)
+        self._follower.wait(timeout)
 
     # --- the bars -------------------------------------------------------------------------------
 
