@@ -211,12 +211,15 @@ def doctor() -> None:
 
 
 def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str | None, as_json: bool) -> None:
-    """Run, show progress, and let Ctrl-C and SIGTERM cancel."""
+    """Run, show progress, and let Ctrl-C and SIGTERM cancel; a second one ends at once."""
     from recon3d.cli.terminal import event_printer
 
     with event_printer(_console, as_json) as printer:
         run = pipeline.start(project, until=until, rerun_from=rerun_from, on_event=printer)
-        previous = {s: signal.signal(s, _canceller(run.cancel)) for s in (signal.SIGINT, signal.SIGTERM)}
+        previous = {
+            number: signal.signal(number, _canceller(run.cancel, silent=as_json))
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         try:
             results = run.wait()
         finally:
@@ -231,14 +234,18 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
         _console.print(str(path), soft_wrap=True)
 
 
-def _canceller(cancel: Callable[[], None]) -> Callable[[int, Any], None]:
-    pressed = threading.Event()
+def _canceller(cancel: Callable[[], None], *, silent: bool) -> Callable[[int, Any], None]:
+    asked = threading.Event()
 
     def handle(number: int, frame: Any) -> None:
-        if pressed.is_set():
+        if asked.is_set():
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # the progress bars hid the cursor, and cannot clean up
             os._exit(EXIT_CANCELLED)
-        pressed.set()
+        asked.set()
         cancel()
+        if not silent:
+            _console.print("Cancelling; Ctrl-C again ends at once.")
 
     return handle
 
@@ -248,6 +255,8 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except Recon3DError as error:
+        # A second Ctrl-C may come when the run has ended already: it ends the rest without a traceback.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         tail = getattr(error, "log_tail", "")
         if tail:
             _console.print(tail, style="dim", markup=False)

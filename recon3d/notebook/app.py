@@ -11,13 +11,14 @@ import os
 import re
 import shutil
 import tempfile
-import threading
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from recon3d.errors import EngineUnavailable, InputError, Recon3DError
 from recon3d.options import presets
+from recon3d.pipeline.background import Background
 from recon3d.pipeline.pipeline import Pipeline
 from recon3d.pipeline.run import Run
 from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
@@ -85,7 +86,7 @@ class App:
         self.downloads = ipywidgets.HBox()
         self.upload.observe(self._tell_upload, "value")
         self._paths = paths
-        self._follower: threading.Thread | None = None
+        self._follower: Background | None = None
         self.widget = ipywidgets.VBox(
             [
                 ipywidgets.HTML(_INTRODUCTION),
@@ -98,7 +99,7 @@ class App:
     def join(self, timeout: float | None = None) -> None:
         """Wait until the run's end is shown."""
         if self._follower is not None:
-            self._follower.join(timeout)
+            self._follower.wait(timeout)
 
     def _tell_upload(self, change: Any) -> None:
         size = sum(file["size"] for file in change["new"])
@@ -119,9 +120,7 @@ class App:
 
         self._say("")
         self.progress.children = (Panel(self.run).widget,)
-        self._follower = threading.Thread(
-            target=self._follow, args=(self.run,), name="recon3d-app", daemon=True
-        )
+        self._follower = Background(partial(self._follow, self.run), "recon3d-app")
         self._follower.start()
 
     def _make_project(self) -> Project:

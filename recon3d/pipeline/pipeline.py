@@ -10,6 +10,7 @@ from recon3d.compute import load_dask
 from recon3d.errors import OptionError
 from recon3d.events import Event
 from recon3d.options import resolve_options
+from recon3d.pipeline.execution import RunSettings
 from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
 from recon3d.pipeline.run import Run
 from recon3d.project.project import Project
@@ -111,7 +112,10 @@ class Pipeline:
         load_dask()
         for name in STAGE_NAMES:
             load_stage(name)
-        return Run(self, project, until, rerun_from, on_event)
+        settings = RunSettings(
+            self.quality, self.options, self.engine, self.scheduler, self.workers, self.seed
+        )
+        return Run(settings, project, until, rerun_from, on_event)
 
     def run(
         self,
@@ -122,6 +126,9 @@ class Pipeline:
         on_event: Callable[[Event], None] | None = None,
     ) -> Results:
         """Run and wait; the parameters are those of `start`.
+
+        An interrupt (Ctrl-C, or a notebook's stop button) cancels the run; a second one stops
+        waiting for its end.
 
         Returns
         -------
@@ -135,14 +142,11 @@ class Pipeline:
         StageError
             A stage failed; what was finished before it is kept.
         Cancelled
-            `Run.cancel` was called, or Ctrl-C pressed.
+            The run was interrupted.
+        KeyboardInterrupt
+            It was interrupted twice; the run ends soon, in the background.
         """
-        run = self.start(project, until=until, rerun_from=rerun_from, on_event=on_event)
-        try:
-            return run.wait()
-        except KeyboardInterrupt:
-            run.cancel()
-            return run.wait()
+        return self.start(project, until=until, rerun_from=rerun_from, on_event=on_event)._wait_or_cancel()
 
     def __repr__(self) -> str:
         return f"<Pipeline quality={self.quality!r} engine={self.engine!r} seed={self.seed}>"

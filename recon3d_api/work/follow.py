@@ -80,12 +80,9 @@ class Follower:
         root.mkdir(parents=True, exist_ok=True)
         process = processes.spawn(self._command, self._mark, root, processes.child_environment())
         pipes = (("event", process.stdout), ("log", process.stderr))
-        readers = [
-            threading.Thread(target=_read, args=(kind, pipe, self._lines), daemon=True)
-            for kind, pipe in pipes
-        ]
-        for reader in readers:
-            reader.start()
+        read = [threading.Event() for _ in pipes]
+        for (kind, pipe), ended in zip(pipes, read, strict=True):
+            threading.Thread(target=_read, args=(kind, pipe, self._lines, ended), daemon=True).start()
         lost = False
         try:
             self._watch(process)
@@ -94,8 +91,8 @@ class Follower:
         finally:
             processes.end_group(process, self._mark)
             code = process.wait()
-            for reader in readers:
-                reader.join()
+            for ended in read:
+                ended.wait()
             for _, pipe in pipes:
                 if pipe is not None:
                     pipe.close()
@@ -198,7 +195,10 @@ class Follower:
         return text.decode("utf-8", "replace").splitlines()
 
 
-def _read(kind: str, pipe: IO[bytes] | None, lines: queue.Queue[_Line]) -> None:
-    if pipe is not None:
-        for line in pipe:
-            lines.put((kind, line.decode("utf-8", "replace").rstrip("\n")))
+def _read(kind: str, pipe: IO[bytes] | None, lines: queue.Queue[_Line], ended: threading.Event) -> None:
+    try:
+        if pipe is not None:
+            for line in pipe:
+                lines.put((kind, line.decode("utf-8", "replace").rstrip("\n")))
+    finally:
+        ended.set()

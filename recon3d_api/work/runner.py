@@ -146,32 +146,29 @@ class JobRunner:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._service = hashlib.sha256(f"{database.url}{settings.data_dir}".encode()).hexdigest()[:12]
-        self._threads: list[threading.Thread] = []
+        self._workers: list[threading.Event] = []
+        self._heart: list[threading.Event] = []
 
     @property
     def alive(self) -> bool:
         """Whether it takes runs."""
-        return any(thread.is_alive() for thread in self._threads) and not self._stopping.is_set()
+        return not all(ended.is_set() for ended in self._workers) and not self._stopping.is_set()
 
     def start(self) -> None:
         """Begin to take runs."""
         if self._slots == 0:
             return
         self._queue.beat()
-        self._threads = [
-            threading.Thread(target=self._work, name=f"recon3d-runner-{number}", daemon=True)
-            for number in range(self._slots)
-        ]
-        self._threads.append(threading.Thread(target=self._beat, name="recon3d-heartbeat", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        self._workers = [_begin(self._work, f"recon3d-runner-{number}") for number in range(self._slots)]
+        self._heart = [_begin(self._beat, "recon3d-heartbeat")]
 
     def stop(self, timeout: float = 30.0) -> None:
         """End soon; runs that are worked on go back to the queue and are resumed later."""
         self._stopping.set()
         self._wake.set()
-        for thread in self._threads:
-            thread.join(timeout)
+        for ended in (*self._workers, *self._heart):
+            if not ended.wait(timeout):
+                logger.warning("A thread of the runner has not ended after %g s", timeout)
 
     def wake(self) -> None:
         """Look into the queue at once."""
@@ -239,3 +236,21 @@ class JobRunner:
         if self._settings.scheduler:
             command += ["--scheduler", self._settings.scheduler]
         return command
+
+
+def _begin(work: Callable[[], None], name: str) -> threading.Event:
+    """Run `work` in a thread; the event tells its end.
+
+    ``Thread.is_alive`` does not: in CPython 3.10 to 3.12, a KeyboardInterrupt during ``join(timeout)``
+    makes it False while the thread runs.
+    """
+    ended = threading.Event()
+
+    def go() -> None:
+        try:
+            work()
+        finally:
+            ended.set()
+
+    threading.Thread(target=go, name=name, daemon=True).start()
+    return ended

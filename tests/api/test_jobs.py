@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -11,7 +15,9 @@ import psutil
 import pytest
 
 from recon3d_api.store.tables import JOB_TYPES, Run
+from recon3d_api.work.runner import JobRunner
 from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_for, wait_status
+from tests.api.fake_run import command_for
 
 JOB = {
     "id",
@@ -295,3 +301,37 @@ def test_the_real_thing(serve: object) -> None:
         kinds = {row["type"] for row in client.get(f"/files/list/{number}").json()}
         assert kinds == {"video", "frames", "mesh", "textured_mesh", "point_cloud", "sparse", "report"}
         assert json.dumps(jobs_of(client, number)).find(str(api.service.settings.data_dir)) < 0
+
+
+def test_a_runner_whose_stop_was_interrupted_can_be_stopped_again(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d_api.work.follow._GRACE", 3.0)
+    with serve(runners=0) as api, api.client(api.user()[1]) as client:
+        number = plant(client, new_project(client))
+        api.behave(number, stubborn=True, seconds=60, steps=60)
+        started(client, number)
+        service = api.service
+        runner = JobRunner(
+            service.settings,
+            service.database,
+            service.storage,
+            slots=1,
+            command=lambda claim: command_for(claim.quality, claim.until, api.root(number)),
+        )
+        assert not runner.alive
+        runner.start()
+        assert runner.alive
+        running_job(client, number, "frame_extraction")
+
+        main = threading.main_thread().ident
+        assert main is not None
+        threading.Timer(0.5, signal.pthread_kill, (main, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            runner.stop()
+        (process,) = begun(api, number)
+        assert psutil.pid_exists(process)
+        runner.stop()
+        assert not psutil.pid_exists(process)
+        with service.database.read() as session:
+            assert session.query(Run).filter_by(project_id=number).one().status == "queued"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -195,5 +196,52 @@ run
     assert frames.is_visible()
     _keep(page, "cancelled")
     assert Project.open(folder / "bust").status == "cancelled"
+    assert notebook.troubles == []
+    page.close()
+
+
+def test_an_interrupted_wait_leaves_the_run_and_its_panel_alive(lab: tuple[str, Path], browser: Any) -> None:
+    address, folder = lab
+    start = f"""
+import recon3d
+project = recon3d.Project.create("interrupted")
+project.add({str(sample_video())!r})
+run = recon3d.Pipeline("low", workers=1).start(project)
+run
+"""
+    notebook = Notebook(browser, address, folder, "interrupt", [start, "run.wait()"])
+    page, cell, waiting = notebook.page, notebook.cell(0), notebook.cell(1)
+    notebook.run()
+    cell.locator(".widget-hprogress .progress-bar").first.wait_for(timeout=60_000)
+    # Not `notebook.run`, which returns at the cell's end.
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    waiting.get_by_text("[*]:").wait_for()
+    page.wait_for_timeout(1500)
+    page.evaluate("window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
+    waiting.get_by_text("KeyboardInterrupt").first.wait_for(timeout=10_000)
+    assert notebook.ask("[run.running, run.state.status, project.status]") == [True, "running", "running"]
+    said = waiting.get_by_text(
+        "The run goes on in the background. run.wait() waits again; run.cancel() stops"
+    )
+    assert said.count() == 1
+    button = cell.get_by_role("button", name="Cancel")
+    assert button.is_enabled()
+    # The panel goes on: its picture of progress changes.
+    text = cell.inner_text()
+    page.wait_for_timeout(300)
+    end = time.monotonic() + 20
+    while cell.inner_text() == text:
+        assert time.monotonic() < end
+        page.wait_for_timeout(100)
+    _keep(page, "interrupted")
+
+    button.click()
+    page.get_by_text("Cancelling", exact=True).wait_for(timeout=2000)
+    notebook.wait_for("not run.running", timeout=10)
+    cell.get_by_text("cancelled,").first.wait_for(timeout=2000)
+    assert notebook.ask("[run.state.status, project.status]") == ["cancelled", "cancelled"]
+    assert button.is_disabled()
+    with pytest.raises(Exception, match="The run was cancelled"):
+        notebook.ask("run.wait()")
     assert notebook.troubles == []
     page.close()

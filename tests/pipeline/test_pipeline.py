@@ -47,7 +47,7 @@ class SmallStages:
     """Stages that write a file an item, and can be told to fail."""
 
     def __init__(self) -> None:
-        self.failure: dict[str, Exception] = {}
+        self.failure: dict[str, BaseException] = {}
         self.versions: dict[str, int] = {}
 
     def load(self, name: str) -> Any:
@@ -78,7 +78,7 @@ class SmallStages:
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> SmallStages:
     stages = SmallStages()
-    for user in ("plan", "pipeline", "run"):
+    for user in ("plan", "pipeline", "execution"):
         monkeypatch.setattr(f"recon3d.pipeline.{user}.load_stage", stages.load)
     return stages
 
@@ -153,6 +153,50 @@ def test_a_failed_stage_keeps_what_was_finished(project: Project, small: SmallSt
     del small.failure["mesh_generation"]
     pl.Pipeline("low").run(project)
     assert _ran(project) == ["texturing"] * 3  # the mesh's items were whole already
+
+
+@pytest.mark.parametrize("cause", [SystemExit(3), KeyboardInterrupt(), MemoryError("atlas")])
+def test_whatever_ends_the_run_is_its_error(
+    project: Project, small: SmallStages, cause: BaseException
+) -> None:
+    small.failure["feature_matching"] = cause
+    run = pl.Pipeline("low").start(project)
+    with pytest.raises(StageError, match=type(cause).__name__) as caught:
+        run.wait()
+    assert caught.value.stage == "feature_matching"
+    assert not run.running
+    assert run.state.status == "failed"
+    with project.lock(patience=0):
+        pass
+    assert project.results.report is not None
+
+
+def test_an_end_that_cannot_even_be_told_is_no_success(
+    project: Project, small: SmallStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise MemoryError
+
+    small.failure["frame_extraction"] = ValueError("first")
+    monkeypatch.setattr("recon3d.pipeline.run.explain", full)
+    monkeypatch.setattr("threading.excepthook", lambda _: None)
+    run = pl.Pipeline("low").start(project)
+    with pytest.raises(StageError, match="without a result"):
+        run.wait()
+    with project.lock(patience=0):
+        pass
+
+
+def test_a_run_does_not_wait_for_itself(project: Project, small: SmallStages) -> None:
+    runs: list[Any] = []
+
+    def wait(event: ev.Event) -> None:
+        if event.type == "stage_completed":
+            runs[0].wait()
+
+    runs.append(pl.Pipeline("low").start(project, until="frame_extraction", on_event=wait))
+    with pytest.raises(StageError, match="cannot wait for its own end"):
+        runs[0].wait(timeout=60)
 
 
 def test_a_full_disk_is_explained(project: Project, small: SmallStages) -> None:

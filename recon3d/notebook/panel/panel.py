@@ -13,6 +13,7 @@ from recon3d.errors import Recon3DError
 from recon3d.events import RunState, StageState, fold
 from recon3d.notebook.panel.log import RunLog
 from recon3d.notebook.panel.pictures import Pictures, StageFolder
+from recon3d.pipeline.background import Background
 from recon3d.pipeline.run import Run
 from recon3d.project.project import RunRecord
 
@@ -68,12 +69,12 @@ class Panel:
         )
         self._running, self._asked = True, -_ASK
         self._look()
-        self._thread = threading.Thread(target=self._follow, name="recon3d-panel", daemon=True)
-        self._thread.start()
+        self._follower = Background(self._follow, "recon3d-panel")
+        self._follower.start()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the panel shows the run's end."""
-        self._thread.join(timeout)
+        self._follower.wait(timeout)
 
     # --- the bars -------------------------------------------------------------------------------
 

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
+from recon3d.pipeline.background import Background
+
 #: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
 #: a browser draws only when it has unpacked all that it was sent.
 _FIRST, _UNPACK = 0.5, 0.1
@@ -24,17 +26,17 @@ class Detail:
         self._points = layers.get("points")
         self._timer: threading.Timer | None = None
         self._closing = threading.Event()
-        self._sender = threading.Thread(target=self._send_rest, name="recon3d-viewer", daemon=True)
+        self._sender = Background(self._send_rest, "recon3d-viewer")
         self._sender.start()
 
     @property
     def complete(self) -> bool:
         """Whether all has been sent."""
-        return not self._sender.is_alive()
+        return self._sender.ended
 
     def join(self) -> None:
         """Wait until all has been sent."""
-        self._sender.join()
+        self._sender.wait()
 
     def thin(self, seconds: float) -> None:
         """Draw the first points alone for some seconds: hands want speed, eyes want detail."""
@@ -51,9 +53,9 @@ class Detail:
     def close(self) -> None:
         """Send and change nothing more."""
         self._closing.set()
-        self._sender.join()
         if self._timer is not None:
             self._timer.cancel()
+        self._sender.wait()
 
     def _send_rest(self) -> None:
         self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in self._layers) / 1e6)

@@ -1,0 +1,60 @@
+"""Work in a thread that signals its own end."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+#: Windows notices Ctrl-C only between two waits.
+_SLICE = 0.2
+
+
+class Background:
+    """Work in a daemon thread that signals its own end.
+
+    ``Thread.is_alive`` and ``Thread.join`` cannot be trusted: in CPython 3.10 to 3.12, a
+    KeyboardInterrupt during ``join(timeout)`` marks a running thread as stopped.
+
+    Parameters
+    ----------
+    work : callable
+    name : str
+        Name of the thread.
+    """
+
+    def __init__(self, work: Callable[[], object], name: str) -> None:
+        self._work = work
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go, name=name, daemon=True)
+
+    def start(self) -> None:
+        """Begin; the owner must have stored this object before, since the work may ask for it."""
+        self._thread.start()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the work has ended, with or without an error."""
+        return self._ended.is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end, for at most `timeout` seconds; whether it has come.
+
+        Raises
+        ------
+        RuntimeError
+            The work waits for itself.
+        """
+        if threading.current_thread() is self._thread:
+            raise RuntimeError("A thread cannot wait for its own end.")
+        end = None if timeout is None else time.monotonic() + timeout
+        while not self._ended.wait(_SLICE if end is None else min(_SLICE, max(end - time.monotonic(), 0))):
+            if end is not None and time.monotonic() >= end:
+                return self.ended
+        return True
+
+    def _go(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()

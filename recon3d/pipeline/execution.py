@@ -1,0 +1,234 @@
+"""The loop of a run: stage after stage, each in a folder that is renamed once it is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
+from recon3d.compute.cuda import gpu_available, visible_devices
+from recon3d.errors import Cancelled, EngineUnavailable, InputError
+from recon3d.events import (
+    EventLog,
+    ProgressMeter,
+    RunCompleted,
+    RunStarted,
+    RunState,
+    StageCompleted,
+    StageFailed,
+    StageSkipped,
+    StageStarted,
+)
+from recon3d.layout import INPUTS, WORKERS_LOG
+from recon3d.options import StageOptions
+from recon3d.pipeline.failures import explain, failure_of
+from recon3d.pipeline.plan import Step, load_stage, plan_steps
+from recon3d.pipeline.report import reported_fingerprints, write_report
+from recon3d.project.artifacts import Artifact, Manifest
+from recon3d.project.project import Project
+from recon3d.stage_table import STAGE_NAMES
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a pipeline was told; its parameters are those of `Pipeline`."""
+
+    quality: str
+    options: Mapping[str, StageOptions]
+    engine: str
+    scheduler: str | None
+    workers: int | None
+    seed: int
+
+
+@dataclass
+class Execution:
+    """One run of the stages.
+
+    Parameters
+    ----------
+    settings : RunSettings
+    project : Project
+        Its lock is held by the caller.
+    folder : Path
+        The run's own.
+    log : EventLog
+        Receives the events.
+    cancelled : threading.Event
+        Ends the run soon.
+    done : dict of str to Artifact
+        Filled with the finished artifact of each stage.
+    state : callable
+        Gives what the events so far add up to.
+    until, rerun_from : str, optional
+        As in `Pipeline.start`.
+    """
+
+    settings: RunSettings
+    project: Project
+    folder: Path
+    log: EventLog
+    cancelled: threading.Event
+    done: dict[str, Artifact]
+    state: Callable[[], RunState]
+    until: str | None
+    rerun_from: str | None
+
+    def go(self) -> None:
+        """Run the stages that are not up to date, and publish what was made.
+
+        Raises
+        ------
+        Cancelled
+            The run was cancelled.
+        Recon3DError
+            A stage failed.
+        """
+        settings, project, log = self.settings, self.project, self.log
+        if not project.inputs:
+            raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
+        started = time.time()
+        steps = plan_steps(project, settings.options, settings.seed, self.until)
+        log.emit(
+            RunStarted(
+                stages=tuple(s.stage.name for s in steps),
+                quality=settings.quality,
+                version=_version("recon3d"),
+            )
+        )
+        forced = STAGE_NAMES.index(self.rerun_from) if self.rerun_from else len(STAGE_NAMES)
+        done = self.done
+        worked = False
+
+        def make_cluster() -> Cluster:
+            wanted = settings.engine != "cpu" and settings.scheduler is None
+            gpus = visible_devices() if wanted and gpu_available()[0] else []
+            return Cluster(
+                settings.scheduler,
+                workers=settings.workers,
+                gpus=gpus,
+                log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
+            )
+
+        try:
+            with cluster_for_run(make_cluster) as cluster:
+                for step in steps:
+                    name = step.stage.name
+                    if self.cancelled.is_set():
+                        raise Cancelled()
+                    if step.artifact is not None and STAGE_NAMES.index(name) < forced:
+                        done[name] = step.artifact
+                        relative = step.artifact.path.relative_to(project.path).as_posix()
+                        log.emit(StageSkipped(stage=name, reason="up to date", artifact=relative))
+                        continue
+                    log.emit(StageStarted(stage=name))
+                    try:
+                        done[name] = self._run_stage(step, cluster)
+                    except Cancelled:
+                        raise
+                    except BaseException as error:
+                        explained = explain(error, name)
+                        log.emit(StageFailed(stage=name, error=failure_of(explained)))
+                        raise explained from error
+                    worked = True
+        except BaseException:
+            # What ended the run, such as a full disk, may end this too; it is the first error that counts.
+            with contextlib.suppress(Exception):
+                self._publish(worked)
+            raise
+        self._publish(worked)
+        results = {
+            name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
+        }
+        log.emit(RunCompleted(results=results, seconds=time.time() - started))
+
+    def _run_stage(self, step: Step, cluster: Callable[[], Cluster]) -> Artifact:
+        settings, project, log, done = self.settings, self.project, self.log, self.done
+        stage, options = step.stage, settings.options[step.stage.name]
+        module = load_stage(stage.name)
+        began, clock = time.time(), time.monotonic()
+        own_cpu = time.thread_time()
+        context = StageContext(
+            cluster=cluster,
+            emit=ProgressMeter(stage.name, log.emit),
+            cancelled=self.cancelled,
+            seed=settings.seed,
+            engine=_engine(settings.engine, cluster),
+            usage=Usage(),
+        )
+        work = project.store.begin(stage.name, step.fingerprint)
+        inputs = {need: project.path / INPUTS if need == "inputs" else done[need].path for need in step.needs}
+        module.run(inputs, options, work, context)
+        if self.cancelled.is_set():
+            raise Cancelled()
+        manifest = Manifest(
+            stage=stage.name,
+            stage_version=module.VERSION,
+            fingerprint=step.fingerprint,
+            inputs={need: done[need].manifest.fingerprint for need in step.needs if need in done},
+            options=options.model_dump(mode="json"),
+            seed=settings.seed,
+            engine=context.engine,
+            workers=context.workers,
+            versions={name: _version(name) for name in ("recon3d", "pycolmap", "open3d", "numpy", "numba")}
+            | {"python": platform.python_version()},
+            started=began,
+            seconds=time.monotonic() - clock,
+            cpu_seconds=context.usage.cpu_seconds + time.thread_time() - own_cpu,
+            peak_memory=context.usage.peak_memory,
+            counts=context.counts,
+            fallbacks=tuple(context.fallbacks),
+        )
+        artifact = project.store.commit(work, manifest)
+        log.emit(
+            StageCompleted(
+                stage=stage.name,
+                artifact=artifact.path.relative_to(project.path).as_posix(),
+                seconds=manifest.seconds,
+                cpu_seconds=manifest.cpu_seconds,
+                peak_memory=manifest.peak_memory,
+                counts=manifest.counts,
+                fallbacks=manifest.fallbacks,
+            )
+        )
+        return artifact
+
+    def _publish(self, worked: bool) -> None:
+        """Bring ``results`` up to date with what was made, also when the run fails or is cancelled."""
+        results, done = self.project.results, self.done
+        if not done or not (worked or results.report is None or self._out_of_date()):
+            return
+        for name, artifact in done.items():
+            results.publish(name, artifact.path)
+        write_report(self.project, list(done.values()), self.state(), results.folder)
+
+    def _out_of_date(self) -> bool:
+        reported = reported_fingerprints(self.project.results.folder)
+        return any(
+            reported.get(name) != artifact.manifest.fingerprint for name, artifact in self.done.items()
+        )
+
+
+def _engine(wanted: str, cluster: Callable[[], Cluster]) -> str:
+    if wanted == "cpu":
+        return "cpu"
+    if cluster().gpus:
+        return "cuda"
+    if wanted == "cuda":
+        raise EngineUnavailable(f"No worker has a GPU: {gpu_available()[1]}", "Use engine='cpu' or 'auto'.")
+    return "cpu"
+
+
+def _version(package: str) -> str:
+    for name in (package, f"{package}-cuda12"):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return "not installed"
