@@ -27,6 +27,11 @@ _DEBIAN = {
     "libICE.so.6": "libice6",
     "libXext.so.6": "libxext6",
 }
+#: What pycolmap-cuda12 needs of CUDA: shared library -> wheel.
+_WHEELS = {
+    "libcudart.so.12": "nvidia-cuda-runtime-cu12",
+    "libcurand.so.10": "nvidia-curand-cu12",
+}
 _MODULES = {
     "numpy": "numpy",
     "scipy": "scipy",
@@ -104,14 +109,24 @@ def _module(package: str, module: str) -> Check:
     )
     if done.returncode == 0:
         return Check(package, "ok", found)
-    text = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"exit code {done.returncode}"
+    text = _cause(done.stderr) or f"exit code {done.returncode}"
     return Check(package, "problem", f"{found} cannot be imported: {text}", _library_fix(text))
+
+
+def _cause(stderr: str) -> str:
+    """The line that says why an import failed: a missing library's, where a later error hides it."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    missing = [line for line in lines if "cannot open shared object file" in line]
+    return (missing or lines or [""])[-1]
 
 
 def _library_fix(text: str) -> str:
     for library, debian in _DEBIAN.items():
         if library in text:
             return f"apt-get install {debian}    (Debian, Ubuntu: it has {library})"
+    for library, wheel in _WHEELS.items():
+        if library in text:
+            return f"pip install {wheel}"
     return "pip install --force-reinstall the package; the text above names the cause."
 
 

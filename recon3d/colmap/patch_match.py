@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pycolmap
 
-from recon3d.compute.cuda import device_count
+from recon3d.compute.cuda import device_count, no_device
 from recon3d.compute.worker import die_with_parent
 from recon3d.errors import EngineUnavailable, OutOfMemory, StageError
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem, problem_list
@@ -92,7 +92,13 @@ def _failure(status: int, output: str, missing: Sequence[str]) -> StageError | E
         return EngineUnavailable(
             f"COLMAP cannot use a GPU here: {tail}", "Use engine='cpu', or see `recon3d doctor`."
         )
-    if "out of memory" in output.lower() or status == -9:
+    if status == -9:
+        return OutOfMemory(
+            "COLMAP's PatchMatch was killed, most likely because the machine's memory is too small.",
+            "Lower max_image_size of dense_reconstruction, or use a machine with more memory.",
+            log_tail=tail,
+        )
+    if "out of memory" in output.lower():
         return OutOfMemory(
             "The GPU has too little memory for depth maps of this size.",
             "Lower max_image_size of dense_reconstruction, or use engine='cpu'.",
@@ -115,7 +121,7 @@ def _main() -> None:
         sys.stdout.write("this pycolmap was built without CUDA.")
         sys.exit(_NO_CUDA)
     if not device_count():
-        sys.stdout.write("the NVIDIA driver counts no device.")
+        sys.stdout.write(f"{no_device()}.")
         sys.exit(_NO_CUDA)
     for row in job["problems"]:
         if workspace.has_maps(row["index"], kind):

@@ -13,7 +13,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.database import Array, ImageRow, write_database
-from recon3d.errors import InputError
+from recon3d.errors import EngineUnavailable, InputError, StageError
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     ------
     InputError
         The image cannot be read.
+    EngineUnavailable
+        COLMAP cannot use the GPU.
+    StageError
+        COLMAP failed on the GPU.
 
     References
     ----------
@@ -55,6 +59,7 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     options = pycolmap.FeatureExtractionOptions()
     options.num_threads = 1
     options.use_gpu = settings.gpu
+    options.max_image_size = settings.max_image_size  # a GPU's SIFT shrinks what exceeds COLMAP's default
     options.sift.max_num_features = settings.max_features
     options.sift.estimate_affine_shape = settings.affine_shape
     options.sift.domain_size_pooling = settings.domain_size_pooling
@@ -67,12 +72,32 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     options.sift.first_octave = doubled if settings.first_octave == "auto" else settings.first_octave
     if scale < 1.0:
         bitmap.rescale(max(1, round(width * scale)), max(1, round(height * scale)))
-    device = pycolmap.Device.cuda if settings.gpu else pycolmap.Device.cpu
-    found, descriptors = pycolmap.FeatureExtractor.create(options, device).extract(bitmap)
+    found, descriptors = _on_gpu(options, bitmap, path) if settings.gpu else _on_cpu(options, bitmap)
     keypoints = np.array([[p.x, p.y, p.a11, p.a12, p.a21, p.a22] for p in found], np.float32).reshape(-1, 6)
     sx, sy = width / bitmap.width, height / bitmap.height
     keypoints *= np.array([sx, sy, sx, sx, sy, sy], np.float32)
     return keypoints, np.asarray(descriptors.data, np.uint8).reshape(-1, 128)
+
+
+def _on_cpu(options: Any, bitmap: Any) -> Any:
+    return pycolmap.FeatureExtractor.create(options, pycolmap.Device.cpu).extract(bitmap)
+
+
+def _on_gpu(options: Any, bitmap: Any, path: Path) -> Any:
+    try:
+        extractor = pycolmap.FeatureExtractor.create(options, pycolmap.Device.cuda)
+    except ValueError as error:
+        raise EngineUnavailable(
+            f"COLMAP cannot use a GPU here to find features: {error}",
+            "Use engine='cpu', or see `recon3d doctor`.",
+        ) from error
+    try:
+        return extractor.extract(bitmap)
+    except ValueError as error:
+        raise StageError(
+            f"COLMAP found no features of {path.name} on the GPU: {error}",
+            "Most likely its memory is short: lower feature_extraction.max_image_size, or use engine='cpu'.",
+        ) from error
 
 
 def match_pairs(
@@ -108,6 +133,13 @@ def match_pairs(
         Indices of the features, a pair each.
     geometries : list of pycolmap.TwoViewGeometry
         Picklable.
+
+    Raises
+    ------
+    EngineUnavailable
+        COLMAP cannot use the GPU.
+    StageError
+        COLMAP did not match every pair.
     """
     folder = Path(tempfile.mkdtemp(prefix="recon3d-match-"))
     try:
@@ -124,28 +156,48 @@ def match_pairs(
         pairing.match_list_path = str(listing)
         verification = pycolmap.TwoViewGeometryOptions()
         verification.ransac.random_seed = seed
-        pycolmap.match_image_pairs(
-            str(path),
-            matching_options=matching,
-            pairing_options=pairing,
-            verification_options=verification,
-            device=pycolmap.Device.cuda if gpu else pycolmap.Device.cpu,
-        )
-        database = pycolmap.Database.open(str(path))
         try:
-            matches, geometries = [], []
-            for a, b in pairs:
-                found = database.exists_matches(a, b)
-                matches.append(
-                    np.array(database.read_matches(a, b), np.uint32) if found else np.zeros((0, 2), np.uint32)
-                )
-                geometries.append(
-                    database.read_two_view_geometry(a, b)
-                    if database.exists_two_view_geometry(a, b)
-                    else pycolmap.TwoViewGeometry()
-                )
-        finally:
-            database.close()
+            pycolmap.match_image_pairs(
+                str(path),
+                matching_options=matching,
+                pairing_options=pairing,
+                verification_options=verification,
+                device=pycolmap.Device.cuda if gpu else pycolmap.Device.cpu,
+            )
+        except ValueError as error:
+            if not gpu:
+                raise
+            raise EngineUnavailable(
+                f"COLMAP cannot use a GPU here to match features: {error}",
+                "Use engine='cpu', or see `recon3d doctor`.",
+            ) from error
+        matches, geometries = _read_pairs(path, pairs, gpu)
         return matches, geometries
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_pairs(path: Path, pairs: Sequence[tuple[int, int]], gpu: bool) -> tuple[list[Array], list[Any]]:
+    database = pycolmap.Database.open(str(path))
+    try:
+        # COLMAP enters every pair that it has matched, also one without matches. Where it cannot get
+        # the memory of a GPU it returns as if nothing had happened.
+        left_out = sum(not database.exists_matches(a, b) for a, b in pairs)
+        if left_out:
+            where = " on the GPU" if gpu else ""
+            raise StageError(
+                f"COLMAP left {left_out} of {len(pairs)} pairs of images unmatched{where}.",
+                "Most likely memory is short: lower max_features of feature_extraction, or use engine='cpu'."
+                if gpu
+                else "The log's tail says why.",
+            )
+        matches = [np.array(database.read_matches(a, b), np.uint32).reshape(-1, 2) for a, b in pairs]
+        geometries = [
+            database.read_two_view_geometry(a, b)
+            if database.exists_two_view_geometry(a, b)
+            else pycolmap.TwoViewGeometry()
+            for a, b in pairs
+        ]
+    finally:
+        database.close()
+    return matches, geometries

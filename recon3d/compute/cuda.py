@@ -26,6 +26,13 @@ def device_count() -> int:
     return count.value
 
 
+def no_device() -> str:
+    """Why `device_count` is 0, as far as that is known."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    hidden = "" if chosen is None else f" (CUDA_VISIBLE_DEVICES is {chosen!r})"
+    return f"the NVIDIA driver counts no device{hidden}"
+
+
 def visible_devices() -> list[str]:
     """What ``CUDA_VISIBLE_DEVICES`` calls the devices that this process may use."""
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -58,5 +65,5 @@ def gpu_available() -> tuple[bool, str]:
         return False, "pycolmap and pycolmap-cuda12 overwrite each other (pip uninstall both, install one)"
     count = device_count()
     if not count:
-        return False, "the NVIDIA driver counts no device"
+        return False, no_device()
     return True, f"{count} CUDA device{'s' * (count > 1)}"

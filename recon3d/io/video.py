@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.video_frame import Frame, is_hdr, to_bgr
+from recon3d.io.video_info import VideoInfo
 
 #: Frames with more pixels are refused before any of them is decoded.
 MAX_VIDEO_PIXELS = 8192 * 8192
@@ -36,40 +36,6 @@ _HINT = (
     "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg. A file that was cut off "
     "while it was copied or recorded cannot be read either: copy it again."
 )
-
-
-@dataclass(frozen=True)
-class VideoInfo:
-    """What a video's header and first frame say.
-
-    Attributes
-    ----------
-    width, height : int
-        Size of the frames as `VideoReader.image` gives them: upright, with square pixels.
-    duration : float or None
-        Seconds.
-    frame_rate : float or None
-        Mean frames per second.
-    rotation : int
-        Degrees counter-clockwise that the stored frames are turned by to be upright.
-    codec : str
-        FFmpeg's name of the codec.
-    hdr : bool
-        Whether the brightness is coded for HDR displays (HLG or PQ).
-    """
-
-    width: int
-    height: int
-    duration: float | None
-    frame_rate: float | None
-    rotation: int
-    codec: str
-    hdr: bool
-
-    def size(self, max_size: int = 0) -> tuple[int, int]:
-        """Width and height of an image whose longer side is at most `max_size` (0: any)."""
-        scale = min(1.0, max_size / max(self.width, self.height)) if max_size else 1.0
-        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
 
 
 class VideoReader:

@@ -33,7 +33,8 @@ def run(
     """Find features in every frame; see the package's docs on stages."""
     frames = inputs["frame_extraction"]
     names = read_frames(frames).names
-    gpu = context.engine == "cuda"
+    # COLMAP has these two on the CPU only; there, all workers can take part.
+    gpu = context.engine == "cuda" and not (options.affine_shape or options.domain_size_pooling)
     tasks = [
         _Task(str(images_folder(frames) / name), str(features_file(out_dir, index)), options, gpu)
         for index, name in enumerate(names)

@@ -92,7 +92,7 @@ def test_what_goes_wrong_is_told(tmp_path, monkeypatch, says, exits, error):
 
 def test_a_killed_child_is_out_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(patch_match, "_CHILD", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(OutOfMemory):
+    with pytest.raises(OutOfMemory, match="was killed, most likely because the machine's memory"):
         match(tmp_path)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.video import VideoInfo
+from recon3d.io.video_info import VideoInfo
 from recon3d.layout import Frame
 
 #: Frames per second above which frames that no other depends on are not decoded.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
-from recon3d.io.video import VideoReader
-from recon3d.io.video_frame import Frame
 from recon3d.selection.motion import MOTION_SIZE, MotionTracker
 from recon3d.selection.sharpness import SHARPNESS_SIZE, sharpness, shrink
 from recon3d.stages.frame_extraction.sources import Problem, VideoPlan
+
+if TYPE_CHECKING:
+    from recon3d.io.video import VideoReader
+    from recon3d.io.video_frame import Frame
 
 #: Seconds of video that one task scans, at least.
 PART_SECONDS = 12.0
@@ -26,10 +28,16 @@ _SCAN_RATE = 30.0
 _JPEG_QUALITY = 95
 
 
+def _open(path: Path, *, references_only: bool = False, strict: bool = False) -> VideoReader:
+    from recon3d.io.video import VideoReader  # FFmpeg is loaded for videos only
+
+    return VideoReader(path, references_only=references_only, strict=strict)
+
+
 def plan_video(path: Path) -> VideoPlan | Problem:
     """Open a video and find out where it can be divided."""
     try:
-        with VideoReader(path) as reader:
+        with _open(path) as reader:
             info = reader.info()
             duration = info.duration or 0.0
             times = np.arange(PART_SECONDS, duration - PART_SECONDS / 2, PART_SECONDS)
@@ -88,7 +96,7 @@ def _scan(
     tracker = MotionTracker()
     size: tuple[int, ...] | None = None
     last = -np.inf
-    with VideoReader(task.path, references_only=task.references_only, strict=strict) as reader:
+    with _open(task.path, references_only=task.references_only, strict=strict) as reader:
         if task.start:
             reader.seek(task.start)
         for frame in reader.frames():
@@ -146,7 +154,7 @@ class WriteTask:
 def write_frames(task: WriteTask) -> list[str]:
     """Decode the chosen frames and write them as JPEG; returns the names that were not found."""
     missing: dict[int, Path] = {}
-    with VideoReader(task.path, references_only=task.references_only) as reader:
+    with _open(task.path, references_only=task.references_only) as reader:
         for key, targets in task.groups:
             wanted = dict(targets)
             if key is not None:
@@ -156,7 +164,7 @@ def write_frames(task: WriteTask) -> list[str]:
             missing |= {pts: file for pts, file in wanted.items() if not file.exists()}
     if missing:
         # The container's index leads astray: look through everything from the beginning.
-        with VideoReader(task.path, references_only=task.references_only) as reader:
+        with _open(task.path, references_only=task.references_only) as reader:
             for frame in _wanted(reader, missing):
                 _write_frame(reader, frame, missing[frame.pts], task.max_size)
     return [file.name for file in missing.values() if not file.exists()]

@@ -1,0 +1,39 @@
+"""What is known of a video; apart from its reader, which loads FFmpeg."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video's header and first frame say.
+
+    Attributes
+    ----------
+    width, height : int
+        Size of the frames as `VideoReader.image` gives them: upright, with square pixels.
+    duration : float or None
+        Seconds.
+    frame_rate : float or None
+        Mean frames per second.
+    rotation : int
+        Degrees counter-clockwise that the stored frames are turned by to be upright.
+    codec : str
+        FFmpeg's name of the codec.
+    hdr : bool
+        Whether the brightness is coded for HDR displays (HLG or PQ).
+    """
+
+    width: int
+    height: int
+    duration: float | None
+    frame_rate: float | None
+    rotation: int
+    codec: str
+    hdr: bool
+
+    def size(self, max_size: int = 0) -> tuple[int, int]:
+        """Width and height of an image whose longer side is at most `max_size` (0: any)."""
+        scale = min(1.0, max_size / max(self.width, self.height)) if max_size else 1.0
+        return max(1, round(self.width * scale)), max(1, round(self.height * scale))
