@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from sqlalchemy import select
 
 import recon3d
 from recon3d_api import errors
 from recon3d_api.db import Database
 from recon3d_api.deps import API, Service
 from recon3d_api.hub import Hub
+from recon3d_api.installation import Installation
 from recon3d_api.jobs import Command, JobRunner
 from recon3d_api.limits import RateLimits
 from recon3d_api.metrics import Metrics
 from recon3d_api.middleware import RequestMiddleware
-from recon3d_api.models import Project
 from recon3d_api.routes import auth, events, files, jobs, operations, projects
 from recon3d_api.security import Passwords, Tokens
 from recon3d_api.settings import Settings
+from recon3d_api.startup import begin
 from recon3d_api.storage import Storage
-
-logger = logging.getLogger("recon3d_api")
 
 _DESCRIPTION = """\
 From a video or photos to a textured 3D model, as a service.
@@ -61,6 +58,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         settings=settings,
         database=database,
         storage=storage,
+        installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
         passwords=Passwords(),
@@ -75,6 +73,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         yield
         await service.hub.close()
         await to_thread.run_sync(service.runner.stop)
+        service.installation.close()
         database.dispose()
 
     app = FastAPI(
@@ -103,11 +102,15 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
 
 
 def start(service: Service) -> None:
-    """Bring tables up to date, remove what a crash left, and begin to take runs."""
-    service.database.migrate()
-    with service.database.read() as session:
-        known = set(session.scalars(select(Project.folder)))
-    service.storage.tidy(known)
+    """Check the database and the data folder, finish deletions, and begin to take runs.
+
+    Raises
+    ------
+    InstallationMismatch
+        The database and the data folder do not belong together.
+    """
+    unowned = begin(service.installation, service.database, service.storage)
+    service.metrics.unowned.set(unowned)
     service.runner.start()
 
 

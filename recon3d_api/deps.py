@@ -14,6 +14,7 @@ from starlette.requests import HTTPConnection
 from recon3d_api.db import Database
 from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.hub import Hub
+from recon3d_api.installation import Installation
 from recon3d_api.jobs import JobRunner
 from recon3d_api.limits import RateLimits
 from recon3d_api.metrics import Metrics
@@ -33,6 +34,7 @@ class Service:
     settings: Settings
     database: Database
     storage: Storage
+    installation: Installation
     metrics: Metrics
     limits: RateLimits
     passwords: Passwords

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy import select
 
-from recon3d_api import models, runs, schemas
+from recon3d_api import deletions, models, runs, schemas
 from recon3d_api.deps import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.errors import ApiError
 from recon3d_api.routes.jobs import job_out
@@ -89,8 +89,8 @@ def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
         if runs.active_run(session, project_id) is not None:
             raise ApiError(409, runs.BUSY)
         folder = project.folder
-        session.delete(project)
-    service.storage.remove(folder)
+        deletions.request(session, project)
+    deletions.carry_out(service.database, service.storage, folder)
     return schemas.Message(message="Project deleted successfully")
 
 
