@@ -69,12 +69,14 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await to_thread.run_sync(start, service)
-        yield
-        await service.hub.close()
-        await to_thread.run_sync(service.runner.stop)
-        service.installation.close()
-        database.dispose()
+        try:
+            await to_thread.run_sync(start, service)
+            yield
+            await service.hub.close()
+            await to_thread.run_sync(service.runner.stop)
+        finally:
+            service.installation.close()
+            database.dispose()
 
     app = FastAPI(
         title="recon3d API",

@@ -28,7 +28,7 @@ from recon3d_api.storage import Storage
 logger = logging.getLogger("recon3d_api.installation")
 
 _FILE = "installation.id"
-#: What the file will say; written before the database commits, renamed after.
+#: What the file will say; written before the database commits, put into place after.
 _NEXT = "installation.id.next"
 _IN_USE = ".in-use"
 
@@ -159,7 +159,7 @@ class Installation:
             with self._database.write() as session:
                 self._database.serialize(session)
                 number = self._write(session, self._look(session).database_id)
-            self._complete(number)
+            self._complete(number, replace=True)
 
     def tie(self) -> None:
         """Tie a new database to the data folder, inside `maintain`."""
@@ -169,7 +169,7 @@ class Installation:
                 return
             # A new id: should the former database come back, it does not own the folders any more.
             number = self._write(session, "")
-        self._complete(number)
+        self._complete(number, replace=True)
 
     def problem(self) -> str:
         """What is wrong with the data folder now; empty when it is the one that was opened."""
@@ -208,7 +208,7 @@ class Installation:
     def _compared(self, number: str, rows: list[tuple[str, bool]]) -> _Found:
         return _Found(
             database_id=number,
-            # In this order: the one is renamed to the other.
+            # In this order: the one becomes the other.
             next_id=_read(self._folder / _NEXT),
             folder_id=_read(self._folder / _FILE),
             rows=frozenset(folder for folder, _ in rows),
@@ -265,10 +265,14 @@ class Installation:
         os.replace(temporary, self._folder / _NEXT)
         return number
 
-    def _complete(self, number: str) -> None:
+    def _complete(self, number: str, *, replace: bool = False) -> None:
         if _read(self._folder / _NEXT) == number:
-            with contextlib.suppress(FileNotFoundError):  # another server of this database was faster
-                os.replace(self._folder / _NEXT, self._folder / _FILE)
+            if replace:
+                (self._folder / _FILE).unlink(missing_ok=True)
+            # A link fails when the name is taken: of several servers that start at once, one wins.
+            with contextlib.suppress(FileExistsError, FileNotFoundError):
+                os.link(self._folder / _NEXT, self._folder / _FILE)
+            (self._folder / _NEXT).unlink(missing_ok=True)
         # Of two databases that take the same new folder at once, one fails here.
         with self._database.read() as session:
             self._require(self._look(session))
