@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
-from sqlalchemy import select
 
 import recon3d
 from recon3d_api import errors
+from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
@@ -25,10 +24,8 @@ from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import Project
 from recon3d_api.work.runner import Command, JobRunner
-
-logger = logging.getLogger("recon3d_api")
+from recon3d_api.work.startup import begin
 
 _DESCRIPTION = """\
 From a video or photos to a textured 3D model, as a service.
@@ -62,6 +59,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         settings=settings,
         database=database,
         storage=storage,
+        installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
         passwords=Passwords(),
@@ -72,11 +70,14 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        await to_thread.run_sync(start, service)
-        yield
-        await service.hub.close()
-        await to_thread.run_sync(service.runner.stop)
-        database.dispose()
+        try:
+            await to_thread.run_sync(start, service)
+            yield
+            await service.hub.close()
+            await to_thread.run_sync(service.runner.stop)
+        finally:
+            service.installation.close()
+            database.dispose()
 
     app = FastAPI(
         title="recon3d API",
@@ -104,11 +105,15 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
 
 
 def start(service: Service) -> None:
-    """Bring tables up to date, remove what a crash left, and begin to take runs."""
-    service.database.migrate()
-    with service.database.read() as session:
-        known = set(session.scalars(select(Project.folder)))
-    service.storage.tidy(known)
+    """Check the database and the data folder, finish deletions, and begin to take runs.
+
+    Raises
+    ------
+    InstallationMismatch
+        The database and the data folder do not belong together.
+    """
+    unowned = begin(service.installation, service.database, service.storage)
+    service.metrics.unowned.set(unowned)
     service.runner.start()
 
 

@@ -125,8 +125,13 @@ class Settings(BaseSettings):
 
     @property
     def trash_dir(self) -> Path:
-        """Folder of what is about to be removed."""
+        """Folder of the projects that users deleted, while their files are removed."""
         return self.data_dir / "trash"
+
+    @property
+    def quarantine_dir(self) -> Path:
+        """Folder of what ``recon3d-api gc --apply`` has set aside."""
+        return self.data_dir / "quarantine"
 
     def prepare(self) -> Settings:
         """Make the folders, and settle the secret.

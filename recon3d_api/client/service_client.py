@@ -218,11 +218,18 @@ class Client:
         path : path-like
             Where it goes. ``PATH.part`` and ``PATH.part.etag`` hold what has come so far.
         progress : callable, optional
+
+        Raises
+        ------
+        FileExistsError
+            ``PATH.part`` is not from an earlier download.
         """
         if self._login is not None:
             self.me()
         target = Path(path)
         part, tag = Path(f"{target}.part"), Path(f"{target}.part.etag")
+        if part.exists() and not tag.exists():  # a download writes the tag first
+            raise FileExistsError(f"{part} is not from an earlier download; move it away")
         for attempt in range(self._retries + 1):
             try:
                 self._download(f"/api/v1/files/download/{project_id}/{file_type}", part, tag, progress)

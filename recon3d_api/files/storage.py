@@ -1,16 +1,22 @@
-"""Files on disk: names, uploads on their way, projects' folders, and what is thrown away.
+"""Files on disk: names, uploads in progress, projects' folders, and their removal.
 
 ::
 
+    DATA_DIR/installation.id                ties this folder to its database
     DATA_DIR/projects/FOLDER/model/         the project of recon3d
     DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
-    DATA_DIR/incoming/X/                    an upload on its way, locked by who receives it
-    DATA_DIR/trash/                         what is about to be removed
+    DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
+    DATA_DIR/trash/FOLDER/                  a project that its owner deleted, while its files are removed
+    DATA_DIR/quarantine/FOLDER/             a folder that ``recon3d-api gc --apply`` set aside
+
+Nothing here is removed because something else is missing: a project's files go only when the
+database records that a user deleted the project.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import logging
@@ -42,6 +48,10 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 #: What a file of a project is.
 FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 _INTAKE_TIMEOUT = 900
+#: The names that the service gives to folders.
+_FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
+#: Names the project that an upload goes to.
+_FOR = ".for"
 _RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
 
 
@@ -119,7 +129,8 @@ class Storage:
     def incoming(self) -> Iterator[Path]:
         """Give a folder for an upload, which is gone afterwards, also when this process is killed.
 
-        The lock on the folder ends with the process; `tidy` removes folders without one.
+        The lock on the folder ends with the process; `remove_abandoned_uploads` removes folders
+        without one.
         """
         folder = self.settings.incoming_dir / uuid.uuid4().hex
         folder.mkdir()
@@ -228,36 +239,81 @@ class Storage:
                 listed.append(StoredFile(kind, relative, status.st_size, modified))
         return listed
 
-    # --- throwing away ----------------------------------------------------------------------------
+    # --- folders ----------------------------------------------------------------------------------
+
+    def folders(self) -> set[str]:
+        """Names of the projects' folders on disk; whatever else lies beside them is not ours."""
+        return {
+            path.name
+            for path in self.settings.projects_dir.iterdir()
+            if path.is_dir() and (is_folder_name(path.name) or (path / "model").is_dir())
+        }
+
+    def bind(self, upload: Path, folder: str) -> None:
+        """Say which project an upload goes to, so that a deletion waits for it."""
+        (upload / _FOR).write_text(folder)
+
+    def receiving(self, folder: str) -> bool:
+        """Whether an upload to a project is in progress."""
+        for path in self.settings.incoming_dir.iterdir():
+            try:
+                bound = (path / _FOR).read_text() == folder
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if bound and not unlocked(path):
+                return True
+        return False
+
+    def exists(self, folder: str) -> bool:
+        """Whether anything of a project is left."""
+        return os.path.lexists(self.root(folder)) or os.path.lexists(self.settings.trash_dir / folder)
 
     def remove(self, folder: str) -> None:
-        """Remove a project's files; what a crash leaves of them `tidy` removes."""
-        target = self.settings.trash_dir / uuid.uuid4().hex
+        """Remove a project's files; after an interruption the next call continues.
+
+        Raises
+        ------
+        OSError
+            Something could not be removed.
+        """
+        if not is_folder_name(folder):
+            raise ValueError(f"{folder!r} is not the name of a project's folder")
+        trash = self.settings.trash_dir / folder
+        _remove_tree(trash)
         try:
-            os.rename(self.root(folder), target)
+            # A project disappears at once, so that nobody reads half of one.
+            os.rename(self.root(folder), trash)
         except FileNotFoundError:
             return
-        shutil.rmtree(target, ignore_errors=True)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            _remove_tree(self.root(folder))
+        _remove_tree(trash)
 
-    def tidy(self, known: set[str], older_than: float = 60.0) -> None:
-        """Remove what crashes left: uploads without a receiver, projects without a row, trash.
+    def remove_abandoned_uploads(self, older_than: float = 60.0) -> None:
+        """Remove uploads whose receiver is gone.
 
         Parameters
         ----------
-        known : set of str
-            Folders of the projects that exist.
         older_than : float
-            Seconds that a thing must be old; younger ones may be on their way.
+            Seconds that an upload must be old; a younger one may not be locked yet.
         """
-        for path in self.settings.trash_dir.iterdir():
-            shutil.rmtree(path, ignore_errors=True)
         for path in self.settings.incoming_dir.iterdir():
-            if _age(path) > older_than and _unlocked(path):
+            ours = is_folder_name(path.name) and path.is_dir() and not path.is_symlink()
+            if ours and _age(path) > older_than and unlocked(path):
                 shutil.rmtree(path, ignore_errors=True)
-        for path in self.settings.projects_dir.iterdir():
-            if path.name not in known and _age(path) > older_than:
-                logger.info("Removing a folder without a project", extra={"folder": path.name})
-                shutil.rmtree(path, ignore_errors=True)
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether the service makes folders of that name."""
+    return _FOLDER_NAME.fullmatch(name) is not None
+
+
+def _remove_tree(path: Path) -> None:
+    while os.path.lexists(path):
+        with contextlib.suppress(FileNotFoundError):  # another server removes it, too
+            shutil.rmtree(path)
 
 
 def _age(path: Path) -> float:
@@ -267,7 +323,8 @@ def _age(path: Path) -> float:
         return 0.0
 
 
-def _unlocked(path: Path) -> bool:
+def unlocked(path: Path) -> bool:
+    """Whether a file or folder exists, and no process holds a lock on it."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

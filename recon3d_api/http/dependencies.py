@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
 from recon3d_api.errors import not_found, unauthorized
+from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.limits import RateLimits
@@ -33,6 +34,7 @@ class Service:
     settings: Settings
     database: Database
     storage: Storage
+    installation: Installation
     metrics: Metrics
     limits: RateLimits
     passwords: Passwords

@@ -7,6 +7,7 @@ from sqlalchemy import func, select
 
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Job, Run
+from recon3d_api.work import deletions
 
 _STATES = ("queued", "running", "completed", "failed", "cancelled")
 
@@ -46,6 +47,17 @@ class Metrics:
             "recon3d_jobs", "Jobs by type and status.", ("job_type", "status"), registry=self.registry
         )
 
+        self.unowned = Gauge(
+            "recon3d_unowned_folders",
+            "Folders without a project when the server started; `recon3d-api gc` lists them.",
+            registry=self.registry,
+        )
+        self.deletions = Gauge(
+            "recon3d_pending_deletions",
+            "Deleted projects whose files are not removed yet.",
+            registry=self.registry,
+        )
+
     def render(self, database: Database) -> bytes:
         """Text for the scraper; runs and jobs are counted in the database at this moment."""
         with database.read() as session:
@@ -54,6 +66,7 @@ class Metrics:
             jobs = session.execute(
                 select(Job.job_type, Job.status, func.count()).group_by(Job.job_type, Job.status)
             ).all()
+            self.deletions.set(deletions.pending(session))
         for status in _STATES:
             self.runs.labels(status).set(runs.get(status, 0))
         self.jobs.clear()

@@ -15,7 +15,9 @@ from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
-_MIGRATION_LOCK = 0x7265636F  # any number that no other use of the database has
+# Any numbers that no other use of the database has.
+_MIGRATION_LOCK = 0x7265636F
+_FOLDERS_LOCK = 0x72656370
 _WRITE = "recon3d_write"
 
 
@@ -56,6 +58,19 @@ class Database:
                 yield session
                 session.commit()
                 undo.pop_all()
+
+    def serialize(self, session: Session) -> None:
+        """Make those who decide which folder belongs to which row wait for each other.
+
+        Holds until the transaction of `write` ends. SQLite has one writer anyway.
+        """
+        if not self.is_sqlite:
+            session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_FOLDERS_LOCK})"))
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a database; SQLite would make its file when asked."""
+        return not (self.is_sqlite and self.url.database) or Path(self.url.database or "").exists()
 
     def now(self, session: Session) -> float:
         """Seconds since 1970 by the clock that all runners share."""

@@ -215,3 +215,21 @@ class Runner(Base):
 
     name: Mapped[str] = mapped_column(sa.String(200), primary_key=True)
     seen: Mapped[float]
+
+
+class InstallationId(Base):
+    """The id that this database shares with its data folder: one row, whose key is 1."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    uuid: Mapped[str] = mapped_column(sa.String(32))
+
+
+class Deletion(Base):
+    """A project's folder that its owner had deleted; the row goes when the files are gone."""
+
+    __tablename__ = "deletions"
+
+    folder: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    requested_at: Mapped[datetime] = mapped_column(default=utcnow)

@@ -77,7 +77,7 @@ class Follower:
     def follow(self) -> None:
         """Run the process to its end, and write how it went."""
         root = self._storage.root(self._claim.folder)
-        root.mkdir(parents=True, exist_ok=True)
+        root.mkdir(exist_ok=True)  # without parents: a data folder that is gone is not made anew
         process = processes.spawn(self._command, self._mark, root, processes.child_environment())
         pipes = (("event", process.stdout), ("log", process.stderr))
         read = [threading.Event() for _ in pipes]

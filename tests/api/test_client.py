@@ -124,6 +124,16 @@ def test_downloads_are_resumed(client: Client, video: Path, tmp_path: Path) -> N
         client.download(number, "mesh", tmp_path / "m.ply")
 
 
+def test_a_download_overwrites_no_other_file(client: Client, video: Path, tmp_path: Path) -> None:
+    number = client.create_project("Down")["id"]
+    client.upload_video(number, video)
+    other = tmp_path / "v.mp4.part"
+    other.write_text("mine")
+    with pytest.raises(FileExistsError, match=r"v\.mp4\.part is not from an earlier download"):
+        client.download(number, "video", tmp_path / "v.mp4")
+    assert other.read_text() == "mine"
+
+
 def test_too_many_requests_are_repeated(
     serve: Callable[..., contextlib.AbstractContextManager[Api]],
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import shutil
 import socket
 import struct
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.api.conftest import Api, jobs_of, new_project, photo, plant, wait_for
+from tests.api.conftest import Api, jobs_of, new_project, photo, wait_for
 
 
 def upload(client: httpx.Client, number: int, data: bytes, name: str = "clip.mp4") -> httpx.Response:
@@ -355,22 +356,18 @@ def test_disk_full(serve: object, video: Path) -> None:
         assert httpx.get(f"{api.url}/ready").status_code == 503
 
 
-def test_tidy_removes_what_crashes_left(idle: Api, client: httpx.Client) -> None:
-    number = new_project(client)
-    plant(client, number)
+def test_only_abandoned_uploads_are_removed(idle: Api) -> None:
     storage = idle.service.storage
-    orphan, upload_folder = storage.root("f" * 32), storage.settings.incoming_dir / "cut"
-    trash = storage.settings.trash_dir / "t"
-    for folder in (orphan, upload_folder, trash):
+    incoming = storage.settings.incoming_dir
+    abandoned, foreign = incoming / ("a" * 32), incoming / "backup of mine"
+    for folder in (abandoned, foreign):
         folder.mkdir()
         (folder / "x").write_text("x")
-    kept = {path.name for path in storage.settings.projects_dir.iterdir()} - {orphan.name}
-    storage.tidy(kept)
-    assert orphan.exists()  # too young: it may be on its way
+    storage.remove_abandoned_uploads()
+    assert abandoned.exists()  # too young: it may not be locked yet
     with storage.incoming() as mine:
-        storage.tidy(kept, older_than=-1.0)
+        storage.remove_abandoned_uploads(older_than=-1.0)
         assert mine.exists()
-    assert not orphan.exists()
-    assert not upload_folder.exists()
-    assert not trash.exists()
-    assert idle.root(number).exists()
+    assert not abandoned.exists()
+    assert (foreign / "x").exists()
+    shutil.rmtree(foreign)

@@ -7,14 +7,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
-from sqlalchemy import or_, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import select
 
 from recon3d_api.errors import ApiError, unauthorized
-from recon3d_api.http import schemas
+from recon3d_api.http import accounts, schemas
 from recon3d_api.http.dependencies import ServiceDep, UserDep, answers, client_address, throttle
 from recon3d_api.http.multipart import field_error
-from recon3d_api.http.security import password_problem
 from recon3d_api.store import tables as models
 
 logger = logging.getLogger("recon3d_api.auth")
@@ -28,31 +26,12 @@ def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
 
     A username and an e-mail address are good for one account, however they are capitalized.
     """
-    if problem := password_problem(body.password, body.username, body.email):
-        raise field_error("password", problem)
-    user = models.User(
-        username=body.username,
-        username_key=body.username.lower(),
-        email=body.email,
-        email_key=body.email.lower(),
-        full_name=body.full_name,
-        password_hash=service.passwords.hash(body.password),
-    )
     try:
-        with service.database.write() as session:
-            taken = session.scalars(
-                select(models.User).where(
-                    or_(
-                        models.User.username_key == user.username_key, models.User.email_key == user.email_key
-                    )
-                )
-            ).first()
-            if taken is not None:
-                same = taken.username_key == user.username_key
-                raise ApiError(400, f"{'Username' if same else 'E-mail address'} is already registered")
-            session.add(user)
-    except IntegrityError as error:  # another request was faster
-        raise ApiError(400, "Username or e-mail address is already registered") from error
+        user = accounts.add_user(service.database, service.passwords, body)
+    except accounts.WeakPassword as error:
+        raise field_error("password", str(error)) from error
+    except accounts.AccountTaken as error:
+        raise ApiError(400, str(error)) from error
     return schemas.User.model_validate(user)
 
 

@@ -25,6 +25,7 @@ from recon3d_api.http.dependencies import (
 from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.store import tables as models
+from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
 
 logger = logging.getLogger("recon3d_api.files")
@@ -112,6 +113,7 @@ async def _upload(
             await to_thread.run_sync(_open_project, service, user, _project_id(value))
 
     settings = service.settings
+    bound = ""
     try:
         with service.storage.incoming() as folder:
             form = await multipart.FormReader(
@@ -129,6 +131,10 @@ async def _upload(
                 raise multipart.field_error(field, "Field required", "missing")
             project_id = _project_id(form.fields["project_id"])
             project = await to_thread.run_sync(_open_project, service, user, project_id)
+            bound = project.folder
+            service.storage.bind(folder, bound)
+            # A deletion waits for this upload from here on; one that was faster is seen now.
+            await to_thread.run_sync(_open_project, service, user, project_id)
             paths = await to_thread.run_sync(service.storage.take, project.folder, kind, form.files)
     except ApiError as error:
         service.metrics.refused.labels("upload").inc()
@@ -136,11 +142,13 @@ async def _upload(
             "Upload refused", extra={"user": user.id, "status": error.status, "reason": error.detail}
         )
         raise
+    finally:
+        if bound:  # the project may have been deleted meanwhile
+            await to_thread.run_sync(deletions.carry_out, service.database, service.storage, bound)
     try:
         await to_thread.run_sync(_open_project, service, user, project_id)
     except ApiError as error:
-        if error.status == 404:  # deleted while the upload came in
-            await to_thread.run_sync(service.storage.remove, project.folder)
+        if error.status == 404:
             raise
     service.metrics.uploaded.inc(sum(file.size for file in form.files))
     return [

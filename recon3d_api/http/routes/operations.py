@@ -67,6 +67,8 @@ def _disk(service: Service) -> str:
         probe.unlink()
     except OSError as error:
         return f"cannot be written ({error.strerror})"
+    if problem := service.installation.problem():
+        return problem
     return "ok" if free >= service.settings.min_free_mb << 20 else f"only {free >> 20} MB free"
 
 

@@ -13,6 +13,7 @@ from recon3d_api.http import schemas
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.store import tables as models
+from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
 
 router = APIRouter(prefix="/projects", tags=["projects"])
@@ -91,8 +92,8 @@ def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
         if runs.active_run(session, project_id) is not None:
             raise ApiError(409, runs.BUSY)
         folder = project.folder
-        session.delete(project)
-    service.storage.remove(folder)
+        deletions.request(session, project)
+    deletions.carry_out(service.database, service.storage, folder)
     return schemas.Message(message="Project deleted successfully")
 
 
