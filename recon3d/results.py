@@ -8,6 +8,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from recon3d.io.files import TEMPORARY
 from recon3d.reprs import Described, byte_text, card, grid
 
 #: Files that each stage gives: name of the result -> (path in the artifact, path in results).
@@ -75,6 +76,10 @@ class Results(Described):
         for source, target in PUBLISHED.get(stage, {}).values():
             publish_path(artifact / source, self.folder / target)
 
+    def complete(self, stage: str) -> bool:
+        """Whether all files that a stage gives are there."""
+        return all((self.folder / target).exists() for _, target in PUBLISHED.get(stage, {}).values())
+
     def __dir__(self) -> list[str]:
         return ["files", "folder", "mesh", "point_cloud", "report", "sparse", "textured_mesh", "transforms"]
 
@@ -96,18 +101,42 @@ def _size(path: Path) -> str:
 def publish_path(source: Path, target: Path) -> None:
     """Copy a file or folder to `target`, whole or not at all.
 
-    A copy, not a link: a result that its owner edits in place must not change the artifact.
+    A copy, not a link: a result that its owner edits in place must not change the artifact. Files in
+    the target's folder that the source does not have stay.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:8]}")
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")
     try:
         if source.is_dir():
             shutil.copytree(source, temporary)
-            shutil.rmtree(target, ignore_errors=True)
+            _swap(temporary, target)
         else:
             shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+            os.replace(temporary, target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put a folder in the place of another, and into it what only the former one has.
+
+    A crash leaves the former folder beside the target, under a name that can be seen.
+    """
+    if not target.is_dir():
+        os.replace(new, target)
+        return
+    former = target.with_name(f"{target.name}.former-{uuid.uuid4().hex[:8]}")
+    os.rename(target, former)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(former, target)
+        raise
+    for path in sorted(former.rglob("*")):
+        own = target / path.relative_to(former)
+        if not path.is_dir() and not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, own)
+    shutil.rmtree(former)

@@ -339,8 +339,12 @@ class Run:
     def _out_of_date(self, done: Mapping[str, Artifact]) -> bool:
         from recon3d.report import reported_fingerprints
 
-        reported = reported_fingerprints(self.project.results.folder)
-        return any(reported.get(name) != artifact.manifest.fingerprint for name, artifact in done.items())
+        results = self.project.results
+        reported = reported_fingerprints(results.folder)
+        return any(
+            reported.get(name) != artifact.manifest.fingerprint or not results.complete(name)
+            for name, artifact in done.items()
+        )
 
 
 def _engine(wanted: str, cluster: Callable[[], Cluster]) -> str:
