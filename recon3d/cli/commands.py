@@ -1,4 +1,4 @@
-"""The command line: ``recon3d run | view | info | export | doctor | demo``."""
+"""The command line: ``recon3d run | view | info | export | clean | repair | doctor | demo``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
-from recon3d.rendering.formatting import byte_text
+from recon3d.rendering.formatting import byte_text, count
 
 app = typer.Typer(
     help="From a video or photos to a textured 3D model.",
@@ -167,6 +167,38 @@ def export(
 
     written = export_project(Project.open(project), format.value, output)
     _console.print(f"Wrote {written}", soft_wrap=True)
+
+
+@app.command()
+def clean(
+    project: Annotated[Path, typer.Argument(help="The project's folder.")],
+    superseded: Annotated[
+        bool,
+        typer.Option("--superseded", help="Also what earlier runs made and the newest model does not need."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be removed.")] = False,
+) -> None:
+    """Remove unfinished work and half-written files; list what is removed."""
+    from recon3d.project.project import Project
+
+    cleaning = Project.open(project).clean(superseded=superseded, dry_run=dry_run)
+    done, freed = ("Would remove", "Would free") if dry_run else ("Removed", "Freed")
+    for path, size in cleaning.removed.items():
+        _console.print(f"{done} {path} ({byte_text(size)})", markup=False, soft_wrap=True)
+    for path in cleaning.unlisted:
+        _console.print(f"Kept {path}: it is not on the list of inputs", markup=False, soft_wrap=True)
+    _console.print(f"{freed} {byte_text(cleaning.freed)}")
+
+
+@app.command()
+def repair(project: Annotated[Path, typer.Argument(help="The project's folder.")]) -> None:
+    """Make a lost or damaged list of inputs again, from the files that are there."""
+    from recon3d.project.project import Project
+
+    listed = Project.open(project).relist_inputs()
+    for item in listed:
+        _console.print(f"{item.kind.replace('_', ' ')}: {item.path}", markup=False, soft_wrap=True)
+    _console.print(f"Listed {count(len(listed), 'input')}")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from recon3d.errors import InputError, OptionError, StageError
-from recon3d.io.atomic import publish_path
+from recon3d.io.atomic import publish_path, write_json
 from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
 from recon3d.similarity import scaled
 from recon3d.types import Scene
@@ -64,6 +64,9 @@ class ExportedProject(Protocol):
 
 
 FORMATS = ("glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio")
+_FOLDERS = ("colmap", "colmap-dense", "nerfstudio")
+#: Marks a folder that an export wrote, and that a further one may write again.
+_MARKER = ".recon3d-export.json"
 
 
 def export_project(project: ExportedProject, format: str, output: Path | None = None) -> Path:
@@ -88,12 +91,14 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
     Raises
     ------
     InputError
-        The result does not exist yet.
+        The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
         There is no such format.
     """
     results = project.results
     folder = project.path / EXPORT
+    if output is not None and format in _FOLDERS:
+        _check_folder(output)
     scale = project.scale
     factor = 1.0 if scale is None else scale.factor
     if format in ("glb", "obj"):
@@ -115,6 +120,7 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
     if format == "colmap-dense":
         target = output or folder / "colmap_dense"
         _write_dense(project, target, factor)
+        write_json(target / _MARKER, {"format": format})
         return target
     if format in ("colmap", "nerfstudio"):
         target = output or folder / format
@@ -132,8 +138,18 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
                 write_transforms(target / TRANSFORMS, scaled(scene, factor), IMAGES)
         if images is not None:
             publish_path(images, target / images.name)
+        write_json(target / _MARKER, {"format": format})
         return target
     raise OptionError(f"There is no export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
+
+
+def _check_folder(target: Path) -> None:
+    """Refuse a folder whose ``images`` may be someone's photos."""
+    if target.is_dir() and any(target.iterdir()) and not (target / _MARKER).is_file():
+        raise InputError(
+            f"{target} holds files that no export wrote, and would be written over.",
+            "Give a new or an empty folder.",
+        )
 
 
 def _write_textured(source: Path, target: Path, format: str, factor: float) -> None:

@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+#: How names of what is being written begin; nothing reads them.
+TEMPORARY = ".tmp-"
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -21,7 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:8]}-{path.name}")
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as written:
@@ -45,18 +48,42 @@ def read_json(path: Path) -> Any:
 def publish_path(source: Path, target: Path) -> None:
     """Copy a file or folder to `target`, whole or not at all.
 
-    A copy, not a link: a result that its owner edits in place must not change the artifact.
+    A copy, not a link: a result that its owner edits in place must not change the artifact. Files in
+    the target's folder that the source does not have stay.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".tmp-{uuid.uuid4().hex[:8]}")
+    temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")
     try:
         if source.is_dir():
             shutil.copytree(source, temporary)
-            shutil.rmtree(target, ignore_errors=True)
+            _swap(temporary, target)
         else:
             shutil.copyfile(source, temporary)
-        os.replace(temporary, target)
+            os.replace(temporary, target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)
         temporary.unlink(missing_ok=True)
+
+
+def _swap(new: Path, target: Path) -> None:
+    """Put a folder in the place of another, and into it what only the former one has.
+
+    A crash leaves the former folder beside the target, under a name that can be seen.
+    """
+    if not target.is_dir():
+        os.replace(new, target)
+        return
+    former = target.with_name(f"{target.name}.former-{uuid.uuid4().hex[:8]}")
+    os.rename(target, former)
+    try:
+        os.rename(new, target)
+    except OSError:
+        os.rename(former, target)
+        raise
+    for path in sorted(former.rglob("*")):
+        own = target / path.relative_to(former)
+        if not path.is_dir() and not own.exists():
+            own.parent.mkdir(parents=True, exist_ok=True)
+            os.rename(path, own)
+    shutil.rmtree(former)

@@ -209,9 +209,11 @@ class Execution:
         write_report(self.project, list(done.values()), self.state(), results.folder)
 
     def _out_of_date(self) -> bool:
-        reported = reported_fingerprints(self.project.results.folder)
+        results = self.project.results
+        reported = reported_fingerprints(results.folder)
         return any(
-            reported.get(name) != artifact.manifest.fingerprint for name, artifact in self.done.items()
+            reported.get(name) != artifact.manifest.fingerprint or not results.complete(name)
+            for name, artifact in self.done.items()
         )
 
 

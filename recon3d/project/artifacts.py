@@ -8,9 +8,11 @@ same fingerprint.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Mapping
@@ -20,9 +22,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from recon3d.io.atomic import read_json, write_json
+from recon3d.errors import ProjectError
+from recon3d.io.atomic import TEMPORARY, read_json, write_json
 from recon3d.layout import ARTIFACTS, MANIFEST, PREVIEW, WORK
 from recon3d.rendering.formatting import Described, byte_text, card, jpeg_uri
+
+#: Names of the folders of artifacts and of unfinished work: all else is not ours.
+_NAME = re.compile(r"[a-z_]+-[0-9a-f]+")
 
 
 class Manifest(BaseModel):
@@ -115,20 +121,26 @@ class ArtifactStore:
         self.unfinished = root / WORK
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
-        """The finished artifact of that name, if there is one."""
-        path = self.finished / f"{stage}-{fingerprint}"
-        return Artifact(path, _read_manifest(path)) if (path / MANIFEST).is_file() else None
+        """The finished artifact of that name, if there is one.
+
+        Raises
+        ------
+        ProjectError
+            Its manifest is missing or damaged; the same holds for `all`.
+        """
+        return _load(self.finished / f"{stage}-{fingerprint}")
 
     def all(self) -> list[Artifact]:
         """All finished artifacts, oldest first."""
-        paths = [p for p in self.finished.glob("*-*") if (p / MANIFEST).is_file()]
-        return sorted((Artifact(p, _read_manifest(p)) for p in paths), key=lambda a: a.manifest.started)
+        paths = [path for path in self.finished.glob("*-*") if _NAME.fullmatch(path.name)]
+        found = [artifact for path in paths if (artifact := _load(path)) is not None]
+        return sorted(found, key=lambda artifact: artifact.manifest.started)
 
     def begin(self, stage: str, fingerprint: str) -> Path:
         """The working folder of that name, with what an interrupted run left in it."""
         path = self.unfinished / f"{stage}-{fingerprint}"
         path.mkdir(parents=True, exist_ok=True)
-        for leftover in path.rglob(".tmp-*"):
+        for leftover in path.rglob(f"{TEMPORARY}*"):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
         return path
 
@@ -138,7 +150,7 @@ class ArtifactStore:
         target = self.finished / work.name
         target.parent.mkdir(parents=True, exist_ok=True)
         # A stage that was run again on purpose replaces its former artifact.
-        discarded = [self._set_aside(path) for path in (*work.glob(".tmp-*"), target) if path.exists()]
+        discarded = [self._set_aside(path) for path in (*work.glob(f"{TEMPORARY}*"), target) if path.exists()]
         for path in work.rglob("*"):
             if path.is_file():
                 _sync(path)
@@ -150,19 +162,48 @@ class ArtifactStore:
 
     def _set_aside(self, path: Path) -> Path:
         """Move something to where leftovers are removed."""
-        aside = self.unfinished / f".tmp-{uuid.uuid4().hex[:8]}"
+        aside = self.unfinished / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
+        aside.parent.mkdir(exist_ok=True)
         os.rename(path, aside)
         return aside
 
-    def discard_work(self, keep: frozenset[str] = frozenset()) -> None:
-        """Remove working folders, except those named."""
-        for path in self.unfinished.glob("*"):
-            if path.name not in keep:
-                shutil.rmtree(path, ignore_errors=True)
+    def leftovers(self) -> list[Path]:
+        """Working folders, and what was set aside there; anything else in ``work`` is not ours."""
+        return sorted(
+            path
+            for path in self.unfinished.glob("*")
+            if path.name.startswith(TEMPORARY) or _NAME.fullmatch(path.name)
+        )
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or folder of the project; a crash leaves no half of it under its name."""
+        aside = self._set_aside(path)
+        shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
-def _read_manifest(folder: Path) -> Manifest:
-    return Manifest.model_validate(read_json(folder / MANIFEST))
+def bytes_in(path: Path) -> int:
+    """Bytes on disk of a file or of what is in a folder; a file with two names counts once."""
+    seen: dict[tuple[int, int], int] = {}
+    for entry in (path, *path.rglob("*")):
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.lstat()
+            seen[(status.st_dev, status.st_ino)] = status.st_size
+    return sum(seen.values())
+
+
+def _load(folder: Path) -> Artifact | None:
+    try:
+        return Artifact(folder, Manifest.model_validate(read_json(folder / MANIFEST)))
+    except FileNotFoundError:
+        if not folder.is_dir():  # never made, or set aside at this moment
+            return None
+        trouble = "is missing"
+    except (OSError, ValueError) as error:
+        trouble = f"cannot be read ({type(error).__name__})"
+    raise ProjectError(
+        f"{folder / MANIFEST} {trouble}.",
+        "Restore it, or move the whole folder away: the next run makes it again.",
+    )
 
 
 def _sync(path: Path) -> None:

@@ -42,13 +42,14 @@ def projects(folder: str | os.PathLike[str] = ".") -> ProjectList:
     root = Path(folder).expanduser().absolute()
     if not root.is_dir():
         raise InputError(f"{root} is not a folder.", "Give the folder that the projects are in.")
-    found = []
+    found, left_out = [], []
     for path in _markers(root, _DEPTH):
         try:
             found.append(_Row.of(Project.open(path), root))
-        except (Recon3DError, OSError, ValueError):
-            continue  # damaged, of a newer version, or removed meanwhile: the others are still shown
-    return ProjectList(root, sorted(found, key=lambda row: -row.changed))
+        except (Recon3DError, OSError, ValueError) as error:
+            if path.is_dir():  # damaged or of a newer version; not removed meanwhile
+                left_out.append(getattr(error, "message", f"{path}: {error}"))
+    return ProjectList(root, sorted(found, key=lambda row: -row.changed), left_out)
 
 
 @dataclass(frozen=True)
@@ -90,10 +91,18 @@ class _Row:
 
 
 class ProjectList(Sequence[Project]):
-    """Projects that were found, as they were then; made by `recon3d.projects`."""
+    """Projects that were found, as they were then; made by `recon3d.projects`.
 
-    def __init__(self, folder: Path, rows: Sequence[_Row]) -> None:
+    Attributes
+    ----------
+    folder : Path
+    left_out : tuple of str
+        Why a project that was found cannot be read.
+    """
+
+    def __init__(self, folder: Path, rows: Sequence[_Row], left_out: Sequence[str] = ()) -> None:
         self.folder = folder
+        self.left_out = tuple(left_out)
         self._rows = list(rows)
 
     @property
@@ -115,7 +124,7 @@ class ProjectList(Sequence[Project]):
 
     def __getitem__(self, key: int | str | slice) -> Project | ProjectList:
         if isinstance(key, slice):
-            return ProjectList(self.folder, self._rows[key])
+            return ProjectList(self.folder, self._rows[key], self.left_out)
         if isinstance(key, str):
             if key not in self.names:
                 raise KeyError(f"{key!r} is not one of {', '.join(self.names)}")
@@ -123,16 +132,15 @@ class ProjectList(Sequence[Project]):
         return self._rows[key].project
 
     def __dir__(self) -> list[str]:
-        return ["folder", "names"]
+        return ["folder", "left_out", "names"]
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.names
 
     def __repr__(self) -> str:
-        if not self._rows:
-            return f"<No projects in {self.folder}>"
         rows = [(str(number), *row.cells) for number, row in enumerate(self._rows)]
-        return columns(("", *_HEAD), rows)
+        shown = columns(("", *_HEAD), rows) if rows else f"<No projects in {self.folder}>"
+        return "\n".join([shown, *(f"Left out: {reason}" for reason in self.left_out)])
 
     def _repr_html_(self) -> str:
         rows = [
@@ -140,7 +148,8 @@ class ProjectList(Sequence[Project]):
             for number, row in enumerate(self._rows)
         ]
         title = f"{count(len(self), 'project')} in {self.folder}"
-        return card(title, [], table=grid(("", "", *_HEAD), rows) if rows else "")
+        left_out = [f"Left out: {reason}" for reason in self.left_out]
+        return card(title, left_out, table=grid(("", "", *_HEAD), rows) if rows else "")
 
 
 def _markers(folder: Path, depth: int) -> Iterator[Path]:

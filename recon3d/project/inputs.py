@@ -6,15 +6,27 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from recon3d.errors import InputError, ProjectError
-from recon3d.io.atomic import atomic_path, read_json, write_json
+from recon3d.io.atomic import TEMPORARY, atomic_path, read_json, write_json
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
+_LIST = "inputs.json"
+_Kind = Literal["video", "photo", "posed_photo"]
+#: Folders of the copies, and what is in each.
+_FOLDERS: dict[str, tuple[_Kind, frozenset[str]]] = {
+    "videos": ("video", VIDEO_SUFFIXES),
+    "photos": ("photo", PHOTO_SUFFIXES),
+    "posed": ("posed_photo", PHOTO_SUFFIXES),
+}
+_EMPTY: dict[str, Any] = {"inputs": [], "poses": None}
+#: Files that an error names.
+_SHOWN = 5
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Input:
         Digest of its bytes.
     """
 
-    kind: Literal["video", "photo", "posed_photo"]
+    kind: _Kind
     path: str
     name: str
     sha256: str
@@ -52,7 +64,14 @@ class InputFolder:
 
     @property
     def items(self) -> tuple[Input, ...]:
-        """The files that were added."""
+        """The files that were added.
+
+        Raises
+        ------
+        ProjectError
+            The list is damaged, or missing although there are files; the same holds for all else
+            that reads it.
+        """
         return tuple(Input(**row) for row in self._document()["inputs"])
 
     @property
@@ -85,7 +104,7 @@ class InputFolder:
         self,
         files: list[Path],
         digests: list[str],
-        kind: Literal["video", "photo", "posed_photo"],
+        kind: _Kind,
         *,
         names: list[str],
         poses: Path | None = None,
@@ -98,6 +117,10 @@ class InputFolder:
             The project holds inputs of the other kind, or cannot be written.
         """
         document = self._document()
+        if not (self.path / _LIST).exists():  # of an earlier version, and still without files
+            with self._explained("The list of inputs"):
+                self.begin()
+        former = deepcopy(document)
         rows: list[dict[str, Any]] = document["inputs"]
         given = poses is not None
         if rows and any((row["kind"] == "posed_photo") != given for row in rows):
@@ -109,34 +132,82 @@ class InputFolder:
         added = []
         for file, name, digest in zip(files, names, digests, strict=True):
             key = (digest, name if given else "")
-            if key not in known:
-                taken = {row["path"] for row in rows}
-                path = f"posed/{name}" if given else _free_path(f"{kind}s", name, taken)
-                self._copy(file, self.path / path)
+            new = key not in known
+            if new:
+                path = f"posed/{name}" if given else self._free_path(f"{kind}s", name, digest, rows)
                 known[key] = {"kind": kind, "path": path, "name": name, "sha256": digest}
+                rows[:] = [row for row in rows if row["path"] != path]  # a posed photo given anew
                 rows.append(known[key])
+            copy = self.path / known[key]["path"]
+            if not copy.is_file() or (new and _digest(copy) != digest):
+                self._copy(file, copy)
             added.append(Input(**known[key]))
         if poses is not None:
             parts = [part for part in sorted(poses.iterdir()) if part.suffix in (".bin", ".txt")]
             for part in parts:
                 self._copy(part, self.path / "model" / part.name)
             # Cameras that are given again replace the former ones, in whichever format those were.
-            for former in (self.path / "model").iterdir():
-                if former.name not in {part.name for part in parts}:
-                    former.unlink()
+            for old in (self.path / "model").iterdir():
+                if old.name not in {part.name for part in parts}:
+                    old.unlink()
             document["poses"] = "model"
-        if document != self._document():
+        if document != former:
             with self._explained("The list of inputs"):
-                write_json(self.path / "inputs.json", document)
+                write_json(self.path / _LIST, document)
         return tuple(added)
 
-    def remove_strays(self) -> None:
-        """Remove copies that are not on the list: an addition that was cut off left them."""
-        known = {self.path / row.path for row in self.items}
-        for folder in ("videos", "photos", "posed_photos", "posed"):
-            for file in (self.path / folder).rglob("*"):
-                if file.is_file() and file not in known:
-                    file.unlink()
+    def begin(self) -> None:
+        """Write an empty list, so that a list that is missing later was lost."""
+        write_json(self.path / _LIST, _EMPTY)
+
+    def leftovers(self) -> list[Path]:
+        """Copies that an interrupted addition left half written."""
+        return [path for path in self._files() if path.name.startswith(TEMPORARY)]
+
+    def unlisted(self) -> list[Path]:
+        """Whole files that are not on the list: an addition was interrupted, or someone put them there."""
+        known = {self.path / item.path for item in self.items}
+        return [path for path in self._files() if not path.name.startswith(".") and path not in known]
+
+    def relist(self) -> tuple[Input, ...]:
+        """Write a new list of the files that are there; the caller holds the project's lock.
+
+        The former list, if there is one, is kept under another name. Files whose copies were renamed
+        because two had the same name keep the name of the copy.
+
+        Raises
+        ------
+        ProjectError
+            There are photos with known cameras and others, the cameras are missing, or the list cannot
+            be written.
+        """
+        rows = []
+        for folder, (kind, suffixes) in _FOLDERS.items():
+            for path in sorted((self.path / folder).rglob("*")):
+                if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith("."):
+                    relative = path.relative_to(self.path / folder).as_posix()
+                    rows.append(Input(kind, f"{folder}/{relative}", relative, _digest(path)))
+        posed = {row.kind == "posed_photo" for row in rows}
+        if len(posed) > 1:
+            raise ProjectError(
+                f"{self.path} holds photos with known cameras, in posed/, and others.",
+                "Move those that do not belong to the project to another folder.",
+            )
+        if True in posed and not (self.path / "model").is_dir():
+            raise ProjectError(
+                f"{self.path / 'model'} is missing: the known cameras of the photos in posed/.",
+                "Restore the folder, or start a new project with the photos and their cameras.",
+            )
+        document = {"inputs": [asdict(row) for row in rows], "poses": "model" if True in posed else None}
+        with self._explained("The list of inputs"):
+            former = self.path / _LIST
+            if former.exists():
+                former.rename(_free_name(self.path / "inputs.json.former"))
+            write_json(former, document)
+        return tuple(rows)
+
+    def _files(self) -> list[Path]:
+        return sorted(p for folder in _FOLDERS for p in (self.path / folder).rglob("*") if p.is_file())
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
@@ -153,8 +224,41 @@ class InputFolder:
             shutil.copyfile(source, temporary)
 
     def _document(self) -> dict[str, Any]:
-        path = self.path / "inputs.json"
-        return read_json(path) if path.is_file() else {"inputs": [], "poses": None}
+        path = self.path / _LIST
+        try:
+            document = read_json(path)
+            if not isinstance(document["poses"], str | None):
+                raise TypeError("poses is not a path")
+            for row in document["inputs"]:
+                Input(**row)
+            return dict(document)
+        except FileNotFoundError:
+            files = self._files()
+            if not files:
+                return deepcopy(_EMPTY)
+            trouble = f"{path} is missing"
+        except OSError as error:
+            raise ProjectError(
+                f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
+            ) from error
+        except (ValueError, TypeError, KeyError) as error:
+            files, trouble = self._files(), f"{path} is damaged ({type(error).__name__}: {error})"
+        names = [file.relative_to(self.path).as_posix() for file in files]
+        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
+        raise ProjectError(
+            f"{trouble}; the folder holds {shown or 'no files'}.",
+            "Restore it from a copy, or list the files that are there anew with "
+            f"`recon3d repair {self.path.parent}` or Project.relist_inputs().",
+        )
+
+    def _free_path(self, folder: str, name: str, digest: str, rows: list[dict[str, Any]]) -> str:
+        """Where a copy may go: a file that is there already stays, unless it is the same."""
+        taken = {row["path"] for row in rows}
+        stem, suffix = Path(name).stem, Path(name).suffix
+        path, number = f"{folder}/{name}", 2
+        while path in taken or ((self.path / path).exists() and _digest(self.path / path) != digest):
+            path, number = f"{folder}/{stem}-{number}{suffix}", number + 1
+        return path
 
     def fingerprint(self) -> str:
         """Digest of the inputs' bytes and names."""
@@ -178,12 +282,11 @@ def media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return found
 
 
-def _free_path(folder: str, name: str, taken: set[str]) -> str:
-    stem, suffix = Path(name).stem, Path(name).suffix
-    path, number = f"{folder}/{name}", 2
-    while path in taken:
-        path, number = f"{folder}/{stem}-{number}{suffix}", number + 1
-    return path
+def _free_name(path: Path) -> Path:
+    free, number = path, 2
+    while free.exists():
+        free, number = path.with_name(f"{path.name}-{number}"), number + 1
+    return free
 
 
 def _digest(path: Path) -> str:

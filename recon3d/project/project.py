@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,7 @@ import filelock
 from recon3d.errors import InputError, ProjectError
 from recon3d.events import Event, RunState, StageCompleted, StageSkipped, fold, read_events
 from recon3d.io.atomic import read_json, write_json
-from recon3d.project.artifacts import Artifact, ArtifactStore
+from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
 from recon3d.project.loading import load_cloud, load_mesh, load_scene
 from recon3d.project.results import Results
@@ -29,6 +28,7 @@ from recon3d.rendering.formatting import Described, byte_text, card, count, grid
 
 if TYPE_CHECKING:
     from recon3d.notebook.viewer import Viewer
+    from recon3d.project.cleaning import Cleaning
     from recon3d.project.scale import Scale
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
@@ -121,6 +121,7 @@ class Project:
         try:
             root.mkdir(parents=True, exist_ok=True)
             write_json(root / MARKER, {"format": _FORMAT, "created": time.time()})
+            InputFolder(root / "inputs").begin()
         except OSError as error:
             raise ProjectError(
                 f"{root} cannot be written: {error.strerror}.",
@@ -189,7 +190,13 @@ class Project:
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """The files that were added."""
+        """The files that were added.
+
+        Raises
+        ------
+        ProjectError
+            ``inputs/inputs.json`` is damaged, or missing although there are files: see `relist_inputs`.
+        """
         return self._inputs.items
 
     @property
@@ -274,6 +281,26 @@ class Project:
             )
         return self._add([images / name for name in names], "posed_photo", names=names, poses=model)
 
+    def relist_inputs(self) -> tuple[Input, ...]:
+        """Write ``inputs/inputs.json`` anew, from the files in ``inputs``, when it was lost or damaged.
+
+        Artifacts made from the same files are found again. A damaged list is kept as
+        ``inputs.json.former``.
+
+        Returns
+        -------
+        tuple of Input
+            What is on the list now.
+
+        Raises
+        ------
+        ProjectError
+            There are photos with known cameras and others, the cameras are missing, or a run works on
+            the project.
+        """
+        with self.lock():
+            return self._inputs.relist()
+
     def _add(
         self,
         files: list[Path],
@@ -294,6 +321,14 @@ class Project:
     def inputs_fingerprint(self) -> str:
         """Digest of the inputs' bytes and names."""
         return self._inputs.fingerprint()
+
+    def input_leftovers(self) -> list[Path]:
+        """Copies of inputs that an interrupted addition left half written."""
+        return self._inputs.leftovers()
+
+    def unlisted_inputs(self) -> list[Path]:
+        """Files among the inputs that were never added."""
+        return self._inputs.unlisted()
 
     # --- what was made --------------------------------------------------------------------------
 
@@ -333,30 +368,33 @@ class Project:
     @property
     def size(self) -> int:
         """Bytes on disk; a file with two names in the project counts once."""
-        seen: dict[tuple[int, int], int] = {}
-        for entry in self.path.rglob("*"):
-            with contextlib.suppress(FileNotFoundError):
-                status = entry.lstat()
-                seen[(status.st_dev, status.st_ino)] = status.st_size
-        return sum(seen.values())
+        return bytes_in(self.path)
 
-    def clean(self) -> int:
-        """Remove unfinished work, and artifacts that no stage of the newest run used.
+    def clean(self, *, superseded: bool = False, dry_run: bool = False) -> Cleaning:
+        """Remove unfinished work and half-written files; finished artifacts and all inputs stay.
+
+        Parameters
+        ----------
+        superseded : bool
+            Also remove artifacts of earlier runs. What the newest run of each stage made or used
+            stays, with everything that it was made from; so does what no run's log names.
+        dry_run : bool
+            Only tell what would be removed.
 
         Returns
         -------
-        int
-            Bytes that were freed.
+        Cleaning
+            What was removed, its size, and files in ``inputs`` that are not on the list of inputs.
+
+        Raises
+        ------
+        ProjectError
+            A run works on the project, or a file that tells what is needed is missing or damaged.
+            Nothing was removed then.
         """
-        with self.lock():
-            before = self.size
-            current = {artifact.path for artifact in self.artifacts.values()}
-            for artifact in self.store.all():
-                if artifact.path not in current:
-                    shutil.rmtree(artifact.path)
-            self.store.discard_work()
-            self._inputs.remove_strays()
-            return max(before - self.size, 0)
+        from recon3d.project.cleaning import clean
+
+        return clean(self, superseded=superseded, dry_run=dry_run)
 
     def view(self, **options: Any) -> Viewer:
         """Show the model in a notebook.
@@ -480,21 +518,30 @@ class Project:
             return True
 
     def __dir__(self) -> list[str]:
-        hidden = {"inputs_fingerprint", "lock", "store"}
+        hidden = {"input_leftovers", "inputs_fingerprint", "lock", "store", "unlisted_inputs"}
+        hidden.add("relist_inputs")  # an error names it when it is needed
         return sorted(name for name in super().__dir__() if name not in hidden)
 
     def __repr__(self) -> str:
-        made = ", ".join(self.artifacts) or "nothing yet"
-        return f"<Project {self.path}: {count(len(self.inputs), 'input')}, made: {made}>"
+        try:
+            made = ", ".join(self.artifacts) or "nothing yet"
+            return f"<Project {self.path}: {count(len(self.inputs), 'input')}, made: {made}>"
+        except ProjectError as error:
+            return f"<Project {self.path}: {error.message}>"
 
     def _repr_html_(self) -> str:
-        kinds = Counter(item.kind.replace("_", " ") for item in self.inputs)
+        title = f"Project {self.path.name}"
+        try:
+            kinds = Counter(item.kind.replace("_", " ") for item in self.inputs)
+            made, picture = self.artifacts, self.thumbnail
+        except ProjectError as error:
+            return card(title, [str(self.path), error.message, error.hint])
         given = ", ".join(count(number, kind) for kind, number in kinds.items()) or "no inputs yet"
         rows = []
-        for stage, artifact in self.artifacts.items():
+        for stage, artifact in made.items():
             manifest = artifact.manifest
             counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in manifest.counts.items())
             rows.append((stage.replace("_", " "), f"{manifest.seconds:.1f} s", counts))
         table = grid(["made", "time", ""], rows) if rows else ""
         facts = [str(self.path), given, f"{self.status}, {byte_text(self.size)} on disk"]
-        return card(f"Project {self.path.name}", facts, jpeg_uri(self.thumbnail), table)
+        return card(title, facts, jpeg_uri(picture), table)

@@ -71,6 +71,10 @@ class Results(Described):
         for source, target in _PUBLISHED[stage]:
             publish_path(artifact / source, self.folder / target)
 
+    def complete(self, stage: str) -> bool:
+        """Whether all files that a stage gives are there."""
+        return all((self.folder / target).exists() for _, target in _PUBLISHED[stage])
+
     def __dir__(self) -> list[str]:
         return ["files", "folder", "mesh", "point_cloud", "report", "sparse", "textured_mesh", "transforms"]
 

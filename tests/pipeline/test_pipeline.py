@@ -254,15 +254,26 @@ def test_manifests_tell_what_was_done(project: Project, small: SmallStages) -> N
     assert manifest.inputs == {"frame_extraction": project.artifacts["frame_extraction"].manifest.fingerprint}
 
 
-def test_cleaning_keeps_the_newest_artifacts(project: Project, small: SmallStages) -> None:
+def test_cleaning_keeps_finished_artifacts_unless_asked(project: Project, small: SmallStages) -> None:
     pl.Pipeline("low").run(project, until="feature_extraction")
     pl.Pipeline("low", feature_extraction={"max_features": 77}).run(project, until="feature_extraction")
     (project.path / "work" / "texturing-0").mkdir(parents=True)
     (project.path / "work" / "texturing-0" / "big.bin").write_bytes(b"0" * 5000)
-    assert project.clean() >= 5000
+    assert project.clean().freed >= 5000
+    assert len(project.store.all()) == 3
+    assert not list((project.path / "work").iterdir())
+    project.clean(superseded=True)
     assert project.artifacts["feature_extraction"].manifest.options["max_features"] == 77
     assert len(project.store.all()) == 2
-    assert not list((project.path / "work").iterdir())
+
+
+def test_a_result_that_was_lost_is_published_again(project: Project, small: SmallStages) -> None:
+    pipeline = pl.Pipeline("low")
+    results = pipeline.run(project)
+    assert results.mesh is not None
+    results.mesh.unlink()
+    pipeline.run(project)
+    assert results.mesh is not None
 
 
 def test_mistakes_are_found_before_anything_runs(project: Project) -> None:

@@ -183,7 +183,8 @@ def test_projects_finds_them_and_shows_a_table(tmp_path: Path) -> None:
     assert [project.path for project in found] == [new.path, old.path]
     assert found[1].path == found["one/old"].path == found[-1:][0].path == old.path
     lines = repr(found).splitlines()
-    assert len(lines) == 3
+    assert len(lines) == 4
+    assert lines[3].startswith(f"Left out: {broken}")
     assert lines[1].index("new") == lines[2].index("new") == lines[0].index("state")
     shown = _Text(found._repr_html_())
     assert len(shown.images) == 1  # the other has made frames, but here without pictures
