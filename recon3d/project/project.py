@@ -518,8 +518,8 @@ class Project:
             return True
 
     def __dir__(self) -> list[str]:
-        hidden = {"input_leftovers", "inputs_fingerprint", "lock", "store", "unlisted_inputs"}
-        hidden.add("relist_inputs")  # an error names it when it is needed
+        internal = {"input_leftovers", "inputs_fingerprint", "lock", "store", "unlisted_inputs"}
+        hidden = {*internal, "relist_inputs"}  # an error names that one when it is needed
         return sorted(name for name in super().__dir__() if name not in hidden)
 
     def __repr__(self) -> str:
