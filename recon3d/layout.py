@@ -141,7 +141,10 @@ def read_input_list(inputs: Path) -> InputList:
     """
     path = input_list_file(inputs)
     document = _read(path)
-    return InputList(_rows(Input, path, document, "inputs"), document.get("poses"))
+    poses = document.get("poses")
+    if not isinstance(poses, str | None):
+        raise InputError(f"{path} is damaged: poses is not a path.", _mend(path))
+    return InputList(_rows(Input, path, document, "inputs"), poses)
 
 
 def write_input_list(inputs: Path, listed: InputList) -> None:

@@ -34,7 +34,7 @@ def register() -> bool:
     formatter = shell.display_formatter.mimebundle_formatter
     # By name, so that nothing is imported before it is used.
     formatter.for_type_by_name("recon3d.pipeline.run", "Run", _panel)
-    formatter.for_type_by_name("recon3d.project.project", "RunRecord", _panel)
+    formatter.for_type_by_name("recon3d.project.runs", "RunRecord", _panel)
     for name in ("Scene", "PointCloud", "Mesh", "TexturedMesh"):
         formatter.for_type_by_name("recon3d.types", name, _model)
     return True

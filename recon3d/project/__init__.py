@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from recon3d.layout import Input
 from recon3d.project.artifacts import Artifact, ArtifactStore, Manifest
-from recon3d.project.inputs import Input
 from recon3d.project.project import MARKER, Project
 from recon3d.project.results import Results
+from recon3d.project.runs import RunRecord
 
-__all__ = ["MARKER", "Artifact", "ArtifactStore", "Input", "Manifest", "Project", "Results"]
+__all__ = ["MARKER", "Artifact", "ArtifactStore", "Input", "Manifest", "Project", "Results", "RunRecord"]

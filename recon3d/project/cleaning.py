@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from recon3d.errors import ProjectError
 from recon3d.events import StageCompleted, StageSkipped, parse_event
-from recon3d.project.artifacts import Artifact, bytes_in
-from recon3d.project.project import Project
+from recon3d.layout import EVENTS
+from recon3d.project.artifacts import Artifact
+from recon3d.project.runs import RunRecord
 from recon3d.rendering.formatting import Described, byte_text, count
 
 
@@ -47,27 +48,28 @@ class Cleaning(Described):
         return [*map(str, self.removed), *kept]
 
 
-def clean(project: Project, *, superseded: bool, dry_run: bool) -> Cleaning:
-    """Do what `Project.clean` says."""
-    with project.lock():
-        paths = [*project.store.leftovers(), *project.input_leftovers()]
-        if superseded:
-            paths += _superseded(project)
-        cleaning = Cleaning({p: bytes_in(p) for p in paths}, tuple(project.unlisted_inputs()), dry_run)
-        if not dry_run:
-            for path in paths:
-                project.store.remove(path)
-        return cleaning
-
-
-def _superseded(project: Project) -> list[Path]:
+def superseded_artifacts(
+    finished: Sequence[Artifact], newest: Iterable[Artifact], runs: Sequence[RunRecord]
+) -> list[Path]:
     """Artifacts that runs made or used, but not the newest run of their stage nor what follows from it.
 
-    An artifact that no log of a run names stays: whose it is cannot be told.
+    An artifact that no log of a run names stays: its origin is unknown.
+
+    Parameters
+    ----------
+    finished : sequence of Artifact
+        All finished artifacts.
+    newest : iterable of Artifact
+        Those that stay, with everything that they were made from.
+    runs : sequence of RunRecord
+
+    Raises
+    ------
+    ProjectError
+        The log of a run is missing or damaged.
     """
-    named = {project.path / name for record in project.runs for name in _artifacts_in(record.folder)}
-    finished = project.store.all()
-    needed = _with_sources(project.artifacts.values(), {a.path.name: a for a in finished})
+    named = {record.folder.parents[1] / name for record in runs for name in _artifacts_in(record.folder)}
+    needed = _with_sources(newest, {artifact.path.name: artifact for artifact in finished})
     return [a.path for a in finished if a.path in named and a.path.name not in needed]
 
 
@@ -86,7 +88,7 @@ def _with_sources(artifacts: Iterable[Artifact], known: dict[str, Artifact]) -> 
 
 def _artifacts_in(run: Path) -> set[str]:
     """Artifacts that a run's log names, relative to the project's folder."""
-    log = run / "events.jsonl"
+    log = run / EVENTS
     try:
         lines = log.read_bytes().splitlines(keepends=True)
         # A killed process leaves its last line without an end.

@@ -6,49 +6,26 @@ import contextlib
 import hashlib
 import shutil
 from collections.abc import Iterator
-from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from recon3d.errors import InputError, ProjectError
-from recon3d.io.atomic import TEMPORARY, atomic_path, read_json, write_json
+from recon3d.io.atomic import TEMPORARY, atomic_path
+from recon3d.layout import Input, InputList, input_list_file, read_input_list, write_input_list
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
-_LIST = "inputs.json"
 _Kind = Literal["video", "photo", "posed_photo"]
+#: Folder of the known cameras.
+_MODEL = "model"
 #: Folders of the copies, and what is in each.
 _FOLDERS: dict[str, tuple[_Kind, frozenset[str]]] = {
     "videos": ("video", VIDEO_SUFFIXES),
     "photos": ("photo", PHOTO_SUFFIXES),
     "posed": ("posed_photo", PHOTO_SUFFIXES),
 }
-_EMPTY: dict[str, Any] = {"inputs": [], "poses": None}
 #: Files that an error names.
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file that the user gave.
-
-    Parameters
-    ----------
-    kind : {"video", "photo", "posed_photo"}
-        A posed photo belongs to a model with known cameras.
-    path : str
-        Where the project keeps it, relative to its ``inputs`` folder.
-    name : str
-        The file's own name; of a posed photo, its name in the model.
-    sha256 : str
-        Digest of its bytes.
-    """
-
-    kind: _Kind
-    path: str
-    name: str
-    sha256: str
 
 
 class InputFolder:
@@ -72,12 +49,12 @@ class InputFolder:
             The list is damaged, or missing although there are files; the same holds for all else
             that reads it.
         """
-        return tuple(Input(**row) for row in self._document()["inputs"])
+        return self._listed().inputs
 
     @property
     def poses(self) -> Path | None:
         """Folder of the COLMAP model with known cameras, if the user gave one."""
-        relative = self._document()["poses"]
+        relative = self._listed().poses
         return None if relative is None else self.path / relative
 
     def check(self, files: list[Path], kind: str) -> list[str]:
@@ -116,49 +93,51 @@ class InputFolder:
         ProjectError
             The project holds inputs of the other kind, or cannot be written.
         """
-        document = self._document()
-        if not (self.path / _LIST).exists():  # of an earlier version, and still without files
+        listed = self._listed()
+        if not input_list_file(self.path).exists():  # of an earlier version, and still without files
             with self._explained("The list of inputs"):
                 self.begin()
-        former = deepcopy(document)
-        rows: list[dict[str, Any]] = document["inputs"]
+        rows = list(listed.inputs)
         given = poses is not None
-        if rows and any((row["kind"] == "posed_photo") != given for row in rows):
+        if any((row.kind == "posed_photo") != given for row in rows):
             raise ProjectError(
                 f"{self.path.parent} cannot mix photos with known cameras and others.",
                 "Use another project for them.",
             )
-        known = {(row["sha256"], row["name"] if given else ""): row for row in rows}
+        known = {(row.sha256, row.name if given else ""): row for row in rows}
         added = []
         for file, name, digest in zip(files, names, digests, strict=True):
             key = (digest, name if given else "")
             new = key not in known
             if new:
                 path = f"posed/{name}" if given else self._free_path(f"{kind}s", name, digest, rows)
-                known[key] = {"kind": kind, "path": path, "name": name, "sha256": digest}
-                rows[:] = [row for row in rows if row["path"] != path]  # a posed photo given anew
+                known[key] = Input(kind, path, name, digest)
+                rows = [row for row in rows if row.path != path]  # a posed photo given anew
                 rows.append(known[key])
-            copy = self.path / known[key]["path"]
+            copy = self.path / known[key].path
             if not copy.is_file() or (new and _digest(copy) != digest):
                 self._copy(file, copy)
-            added.append(Input(**known[key]))
+            added.append(known[key])
         if poses is not None:
-            parts = [part for part in sorted(poses.iterdir()) if part.suffix in (".bin", ".txt")]
-            for part in parts:
-                self._copy(part, self.path / "model" / part.name)
-            # Cameras that are given again replace the former ones, in whichever format those were.
-            for old in (self.path / "model").iterdir():
-                if old.name not in {part.name for part in parts}:
-                    old.unlink()
-            document["poses"] = "model"
-        if document != former:
+            self._copy_model(poses)
+        changed = InputList(tuple(rows), listed.poses if poses is None else _MODEL)
+        if changed != listed:
             with self._explained("The list of inputs"):
-                write_json(self.path / _LIST, document)
+                write_input_list(self.path, changed)
         return tuple(added)
+
+    def _copy_model(self, poses: Path) -> None:
+        parts = [part for part in sorted(poses.iterdir()) if part.suffix in (".bin", ".txt")]
+        for part in parts:
+            self._copy(part, self.path / _MODEL / part.name)
+        # Cameras that are given again replace the former ones, in whichever format those were.
+        for old in (self.path / _MODEL).iterdir():
+            if old.name not in {part.name for part in parts}:
+                old.unlink()
 
     def begin(self) -> None:
         """Write an empty list, so that a list that is missing later was lost."""
-        write_json(self.path / _LIST, _EMPTY)
+        write_input_list(self.path, InputList())
 
     def leftovers(self) -> list[Path]:
         """Copies that an interrupted addition left half written."""
@@ -193,17 +172,16 @@ class InputFolder:
                 f"{self.path} holds photos with known cameras, in posed/, and others.",
                 "Move those that do not belong to the project to another folder.",
             )
-        if True in posed and not (self.path / "model").is_dir():
+        if True in posed and not (self.path / _MODEL).is_dir():
             raise ProjectError(
-                f"{self.path / 'model'} is missing: the known cameras of the photos in posed/.",
+                f"{self.path / _MODEL} is missing: the known cameras of the photos in posed/.",
                 "Restore the folder, or start a new project with the photos and their cameras.",
             )
-        document = {"inputs": [asdict(row) for row in rows], "poses": "model" if True in posed else None}
         with self._explained("The list of inputs"):
-            former = self.path / _LIST
+            former = input_list_file(self.path)
             if former.exists():
-                former.rename(_free_name(self.path / "inputs.json.former"))
-            write_json(former, document)
+                former.rename(_free_name(former.with_name(f"{former.name}.former")))
+            write_input_list(self.path, InputList(tuple(rows), _MODEL if True in posed else None))
         return tuple(rows)
 
     def _files(self) -> list[Path]:
@@ -223,26 +201,21 @@ class InputFolder:
         with self._explained(source.name), atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
 
-    def _document(self) -> dict[str, Any]:
-        path = self.path / _LIST
+    def _listed(self) -> InputList:
+        path = input_list_file(self.path)
         try:
-            document = read_json(path)
-            if not isinstance(document["poses"], str | None):
-                raise TypeError("poses is not a path")
-            for row in document["inputs"]:
-                Input(**row)
-            return dict(document)
+            return read_input_list(self.path)
         except FileNotFoundError:
             files = self._files()
             if not files:
-                return deepcopy(_EMPTY)
+                return InputList()
             trouble = f"{path} is missing"
         except OSError as error:
             raise ProjectError(
                 f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
             ) from error
-        except (ValueError, TypeError, KeyError) as error:
-            files, trouble = self._files(), f"{path} is damaged ({type(error).__name__}: {error})"
+        except InputError as error:
+            files, trouble = self._files(), error.message.rstrip(".")
         names = [file.relative_to(self.path).as_posix() for file in files]
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")
         raise ProjectError(
@@ -251,9 +224,9 @@ class InputFolder:
             f"`recon3d repair {self.path.parent}` or Project.relist_inputs().",
         )
 
-    def _free_path(self, folder: str, name: str, digest: str, rows: list[dict[str, Any]]) -> str:
+    def _free_path(self, folder: str, name: str, digest: str, rows: list[Input]) -> str:
         """Where a copy may go: a file that is there already stays, unless it is the same."""
-        taken = {row["path"] for row in rows}
+        taken = {row.path for row in rows}
         stem, suffix = Path(name).stem, Path(name).suffix
         path, number = f"{folder}/{name}", 2
         while path in taken or ((self.path / path).exists() and _digest(self.path / path) != digest):

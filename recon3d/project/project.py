@@ -10,69 +10,31 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import filelock
-
 from recon3d.errors import InputError, ProjectError
-from recon3d.events import Event, RunState, StageCompleted, StageSkipped, fold, read_events
+from recon3d.export import export_project
 from recon3d.io.atomic import read_json, write_json
+from recon3d.layout import INPUTS, LOCK_FILE, PREVIEW, PROJECT_FILE, RESULTS, Input, images_folder
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
-from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, Input, InputFolder, media
+from recon3d.project.cleaning import Cleaning, superseded_artifacts
+from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, InputFolder, media
 from recon3d.project.loading import load_cloud, load_mesh, load_scene
+from recon3d.project.lock import PATIENCE, hold
 from recon3d.project.results import Results
-from recon3d.rendering.formatting import Described, byte_text, card, count, grid, jpeg_uri
+from recon3d.project.runs import RunRecord, newest_artifacts, runs_of
+from recon3d.project.scale import Scale, scale_of, set_scale
+from recon3d.rendering.formatting import byte_text, card, count, grid, jpeg_uri
 
 if TYPE_CHECKING:
     from recon3d.notebook.viewer import Viewer
-    from recon3d.project.cleaning import Cleaning
-    from recon3d.project.scale import Scale
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 #: File that makes a folder a project.
-MARKER = "recon3d.json"
+MARKER = PROJECT_FILE
 _FORMAT = 1
-#: Seconds to wait for who only asks whether a project is worked on.
-_PATIENCE = 2.0
-
-
-@dataclass(frozen=True, repr=False)
-class RunRecord(Described):
-    """A run that the project remembers."""
-
-    name: str
-    folder: Path
-
-    @property
-    def state(self) -> RunState:
-        """What the run's events add up to."""
-        return fold(self.events)
-
-    @property
-    def events(self) -> list[Event]:
-        """What happened in it."""
-        return read_events(self.folder / "events.jsonl")
-
-    @property
-    def running(self) -> bool:
-        """Whether a process, this one or another, is at it."""
-        project = Project(self.folder.parents[1])
-        return self.state.ended is None and project.runs[-1].name == self.name and project._in_work
-
-    @property
-    def status(self) -> str:
-        """Status of its state; "interrupted" when its process ended before the run did."""
-        state = self.state
-        return "interrupted" if state.ended is None and not self.running else state.status
-
-    def _facts(self) -> list[str]:
-        return [self.name, self.status, *self.state._facts()[1:]]
-
-    def _repr_html_(self) -> str:
-        return self.state.html(self.status)
 
 
 class Project:
@@ -114,14 +76,14 @@ class Project:
             raise ProjectError(f"{root} is a project already.", "Use Project.open, or another folder.")
         if root.exists() and not root.is_dir():
             raise ProjectError(f"{root} is a file.", "Choose a folder for the project.")
-        if root.is_dir() and any(entry.name != ".lock" for entry in root.iterdir()):
+        if root.is_dir() and any(entry.name != LOCK_FILE for entry in root.iterdir()):
             raise ProjectError(
                 f"{root} is not empty and not a project.", "Choose an empty or a new folder for the project."
             )
         try:
             root.mkdir(parents=True, exist_ok=True)
             write_json(root / MARKER, {"format": _FORMAT, "created": time.time()})
-            InputFolder(root / "inputs").begin()
+            InputFolder(root / INPUTS).begin()
         except OSError as error:
             raise ProjectError(
                 f"{root} cannot be written: {error.strerror}.",
@@ -154,37 +116,20 @@ class Project:
             raise ProjectError(f"{root} was made by a newer recon3d.", "pip install --upgrade recon3d")
         return cls(root)
 
-    @contextlib.contextmanager
-    def lock(self, patience: float = _PATIENCE) -> Iterator[None]:
+    def lock(self, patience: float = PATIENCE) -> contextlib.AbstractContextManager[None]:
         """Hold the project against other writers.
 
         Parameters
         ----------
         patience : float
-            Seconds to wait for another process. Who only asks whether one works holds the lock, too,
-            for a moment.
+            Seconds to wait for another process; status checks also take the lock briefly.
 
         Raises
         ------
         ProjectError
             Another process works on it, or the folder cannot be written.
         """
-        # The operating system lets go of the lock when the process ends, however it ends.
-        lock = filelock.FileLock(self.path / ".lock", timeout=patience, thread_local=False)
-        try:
-            lock.acquire()
-        except filelock.Timeout:
-            raise ProjectError(
-                f"Another process works on {self.path}.", "Wait for it, cancel it, or use another project."
-            ) from None
-        except OSError as error:
-            raise ProjectError(
-                f"{self.path} cannot be written: {error.strerror}.", "Check the folder's permissions."
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+        return hold(self.path, patience)
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -316,19 +261,11 @@ class Project:
 
     @property
     def _inputs(self) -> InputFolder:
-        return InputFolder(self.path / "inputs")
+        return InputFolder(self.path / INPUTS)
 
     def inputs_fingerprint(self) -> str:
         """Digest of the inputs' bytes and names."""
         return self._inputs.fingerprint()
-
-    def input_leftovers(self) -> list[Path]:
-        """Copies of inputs that an interrupted addition left half written."""
-        return self._inputs.leftovers()
-
-    def unlisted_inputs(self) -> list[Path]:
-        """Files among the inputs that were never added."""
-        return self._inputs.unlisted()
 
     # --- what was made --------------------------------------------------------------------------
 
@@ -340,30 +277,17 @@ class Project:
     @property
     def artifacts(self) -> dict[str, Artifact]:
         """The finished artifact of each stage that the newest run made or used."""
-        finished = self.store.all()
-        newest = {artifact.stage: artifact for artifact in finished}
-        if len(newest) == len(finished):  # no stage has a choice
-            return newest
-        known = {artifact.path.relative_to(self.path).as_posix(): artifact for artifact in finished}
-        chosen: dict[str, Artifact] = {}
-        for record in reversed(self.runs):
-            for event in read_events(record.folder / "events.jsonl"):
-                if isinstance(event, StageCompleted | StageSkipped) and event.artifact in known:
-                    chosen.setdefault(event.stage, known[event.artifact])
-            if len(chosen) == len(newest):
-                break
-        return {stage: chosen.get(stage, artifact) for stage, artifact in newest.items()}
+        return newest_artifacts(self.path, self.store.all())
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
         """Runs, oldest first."""
-        folders = sorted(p for p in (self.path / "runs").glob("*") if p.is_dir())
-        return tuple(RunRecord(p.name, p) for p in folders)
+        return runs_of(self.path)
 
     @property
     def results(self) -> Results:
         """The files made so far."""
-        return Results(self.path / "results")
+        return Results(self.path / RESULTS)
 
     @property
     def size(self) -> int:
@@ -392,9 +316,15 @@ class Project:
             A run works on the project, or a file that tells what is needed is missing or damaged.
             Nothing was removed then.
         """
-        from recon3d.project.cleaning import clean
-
-        return clean(self, superseded=superseded, dry_run=dry_run)
+        with self.lock():
+            paths = [*self.store.leftovers(), *self._inputs.leftovers()]
+            if superseded:
+                paths += superseded_artifacts(self.store.all(), self.artifacts.values(), self.runs)
+            cleaning = Cleaning({p: bytes_in(p) for p in paths}, tuple(self._inputs.unlisted()), dry_run)
+            if not dry_run:
+                for path in paths:
+                    self.store.remove(path)
+            return cleaning
 
     def view(self, **options: Any) -> Viewer:
         """Show the model in a notebook.
@@ -432,15 +362,11 @@ class Project:
         ProjectError
             A run works on the project.
         """
-        from recon3d.project.scale import set_scale
-
         return set_scale(self, measured, known)
 
     @property
     def scale(self) -> Scale | None:
         """Metres per unit, where `set_scale` was used for the present reconstruction."""
-        from recon3d.project.scale import scale_of
-
         return scale_of(self)
 
     def export(self, format: str, output: str | os.PathLike[str] | None = None) -> Path:
@@ -464,8 +390,6 @@ class Project:
         OptionError
             There is no such format.
         """
-        from recon3d.export.project_export import export_project
-
         return export_project(self, format, None if output is None else Path(output))
 
     @property
@@ -496,10 +420,10 @@ class Project:
         """A picture of the newest product: the model, else its first frame or photo; None before."""
         made = self.artifacts
         for stage in ("texturing", "mesh_generation", "dense_reconstruction"):
-            if stage in made and (made[stage].path / "preview.png").is_file():
-                return made[stage].path / "preview.png"
-        frames = made["frame_extraction"].path / "images" if "frame_extraction" in made else None
-        photos = [self.path / "inputs" / item.path for item in self.inputs if item.kind != "video"]
+            if stage in made and (made[stage].path / PREVIEW).is_file():
+                return made[stage].path / PREVIEW
+        frames = images_folder(made["frame_extraction"].path) if "frame_extraction" in made else None
+        photos = [self.path / INPUTS / item.path for item in self.inputs if item.kind != "video"]
         found = sorted(frames.glob("*")) if frames is not None else photos
         return found[0] if found else None
 
@@ -509,16 +433,8 @@ class Project:
         runs = self.runs
         return runs[-1].status if runs else "new"
 
-    @property
-    def _in_work(self) -> bool:
-        try:
-            with self.lock(patience=0):
-                return False
-        except ProjectError:
-            return True
-
     def __dir__(self) -> list[str]:
-        internal = {"input_leftovers", "inputs_fingerprint", "lock", "store", "unlisted_inputs"}
+        internal = {"inputs_fingerprint", "lock", "store"}
         hidden = {*internal, "relist_inputs"}  # an error names that one when it is needed
         return sorted(name for name in super().__dir__() if name not in hidden)
 

@@ -24,7 +24,7 @@ from recon3d.project import Project
 from recon3d.project.artifacts import MANIFEST
 from recon3d.project.results import publish_path
 from tests.notebook.made import _manifest, made_project
-from tests.test_project import _model, _photo
+from tests.project.test_project import _model, _photo
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:

@@ -15,7 +15,7 @@ from recon3d.notebook.panel.log import RunLog
 from recon3d.notebook.panel.pictures import Pictures, StageFolder
 from recon3d.pipeline.background import Background
 from recon3d.pipeline.run import Run
-from recon3d.project.project import RunRecord
+from recon3d.project.runs import RunRecord
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
 #: Seconds between two questions whether a run of another process goes on: each takes its lock.
