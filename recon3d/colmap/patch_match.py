@@ -7,6 +7,7 @@ worker: its exit and its last lines tell what happened, and the GPU's memory is 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,20 @@ from recon3d.errors import EngineUnavailable, OutOfMemory, StageError
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem, problem_list
 
 _CHILD = "from recon3d.colmap.patch_match import _main; _main()"
+#: What COLMAP prints before it ends.
+_CAUSE = re.compile("CUDA error|Check failed")
 #: Exit status of a child whose pycolmap or machine has no CUDA.
 _NO_CUDA = 3
 
 
 def match_views(
-    folder: Path, problems: Sequence[Problem], kind: Kind, settings: PatchMatchSettings, *, filtered: bool
+    folder: Path,
+    problems: Sequence[Problem],
+    kind: Kind,
+    settings: PatchMatchSettings,
+    *,
+    filtered: bool,
+    titles: Sequence[str] = (),
 ) -> None:
     """Write the depth and normal maps of some views of a workspace [1]_.
 
@@ -44,6 +53,8 @@ def match_views(
     settings : PatchMatchSettings
     filtered : bool
         Whether COLMAP drops what it holds for unreliable.
+    titles : sequence of str, optional
+        What errors call each problem's view; by default its name in the workspace.
 
     Raises
     ------
@@ -79,10 +90,15 @@ def match_views(
         text=True,
         errors="replace",
     )
-    missing = [problem.index for problem in problems if not workspace.has_maps(problem.index, kind)]
+    titles = titles or [workspace.name(problem.index) for problem in problems]
+    missing = [
+        title
+        for problem, title in zip(problems, titles, strict=True)
+        if not workspace.has_maps(problem.index, kind)
+    ]
     if child.returncode == 0 and not missing:
         return
-    raise _failure(child.returncode, child.stdout, [workspace.name(index) for index in missing])
+    raise _failure(child.returncode, child.stdout, missing)
 
 
 def _failure(status: int, output: str, missing: Sequence[str]) -> StageError | EngineUnavailable:
@@ -104,8 +120,11 @@ def _failure(status: int, output: str, missing: Sequence[str]) -> StageError | E
             "Lower max_image_size of dense_reconstruction, or use engine='cpu'.",
             log_tail=tail,
         )
+    more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+    left_out = f"{missing[0]}{more}" if missing else "nothing"
+    cause = next((line.strip() for line in output.splitlines() if _CAUSE.search(line)), "")
     return StageError(
-        f"COLMAP's PatchMatch ended with status {status} and left out {', '.join(missing) or 'nothing'}.",
+        f"COLMAP's PatchMatch ended with status {status} and left out {left_out}{cause and f': {cause}'}.",
         "The log's tail says why; engine='cpu' does without a GPU. Finished views are kept.",
         log_tail=tail,
     )

@@ -15,6 +15,8 @@ import pycolmap
 from recon3d.colmap.database import Array, ImageRow, write_database
 from recon3d.errors import EngineUnavailable, InputError, StageError
 
+_NO_GPU = "Use engine='cpu', or see `recon3d doctor`; the run's workers.log has what CUDA said."
+
 
 @dataclass(frozen=True)
 class SiftSettings:
@@ -89,7 +91,7 @@ def _on_gpu(options: Any, bitmap: Any, path: Path) -> Any:
     except ValueError as error:
         raise EngineUnavailable(
             f"COLMAP cannot use a GPU here to find features: {error}",
-            "Use engine='cpu', or see `recon3d doctor`.",
+            _NO_GPU,
         ) from error
     try:
         return extractor.extract(bitmap)
@@ -169,7 +171,7 @@ def match_pairs(
                 raise
             raise EngineUnavailable(
                 f"COLMAP cannot use a GPU here to match features: {error}",
-                "Use engine='cpu', or see `recon3d doctor`.",
+                _NO_GPU,
             ) from error
         matches, geometries = _read_pairs(path, pairs, gpu)
         return matches, geometries

@@ -44,8 +44,8 @@ def behave(monkeypatch, writes="0 1", says="", exits=0):
         monkeypatch.setenv(name, str(value))
 
 
-def match(folder, settings=PatchMatchSettings()):  # noqa: B008
-    match_views(folder, PROBLEMS, "geometric", settings, filtered=True)
+def match(folder, settings=PatchMatchSettings(), titles=()):  # noqa: B008
+    match_views(folder, PROBLEMS, "geometric", settings, filtered=True, titles=titles)
 
 
 @pytest.mark.skipif(pycolmap.has_cuda, reason="this pycolmap has CUDA")
@@ -88,6 +88,15 @@ def test_what_goes_wrong_is_told(tmp_path, monkeypatch, says, exits, error):
     if error is StageError:
         assert "view_00001.png" in caught.value.message
         assert "view_00000.png" not in caught.value.message
+
+
+def test_photos_and_the_cause_are_named(tmp_path, monkeypatch):
+    says = "*** Aborted\n[gpu_mat.h:10] CUDA error at gpu_mat.h:10 - invalid device ordinal\nPC: @ 0x7f"
+    behave(monkeypatch, writes="", says=says, exits=1)
+    with pytest.raises(StageError) as caught:
+        match(tmp_path, titles=["girl.jpg", "boy.jpg"])
+    assert "left out girl.jpg and 1 more: [gpu_mat.h:10] CUDA error" in caught.value.message
+    assert "PC:" not in caught.value.message
 
 
 def test_a_killed_child_is_out_of_memory(tmp_path, monkeypatch):

@@ -97,6 +97,8 @@ def test_maps_of_colmap_become_ours(inputs, tmp_path, pictures, monkeypatch):
     check_products(tmp_path / "out", pictures, context)
     assert [block.kind for block in gpu.blocks] == ["photometric", "geometric"]
     assert [block.filtered for block in gpu.blocks] == [False, True]
+    named = [[f"view{problem.index}.png" for problem in block.problems] for block in gpu.blocks]
+    assert [list(block.titles) for block in gpu.blocks] == named
     assert not (tmp_path / "out" / ".work").exists()
 
 

@@ -117,7 +117,17 @@ def _match_all(
     blocks = [tuple(problems[k : k + size]) for k in range(0, len(problems), size)]
     context.map(
         match_block,
-        [_BlockTask(str(workspace.folder), block, kind, settings, filtered) for block in blocks],
+        [
+            _BlockTask(
+                str(workspace.folder),
+                block,
+                kind,
+                settings,
+                filtered,
+                tuple(views[problem.index].name for problem in block),
+            )
+            for block in blocks
+        ],
         names=[f"{views[block[0].index].name} and {len(block) - 1} more" for block in blocks],
         unit=f"blocks of {kind} depth maps",
         memory=plan.memory + int(settings.cache_size * 2**30),
@@ -154,13 +164,16 @@ class _BlockTask:
     kind: Kind
     settings: PatchMatchSettings
     filtered: bool
+    titles: tuple[str, ...]
 
 
 def match_block(task: _BlockTask) -> None:
     """Let COLMAP match a block of views on this worker's GPU."""
     from recon3d.colmap import match_views
 
-    match_views(Path(task.folder), task.problems, task.kind, task.settings, filtered=task.filtered)
+    match_views(
+        Path(task.folder), task.problems, task.kind, task.settings, filtered=task.filtered, titles=task.titles
+    )
 
 
 @dataclass(frozen=True, eq=False)

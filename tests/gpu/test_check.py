@@ -1,0 +1,114 @@
+"""The table of the GPU check: rows, limits and exit codes, with the CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from recon3d.gpu import gpu_available
+from tests.gpu import check
+from tests.gpu.check import FAILED, NO_DEVICE, OK, Place, Row, Step, Table
+
+no_gpu = pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
+
+
+def run(data: Path, work: Path, *steps: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
+    work.mkdir()
+    command = [sys.executable, "-m", "tests.gpu.check", "--data", str(data), "--work", str(work)]
+    return subprocess.run(
+        [*command, "--seconds", str(seconds), "--only", *steps],
+        cwd=check.ROOT,
+        env={**os.environ, "OUT": str(work / "out"), "NUMBA_CACHE_DIR": str(work)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def rows_of(work: Path) -> list[Row]:
+    return [Row(**row) for row in json.loads((work / "out" / "results.json").read_text())]
+
+
+@no_gpu
+def test_without_a_device_the_rows_of_the_gpu_say_so(pack_data: Path, tmp_path: Path) -> None:
+    done = run(pack_data, tmp_path / "work", "device", "without_device", "gpu_tests", "again_dense")
+    assert done.returncode == 3, done.stdout + done.stderr
+    rows = {row.what: row for row in rows_of(tmp_path / "work")}
+    assert [row.status for row in rows.values()] == [OK, NO_DEVICE, NO_DEVICE, OK, NO_DEVICE]
+    assert rows["told without a device"].found.startswith("EngineUnavailable: No worker has a GPU")
+    assert done.stdout.splitlines()[1] == "| --- | --- | ---: | --- |"
+    assert (tmp_path / "work" / "out" / "results.md").read_text() in done.stdout
+
+
+def test_a_step_is_stopped_at_its_limit_and_the_rest_is_told(pack_data: Path, tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = run(pack_data, tmp_path / "work", "structure_cpu", "dense_cpu", seconds=2.5)
+    assert time.monotonic() - began < 30
+    assert done.returncode == 1
+    rows = rows_of(tmp_path / "work")
+    assert [row.what for row in rows] == [what for s in ("structure_cpu", "dense_cpu") for what in owed(s)]
+    assert {row.status for row in rows} == {FAILED}
+    assert rows[0].found.startswith("stopped after")
+    assert rows[-1].found == "not run: the time is up"
+
+
+def owed(name: str) -> list[str]:
+    return [what for step in check.STEPS if step.name == name for what, _ in step.rows]
+
+
+def test_a_step_that_fails_says_why(pack_data: Path, tmp_path: Path) -> None:
+    done = run(pack_data, tmp_path / "work", "again_dense", "dense_cpu")
+    assert done.returncode == 1
+    first, second, last = rows_of(tmp_path / "work")
+    reason = "ended with status 1: an earlier step has not finished sparse reconstruction"
+    assert first.found == second.found == reason
+    # A failed step does not end the check; the depth maps that this one needs are not there.
+    assert last.found == "ended with status 1: an earlier step has not finished dense reconstruction"
+
+
+def test_exit_codes() -> None:
+    for statuses, code in (([OK], 0), ([OK, NO_DEVICE], 3), ([OK, NO_DEVICE, FAILED], 1)):
+        table = Table(None)
+        for status in statuses:
+            table.add(Row("what", "cuda", 1.0, "found", status))
+        assert table.exit_code() == code
+
+
+def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_the_longest() -> None:
+    gpu = [index for index, step in enumerate(check.STEPS) if step.needs_gpu]
+    cpu = [index for index, step in enumerate(check.STEPS) if step.name in ("structure_cpu", "dense_cpu")]
+    assert [check.STEPS[index].name for index in gpu if index > min(cpu)] == ["again_dense"]
+
+
+@pytest.mark.slow
+def test_all_that_is_measured_on_the_cpu(pack_data: Path, tmp_path: Path) -> None:
+    """The same functions measure a GPU; a second run on the CPU is the same, bit for bit."""
+    place, table = Place(pack_data, tmp_path), Table(None)
+    functions = (
+        check.scene,
+        *(partial(f, engine="cpu") for f in (check.structure, check.dense)),
+        *(partial(f, engine="cpu") for f in (check.again_features, check.again_dense)),
+    )
+    for function in functions:
+        rows = capture(Step("step", function, (), 200), place)
+        for row in rows:
+            table.add(row)
+    found = {row.what: row.found for row in table.rows}
+    assert "5 of 5 images' features the same" in found["features and matches again"]
+    assert "numbers of matches the same" in found["features and matches again"]
+    assert found["depth maps again"].startswith("5 of 5 the same, bit for bit; known in both 100.0 %")
+
+
+def capture(step: Step, place: Place) -> list[Row]:
+    rows: list[Row] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(check, "emit", rows.append)
+        step.run(place)
+    return rows
