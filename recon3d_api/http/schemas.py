@@ -7,18 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
+from recon3d import StageName
 from recon3d_api.files.storage import FileKind
 from recon3d_api.store.tables import JobStatus, ProjectStatus
 
-JobType = Literal[
-    "frame_extraction",
-    "feature_extraction",
-    "feature_matching",
-    "sparse_reconstruction",
-    "dense_reconstruction",
-    "mesh_generation",
-    "texturing",
-]
+JobType = StageName
 Quality = Literal["low", "medium", "high", "extreme"]
 FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
 

@@ -8,19 +8,13 @@ from typing import Any, ClassVar, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from recon3d import STAGE_NAMES
+
 ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: Stages of a reconstruction, in order; the values of a job's `job_type`.
-JOB_TYPES = (
-    "frame_extraction",
-    "feature_extraction",
-    "feature_matching",
-    "sparse_reconstruction",
-    "dense_reconstruction",
-    "mesh_generation",
-    "texturing",
-)
+JOB_TYPES = STAGE_NAMES
 ACTIVE_RUN = ("queued", "running")
 ACTIVE_JOB = ("pending", "running")
 #: SQLite would give the number of a deleted row to the next one.

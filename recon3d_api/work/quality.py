@@ -15,22 +15,20 @@ from recon3d import Project
 
 def quality_score(project: Project) -> float:
     """Score of a project's newest artifacts; 0 when they are not complete."""
-    counts = {stage: artifact.manifest.counts for stage, artifact in project.artifacts.items()}
-    sparse, texture = counts.get("sparse_reconstruction", {}), counts.get("texturing", {})
-    images, faces = (
-        sparse.get("images", 0),
-        texture.get("faces_seen", 0) + texture.get("faces_unseen", 0),
-    )
-    if not images or not faces:
+    made = project.artifacts
+    if "sparse_reconstruction" not in made or "texturing" not in made:
         return 0.0
-    registered = sparse.get("registered", 0) / images
-    accuracy = 1 / (1 + sparse.get("reprojection_error", 0.0) ** 2)
-    completeness = texture["faces_seen"] / faces
+    sparse, texture = made["sparse_reconstruction"].counts, made["texturing"].counts
+    faces = texture.faces_seen + texture.faces_unseen
+    if not sparse.images or not faces:
+        return 0.0
+    registered = sparse.registered / sparse.images
+    accuracy = 1 / (1 + (sparse.reprojection_error or 0.0) ** 2)
+    completeness = texture.faces_seen / faces
     score = registered**0.5 * (accuracy * completeness) ** 0.25
     return round(min(max(float(score), 0.0), 1.0), 4)
 
 
 def frame_count(project: Project) -> int:
     """Frames of the newest extraction."""
-    artifact = project.artifacts.get("frame_extraction")
-    return int(artifact.manifest.counts.get("frames", 0)) if artifact else 0
+    return len(project.frames)

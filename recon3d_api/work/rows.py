@@ -190,9 +190,10 @@ class RunRows:
         project = session.get_one(Project, run.project_id)
         stage = getattr(event, "stage", "")
         if stage == "frame_extraction":
-            counts = event.counts if isinstance(event, run_events.StageCompleted) else {}
-            opened = self._storage.open(self._claim.folder)
-            project.total_frames = int(counts.get("frames", 0)) or (frame_count(opened) if opened else 0)
+            if isinstance(event, run_events.StageCompleted):
+                project.total_frames = int(event.counts["frames"])
+            elif (opened := self._storage.open(self._claim.folder)) is not None:
+                project.total_frames = frame_count(opened)
         elif stage == "feature_extraction":
             project.processed_frames = project.total_frames
 

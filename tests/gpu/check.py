@@ -211,8 +211,8 @@ def joined(*parts: str) -> str:
 
 def device(place: Place) -> None:
     """What ``recon3d doctor`` says of the GPU, and which one it is."""
-    from recon3d.doctor import examine
-    from recon3d.gpu import device_count, gpu_available
+    from recon3d.cli.doctor import examine
+    from recon3d.compute.cuda import device_count, gpu_available
 
     began = time.monotonic()
     checks = {check.name: check for check in examine()}
@@ -243,7 +243,7 @@ def device(place: Place) -> None:
 def scene(place: Place) -> None:
     """A project with the true cameras up to sparse points, by the CPU, and warm kernels."""
     from recon3d.project import Project
-    from recon3d.stages._dense_tasks import CompileTask, prepare
+    from recon3d.stages.dense_reconstruction.view_tasks import CompileTask, prepare
 
     began = time.monotonic()
     prepare(CompileTask())
@@ -353,7 +353,7 @@ def dense(place: Place, engine: str) -> None:
 
 def again_features(place: Place, engine: str) -> None:
     """Features and matches a second time, compared with the first."""
-    from recon3d.io.features import features_path, read_features
+    from recon3d.io.feature_files import features_path, read_features
     from recon3d.project import Project
 
     began = time.monotonic()

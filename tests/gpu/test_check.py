@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recon3d.gpu import gpu_available
+from recon3d.compute.cuda import gpu_available
 from tests.gpu import check
 from tests.gpu.check import FAILED, NO_DEVICE, OK, Place, Row, Step, Table
 

@@ -187,7 +187,7 @@ def test_projects_finds_them_and_shows_a_table(tmp_path: Path) -> None:
     assert lines[3].startswith(f"Left out: {broken}")
     assert lines[1].index("new") == lines[2].index("new") == lines[0].index("state")
     shown = _Text(found._repr_html_())
-    assert len(shown.images) == 1  # the other has made frames, but here without pictures
+    assert len(shown.images) == 2
     assert "a<b>" in shown.words
     with pytest.raises(KeyError, match="one/old"):
         found["lost"]
@@ -209,7 +209,7 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
     project = _project(tmp_path / "p")
     assert "store" not in offered(project)
     assert {"add", "artifacts", "cloud", "mesh", "results", "runs", "scene", "view"} <= set(offered(project))
-    assert len(offered(project)) <= 23
+    assert len(offered(project)) <= 24
     assert offered(project.results)[:3] == ["files", "folder", "mesh"]
     assert offered(recon3d.Pipeline("low")) == [
         "engine",
