@@ -34,10 +34,9 @@ def run(api: Api, tmp_path: Path, token: str, examples: int) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True, scope="session")  # both with -m slow
 @pytest.mark.parametrize("logged_in", [True, False])
 def test_a_few_of_everything(working: Api, tmp_path: Path, logged_in: bool) -> None:
-    if not working.service.database.is_sqlite:
-        pytest.skip("on PostgreSQL with -m slow")
     token = working.user()[1] if logged_in else ""
     assert "Tested: 23" in run(working, tmp_path, token, 1)
 
