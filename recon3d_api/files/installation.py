@@ -165,7 +165,7 @@ class Installation:
         """Tie a new database to the data folder, inside `maintain`."""
         with self._database.write() as session:
             self._database.serialize(session)
-            if self._look(session).tied:
+            if self._look(session).database_id:
                 return
             # A new id: should the former database come back, it does not own the folders any more.
             number = self._write(session, "")
@@ -173,7 +173,9 @@ class Installation:
 
     def problem(self) -> str:
         """What is wrong with the data folder now; empty when it is the one that was opened."""
-        return "" if _read(self._folder / _FILE) == self._id else f"{_FILE} is not there; check the disk"
+        if _read(self._folder / _FILE) == self._id:
+            return ""
+        return f"{_FILE} is missing or has changed; check that the data folder's disk is mounted"
 
     # --- what is found ----------------------------------------------------------------------------
 

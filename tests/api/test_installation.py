@@ -144,6 +144,7 @@ def test_another_database_is_refused_and_every_project_comes_back(
     adopted = cli(data, wrong, "adopt", "grace")
     assert (adopted.returncode, adopted.stdout.count(" of grace: clip (completed)")) == (0, 3)
     assert contents(data / "projects") == before
+    settled(data, wrong)
 
     with servers(1, data, wrong, real=True) as (server,), Client(server.url) as client:
         client.login("grace", PASSWORD)
@@ -168,6 +169,16 @@ def test_another_database_is_refused_and_every_project_comes_back(
         client.login("ada", PASSWORD)
         assert len(client.projects()) == 3
     assert contents(data / "projects") == before
+
+
+def settled(data: Path, url: str) -> None:
+    """The database and the data folder have the same id."""
+    database, _, _ = opened(data, url)
+    with database.read() as session:
+        assert (data / "installation.id").read_text().strip() == session.scalar(
+            sa.select(InstallationId.uuid)
+        )
+    database.dispose()
 
 
 def rows(data: Path, url: str) -> list[Project]:
@@ -195,6 +206,7 @@ def test_folders_are_set_aside_for_a_new_database(new_database: NewDatabase, tmp
     refused(data, wrong)
     assert cli(data, wrong, "gc", "--apply").returncode == 0
     assert contents(data / "quarantine" / root.name) == before
+    settled(data, wrong)
     with served(Settings(data_dir=data, database_url=wrong, runners=0)) as api:
         assert httpx.get(f"{api.url}/health").status_code == 200
 
@@ -303,10 +315,7 @@ def test_a_start_that_was_cut_off_is_completed(new_database: NewDatabase, tmp_pa
     assert not (tmp_path / "installation.id").exists()
     database, _, installation = opened(tmp_path, url)
     installation.open()
-    with database.read() as session:
-        assert (tmp_path / "installation.id").read_text().strip() == session.scalar(
-            sa.select(InstallationId.uuid)
-        )
+    settled(tmp_path, url)
     installation.close()
     database.dispose()
 
@@ -351,6 +360,26 @@ def test_the_version_before_is_upgraded(
         assert api.service.installation.problem() == ""
     assert not caplog.records
     assert version(url, tmp_path) == "0002"
+
+
+@pytest.mark.parametrize("way", ["adopt", "gc"])
+def test_a_lost_database_of_the_version_before(new_database: NewDatabase, tmp_path: Path, way: str) -> None:
+    """No id anywhere: what was seen to delete every project."""
+    url = another(new_database, tmp_path)
+    for name in "ab":
+        shutil.copytree(template(), tmp_path / "projects" / (name * 32) / "model")
+    age(tmp_path / "projects")
+    before = contents(tmp_path / "projects")
+    assert "holds 2 projects, but the database has none" in refused(tmp_path, url)
+    assert contents(tmp_path / "projects") == before
+    if way == "adopt":
+        assert cli(tmp_path, url, "create-user", "ada", "a@example.com", stdin=PASSWORD).returncode == 0
+        assert cli(tmp_path, url, "adopt", "ada").returncode == 0
+        assert contents(tmp_path / "projects") == before
+    else:
+        assert cli(tmp_path, url, "gc", "--apply").returncode == 0
+        assert contents(tmp_path / "quarantine") == before
+    settled(tmp_path, url)
 
 
 @pytest.mark.parametrize("case", ["other folders", "no folders", "no rows"])
