@@ -13,7 +13,7 @@ from recon3d.io.feature_files import Features, read_features, write_features
 from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, read_frames
 from recon3d.options import FeatureExtractionOptions
 
-VERSION = 2
+VERSION = 3
 
 #: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
 _BYTES_PER_PIXEL = 160

@@ -20,7 +20,7 @@ from recon3d.layout import DATABASE, MATCHES, FrameList, MatchCounts, features_f
 from recon3d.matching.pairs import all_pairs, describe_image, learn_words, most_similar, sequential_pairs
 from recon3d.options import FeatureMatchingOptions
 
-VERSION = 2
+VERSION = 3
 
 #: Pairs of a block at most: a block is lost when a run is cut off.
 _BLOCK = 40

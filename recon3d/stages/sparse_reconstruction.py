@@ -29,7 +29,7 @@ from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene
 
-VERSION = 2
+VERSION = 3
 
 #: Share of the images below which the mapper is tried again with weaker demands.
 _ENOUGH = 0.6

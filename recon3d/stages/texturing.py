@@ -28,7 +28,7 @@ from recon3d.texture.face_visibility import MAX_CANDIDATES, CandidateTable, View
 from recon3d.texture.refine import split_large_faces
 from recon3d.types import Bytes, Camera, Mesh, Scene, SparsePoints, View
 
-VERSION = 1
+VERSION = 2
 
 _JPEG_QUALITY = 92
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.

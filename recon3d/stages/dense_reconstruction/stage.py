@@ -24,7 +24,7 @@ from recon3d.stages.dense_reconstruction import view_tasks as tasks
 from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.types import Ints, Scene
 
-VERSION = 6
+VERSION = 7
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140
