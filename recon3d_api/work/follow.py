@@ -17,7 +17,8 @@ from recon3d import events as run_events
 from recon3d_api.files.storage import Storage
 from recon3d_api.work import job_log as joblog
 from recon3d_api.work import processes
-from recon3d_api.work.rows import Claim, LostRun, RunRows
+from recon3d_api.work.claims import Claim, LostRun
+from recon3d_api.work.rows import RunRows
 
 _FLUSH = 0.25  # seconds between writes while events come
 _IDLE = 0.5  # and while none come: the lease is renewed, requests to cancel are seen

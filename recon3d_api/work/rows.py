@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -18,30 +16,12 @@ from recon3d import events as run_events
 from recon3d_api.files.storage import Storage
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Job, Project, Run, utcnow
+from recon3d_api.work.claims import Claim, LostRun
 from recon3d_api.work.quality import frame_count, quality_score
 from recon3d_api.work.queue import emit, end_job, end_run
 
 _StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
-
-
-class LostRun(Exception):
-    """Someone else works on the run."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A run that a runner may work on until its lease ends."""
-
-    run_id: int
-    attempt: int
-    project_id: int
-    folder: str
-    quality: str
-    until: str | None
-    options: Mapping[str, Mapping[str, Any]]
-    #: Seconds that earlier attempts took.
-    seconds: float
 
 
 class RunRows:

@@ -1,8 +1,4 @@
-"""The runner: claims runs from the queue and works on them, one process each.
-
-Any number of runners, in any number of servers, share one database: a claim is a single UPDATE,
-good for a lease that the runner renews while it works.
-"""
+"""The runner: claims runs from the queue and works on them, one process each."""
 
 from __future__ import annotations
 
@@ -12,106 +8,22 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import Project, Run, Runner, utcnow
 from recon3d_api.work import processes
+from recon3d_api.work.claims import Claim, RunClaims
 from recon3d_api.work.follow import Follower
-from recon3d_api.work.rows import Claim, RunRows
+from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
 
 _POLL = 0.5
-_FORGET_RUNNER = 86_400.0
 
 #: Makes the command that works on a claim.
 Command = Callable[[Claim], Sequence[str]]
-
-
-class RunQueue:
-    """Claims on runs.
-
-    Parameters
-    ----------
-    database : Database
-    name : str
-        Of the process that claims, from `processes.own_name`.
-    lease : float
-    """
-
-    def __init__(self, database: Database, name: str, lease: float) -> None:
-        self._database = database
-        self._name = name
-        self._lease = lease
-
-    def claim(self) -> Claim | None:
-        """Take the oldest run that waits, or whose runner is gone."""
-        with self._database.read() as session:
-            now = self._database.now(session)
-            waiting = session.scalar(select(func.count()).select_from(Run).where(Run.status == "queued"))
-            runners = set(session.scalars(select(Run.runner).where(Run.status == "running").distinct()))
-            dead = [name for name in runners if name and name != self._name and processes.is_dead(name)]
-            expired = session.scalar(
-                select(func.count()).where(Run.status == "running", Run.lease_until < now)
-            )
-        if not (waiting or dead or expired):
-            return None
-        with self._database.write() as session:
-            now = self._database.now(session)
-            free = (
-                select(Run.id)
-                .where(
-                    or_(
-                        (Run.status == "queued") & (Run.not_before <= now),
-                        (Run.status == "running") & ((Run.lease_until < now) | Run.runner.in_(dead)),
-                    )
-                )
-                .order_by(Run.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-            )
-            run = session.scalar(
-                update(Run)
-                .where(Run.id == free.scalar_subquery())
-                .values(
-                    status="running",
-                    runner=self._name,
-                    attempt=Run.attempt + 1,
-                    lease_until=now + self._lease,
-                    started_at=func.coalesce(Run.started_at, utcnow()),
-                )
-                .returning(Run)
-                .execution_options(synchronize_session=False)
-            )
-            if run is None:
-                return None
-            folder = session.scalar(select(Project.folder).where(Project.id == run.project_id))
-            return Claim(
-                run_id=run.id,
-                attempt=run.attempt,
-                project_id=run.project_id,
-                folder=folder or "",
-                quality=run.quality,
-                until=run.until,
-                options=run.options,
-                seconds=run.seconds,
-            )
-
-    def beat(self) -> None:
-        """Tell that this process works on runs."""
-        with self._database.write() as session:
-            now = self._database.now(session)
-            session.merge(Runner(name=self._name, seen=now))
-            session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
-
-    def leave(self) -> None:
-        """Tell that it does not any more."""
-        with self._database.write() as session:
-            session.execute(delete(Runner).where(Runner.name == self._name))
 
 
 class JobRunner:
@@ -142,7 +54,7 @@ class JobRunner:
         self._storage = storage
         self._slots = settings.runners if slots is None else slots
         self._command = command or self._recon3d
-        self._queue = RunQueue(database, processes.own_name(), settings.lease_seconds)
+        self._claims = RunClaims(database, processes.own_name(), settings.lease_seconds)
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._service = hashlib.sha256(f"{database.url}{settings.data_dir}".encode()).hexdigest()[:12]
@@ -158,7 +70,7 @@ class JobRunner:
         """Begin to take runs."""
         if self._slots == 0:
             return
-        self._queue.beat()
+        self._claims.beat()
         self._workers = [_begin(self._work, f"recon3d-runner-{number}") for number in range(self._slots)]
         self._heart = [_begin(self._beat, "recon3d-heartbeat")]
 
@@ -177,11 +89,11 @@ class JobRunner:
     def _beat(self) -> None:
         while not self._stopping.wait(self._settings.lease_seconds / 3):
             try:
-                self._queue.beat()
+                self._claims.beat()
             except SQLAlchemyError as error:
                 logger.warning("The database does not answer: %s", error)
         try:
-            self._queue.leave()
+            self._claims.leave()
         except SQLAlchemyError as error:
             logger.warning("The database does not answer: %s", error)
 
@@ -189,7 +101,7 @@ class JobRunner:
         # Processes end with the thread that started them, so this thread lives as long as the runner.
         while not self._stopping.is_set():
             try:
-                claim = self._queue.claim()
+                claim = self._claims.claim()
                 if claim is not None:
                     self._follow(claim)
                     continue

@@ -9,7 +9,7 @@ import uvicorn
 from recon3d_api import logs
 from recon3d_api.app import create_app
 from recon3d_api.settings import Settings
-from recon3d_api.work.rows import Claim
+from recon3d_api.work.claims import Claim
 from tests.api.fake_run import command_for
 
 
