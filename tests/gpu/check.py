@@ -121,8 +121,11 @@ class GpuMemory:
         self._end.set()
         self._thread.join()
 
-    def __str__(self) -> str:
-        return f"GPU memory {max(0, self._peak - self._start) / 1e9:.2f} GB" if self._device else ""
+    def most(self, engine: str) -> str:
+        """The peak so far in words; empty where it is unknown, or not the engine's own."""
+        if self._device is None or engine != "cuda":
+            return ""
+        return f"GPU memory {max(0, self._peak - self._start) / 1e9:.2f} GB"
 
     def _watch(self) -> None:
         while self._device and not self._end.wait(0.05):
@@ -270,7 +273,7 @@ def structure(place: Place, engine: str) -> None:
             used = project.artifacts[event.stage].manifest.engine
             counts = ", ".join(f"{value} {key.replace('_', ' ')}" for key, value in event.counts.items())
             wrong = "" if used == engine else f"the {used} engine ran"
-            row = Row(names[event.stage], engine, event.seconds, joined(wrong, counts, str(memory)))
+            row = Row(names[event.stage], engine, event.seconds, joined(wrong, counts, memory.most(engine)))
             emit(replace(row, status=FAILED) if wrong else row)
 
     with GpuMemory() as memory:
@@ -329,7 +332,7 @@ def dense(place: Place, engine: str) -> None:
                 f" {manifest.seconds / megapixels:.2f} s a megapixel,"
                 f" {manifest.cpu_seconds / megapixels:.2f} CPU-s a megapixel",
                 f"{manifest.counts['points']} points, {100 * manifest.counts['filled']:.0f} % filled",
-                str(memory),
+                memory.most(engine),
                 *manifest.fallbacks,
             ),
             OK if manifest.engine == engine and not manifest.fallbacks else FAILED,

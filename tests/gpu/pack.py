@@ -32,6 +32,8 @@ ROOT = Path(__file__).parents[2]
 #: Megabytes that the folder may have, as ``du -sm`` counts.
 LIMIT = 55
 PHOTOS, PHOTO_SIZE, PHOTO_QUALITY = 16, 800, 90
+#: Of photos all around; with 8 of them, 2 could be placed.
+FEWEST_PHOTOS = 12
 
 #: What recon3d needs up to dense_reconstruction, and its tests, but for what `ASSUMED` names.
 REQUIREMENTS = (
@@ -96,10 +98,13 @@ def pack(out: Path, python: str, photos: int, *, cuda: bool) -> int:
     """
     if out.exists() and any(out.iterdir()) and not (out / "manifest.json").exists():
         raise PackError(f"{out} holds something else. Name a new folder.")
+    if photos < FEWEST_PHOTOS:
+        raise PackError(f"{photos} photos overlap too little. Take {FEWEST_PHOTOS} or more.")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recon3d-gpu-pack"
     cache.mkdir(parents=True, exist_ok=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".pack-") as temporary:
+    # Not beside `out`, which may lie in the working tree that is packed.
+    with tempfile.TemporaryDirectory(dir=cache) as temporary:
         made, tree = Path(temporary) / "made", Path(temporary) / "tree"
         made.mkdir()
         wheels = download_wheels(cache / f"wheels-{python}", python, cuda=cuda)
@@ -119,11 +124,11 @@ def pack(out: Path, python: str, photos: int, *, cuda: bool) -> int:
             "libraries": libraries,
         }
         (made / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        size = megabytes(made)
+        if size > LIMIT:
+            raise PackError(f"The pack has {size} MB, {LIMIT} are allowed. Take fewer photos, or pack less.")
         shutil.rmtree(out, ignore_errors=True)
-        made.rename(out)
-    size = megabytes(out)
-    if size > LIMIT:
-        raise PackError(f"{out} has {size} MB, {LIMIT} are allowed. Take fewer photos, or pack less.")
+        shutil.move(made, out)
     return size
 
 

@@ -74,8 +74,13 @@ def test_the_source_is_the_working_tree(tmp_path: Path) -> None:
 def test_an_other_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(pack.PackError, match="holds something else"):
-        pack.pack(tmp_path, THIS, 5, cuda=False)
+        pack.pack(tmp_path, THIS, 16, cuda=False)
     assert (tmp_path / "mine.txt").exists()
+
+
+def test_photos_that_do_not_overlap_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(pack.PackError, match="8 photos overlap too little"):
+        pack.pack(tmp_path / "pack", THIS, 8, cuda=False)
 
 
 def test_missing_data_is_named(tmp_path: Path) -> None:
@@ -137,7 +142,7 @@ def test_a_machine_that_does_not_fit_is_told_so(
 @pytest.mark.timeout(1800)
 def test_a_whole_pack_is_small_and_checks_the_cpu(data_dir: Path, tmp_path: Path) -> None:
     """Downloads from PyPI and Debian; compressing pycolmap takes a minute or two."""
-    size = pack.pack(tmp_path / "pack", THIS, 8, cuda=False)
+    size = pack.pack(tmp_path / "pack", THIS, 16, cuda=False)
     assert size <= pack.LIMIT
     (tmp_path / "tmp").mkdir()
     # Without this process's packages but those that the machine is assumed to have.
