@@ -71,7 +71,18 @@ class PoseErrors:
     relative: Floats
 
     def auc(self, degrees: float) -> float:
-        """Area under the recall curve of the relative errors up to `degrees`, 0 to 1."""
+        """Compute the area under the recall curve of the relative errors.
+
+        Parameters
+        ----------
+        degrees : float
+            Largest error of the curve.
+
+        Returns
+        -------
+        float
+            0 to 1.
+        """
         return area_under_recall(self.relative, degrees)
 
     def __repr__(self) -> str:
@@ -141,7 +152,18 @@ def surface_scores(
 
 
 def sample_mesh(mesh: Mesh, count: int, seed: int = 0) -> Floats:
-    """Points on a mesh, uniform by area, shape (count, 3).
+    """Sample points on a mesh, uniform by area.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    count : int
+        Number of points.
+    seed : int
+
+    Returns
+    -------
+    ndarray of float64, shape (count, 3)
 
     Raises
     ------
@@ -161,7 +183,18 @@ def sample_mesh(mesh: Mesh, count: int, seed: int = 0) -> Floats:
 
 
 def thin(points: Floats, voxel: float) -> Floats:
-    """The mean of the points in each voxel."""
+    """Thin a cloud to one point per voxel, the mean of its points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    voxel : float
+        Side of a voxel, in the units of `points`.
+
+    Returns
+    -------
+    ndarray of float64, shape (M, 3)
+    """
     _, inverse, counts = np.unique(
         np.floor(points / voxel).astype(np.int64), axis=0, return_inverse=True, return_counts=True
     )
@@ -170,11 +203,16 @@ def thin(points: Floats, voxel: float) -> Floats:
 
 
 def pose_errors(made: Scene, truth: Scene) -> PoseErrors:
-    """Errors of the cameras of `made`, for views of the same name.
+    """Compare camera poses of views with the same name.
 
     Parameters
     ----------
     made, truth : Scene
+
+    Returns
+    -------
+    PoseErrors
+        Errors after aligning `made` to `truth`.
 
     Raises
     ------
@@ -202,7 +240,20 @@ def pose_errors(made: Scene, truth: Scene) -> PoseErrors:
 
 
 def area_under_recall(errors: Floats, limit: float) -> float:
-    """Area under the curve of the share of `errors` below x, for x from 0 to `limit`, by limit."""
+    """Compute the area under the recall curve, divided by `limit`.
+
+    Parameters
+    ----------
+    errors : ndarray of float64, shape (N,)
+        One error per measurement.
+    limit : float
+        Largest error of the curve.
+
+    Returns
+    -------
+    float
+        0 to 1.
+    """
     below = np.clip(limit - np.asarray(errors), 0, limit)
     return float(below.mean() / limit) if len(below) else 0.0
 

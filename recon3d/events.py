@@ -140,7 +140,18 @@ _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
 def parse_event(line: str | bytes) -> Event:
-    """Read an event from its JSON text."""
+    """Parse one event.
+
+    Parameters
+    ----------
+    line : str or bytes
+        JSON text.
+
+    Returns
+    -------
+    Event
+        Of the class that its ``type`` names.
+    """
     return _ADAPTER.validate_json(line)
 
 
@@ -166,7 +177,18 @@ class EventLog:
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def emit(self, event: Event) -> Event:
-        """Number, date and append an event, then tell the listener."""
+        """Number, date and append an event, then pass it to the listener.
+
+        Parameters
+        ----------
+        event : Event
+            Its ``seq``, ``time`` and ``run`` are replaced.
+
+        Returns
+        -------
+        Event
+            The event as written.
+        """
         with self._lock:
             self._seq += 1
             stamped: Event = event.model_copy(update={"seq": self._seq, "time": time.time(), "run": self.run})
@@ -216,7 +238,19 @@ class ProgressMeter:
 
 
 def read_events(path: Path, after: int = 0) -> list[Event]:
-    """Events of a log with ``seq > after``; a last line that was cut off is left out."""
+    """Read the events of a log; an incomplete last line is skipped.
+
+    Parameters
+    ----------
+    path : Path
+        An ``events.jsonl``.
+    after : int
+        Only events with a higher ``seq``.
+
+    Returns
+    -------
+    list of Event
+    """
     if not path.exists():
         return []
     events = []
@@ -234,7 +268,21 @@ def read_events(path: Path, after: int = 0) -> list[Event]:
 
 
 def follow_events(path: Path, after: int = 0, poll: float = 0.2) -> Iterator[Event]:
-    """Events of a log as they are written, until the run is over."""
+    """Yield the events of a log as they are written, until the run ends.
+
+    Parameters
+    ----------
+    path : Path
+        An ``events.jsonl``.
+    after : int
+        Only events with a higher ``seq``.
+    poll : float
+        Seconds between looks at the file.
+
+    Yields
+    ------
+    Event
+    """
     while True:
         for event in read_events(path, after):
             after = event.seq
@@ -316,7 +364,17 @@ class RunState(Described):
         return self.html(self.status)
 
     def html(self, status: str) -> str:
-        """The state as HTML, under a status that the events do not know, such as "interrupted"."""
+        """Render the state as HTML.
+
+        Parameters
+        ----------
+        status : str
+            Status to show; events do not tell that a run was interrupted.
+
+        Returns
+        -------
+        str
+        """
         lines = [f"{self.run} {status}, {self.fraction:.0%}"]
         if self.error is not None:
             lines += [self.error.message, self.error.hint]

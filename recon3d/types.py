@@ -69,7 +69,20 @@ class Camera(Described):
 
     @classmethod
     def pinhole(cls, width: int, height: int, K: Floats) -> Camera:
-        """Camera without distortion from a calibration matrix of shape (3, 3)."""
+        """Make a camera without distortion from a calibration matrix.
+
+        Parameters
+        ----------
+        width, height : int
+            Size of the image in pixels.
+        K : ndarray of float64, shape (3, 3)
+            Calibration matrix in pixels.
+
+        Returns
+        -------
+        Camera
+            A camera of the model PINHOLE.
+        """
         return cls("PINHOLE", width, height, (float(K[0, 0]), float(K[1, 1]), float(K[0, 2]), float(K[1, 2])))
 
     @property
@@ -91,7 +104,18 @@ class Camera(Described):
         return not np.any(self.distortion)
 
     def scaled(self, width: int, height: int) -> Camera:
-        """The same camera with its image resized to `width` x `height`."""
+        """Scale the camera with its image.
+
+        Parameters
+        ----------
+        width, height : int
+            New size of the image in pixels.
+
+        Returns
+        -------
+        Camera
+            The same camera for the resized image.
+        """
         sx, sy = width / self.width, height / self.height
         (fx, fy, cx, cy), _ = _MODELS[self.model]
         if fx == fy and sx != sy:
@@ -105,18 +129,46 @@ class Camera(Described):
         return replace(self, width=width, height=height, params=tuple(params))
 
     def fitted(self, max_size: int) -> Camera:
-        """The same camera scaled down so that its longer side is at most `max_size`."""
+        """Scale the camera down so that its image fits a size.
+
+        Parameters
+        ----------
+        max_size : int
+            Longest side of the image in pixels.
+
+        Returns
+        -------
+        Camera
+            The same camera, or itself when its image is small enough.
+        """
         scale = max_size / max(self.width, self.height)
         if scale >= 1:
             return self
         return self.scaled(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 
     def undistorted(self) -> Camera:
-        """The pinhole camera with the same calibration matrix and size."""
+        """Remove the distortion.
+
+        Returns
+        -------
+        Camera
+            The pinhole camera with the same calibration matrix and size.
+        """
         return Camera.pinhole(self.width, self.height, self.K)
 
     def distort(self, xy: Floats) -> Floats:
-        """Apply the lens distortion to normalized coordinates of shape (..., 2)."""
+        """Apply the lens distortion.
+
+        Parameters
+        ----------
+        xy : ndarray of float64, shape (..., 2)
+            Normalized coordinates: x / z and y / z in the camera frame.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., 2)
+            Distorted normalized coordinates.
+        """
         k1, k2, p1, p2, k3, k4, k5, k6 = np.pad(self.distortion, (0, 8 - len(self.distortion)))
         x, y = xy[..., 0], xy[..., 1]
         r2 = x * x + y * y
@@ -130,7 +182,18 @@ class Camera(Described):
         )
 
     def project(self, points_cam: Floats) -> Floats:
-        """Project points of the camera frame, shape (..., 3), to pixels, shape (..., 2)."""
+        """Project points to pixels.
+
+        Parameters
+        ----------
+        points_cam : ndarray of float64, shape (..., 3)
+            Points in the camera frame.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., 2)
+            Pixel coordinates; pixel centres are at +0.5.
+        """
         points = np.asarray(points_cam, dtype=np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
             xy = self.distort(points[..., :2] / points[..., 2:3])
@@ -215,7 +278,12 @@ class SparsePoints(Described):
 
     @classmethod
     def empty(cls) -> SparsePoints:
-        """No points."""
+        """Make an empty set of points.
+
+        Returns
+        -------
+        SparsePoints
+        """
         return cls(
             np.zeros((0, 3)),
             np.zeros((0, 3), np.uint8),
@@ -261,7 +329,13 @@ class Scene(Described):
         return points_picture(self.points.xyz, self.points.rgb, self.up)
 
     def save(self, folder: Path) -> None:
-        """Write ``scene.json`` and ``points.npz`` into `folder`."""
+        """Write ``scene.json`` and ``points.npz``.
+
+        Parameters
+        ----------
+        folder : Path
+            Created when it does not exist.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         cameras: list[Camera] = []
         rows = []
@@ -296,7 +370,17 @@ class Scene(Described):
 
     @classmethod
     def load(cls, folder: Path) -> Scene:
-        """Read what `save` wrote."""
+        """Read the files that `save` wrote.
+
+        Parameters
+        ----------
+        folder : Path
+            Folder of ``scene.json`` and ``points.npz``.
+
+        Returns
+        -------
+        Scene
+        """
         document = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
         cameras = [
             Camera(c["model"], c["width"], c["height"], tuple(c["params"])) for c in document["cameras"]
@@ -376,7 +460,18 @@ class PointCloud(Described):
         return len(self.points)
 
     def subset(self, keep: NDArray[np.bool_]) -> PointCloud:
-        """The points where `keep`, shape (N,), is true; without the lists of views."""
+        """Select points.
+
+        Parameters
+        ----------
+        keep : ndarray of bool, shape (N,)
+            True for the points to keep.
+
+        Returns
+        -------
+        PointCloud
+            The selected points, without the lists of views.
+        """
         return PointCloud(
             self.points[keep],
             None if self.normals is None else self.normals[keep],
@@ -471,7 +566,18 @@ class TexturedMesh(Described):
 
 
 def as_transform(rotation: Floats, translation: Sequence[float] | Floats, scale: float = 1.0) -> Floats:
-    """Homogeneous similarity of shape (4, 4): x -> scale * rotation @ x + translation."""
+    """Build the homogeneous matrix of x -> scale * rotation @ x + translation.
+
+    Parameters
+    ----------
+    rotation : ndarray of float64, shape (3, 3)
+    translation : sequence of float or ndarray of float64, shape (3,)
+    scale : float
+
+    Returns
+    -------
+    ndarray of float64, shape (4, 4)
+    """
     transform: NDArray[Any] = np.eye(4)
     transform[:3, :3] = scale * np.asarray(rotation)
     transform[:3, 3] = translation

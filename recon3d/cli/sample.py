@@ -10,7 +10,11 @@ _NAME = "bust.mp4"
 
 
 def sample_video() -> Path:
-    """Path of the bundled video: around a bust, 6 s (Geoffrey Marchal's scan, CC BY 4.0).
+    """Locate the bundled video: 6 s around a bust (Geoffrey Marchal's scan, CC BY 4.0).
+
+    Returns
+    -------
+    Path
 
     Raises
     ------

@@ -97,7 +97,13 @@ class App:
         )
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the run's end is shown."""
+        """Wait until the app shows the run's end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+        """
         if self._follower is not None:
             self._follower.wait(timeout)
 

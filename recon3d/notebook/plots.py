@@ -29,7 +29,19 @@ __all__ = [
 
 
 def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
-    """Sharpness of the frames that were looked at over time; those taken are dots."""
+    """Plot the sharpness of the candidate frames over time; dots mark the chosen ones.
+
+    Parameters
+    ----------
+    project : Project
+    axes : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
     videos = read_json(_folder(project, "frame_extraction") / SCORES)["videos"]
     if not videos:
         raise InputError("No video was scanned for frames.", "Frame scores exist for videos only.")
@@ -45,7 +57,19 @@ def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def match_matrix(project: Project, axes: Axes | None = None) -> Axes:
-    """Verified matches of each pair of frames, in the order of the frames."""
+    """Plot the verified matches of each pair of frames, in the order of the frames.
+
+    Parameters
+    ----------
+    project : Project
+    axes : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
     names, pairs, inliers = _matches(project)
     matrix = np.full((len(names), len(names)), np.nan)
     matrix[pairs[:, 0], pairs[:, 1]] = matrix[pairs[:, 1], pairs[:, 0]] = inliers
@@ -57,10 +81,21 @@ def match_matrix(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def view_graph(project: Project, axes: Axes | None = None) -> Axes:
-    """Frames as dots, pairs with verified matches as lines: the darker, the more of them.
+    """Plot frames as dots and pairs with verified matches as lines; darker lines have more matches.
 
-    Frames stand where their cameras were, seen from above; on a circle, in their order, before
-    there are cameras. Frames that found no place in the model are hollow, in the middle.
+    Once cameras exist, frames are at their cameras' positions, seen from above; before, they are on a circle
+    in their order. Unregistered frames are hollow, in the middle.
+
+    Parameters
+    ----------
+    project : Project
+    axes : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
     """
     from matplotlib.collections import LineCollection
 
@@ -92,7 +127,19 @@ def view_graph(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def reprojection_errors(project: Project, axes: Axes | None = None) -> Axes:
-    """Mean reprojection error of each frame; those that were not registered are left out."""
+    """Plot the mean reprojection error of each registered frame, in pixels.
+
+    Parameters
+    ----------
+    project : Project
+    axes : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
     images = read_registration(_folder(project, "sparse_reconstruction")).images
     errors = np.array([image.error if image.registered else np.nan for image in images], np.float64)
     axes = _axes(axes)
@@ -104,7 +151,19 @@ def reprojection_errors(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
-    """Share of each view's pixels whose depth was found."""
+    """Plot the share of each view's pixels that have a depth.
+
+    Parameters
+    ----------
+    project : Project
+    axes : Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    Axes
+        The axes drawn on.
+    """
     folder = _folder(project, "dense_reconstruction") / DEPTH_MAPS
     shares = []
     for path in sorted(folder.glob("*.npz")):
@@ -118,7 +177,19 @@ def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tuple[Axes, Axes]:
-    """Wall and CPU seconds of each stage, and beside them its peak memory."""
+    """Plot wall and CPU seconds of each stage, and its peak memory.
+
+    Parameters
+    ----------
+    project : Project
+    axes : (Axes, Axes), optional
+        Where to draw times and memory; by default a new figure.
+
+    Returns
+    -------
+    (Axes, Axes)
+        The axes drawn on.
+    """
     made = project.artifacts
     manifests = [made[stage].manifest for stage in STAGE_NAMES if stage in made]
     if not manifests:

@@ -71,13 +71,18 @@ class Pipeline:
         self.seed = seed
 
     def plan(self, project: Project, *, until: str | None = None) -> tuple[Step, ...]:
-        """The steps that a run of `project` goes through, in order.
+        """Plan a run of a project.
 
         Parameters
         ----------
         project : Project
         until : str, optional
             Last stage.
+
+        Returns
+        -------
+        tuple of Step
+            The steps in order.
         """
         return plan_steps(project, self.options, self.seed, until)
 
@@ -125,10 +130,20 @@ class Pipeline:
         rerun_from: str | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Results:
-        """Run and wait; the parameters are those of `start`.
+        """Run and wait for the end.
 
         An interrupt (Ctrl-C, or a notebook's stop button) cancels the run; a second one stops
         waiting for its end.
+
+        Parameters
+        ----------
+        project : Project
+        until : str, optional
+            Last stage to run.
+        rerun_from : str, optional
+            This stage and all later ones run again although nothing changed.
+        on_event : callable, optional
+            Receives every event, in the run's thread.
 
         Returns
         -------

@@ -95,6 +95,11 @@ class Run:
         timeout : float, optional
             Seconds to wait at most.
 
+        Returns
+        -------
+        Results
+            Paths of the files made.
+
         Raises
         ------
         TimeoutError

@@ -42,6 +42,11 @@ class Project:
 
     Use `Project.create` or `Project.open`.
 
+    Parameters
+    ----------
+    path : Path
+        The project's folder.
+
     Attributes
     ----------
     path : Path
@@ -63,6 +68,10 @@ class Project:
             A folder that does not exist yet, or is empty.
         exist_ok : bool
             Open the project when it exists already.
+
+        Returns
+        -------
+        Project
 
         Raises
         ------
@@ -95,6 +104,15 @@ class Project:
     def open(cls, path: str | os.PathLike[str]) -> Project:
         """Open a project.
 
+        Parameters
+        ----------
+        path : path-like
+            The project's folder.
+
+        Returns
+        -------
+        Project
+
         Raises
         ------
         ProjectError
@@ -117,12 +135,17 @@ class Project:
         return cls(root)
 
     def lock(self, patience: float = PATIENCE) -> contextlib.AbstractContextManager[None]:
-        """Hold the project against other writers.
+        """Lock the project against other writers.
 
         Parameters
         ----------
         patience : float
             Seconds to wait for another process; status checks also take the lock briefly.
+
+        Returns
+        -------
+        context manager
+            Releases the lock at its end.
 
         Raises
         ------
@@ -145,7 +168,17 @@ class Project:
         return self._inputs.items
 
     def input_file(self, item: Input) -> Path:
-        """The project's copy of an input."""
+        """Locate the project's copy of an input.
+
+        Parameters
+        ----------
+        item : Input
+            One of `inputs`.
+
+        Returns
+        -------
+        Path
+        """
         return self.path / INPUTS / item.path
 
     @property
@@ -154,7 +187,17 @@ class Project:
         return self._inputs.poses
 
     def add(self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Input, ...]:
-        """Copy videos, photos and folders of them into the project, whichever each is.
+        """Copy videos, photos and folders of them into the project.
+
+        Parameters
+        ----------
+        inputs : path-like or sequence of path-like
+            Files, and folders of files.
+
+        Returns
+        -------
+        tuple of Input
+            The inputs that were added.
 
         Raises
         ------
@@ -171,7 +214,17 @@ class Project:
         return added + (self.add_photos(photos) if photos else ())
 
     def add_video(self, path: str | os.PathLike[str]) -> Input:
-        """Copy a video into the project; the same video twice is added once.
+        """Copy a video into the project; a video that it holds already is not added again.
+
+        Parameters
+        ----------
+        path : path-like
+            The video.
+
+        Returns
+        -------
+        Input
+            The video in the project.
 
         Raises
         ------
@@ -189,6 +242,11 @@ class Project:
         ----------
         photos : path-like or sequence of path-like
             A photo, a folder of photos, or several of them.
+
+        Returns
+        -------
+        tuple of Input
+            The photos in the project.
 
         Raises
         ------
@@ -212,6 +270,11 @@ class Project:
             Folder that the model's image names are relative to.
         model : path-like
             Folder with cameras, images and points3D, as .bin or .txt.
+
+        Returns
+        -------
+        tuple of Input
+            The photos in the project.
 
         Raises
         ------
@@ -268,7 +331,13 @@ class Project:
         return InputFolder(self.path / INPUTS)
 
     def inputs_fingerprint(self) -> str:
-        """Digest of the inputs' bytes and names."""
+        """Compute a digest of the inputs' bytes and names.
+
+        Returns
+        -------
+        str
+            Hexadecimal digits.
+        """
         return self._inputs.fingerprint()
 
     # --- what was made --------------------------------------------------------------------------
@@ -346,6 +415,11 @@ class Project:
         **options
             See `recon3d.notebook.viewer.Viewer`.
 
+        Returns
+        -------
+        Viewer
+            Displays itself as the last value of a cell.
+
         Raises
         ------
         EngineUnavailable
@@ -358,14 +432,18 @@ class Project:
         return Viewer(self, **options)
 
     def set_scale(self, measured: float, known: float) -> Scale:
-        """Say how long something truly is; exports are in metres from then on.
+        """Set the true length of something in the model; exports are in metres from then on.
 
         Parameters
         ----------
         measured : float
-            Its length in the reconstruction, such as `Viewer.measured` tells.
+            Its length in the reconstruction, as `Viewer.measured` gives it.
         known : float
             Its true length in metres.
+
+        Returns
+        -------
+        Scale
 
         Raises
         ------

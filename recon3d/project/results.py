@@ -62,17 +62,41 @@ class Results(Described):
         return self._path(REPORT_HTML)
 
     def files(self) -> dict[str, Path]:
-        """What exists, by name."""
+        """List the files that exist.
+
+        Returns
+        -------
+        dict of str to Path
+            Paths by the result's name, such as "mesh".
+        """
         names = ("point_cloud", "mesh", "textured_mesh", "sparse", "transforms", "report")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
     def publish(self, stage: str, artifact: Path) -> None:
-        """Copy a stage's files from its artifact."""
+        """Copy a stage's results from its artifact.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        artifact : Path
+            The artifact's folder.
+        """
         for source, target in _PUBLISHED[stage]:
             publish_path(artifact / source, self.folder / target)
 
     def complete(self, stage: str) -> bool:
-        """Whether all files that a stage gives are there."""
+        """Tell whether all results of a stage exist.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+
+        Returns
+        -------
+        bool
+        """
         return all((self.folder / target).exists() for _, target in _PUBLISHED[stage])
 
     def __dir__(self) -> list[str]:

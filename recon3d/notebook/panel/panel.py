@@ -73,7 +73,13 @@ class Panel:
         self._follower.start()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until the panel shows the run's end."""
+        """Wait until the panel shows the run's end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+        """
         self._follower.wait(timeout)
 
     # --- the bars -------------------------------------------------------------------------------
@@ -177,7 +183,16 @@ class Panel:
 
 
 def describe(stage: StageState) -> str:
-    """A stage's count, rest of time and memory in words."""
+    """Describe a stage's count, remaining time and memory.
+
+    Parameters
+    ----------
+    stage : StageState
+
+    Returns
+    -------
+    str
+    """
     parts: list[str] = [stage.status]
     if stage.status == "running" and stage.total > 0:
         parts = [stage.counted]

@@ -130,7 +130,13 @@ class Viewer:
         return {name: layer.visible for name, layer in self.layers.items()}
 
     def show(self, **layers: bool) -> None:
-        """Switch layers, as in ``viewer.show(points=True, cameras=False)``."""
+        """Show or hide layers, as in ``viewer.show(points=True, cameras=False)``.
+
+        Parameters
+        ----------
+        **layers
+            True or False by the layer's name.
+        """
         for name, value in layers.items():
             if name not in self.layers:
                 raise OptionError(f"There is no layer {name!r}.", f"There are {', '.join(self.layers)}.")
@@ -176,12 +182,22 @@ class Viewer:
         self.navigation.fit()
 
     def set_up(self, axis: str) -> None:
-        """Choose which way is up: "scene", "+x", "-x", "+y", "-y", "+z" or "-z"."""
+        """Choose the axis that points up.
+
+        Parameters
+        ----------
+        axis : {"scene", "+x", "-x", "+y", "-y", "+z", "-z"}
+        """
         self.navigation.set_up(axis)
         self._renderer.controls = self._controls()
 
     def follow(self, other: Viewer) -> None:
-        """Look from where another viewer looks."""
+        """Take over another viewer's camera.
+
+        Parameters
+        ----------
+        other : Viewer
+        """
         controls = self.navigation.controls
         self.navigation.follow(other.navigation)
         if self.navigation.controls is not controls:
@@ -235,7 +251,13 @@ class Viewer:
     # --- cameras --------------------------------------------------------------------------------
 
     def select(self, name: str | None) -> None:
-        """Mark a camera and show its photo, as a click does."""
+        """Highlight a camera and show its photo, as a click does.
+
+        Parameters
+        ----------
+        name : str or None
+            Name of the camera's view; None clears the selection.
+        """
         if name is not None and name not in self.content.names:
             raise InputError(f"There is no camera {name!r}.", "See viewer.content.names.")
         self.selected_camera = name
@@ -247,7 +269,13 @@ class Viewer:
                 listener(name)
 
     def on_select(self, listener: Callable[[str], None]) -> None:
-        """Call ``listener(name)`` when a camera is clicked."""
+        """Call a function when a camera is clicked.
+
+        Parameters
+        ----------
+        listener : callable
+            Receives the name of the camera's view.
+        """
         self._listeners.append(listener)
 
     # --- measuring ------------------------------------------------------------------------------
@@ -286,10 +314,15 @@ class Viewer:
         return None if length is None else length / self.content.enlarged * (self.scale or 1.0)
 
     def set_true_length(self, metres: float) -> float:
-        """Say how long the measured distance truly is.
+        """Set the true length of the measured distance.
 
         For a `Project` the scale is kept in it (`recon3d.project.scale.set_scale`), and its exports are in
         metres from then on.
+
+        Parameters
+        ----------
+        metres : float
+            The true length.
 
         Returns
         -------
