@@ -1,4 +1,4 @@
-"""Make the pictures of docs/notebooks.md: ``python -m docs.make_notebook_pictures``.
+"""Make the pictures of docs/tutorials/notebook.md: ``python -m docs.make_notebook_pictures``.
 
 Runs notebooks in a real JupyterLab, as the tests do (Chromium and recon3d[test] are needed), and
 writes ``docs/images/notebook_*.png``.

@@ -1,4 +1,4 @@
-"""Make the pictures of docs/viewer.md: ``python -m docs.make_viewer_pictures PROJECT``.
+"""Make the pictures of docs/reference/viewer.md: ``python -m docs.make_viewer_pictures PROJECT``.
 
 Shows a finished project in a real JupyterLab (Chromium and recon3d[test] are needed), clicks in it
 as a person does, and writes ``docs/images/viewer_*.png``.

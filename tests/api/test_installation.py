@@ -324,7 +324,7 @@ def old_version(data: Path, url: str, folders: list[str]) -> None:
     """Leave what the version without ids would have left."""
     database, _, _ = opened(data, url)
     config = Config()
-    config.set_main_option("script_location", str(Path(recon3d_api.__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(Path(recon3d_api.__file__).parent / "store" / "migrations"))
     with database.engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "0001")

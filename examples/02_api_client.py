@@ -6,7 +6,7 @@ Start the service first, in another terminal:
 
 then
 
-    python examples/04_api_client.py [VIDEO] [--url http://localhost:8000] [--quality low]
+    python examples/02_api_client.py [VIDEO] [--url http://localhost:8000] [--quality low]
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILES = {
 
 
 def main() -> None:
-    """Go through the whole service once."""
+    """Use each part of the service once."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video", nargs="?", type=Path, default=SAMPLE)
     parser.add_argument("--url", default="http://localhost:8000")
@@ -43,7 +43,7 @@ def main() -> None:
     with Client(arguments.url) as client:
         name = f"guest-{secrets.token_hex(4)}"
         client.register(name, f"{name}@example.com", secrets.token_urlsafe(16))
-        project = client.create_project(arguments.video.stem, "made by examples/04_api_client.py")
+        project = client.create_project(arguments.video.stem, "made by examples/02_api_client.py")
         print(f"Project {project['id']} of {name}")
 
         uploaded = client.upload_video(
