@@ -81,7 +81,9 @@ def _command(command: Any, title: str) -> str:
         rows.append([f"`{shown}`", _default(parameter), parameter.help or ""])
     text = inspect.cleandoc(command.callback.__doc__)
     parts = [f"### {title}", text, f"```text\n{title} {' '.join(usage)}\n```"]
-    return "\n\n".join([*parts, *([_table(["argument or option", "default", "meaning"], rows)] if rows else [])])
+    return "\n\n".join(
+        [*parts, *([_table(["argument or option", "default", "meaning"], rows)] if rows else [])]
+    )
 
 
 def _kind(hint: Any) -> str:

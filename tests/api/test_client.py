@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from recon3d_api import client as client_module
-from recon3d_api.client import ApiError, Client, ReconstructionFailed
+from recon3d_api.client import ApiError, Client, ReconstructionFailed, service_client
 from tests.api.conftest import Api, photo, plant, wait_for
 
 
@@ -70,7 +69,7 @@ def test_wait(client: Client, working: Api, way: str, monkeypatch: pytest.Monkey
         def refuse(*_: Any, **__: Any) -> None:
             raise OSError("no WebSockets here")
 
-        monkeypatch.setattr(client_module, "connect", refuse)
+        monkeypatch.setattr(service_client, "connect", refuse)
         client._retries = 0
     number = planted(client)
     client.start_reconstruction(number, "low")

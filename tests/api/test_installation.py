@@ -305,7 +305,7 @@ def test_a_start_that_was_cut_off_is_completed(new_database: NewDatabase, tmp_pa
     url = new_database()
     script = (
         "import os, sys; from pathlib import Path\n"
-        "from recon3d_api import installation\n"
+        "from recon3d_api.files import installation\n"
         "installation.Installation._complete = lambda *_: os.kill(os.getpid(), 9)\n"
         "from tests.api.test_installation import opened\n"
         "opened(Path(sys.argv[1]), sys.argv[2])[2].open()\n"
@@ -578,7 +578,7 @@ def test_a_killed_deletion_is_carried_out(new_database: NewDatabase, tmp_path: P
     url = new_database()
     server = Server(tmp_path, url, runners=0)
     whole = server.command
-    prefix = f"import os, shutil, types\nfrom recon3d_api import storage\n{moment}"
+    prefix = f"import os, shutil, types\nfrom recon3d_api.files import storage\n{moment}"
     script = f"{prefix}from tests.api.server import main\nmain()\n"
     server.command = [sys.executable, "-c", script, str(server.port)]
     server.start()
