@@ -131,7 +131,7 @@ def _range(model: type[StageOptions], name: str) -> str:
         if typing.get_origin(part) is typing.Literal:
             choices += [f"`{choice}`" for choice in typing.get_args(part)]
         elif typing.get_origin(part) is typing.Annotated:
-            metadata += [item for item in part.__metadata__[0].metadata]
+            metadata += part.__metadata__[0].metadata
     limits = [
         f"{sign} {getattr(item, attribute)}"
         for item in metadata

@@ -230,7 +230,10 @@ def read_frames(frame_extraction: Path) -> FrameList:
     frames = tuple(
         frame if frame.gps is None else Frame(**{**asdict(frame), "gps": tuple(frame.gps)}) for frame in rows
     )
-    return FrameList(frames, tuple(tuple(names) for names in document["sequences"]))
+    try:
+        return FrameList(frames, tuple(tuple(names) for names in document["sequences"]))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
 
 
 def write_frame_list(frame_extraction: Path, listed: FrameList) -> None:

@@ -13,7 +13,7 @@ from recon3d.compute.cuda import gpu_available
 from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import write_json
 from recon3d.io.feature_files import read_features
-from recon3d.layout import features_file
+from recon3d.layout import Frame, FrameList, features_file, write_frame_list
 from recon3d.options import FeatureExtractionOptions
 from recon3d.stages import feature_extraction
 from tests.mvs.scenes import Plane, arc, render
@@ -86,9 +86,10 @@ def test_what_colmap_has_on_the_cpu_only_uses_all_workers(photos, tmp_path, opti
 
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "images").symlink_to(photos[0].parent)
-    frame = {"camera": 0, "width": 320, "height": 240, "focal_px": None}
-    frames = [{"name": photo.name, **frame} for photo in photos]
-    write_json(tmp_path / "frames" / "frames.json", {"frames": frames, "sequences": []})
+    frames = [
+        Frame(photo.name, "photo", photo.name, None, 320, 240, 1.0, None, None, camera=0) for photo in photos
+    ]
+    write_frame_list(tmp_path / "frames", FrameList(tuple(frames)))
     options = FeatureExtractionOptions(max_image_size=320, first_octave=0, **{option: True})
     asked: list[bool] = []
     (tmp_path / "out").mkdir()
