@@ -81,7 +81,9 @@ def _command(command: Any, title: str) -> str:
         rows.append([f"`{shown}`", _default(parameter), parameter.help or ""])
     text = inspect.cleandoc(command.callback.__doc__)
     parts = [f"### {title}", text, f"```text\n{title} {' '.join(usage)}\n```"]
-    return "\n\n".join([*parts, *([_table(["argument or option", "default", "meaning"], rows)] if rows else [])])
+    return "\n\n".join(
+        [*parts, *([_table(["argument or option", "default", "meaning"], rows)] if rows else [])]
+    )
 
 
 def _kind(hint: Any) -> str:
@@ -129,7 +131,7 @@ def _range(model: type[StageOptions], name: str) -> str:
         if typing.get_origin(part) is typing.Literal:
             choices += [f"`{choice}`" for choice in typing.get_args(part)]
         elif typing.get_origin(part) is typing.Annotated:
-            metadata += [item for item in part.__metadata__[0].metadata]
+            metadata += part.__metadata__[0].metadata
     limits = [
         f"{sign} {getattr(item, attribute)}"
         for item in metadata
