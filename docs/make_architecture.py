@@ -132,7 +132,7 @@ def draw() -> str:
         '<rect width="100%" height="100%" fill="#ffffff"/>',
         '<text x="12" y="22" font-weight="bold">Rooms and imports</text>',
         '<text x="12" y="40" fill="#57606a">An arrow points from a room to a room that it imports. '
-        "Arrows may only point down.</text>",
+        "Arrows point down, or stay in a box.</text>",
     ]
     for layer in sorted({row.layer for row in listed}):
         inside = [y[row.room] for row in listed if row.layer == layer]
