@@ -119,8 +119,12 @@ def match_pairs(
 
     Parameters
     ----------
-    rows, image_ids, features
-        The images of `pairs`, as in `write_database`.
+    rows : sequence of ImageRow
+        The images of `pairs`.
+    image_ids : sequence of int
+        Their ids.
+    features : callable
+        Gives keypoints and descriptors of the k-th of `rows`.
     pairs : sequence of (int, int)
         Image ids.
     model : str

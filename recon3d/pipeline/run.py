@@ -31,7 +31,20 @@ _ENDING = "The run is being cancelled; it ends soon, in the background.\n"
 
 
 class Run:
-    """A run that goes on in the background.
+    """A run in the background; `Pipeline.start` makes it.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        How to run.
+    project : Project
+        The project to run on.
+    until : str or None
+        Last stage to run.
+    rerun_from : str or None
+        First stage that runs again although nothing changed.
+    on_event : callable or None
+        Receives every event, in the run's thread.
 
     Attributes
     ----------

@@ -44,7 +44,15 @@ class _Task:
 def run(
     inputs: Mapping[str, Path], options: FeatureMatchingOptions, out_dir: Path, context: StageContext
 ) -> None:
-    """Match images; see the package's docs on stages.
+    """Choose pairs of frames, match their features, verify the matches, and write COLMAP's database.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction`` and ``feature_extraction``.
+    options : FeatureMatchingOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------

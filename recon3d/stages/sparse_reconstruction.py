@@ -41,7 +41,16 @@ _FEW_MATCHES = 30
 def run(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
 ) -> None:
-    """Place the cameras; see the package's docs on stages.
+    """Reconstruct cameras and sparse points, and write ``models/``, the scene and ``registration.json``.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction`` and ``feature_matching``; with known cameras, that of the
+        inputs, too.
+    options : SparseReconstructionOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------

@@ -37,7 +37,19 @@ class Form:
 
 
 def field_error(name: str, message: str, kind: str = "value_error") -> RequestValidationError:
-    """The error for a field of a form that FastAPI does not read."""
+    """Make the error for a form field that FastAPI does not parse.
+
+    Parameters
+    ----------
+    name : str
+    message : str
+    kind : str
+        Pydantic's type of error.
+
+    Returns
+    -------
+    RequestValidationError
+    """
     return RequestValidationError([{"loc": ("body", name), "msg": message, "type": kind}])
 
 
@@ -98,6 +110,10 @@ class FormReader:
 
     async def read(self) -> Form:
         """Read the form to its end.
+
+        Returns
+        -------
+        Form
 
         Raises
         ------

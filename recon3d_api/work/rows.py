@@ -273,7 +273,16 @@ class RunRows:
         end_run(session, run, "failed", error)
 
     def redacted(self, text: str) -> str:
-        """Leave out where on the server things are."""
+        """Remove paths of the server from a text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        str
+        """
         root = self._storage.root(self._claim.folder)
         for path in (self._storage.model(self._claim.folder), root, self._storage.settings.data_dir):
             text = text.replace(f"{path}/", "").replace(str(path), "the project")

@@ -49,7 +49,12 @@ class RunQueue:
         self._lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the oldest run that waits, or whose runner is gone."""
+        """Claim the oldest run that waits or whose runner is gone.
+
+        Returns
+        -------
+        Claim or None
+        """
         with self._database.read() as session:
             now = self._database.now(session)
             waiting = session.scalar(select(func.count()).select_from(Run).where(Run.status == "queued"))
@@ -163,7 +168,13 @@ class JobRunner:
         self._heart = [_begin(self._beat, "recon3d-heartbeat")]
 
     def stop(self, timeout: float = 30.0) -> None:
-        """End soon; runs that are worked on go back to the queue and are resumed later."""
+        """Stop; active runs return to the queue and resume later.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait.
+        """
         self._stopping.set()
         self._wake.set()
         for ended in (*self._workers, *self._heart):

@@ -136,6 +136,11 @@ class Viewer:
         ----------
         **layers
             True or False by the layer's name.
+
+        Raises
+        ------
+        OptionError
+            There is no such layer.
         """
         for name, value in layers.items():
             if name not in self.layers:
@@ -187,6 +192,11 @@ class Viewer:
         Parameters
         ----------
         axis : {"scene", "+x", "-x", "+y", "-y", "+z", "-z"}
+
+        Raises
+        ------
+        OptionError
+            There is no such axis.
         """
         self.navigation.set_up(axis)
         self._renderer.controls = self._controls()
@@ -257,6 +267,11 @@ class Viewer:
         ----------
         name : str or None
             Name of the camera's view; None clears the selection.
+
+        Raises
+        ------
+        InputError
+            There is no such camera.
         """
         if name is not None and name not in self.content.names:
             raise InputError(f"There is no camera {name!r}.", "See viewer.content.names.")

@@ -59,7 +59,15 @@ def run(
     out_dir: Path,
     context: StageContext,
 ) -> None:
-    """Extract frames; see the artifact's layout in docs/artifacts.md.
+    """Select a video's frames and prepare photos; write ``images/``, ``frames.json`` and ``scores.json``.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The project's folder of inputs.
+    options : FrameExtractionOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------
