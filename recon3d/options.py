@@ -181,7 +181,7 @@ class MeshGenerationOptions(StageOptions):
     poisson_depth : int
         Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
     trim : float
-        Parts of the surface further than this many point spacings from any point are cut off.
+        Parts of the surface further than this many point spacings from any point are removed.
     region : {"auto", "all"}
         ``auto`` leaves out what lies far behind the thing that the pictures are about: what is
         outside a ring of cameras, or much further away than usual. The cloud keeps it all.

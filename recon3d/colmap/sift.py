@@ -20,7 +20,7 @@ _NO_GPU = "Use engine='cpu', or see `recon3d doctor`; the run's workers.log has 
 
 @dataclass(frozen=True)
 class SiftSettings:
-    """What `extract_sift` is told; the names are those of FeatureExtractionOptions."""
+    """Settings of `extract_sift`, named as in FeatureExtractionOptions."""
 
     max_image_size: int
     max_features: int

@@ -133,7 +133,7 @@ def read_colmap_map(path: Path) -> Floats32:
     Raises
     ------
     InputError
-        The file is not such a map, or is cut off.
+        The file is not such a map, or is truncated.
     """
     try:
         data = Path(path).read_bytes()

@@ -328,7 +328,7 @@ def _text_polygon(row: list[bytes], element: _Element) -> list[int]:
         start += 1 + (int(row[start]) if length else 0)
     polygon = [int(v) for v in row[start + 1 : start + 1 + int(row[start])]]
     if len(polygon) != int(row[start]):
-        raise ValueError("a face is cut off")
+        raise ValueError("a face is truncated")
     return polygon
 
 

@@ -179,7 +179,7 @@ class VideoReader:
         Returns
         -------
         float or None
-            Time of the key frame that decoding goes on from; None when the container does not tell.
+            Time of the key frame where decoding resumes; None when the container does not tell.
         """
         if not self._has_pts:
             self._rewind()

@@ -61,12 +61,12 @@ def orbit_view(
     zoom: float = 1.0,
     up: Floats | None = None,
 ) -> tuple[Pinhole, Floats]:
-    """Camera that looks at the middle of what it shall show.
+    """Place a camera that shows all points.
 
     Parameters
     ----------
     points : ndarray, shape (N, 3)
-        What shall be in the picture; the outermost 2 % may fall outside.
+        Points to show; the outermost 2 % may fall outside the picture.
     azimuth, elevation : float
         Degrees around and above the horizon; azimuth 0 looks along -z.
     size : tuple of int

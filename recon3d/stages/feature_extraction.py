@@ -88,6 +88,6 @@ def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list
         return found
 
     target = Path(out_dir) / DATABASE
-    target.unlink(missing_ok=True)  # of a run that was cut off
+    target.unlink(missing_ok=True)  # of an interrupted run
     write_database(target, rows, options.camera_model, features)
     return counts

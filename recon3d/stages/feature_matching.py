@@ -22,7 +22,7 @@ from recon3d.options import FeatureMatchingOptions
 
 VERSION = 3
 
-#: Pairs of a block at most: a block is lost when a run is cut off.
+#: Most pairs in a block: an interrupted run loses its current blocks.
 _BLOCK = 40
 _MIN_INLIERS = 15
 

@@ -60,7 +60,7 @@ def run(
         Fewer than two images could be placed.
     """
     for name in (MODELS, _ATTEMPTS):
-        shutil.rmtree(out_dir / name, ignore_errors=True)  # of a run that was cut off
+        shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)

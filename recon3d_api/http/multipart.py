@@ -118,7 +118,7 @@ class FormReader:
         Raises
         ------
         ApiError
-            400 malformed, cut off or refused; 413 too large; 507 the disk is full.
+            400 malformed, truncated or refused; 413 too large; 507 the disk is full.
         RequestValidationError
             It is no multipart form, or a field is wrong.
         """

@@ -255,7 +255,7 @@ def cancel_job(session: Session, job_id: int) -> Job:
     if job.status not in ACTIVE_JOB:
         raise ApiError(400, f"The job is over: {job.status}")
     if run.status == "queued":
-        # No process works on it: those before it that have not run yet go on.
+        # No process works on it: earlier jobs that have not run yet continue.
         if job.status == "running" or all(row.status not in ACTIVE_JOB for row in jobs if row is not job):
             end_run(session, run, "cancelled")
             return job

@@ -1,7 +1,7 @@
 """A run's events made into rows.
 
 Every write is one transaction that first renews the lease under the number of the claim. A runner
-that has lost its run, because it was cut off and another took over, finds no row and lets go.
+whose run another runner has taken over finds no row and stops.
 """
 
 from __future__ import annotations

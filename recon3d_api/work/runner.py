@@ -205,7 +205,7 @@ class JobRunner:
                     self._follow(claim)
                     continue
             except Exception:
-                # Whatever it was, the runner goes on; the run comes back when its lease ends.
+                # The runner continues after any error; the run is claimed again when its lease ends.
                 logger.exception("Working on a run failed")
             self._wake.wait(_POLL)
             self._wake.clear()

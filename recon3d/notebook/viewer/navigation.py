@@ -133,7 +133,7 @@ class Navigation:
     @mode.setter
     def mode(self, name: str) -> None:
         if name not in ("orbit", "fly"):
-            raise OptionError(f"There is no mode {name!r}.", "Use 'orbit' or 'fly'.")
+            raise OptionError(f"Unknown mode {name!r}.", "Use 'orbit' or 'fly'.")
         if name == self._mode:
             return
         self._mode = name
@@ -171,7 +171,7 @@ class Navigation:
             "down": -self.up,
         }
         if move not in along:
-            raise OptionError(f"There is no move {move!r}.", f"Use one of {', '.join(along)}.")
+            raise OptionError(f"Unknown move {move!r}.", f"Use one of {', '.join(along)}.")
         shift = along[move] * amount * self.radius
         self.look(self.position + shift, self.target + shift)
 
@@ -204,9 +204,7 @@ class Navigation:
         elif axis[:1] in ("+", "-") and axis[1:] in _AXES:
             up = np.array(_AXES[axis[1:]]) * (1 if axis[0] == "+" else -1)
         else:
-            raise OptionError(
-                f"There is no axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'."
-            )
+            raise OptionError(f"Unknown axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'.")
         self._turn_up(up)
         self.fit()
 

@@ -144,7 +144,7 @@ class Viewer:
         """
         for name, value in layers.items():
             if name not in self.layers:
-                raise OptionError(f"There is no layer {name!r}.", f"There are {', '.join(self.layers)}.")
+                raise OptionError(f"Unknown layer {name!r}.", f"Choose one of {', '.join(self.layers)}.")
             self.layers[name].visible = value
         self.toolbar.update()
 
@@ -158,7 +158,7 @@ class Viewer:
         styles = self.layers["mesh"].styles if "mesh" in self.layers else ()
         if name not in styles:
             raise OptionError(
-                f"There is no style {name!r}.", f"There are {', '.join(styles) or 'none here'}."
+                f"Unknown style {name!r}.", f"Choose one of {', '.join(styles) or 'none here'}."
             )
         self.layers["mesh"].style = name
         self.toolbar.update()
@@ -274,7 +274,7 @@ class Viewer:
             There is no such camera.
         """
         if name is not None and name not in self.content.names:
-            raise InputError(f"There is no camera {name!r}.", "See viewer.content.names.")
+            raise InputError(f"Unknown camera {name!r}.", "See viewer.content.names.")
         self.selected_camera = name
         if "cameras" in self.layers:
             self.layers["cameras"].mark(None if name is None else self.content.names.index(name))

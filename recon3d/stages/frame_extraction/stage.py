@@ -260,7 +260,7 @@ def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]
 
 
 def _check(sources: Sequence[Source], context: StageContext) -> None:
-    """Refuse to go on with fewer than two frames; otherwise report what was left out."""
+    """Refuse fewer than two frames; otherwise report what was left out."""
     frames = sum(1 if s.photo else len(s.chosen) for s in sources)
     problems = [(s, s.problem) for s in sources if s.problem]
     if frames >= 2:
