@@ -44,19 +44,43 @@ class Recon3DError(Exception):
 
 
 class InputError(Recon3DError):
-    """The input cannot be read, is not supported, or is too little."""
+    """The input cannot be read, is not supported, or is too little.
+
+    Parameters
+    ----------
+    message, hint : str
+        See `Recon3DError`.
+    """
 
 
 class ProjectError(Recon3DError):
-    """The project's folder cannot be used as asked."""
+    """The project's folder cannot be used as asked.
+
+    Parameters
+    ----------
+    message, hint : str
+        See `Recon3DError`.
+    """
 
 
 class OptionError(Recon3DError):
-    """A preset, stage or option that does not exist, or a value outside its range."""
+    """A preset, stage or option does not exist, or a value is outside its range.
+
+    Parameters
+    ----------
+    message, hint : str
+        See `Recon3DError`.
+    """
 
 
 class EngineUnavailable(Recon3DError):
-    """A part that is asked for is not installed, or its device is absent."""
+    """A requested part is not installed, or its device is missing.
+
+    Parameters
+    ----------
+    message, hint : str
+        See `Recon3DError`.
+    """
 
 
 class StageError(Recon3DError):
@@ -79,7 +103,13 @@ class StageError(Recon3DError):
 
 
 class ReconstructionError(StageError):
-    """The images were read, but do not allow a reconstruction."""
+    """The images are readable but do not allow a reconstruction.
+
+    Parameters
+    ----------
+    message, hint, stage, log_tail : str
+        See `StageError`.
+    """
 
 
 class NoInitialPair(ReconstructionError):
@@ -95,7 +125,13 @@ class OutOfMemory(StageError):
 
 
 class Cancelled(Recon3DError):
-    """The run was cancelled; what was finished is kept."""
+    """The run was cancelled; finished stages are kept.
+
+    Parameters
+    ----------
+    message, hint : str
+        See `Recon3DError`.
+    """
 
     def __init__(
         self, message: str = "The run was cancelled.", hint: str = "Run the same command again to resume."

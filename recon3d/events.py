@@ -61,7 +61,7 @@ class StageStarted(BaseEvent):
 
 
 class StageProgress(BaseEvent):
-    """A stage goes on; `rate` is in units a second and `eta` in seconds."""
+    """A stage makes progress; `rate` is in units a second and `eta` in seconds."""
 
     type: Literal["stage_progress"] = "stage_progress"
     stage: str
@@ -392,7 +392,7 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     ----------
     events : iterable of Event
     state : RunState, optional
-        State to go on from; events that it knows already change nothing.
+        State to start from; events that it knows already change nothing.
 
     Returns
     -------

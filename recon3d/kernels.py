@@ -21,6 +21,11 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     ----------
     **options
         As for `numba.njit`.
+
+    Returns
+    -------
+    callable
+        The decorator.
     """
     compiled: Any = numba.njit
 

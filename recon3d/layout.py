@@ -70,17 +70,51 @@ Row = TypeVar("Row")
 
 
 def images_folder(frame_extraction: Path) -> Path:
-    """Folder of the frames in a frame_extraction artifact."""
+    """Locate the frames.
+
+    Parameters
+    ----------
+    frame_extraction : Path
+        Folder of the artifact.
+
+    Returns
+    -------
+    Path
+    """
     return frame_extraction / IMAGES
 
 
 def features_file(feature_extraction: Path, index: int) -> Path:
-    """Features of the frame with that index, in a feature_extraction artifact."""
+    """Locate a frame's features.
+
+    Parameters
+    ----------
+    feature_extraction : Path
+        Folder of the artifact.
+    index : int
+        Of the frame.
+
+    Returns
+    -------
+    Path
+    """
     return feature_extraction / _FEATURES / f"{index:06d}.npz"
 
 
 def depth_map_file(dense: Path, view: str) -> Path:
-    """A view's depth map in a dense_reconstruction artifact."""
+    """Locate a view's depth map.
+
+    Parameters
+    ----------
+    dense : Path
+        Folder of the dense_reconstruction artifact.
+    view : str
+        Name of the view.
+
+    Returns
+    -------
+    Path
+    """
     return dense / DEPTH_MAPS / f"{view}.npz"
 
 
@@ -125,12 +159,31 @@ class InputList:
 
 
 def input_list_file(inputs: Path) -> Path:
-    """The list of inputs in a project's ``inputs`` folder."""
+    """Locate the list of inputs.
+
+    Parameters
+    ----------
+    inputs : Path
+        The project's ``inputs`` folder.
+
+    Returns
+    -------
+    Path
+    """
     return inputs / _INPUT_LIST
 
 
 def read_input_list(inputs: Path) -> InputList:
     """Read the list of inputs.
+
+    Parameters
+    ----------
+    inputs : Path
+        The project's ``inputs`` folder.
+
+    Returns
+    -------
+    InputList
 
     Raises
     ------
@@ -148,7 +201,14 @@ def read_input_list(inputs: Path) -> InputList:
 
 
 def write_input_list(inputs: Path, listed: InputList) -> None:
-    """Write the list of inputs."""
+    """Write the list of inputs.
+
+    Parameters
+    ----------
+    inputs : Path
+        The project's ``inputs`` folder.
+    listed : InputList
+    """
     rows = [asdict(row) for row in listed.inputs]
     write_json(input_list_file(inputs), {"inputs": rows, "poses": listed.poses})
 
@@ -217,7 +277,16 @@ class FrameList:
 
 
 def read_frames(frame_extraction: Path) -> FrameList:
-    """Read the frames of a frame_extraction artifact.
+    """Read the list of frames.
+
+    Parameters
+    ----------
+    frame_extraction : Path
+        Folder of the artifact.
+
+    Returns
+    -------
+    FrameList
 
     Raises
     ------
@@ -237,7 +306,14 @@ def read_frames(frame_extraction: Path) -> FrameList:
 
 
 def write_frame_list(frame_extraction: Path, listed: FrameList) -> None:
-    """Write the frames of a frame_extraction artifact."""
+    """Write the list of frames.
+
+    Parameters
+    ----------
+    frame_extraction : Path
+        Folder of the artifact.
+    listed : FrameList
+    """
     rows = [asdict(frame) for frame in listed.frames]
     write_json(frame_extraction / _FRAMES, {"frames": rows, "sequences": listed.sequences})
 
@@ -297,7 +373,16 @@ class Registration:
 
 
 def read_registration(sparse: Path) -> Registration:
-    """Read the registration of a sparse_reconstruction artifact.
+    """Read what became of each image.
+
+    Parameters
+    ----------
+    sparse : Path
+        Folder of the sparse_reconstruction artifact.
+
+    Returns
+    -------
+    Registration
 
     Raises
     ------
@@ -312,7 +397,14 @@ def read_registration(sparse: Path) -> Registration:
 
 
 def write_registration(sparse: Path, registration: Registration) -> None:
-    """Write the registration of a sparse_reconstruction artifact."""
+    """Write what became of each image.
+
+    Parameters
+    ----------
+    sparse : Path
+        Folder of the sparse_reconstruction artifact.
+    registration : Registration
+    """
     write_json(sparse / _REGISTRATION, asdict(registration))
 
 
@@ -430,6 +522,11 @@ def counts_of(kind: type[AnyCounts], counts: Mapping[str, Any]) -> AnyCounts:
         The stage's class of counts.
     counts : mapping
         The manifest's.
+
+    Returns
+    -------
+    dataclass
+        An instance of `kind`.
 
     Raises
     ------

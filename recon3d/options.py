@@ -37,7 +37,13 @@ class StageOptions(BaseModel):
         return card(type(self).__name__, [], table=grid(["option", "value", "medium"], self.rows()))
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """Each option with its value and, where that differs, the value of ``medium``."""
+        """List the options.
+
+        Returns
+        -------
+        list of (str, str, str)
+            Name, value, and the value of ``medium`` where that differs.
+        """
         fields = type(self).model_fields
         values = {name: getattr(self, name) for name in fields}
         return [
@@ -175,7 +181,7 @@ class MeshGenerationOptions(StageOptions):
     poisson_depth : int
         Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
     trim : float
-        Parts of the surface further than this many point spacings from any point are cut off.
+        Parts of the surface further than this many point spacings from any point are removed.
     region : {"auto", "all"}
         ``auto`` leaves out what lies far behind the thing that the pictures are about: what is
         outside a ring of cameras, or much further away than usual. The cloud keeps it all.
@@ -264,7 +270,23 @@ def resolve_options(
 
 
 def parse_assignment(text: str) -> tuple[str, str, str]:
-    """Split ``stage.option=value``, as the command line takes it."""
+    """Split an assignment of the command line.
+
+    Parameters
+    ----------
+    text : str
+        ``stage.option=value``.
+
+    Returns
+    -------
+    (str, str, str)
+        Stage, option and value.
+
+    Raises
+    ------
+    OptionError
+        The text has another form.
+    """
     target, equals, value = text.partition("=")
     stage, dot, option = target.strip().partition(".")
     if not (equals and dot and option):

@@ -48,9 +48,19 @@ def umeyama(source: Floats, target: Floats, *, with_scale: bool = True) -> tuple
 
 
 def scaled(thing: Scalable, factor: float) -> Scalable:
-    """The same thing `factor` times as large, about the world's origin.
+    """Scale a thing about the world's origin.
 
     Normals, colours and textures stay. A scene's unit becomes metres.
+
+    Parameters
+    ----------
+    thing : Scalable
+    factor : float
+
+    Returns
+    -------
+    object
+        Of the type of `thing`.
     """
     given: Any = thing
     larger: Any

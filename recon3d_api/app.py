@@ -46,6 +46,14 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     command : callable, optional
         Makes the command that works on a run; by default `recon3d run`.
 
+    Returns
+    -------
+    FastAPI
+
+    Yields
+    ------
+    FastAPI
+
     Raises
     ------
     InsecureSettings
@@ -107,6 +115,11 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
 def start(service: Service) -> None:
     """Check the database and the data folder, finish deletions, and begin to take runs.
 
+    Parameters
+    ----------
+    service : Service
+        The service's parts.
+
     Raises
     ------
     InstallationMismatch
@@ -118,5 +131,11 @@ def start(service: Service) -> None:
 
 
 def openapi() -> dict[str, Any]:
-    """The OpenAPI document."""
+    """Build the OpenAPI document.
+
+    Returns
+    -------
+    dict of str to Any
+        Ready for JSON.
+    """
     return create_app().openapi()

@@ -34,17 +34,41 @@ class ApiError(Exception):
 
 
 def not_found(what: str = "Project") -> ApiError:
-    """The answer for what does not exist and for what belongs to someone else."""
+    """Make the answer for what does not exist or belongs to someone else.
+
+    Parameters
+    ----------
+    what : str
+        Such as "Project".
+
+    Returns
+    -------
+    ApiError
+    """
     return ApiError(404, f"{what} not found")
 
 
 def unauthorized(detail: str = "Could not validate credentials") -> ApiError:
-    """The answer without a valid token."""
+    """Make the answer for a request without a valid token.
+
+    Parameters
+    ----------
+    detail : str
+
+    Returns
+    -------
+    ApiError
+    """
     return ApiError(401, detail, {"WWW-Authenticate": "Bearer"})
 
 
 def install(app: FastAPI) -> None:
-    """Register the handlers."""
+    """Register the error handlers.
+
+    Parameters
+    ----------
+    app : FastAPI
+    """
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -18,7 +18,16 @@ class JsonFormatter(logging.Formatter):
     """Message, level, logger, time, and whatever was passed as ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Make the line."""
+        """Format a record as one line of JSON.
+
+        Parameters
+        ----------
+        record : logging.LogRecord
+
+        Returns
+        -------
+        str
+        """
         entry: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -34,7 +43,15 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure(level: str, style: str) -> None:
-    """Send the service's and uvicorn's logs to stderr; called by the command line only."""
+    """Send the service's and uvicorn's logs to stderr; only the command line calls this.
+
+    Parameters
+    ----------
+    level : str
+        Such as "INFO".
+    style : str
+        "text" or "json".
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         JsonFormatter()

@@ -134,7 +134,12 @@ class Settings(BaseSettings):
         return self.data_dir / "quarantine"
 
     def prepare(self) -> Settings:
-        """Make the folders, and settle the secret.
+        """Create the folders and choose the secret.
+
+        Returns
+        -------
+        Settings
+            The settings with a secret.
 
         Raises
         ------
@@ -153,7 +158,17 @@ class Settings(BaseSettings):
 
 
 def weakness(secret: str) -> str:
-    """What is wrong with a secret; empty when nothing is."""
+    """Tell why a secret is too weak.
+
+    Parameters
+    ----------
+    secret : str
+
+    Returns
+    -------
+    str
+        Empty when it is strong enough.
+    """
     if len(secret.encode()) < MIN_SECRET_BYTES:
         return f"has less than {MIN_SECRET_BYTES} bytes"
     if len(set(secret)) < 10:

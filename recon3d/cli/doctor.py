@@ -67,7 +67,13 @@ class Check:
 
 
 def examine() -> list[Check]:
-    """Look at this machine."""
+    """Examine this machine.
+
+    Returns
+    -------
+    list of Check
+        One row for each thing that recon3d needs.
+    """
     checks = [_python(), _processor(), _memory(), _disk()]
     checks += [_module(package, module) for package, module in _MODULES.items()]
     return [*checks, _gpu()]

@@ -23,7 +23,7 @@ from recon3d.events import (
 
 @contextlib.contextmanager
 def event_printer(console: Console, as_json: bool = False) -> Iterator[Callable[[Event], None]]:
-    """Give a function that shows events.
+    """Yield a function that shows events.
 
     Parameters
     ----------
@@ -31,6 +31,11 @@ def event_printer(console: Console, as_json: bool = False) -> Iterator[Callable[
         Where a person reads: bars on a terminal, one line a stage elsewhere.
     as_json : bool
         Print each event as a line of JSON on stdout instead.
+
+    Yields
+    ------
+    callable
+        Called with each event of a run.
     """
     if as_json:
         yield _print_json

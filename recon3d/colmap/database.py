@@ -30,7 +30,18 @@ class ImageRow:
 
 
 def read_rows(frames: Path) -> list[ImageRow]:
-    """The images of a frame_extraction artifact."""
+    """List the images of a frame_extraction artifact.
+
+    Parameters
+    ----------
+    frames : Path
+        The artifact's folder.
+
+    Returns
+    -------
+    list of ImageRow
+        In the order of the frames.
+    """
     return [
         ImageRow(frame.name, frame.camera + 1, frame.width, frame.height, frame.focal_px)
         for frame in read_frames(frames).frames
@@ -38,7 +49,17 @@ def read_rows(frames: Path) -> list[ImageRow]:
 
 
 def camera_model(path: Path) -> str:
-    """COLMAP's name of the camera model of a database, read without writing to it.
+    """Read a database's camera model; nothing is written.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+
+    Returns
+    -------
+    str
+        COLMAP's name of the model.
 
     Raises
     ------
@@ -109,7 +130,15 @@ def write_database(
 
 
 def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) -> None:
-    """Add matches and two-view geometries (as `match_pairs` gives them) to a database."""
+    """Add matches and two-view geometries to a database.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+    entries : sequence of (int, int, ndarray, pycolmap.TwoViewGeometry)
+        The ids of two images, their matches, shape (M, 2), and their geometry, as `match_pairs` gives them.
+    """
     database = pycolmap.Database.open(str(path))
     try:
         with pycolmap.DatabaseTransaction(database):

@@ -89,7 +89,22 @@ def map_incrementally(
 
 
 def map_globally(database: Path, images: Path, out: Path, *, seed: int) -> list[Path]:
-    """Global structure from motion, as `map_incrementally`.
+    """Reconstruct cameras and points by global structure from motion [1]_.
+
+    Parameters
+    ----------
+    database : Path
+        COLMAP's database with verified matches.
+    images : Path
+        Folder of the images.
+    out : Path
+        Folder for the models.
+    seed : int
+
+    Returns
+    -------
+    list of Path
+        Folders of the models, as from `map_incrementally`.
 
     References
     ----------
@@ -113,7 +128,20 @@ def _registered(model: Path) -> int:
 
 
 def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: int) -> None:
-    """Triangulate points with the poses and cameras of `model`, which stay as they are."""
+    """Triangulate points from known poses and cameras, which do not change.
+
+    Parameters
+    ----------
+    database : Path
+        COLMAP's database with verified matches.
+    images : Path
+        Folder of the images.
+    model : Path
+        Folder of the COLMAP model with the cameras.
+    out : Path
+        Folder for the model with points.
+    seed : int
+    """
     given = pycolmap.Reconstruction(str(model))
     stored = pycolmap.Database.open(str(database))
     try:

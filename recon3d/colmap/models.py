@@ -12,13 +12,17 @@ from recon3d.types import Camera, Floats, Scene, SparsePoints, View
 
 
 def read_scene(model: Path, order: Sequence[str]) -> Scene:
-    """The scene of a COLMAP model.
+    """Read a COLMAP model as a scene.
 
     Parameters
     ----------
     model : Path
     order : sequence of str
         Names of images in the order wanted; those that the model lacks are left out.
+
+    Returns
+    -------
+    Scene
     """
     reconstruction = pycolmap.Reconstruction(str(model))
     by_name = {reconstruction.image(i).name: reconstruction.image(i) for i in reconstruction.reg_image_ids()}
@@ -60,14 +64,34 @@ def read_scene(model: Path, order: Sequence[str]) -> Scene:
 
 
 def transform_model(model: Path, scale: float, rotation: Floats, translation: Floats) -> None:
-    """Move a model to a new world: x -> scale * rotation @ x + translation."""
+    """Transform a model in place: x -> scale * rotation @ x + translation.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    scale : float
+    rotation : ndarray of float64, shape (3, 3)
+    translation : ndarray of float64, shape (3,)
+    """
     reconstruction = pycolmap.Reconstruction(str(model))
     reconstruction.transform(pycolmap.Sim3d(scale, pycolmap.Rotation3d(rotation), translation))
     reconstruction.write(str(model))
 
 
 def image_statistics(model: Path) -> dict[str, tuple[int, float]]:
-    """Triangulated points and mean reprojection error, in pixels, of each registered image."""
+    """Count the points of each registered image and average its error.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    dict of str to (int, float)
+        Number of triangulated points and mean reprojection error in pixels, by the image's name.
+    """
     reconstruction = pycolmap.Reconstruction(str(model))
     statistics = {}
     for image_id in reconstruction.reg_image_ids():
@@ -78,5 +102,13 @@ def image_statistics(model: Path) -> dict[str, tuple[int, float]]:
 
 
 def copy_model(model: Path, out: Path) -> None:
-    """Write a COLMAP model, binary or text, as binary."""
+    """Write a COLMAP model, binary or text, as binary.
+
+    Parameters
+    ----------
+    model : Path
+        Folder to read.
+    out : Path
+        Folder to write.
+    """
     pycolmap.Reconstruction(str(model)).write(str(out))

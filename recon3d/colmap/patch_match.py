@@ -162,7 +162,26 @@ def _main() -> None:
 def patch_match_options(
     settings: PatchMatchSettings, kind: Kind, depth_range: tuple[float, float], filtered: bool
 ) -> pycolmap.PatchMatchOptions:
-    """COLMAP's options for one view."""
+    """Build COLMAP's options for one view.
+
+    Parameters
+    ----------
+    settings : PatchMatchSettings
+    kind : {"photometric", "geometric"}
+    depth_range : (float, float)
+        Smallest and largest depth.
+    filtered : bool
+        Whether COLMAP drops unreliable depths.
+
+    Returns
+    -------
+    pycolmap.PatchMatchOptions
+
+    Raises
+    ------
+    StageError
+        COLMAP rejects the options.
+    """
     options = pycolmap.PatchMatchOptions()
     for name, value in asdict(settings).items():
         setattr(options, name, value)

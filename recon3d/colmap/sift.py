@@ -20,7 +20,7 @@ _NO_GPU = "Use engine='cpu', or see `recon3d doctor`; the run's workers.log has 
 
 @dataclass(frozen=True)
 class SiftSettings:
-    """What `extract_sift` is told; the names are those of FeatureExtractionOptions."""
+    """Settings of `extract_sift`, named as in FeatureExtractionOptions."""
 
     max_image_size: int
     max_features: int
@@ -119,8 +119,12 @@ def match_pairs(
 
     Parameters
     ----------
-    rows, image_ids, features
-        The images of `pairs`, as in `write_database`.
+    rows : sequence of ImageRow
+        The images of `pairs`.
+    image_ids : sequence of int
+        Their ids.
+    features : callable
+        Gives keypoints and descriptors of the k-th of `rows`.
     pairs : sequence of (int, int)
         Image ids.
     model : str

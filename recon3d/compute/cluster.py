@@ -52,7 +52,16 @@ class Usage:
         return sum(self.peaks.values())
 
     def add(self, worker: str, cpu_seconds: float, peak: int) -> None:
-        """Count one finished task."""
+        """Count one finished task.
+
+        Parameters
+        ----------
+        worker : str
+            Name of the worker.
+        cpu_seconds : float
+        peak : int
+            Most bytes that the worker held.
+        """
         self.cpu_seconds += cpu_seconds
         self.peaks[worker] = max(self.peaks.get(worker, 0), peak)
 
@@ -140,7 +149,25 @@ class Cluster:
             listener(message["done"], message["total"])
 
     def concurrency(self, memory: int, gpu: bool) -> int:
-        """Tasks that may run at once when each needs `memory` bytes."""
+        """Compute how many tasks may run at once.
+
+        Parameters
+        ----------
+        memory : int
+            Bytes that each task needs.
+        gpu : bool
+            Whether each task needs a GPU.
+
+        Returns
+        -------
+        int
+            At least 1.
+
+        Raises
+        ------
+        EngineUnavailable
+            No worker offers a GPU.
+        """
         count = self.gpus if gpu else self.workers
         if gpu and not count:
             raise EngineUnavailable(
@@ -163,7 +190,33 @@ class Cluster:
         on_done: Callable[[int], None],
         on_progress: Callable[[int, int], None] | None = None,
     ) -> list[R]:
-        """Run ``fn(*call)`` for every call; results in order.
+        """Run ``fn(*call)`` for every call in worker processes.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that workers can import.
+        calls : sequence of tuple of Any
+            Arguments of each task; small and picklable.
+        names : sequence of str
+            What errors call each task.
+        memory : int
+            Bytes that a task needs at its peak.
+        gpu : bool
+            Whether a task needs a GPU.
+        cancelled : threading.Event
+            Ends the tasks when it is set.
+        usage : Usage
+            Receives the tasks' CPU time and memory.
+        on_done : callable
+            Receives the number of finished tasks.
+        on_progress : callable, optional
+            Receives what a task reports with `task_progress`.
+
+        Returns
+        -------
+        list of R
+            Results in the order of the calls.
 
         Raises
         ------
@@ -274,7 +327,17 @@ class Cluster:
             ) from error
 
     def log_tail(self, lines: int = 30) -> str:
-        """The last lines that local workers printed."""
+        """Read the last lines that local workers printed.
+
+        Parameters
+        ----------
+        lines : int
+            Number of lines.
+
+        Returns
+        -------
+        str
+        """
         if self.log_path is None or not self.log_path.exists():
             return ""
         with open(self.log_path, "rb") as log:
@@ -312,7 +375,17 @@ def load_dask() -> None:
 
 @contextlib.contextmanager
 def cluster_for_run(make: Callable[[], Cluster]) -> Iterator[Callable[[], Cluster]]:
-    """Give a function that starts the cluster when first called; close it at the end."""
+    """Yield a function that starts the cluster on its first call; the cluster is closed at the end.
+
+    Parameters
+    ----------
+    make : callable
+        Starts a cluster.
+
+    Yields
+    ------
+    callable
+    """
     started: list[Cluster] = []
 
     def get() -> Cluster:

@@ -104,7 +104,26 @@ class StageContext:
     def call(
         self, fn: Callable[..., R], *args: Any, memory: int = 0, gpu: bool = False, unit: str = "steps"
     ) -> R:
-        """Run ``fn(*args)`` in a worker process; it may report with `task_progress`."""
+        """Run ``fn(*args)`` in a worker process.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that workers can import; it may report with `task_progress`.
+        *args : Any
+            Its arguments, picklable.
+        memory : int
+            Bytes that it needs at its peak.
+        gpu : bool
+            Whether it needs a GPU.
+        unit : str
+            What its progress counts.
+
+        Returns
+        -------
+        object
+            What `fn` returns.
+        """
         return self._execute(
             fn,
             [args],
@@ -119,13 +138,39 @@ class StageContext:
         return self.cluster().execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
 
     def progress(self, done: float, total: float, unit: str = "", message: str = "") -> None:
-        """Report progress; raises `Cancelled` when the run was cancelled."""
+        """Report progress.
+
+        Parameters
+        ----------
+        done : float
+        total : float
+            In the same unit as `done`.
+        unit : str
+            What is counted.
+        message : str
+            What is being done.
+
+        Raises
+        ------
+        Cancelled
+            The run was cancelled.
+        """
         self.emit(done, total, unit, message)
         if self.cancelled.is_set():
             raise Cancelled()
 
     def phase(self, start: float, end: float) -> StageContext:
-        """The same context for a part of the stage: its progress goes from `start` to `end` of 1."""
+        """Make a context for one part of the stage.
+
+        Parameters
+        ----------
+        start, end : float
+            Progress of the stage at the part's start and end, from 0 to 1.
+
+        Returns
+        -------
+        StageContext
+        """
 
         def emit(done: float, total: float, unit: str, message: str) -> None:
             if total < 0:  # a message only
@@ -139,21 +184,47 @@ class StageContext:
         return part
 
     def phases(self, *shares: float) -> list[StageContext]:
-        """One context for each part of the stage, given how much of the work the parts are."""
+        """Make one context for each part of the stage.
+
+        Parameters
+        ----------
+        *shares : float
+            Work of each part, in any unit.
+
+        Returns
+        -------
+        list of StageContext
+        """
         ends = [sum(shares[: i + 1]) / sum(shares) for i in range(len(shares))]
         return [self.phase(start, end) for start, end in zip([0.0, *ends], ends, strict=False)]
 
     def count(self, counts: DataclassInstance) -> None:
-        """Put a stage's counts, a dataclass, into the manifest and the report."""
+        """Add a stage's counts to the manifest and the report.
+
+        Parameters
+        ----------
+        counts : dataclass
+        """
         self.counts.update(asdict(counts))
 
     def fallback(self, message: str) -> None:
-        """Record that something was done in another way than asked for."""
+        """Record that the stage deviated from its options.
+
+        Parameters
+        ----------
+        message : str
+            What it did instead, and why.
+        """
         self.fallbacks.append(message)
         self.emit(-1, -1, "", message)
 
     def log(self, message: str) -> None:
-        """Tell what is going on."""
+        """Log a message.
+
+        Parameters
+        ----------
+        message : str
+        """
         self.emit(-1, -1, "", message)
 
 

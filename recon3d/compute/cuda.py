@@ -14,7 +14,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 
 def device_count() -> int:
-    """CUDA devices that the driver counts; 0 without a driver."""
+    """Count the CUDA devices.
+
+    Returns
+    -------
+    int
+        0 without a driver.
+    """
     name = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
     try:
         driver = ctypes.CDLL(name)
@@ -27,14 +33,25 @@ def device_count() -> int:
 
 
 def no_device() -> str:
-    """Why `device_count` is 0, as far as that is known."""
+    """Explain why `device_count` is 0, as far as that is known.
+
+    Returns
+    -------
+    str
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     hidden = "" if chosen is None else f" (CUDA_VISIBLE_DEVICES is {chosen!r})"
     return f"the NVIDIA driver counts no device{hidden}"
 
 
 def visible_devices() -> list[str]:
-    """What ``CUDA_VISIBLE_DEVICES`` calls the devices that this process may use."""
+    """List the devices that this process may use.
+
+    Returns
+    -------
+    list of str
+        Their names in ``CUDA_VISIBLE_DEVICES``.
+    """
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return [str(index) for index in range(device_count())]
@@ -42,7 +59,17 @@ def visible_devices() -> list[str]:
 
 
 def is_installed(package: str) -> bool:
-    """Whether a distribution of that name is installed."""
+    """Tell whether a distribution is installed.
+
+    Parameters
+    ----------
+    package : str
+        Its name on PyPI.
+
+    Returns
+    -------
+    bool
+    """
     try:
         distribution(package)
     except PackageNotFoundError:

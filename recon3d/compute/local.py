@@ -35,6 +35,11 @@ def start_workers(
     gpu : str, optional
         A device, as ``CUDA_VISIBLE_DEVICES`` calls it; the workers see no other, and offer the Dask
         resource ``GPU``.
+
+    Returns
+    -------
+    subprocess.Popen
+        The process that keeps the workers running.
     """
     command = [sys.executable, "-m", "distributed.cli.dask_worker", scheduler]
     command += ["--nworkers", str(count), "--nthreads", "1", "--memory-limit", "0", "--no-dashboard"]

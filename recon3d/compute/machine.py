@@ -10,14 +10,25 @@ import psutil
 
 
 def usable_cores() -> int:
-    """Processor cores that this process may use."""
+    """Count the processor cores that this process may use.
+
+    Returns
+    -------
+    int
+    """
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def usable_memory() -> int:
-    """Bytes of memory that this process may use: the machine's, or its control group's limit."""
+    """Tell how much memory this process may use.
+
+    Returns
+    -------
+    int
+        Bytes: the machine's memory, or the limit of its control group.
+    """
     total = int(psutil.virtual_memory().total)
     for path in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
         with contextlib.suppress(OSError, ValueError):

@@ -24,7 +24,14 @@ _current_task = threading.local()
 
 
 def task_progress(done: float, total: float) -> None:
-    """Report progress from inside a task; does nothing outside a worker."""
+    """Report progress from inside a task; outside a worker nothing happens.
+
+    Parameters
+    ----------
+    done : float
+    total : float
+        In the same unit as `done`.
+    """
     task = getattr(_current_task, "name", None)
     if task is None:
         return
@@ -40,7 +47,20 @@ def task_progress(done: float, total: float) -> None:
 
 
 def run_task(task: str, fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R, str, float, int]:
-    """Run a task in a worker and measure it."""
+    """Run a task in a worker and measure it.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    fn : callable
+    args : tuple of Any
+
+    Returns
+    -------
+    (R, str, float, int)
+        The result, the worker's name, CPU seconds, and the most bytes that it held.
+    """
     import distributed
 
     _current_task.name, _current_task.told = task, 0.0
@@ -67,7 +87,13 @@ def reset_peak_memory() -> None:
 
 
 def peak_memory() -> int:
-    """Most bytes that this process held since `reset_peak_memory`."""
+    """Read the most memory that this process held since `reset_peak_memory`.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     with contextlib.suppress(OSError):
         for line in Path("/proc/self/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -82,7 +108,12 @@ def die_with_parent() -> None:
 
 
 def dask_setup(server: Any) -> None:
-    """Prepare a worker or its nanny (Dask calls this: the module is their ``--preload``)."""
+    """Prepare a worker or its nanny. Dask calls this: the module is their ``--preload``.
+
+    Parameters
+    ----------
+    server : distributed.Worker or distributed.Nanny
+    """
     # kill -9 of the pipeline must not leave workers behind.
     die_with_parent()
     if not faulthandler.is_enabled():

@@ -140,7 +140,7 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
             publish_path(images, target / images.name)
         write_json(target / _MARKER, {"format": format})
         return target
-    raise OptionError(f"There is no export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
+    raise OptionError(f"Unknown export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
 
 
 def _check_folder(target: Path) -> None:

@@ -21,6 +21,16 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
     The temporary name keeps the suffix, since many writers choose the format by it. A crash
     leaves at most a file whose name starts with ``.tmp-``, which nothing reads.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+
+    Yields
+    ------
+    Path
+        The temporary path.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,13 +45,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` as JSON, atomically."""
+    """Write a document as JSON, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    document : Any
+        Anything that `json` can write.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    object
+        The document.
+    """
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
@@ -50,6 +77,13 @@ def publish_path(source: Path, target: Path) -> None:
 
     A copy, not a link: a result that its owner edits in place must not change the artifact. Files in
     the target's folder that the source does not have stay.
+
+    Parameters
+    ----------
+    source : Path
+        File or folder to copy.
+    target : Path
+        Where the copy goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")

@@ -43,7 +43,17 @@ class DenseWorkspace:
     names: tuple[str, ...] = ()
 
     def name(self, index: int) -> str:
-        """The name of a view's image."""
+        """Name a view's image.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+
+        Returns
+        -------
+        str
+        """
         return self.names[index] if self.names else f"view_{index:05d}.png"
 
     @property
@@ -57,19 +67,62 @@ class DenseWorkspace:
         return self.folder / "stereo" / "patch-match.cfg"
 
     def image(self, index: int) -> Path:
-        """A view's undistorted image."""
+        """Locate a view's undistorted image.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+
+        Returns
+        -------
+        Path
+        """
         return self.folder / "images" / self.name(index)
 
     def depth_map(self, index: int, kind: Kind) -> Path:
-        """A view's depth map."""
+        """Locate a view's depth map.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+        kind : {"photometric", "geometric"}
+
+        Returns
+        -------
+        Path
+        """
         return self.folder / "stereo" / "depth_maps" / f"{self.name(index)}.{kind}.bin"
 
     def normal_map(self, index: int, kind: Kind) -> Path:
-        """A view's normal map."""
+        """Locate a view's normal map.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+        kind : {"photometric", "geometric"}
+
+        Returns
+        -------
+        Path
+        """
         return self.folder / "stereo" / "normal_maps" / f"{self.name(index)}.{kind}.bin"
 
     def has_maps(self, index: int, kind: Kind) -> bool:
-        """Whether a view's maps are there and whole; COLMAP leaves half ones when it is ended."""
+        """Tell whether a view's maps are complete; COLMAP leaves partial ones when it is killed.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+        kind : {"photometric", "geometric"}
+
+        Returns
+        -------
+        bool
+        """
         return is_whole_map(self.depth_map(index, kind), 1) and is_whole_map(self.normal_map(index, kind), 3)
 
     def prepare(self, sources: Mapping[int, Sequence[int]]) -> None:
@@ -133,7 +186,17 @@ class Problem:
 
 
 def problem_list(sources: Mapping[str, Sequence[str]]) -> str:
-    """The text of a ``patch-match.cfg``: an image's name, then on a line its source images' names."""
+    """Format a ``patch-match.cfg``: an image's name, then on one line the names of its source images.
+
+    Parameters
+    ----------
+    sources : mapping of str to sequence of str
+        Source images of each image.
+
+    Returns
+    -------
+    str
+    """
     return "".join(f"{name}\n{', '.join(chosen)}\n" for name, chosen in sources.items())
 
 
@@ -141,6 +204,16 @@ def read_problem_list(path: Path) -> dict[str, list[str]]:
     """The source images of each image in a ``patch-match.cfg``.
 
     COLMAP's words ``__all__`` and ``__auto__, 20`` are given back as they stand.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to list of str
+        Source images of each image.
 
     Raises
     ------
@@ -162,7 +235,18 @@ def read_problem_list(path: Path) -> dict[str, list[str]]:
 
 
 def is_whole_map(path: Path, channels: int) -> bool:
-    """Whether a map of COLMAP is there, has that many channels, and is not cut off."""
+    """Tell whether a map of COLMAP is complete.
+
+    Parameters
+    ----------
+    path : Path
+    channels : int
+        Number of channels that it must have.
+
+    Returns
+    -------
+    bool
+    """
     try:
         with open(path, "rb") as file:
             *fields, _ = file.read(64).split(b"&", 3)

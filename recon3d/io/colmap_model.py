@@ -23,7 +23,16 @@ def _part(model: Path, name: str) -> Path:
 
 
 def model_has_points(model: Path) -> bool:
-    """Whether a COLMAP model has triangulated points.
+    """Tell whether a COLMAP model has triangulated points.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    bool
 
     Raises
     ------
@@ -39,7 +48,17 @@ def model_has_points(model: Path) -> bool:
 
 
 def model_image_names(model: Path) -> list[str]:
-    """Names of a COLMAP model's images, sorted.
+    """List the names of a COLMAP model's images.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    list of str
+        Sorted.
 
     Raises
     ------

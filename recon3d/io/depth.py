@@ -18,7 +18,13 @@ from recon3d.types import Camera, DepthMap, Floats32
 
 
 def write_packed_map(path: Path, packed: PackedMap) -> None:
-    """Write a depth map in our format, atomically."""
+    """Write a depth map in recon3d's format, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    packed : PackedMap
+    """
     camera = packed.camera
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(
@@ -34,7 +40,15 @@ def write_packed_map(path: Path, packed: PackedMap) -> None:
 
 
 def read_packed_map(path: Path) -> PackedMap:
-    """Read a depth map in our format without unpacking it.
+    """Read a depth map in recon3d's format without unpacking it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    PackedMap
 
     Raises
     ------
@@ -58,12 +72,26 @@ def read_packed_map(path: Path) -> PackedMap:
 
 
 def write_depth_map(path: Path, depth_map: DepthMap) -> None:
-    """Write a depth map in our format, atomically."""
+    """Write a depth map in recon3d's format, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    depth_map : DepthMap
+    """
     write_packed_map(path, PackedMap.of(depth_map))
 
 
 def read_depth_map(path: Path) -> DepthMap:
-    """Read a depth map in our format.
+    """Read a depth map in recon3d's format.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    DepthMap
 
     Raises
     ------
@@ -74,9 +102,15 @@ def read_depth_map(path: Path) -> DepthMap:
 
 
 def write_colmap_map(path: Path, array: Floats32) -> None:
-    """Write a depth map (H, W) or a normal map (H, W, 3) as COLMAP's dense stage has it.
+    """Write a depth map or a normal map in COLMAP's format.
 
     COLMAP looks for ``stereo/depth_maps/NAME.geometric.bin`` and ``stereo/normal_maps/…``.
+
+    Parameters
+    ----------
+    path : Path
+    array : ndarray of float32, shape (H, W) or (H, W, 3)
+        Depths or normals.
     """
     planes = np.atleast_3d(np.asarray(array, "<f4"))
     height, width, channels = planes.shape
@@ -86,12 +120,20 @@ def write_colmap_map(path: Path, array: Floats32) -> None:
 
 
 def read_colmap_map(path: Path) -> Floats32:
-    """Read a depth map, shape (H, W), or a normal map, shape (H, W, 3), of COLMAP.
+    """Read a depth map or a normal map of COLMAP.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W) or (H, W, 3)
 
     Raises
     ------
     InputError
-        The file is not such a map, or is cut off.
+        The file is not such a map, or is truncated.
     """
     try:
         data = Path(path).read_bytes()

@@ -99,6 +99,11 @@ def read_exif(exif: Image.Exif, width: int, height: int) -> PhotoExif:
     exif : PIL.Image.Exif
     width, height : int
         Size of the image as stored, in pixels.
+
+    Returns
+    -------
+    PhotoExif
+        Damaged or implausible values are absent.
     """
     details: Mapping[int, Any] = _directory(exif, _EXIF_IFD)
     make, model = _text(exif.get(_MAKE)), _text(exif.get(_MODEL))

@@ -13,12 +13,29 @@ Features = tuple[NDArray[np.float32], NDArray[np.uint8]]
 
 
 def write_features(path: Path, features: Features) -> None:
-    """Write keypoints (N, 6) and descriptors (N, 128), atomically."""
+    """Write keypoints and descriptors, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    features : (ndarray, ndarray)
+        Keypoints of shape (N, 6) and descriptors of shape (N, 128).
+    """
     with atomic_path(path) as temporary:
         np.savez(temporary, keypoints=features[0], descriptors=features[1])
 
 
 def read_features(path: Path) -> Features:
-    """Read what `write_features` wrote."""
+    """Read a file of `write_features`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (ndarray, ndarray)
+        Keypoints of shape (N, 6) and descriptors of shape (N, 128).
+    """
     with np.load(path) as data:
         return data["keypoints"], data["descriptors"]

@@ -6,7 +6,18 @@ _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def photo_signature(start: bytes) -> str | None:
-    """Format that a file's first 32 bytes are those of: JPEG, PNG, TIFF, HEIC …; None for no photo."""
+    """Recognize a photo by its first bytes.
+
+    Parameters
+    ----------
+    start : bytes
+        The file's first 32 bytes.
+
+    Returns
+    -------
+    str or None
+        JPEG, PNG, TIFF, HEIC …; None when it is not a photo.
+    """
     if start.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -142,7 +142,15 @@ def read_glb(path: Path) -> Mesh | TexturedMesh:
 
 
 def read_textured_mesh(path: Path) -> TexturedMesh:
-    """Read a GLB that has a texture.
+    """Read a GLB file that has a texture.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    TexturedMesh
 
     Raises
     ------

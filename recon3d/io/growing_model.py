@@ -16,7 +16,13 @@ GROWING = "growing.npz"
 
 
 def write_growing(path: Path, scene: Scene) -> None:
-    """Write a scene of pinhole cameras without its tracks, atomically."""
+    """Write a scene of pinhole cameras without its tracks, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    scene : Scene
+    """
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
@@ -30,7 +36,15 @@ def write_growing(path: Path, scene: Scene) -> None:
 
 
 def read_growing(path: Path) -> Scene:
-    """Read what `write_growing` wrote.
+    """Read a file of `write_growing`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Scene
 
     Raises
     ------

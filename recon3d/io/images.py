@@ -84,6 +84,10 @@ def probe_photo(path: Path) -> PhotoInfo:
     ----------
     path : Path
 
+    Returns
+    -------
+    PhotoInfo
+
     Raises
     ------
     InputError
@@ -170,9 +174,13 @@ def apply_orientation(image: NDArray[np.uint8], orientation: int) -> NDArray[np.
 
     Parameters
     ----------
-    image : ndarray, shape (H, W) or (H, W, C)
+    image : ndarray of uint8, shape (H, W) or (H, W, C)
     orientation : int
         EXIF orientation, 1 to 8.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W) or (H, W, C)
     """
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
@@ -181,7 +189,12 @@ def apply_orientation(image: NDArray[np.uint8], orientation: int) -> NDArray[np.
 
 
 def photo_metadata(path: Path) -> dict[str, bytes]:
-    """What a turned copy of a photo keeps: EXIF with the orientation set to upright, and colours.
+    """Collect what a turned copy of a photo keeps: its colour profile, and EXIF marked as upright.
+
+    Parameters
+    ----------
+    path : Path
+        The photo.
 
     Returns
     -------

@@ -47,7 +47,13 @@ class _Element:
 
 
 def write_point_cloud(path: Path, cloud: PointCloud) -> None:
-    """Write a cloud as binary PLY with float32 coordinates, atomically."""
+    """Write a cloud as binary PLY with float32 coordinates, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    cloud : PointCloud
+    """
     write_point_clouds(path, [cloud], len(cloud))
 
 
@@ -71,7 +77,13 @@ def write_point_clouds(path: Path, parts: Iterable[PointCloud], count: int) -> N
 
 
 def write_mesh(path: Path, mesh: Mesh) -> None:
-    """Write a mesh as binary PLY with float32 coordinates, atomically."""
+    """Write a mesh as binary PLY with float32 coordinates, atomically.
+
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh
+    """
     rows = _rows(mesh.vertices, mesh.normals, mesh.colors)
     triangles = np.empty(len(mesh.faces), [("n", "u1"), ("v", "<i4", 3)])
     triangles["n"] = 3
@@ -112,7 +124,15 @@ def _own_header(vertices: int, columns: np.dtype[Any], faces: int | None = None)
 
 
 def ply_vertex_count(path: Path) -> int:
-    """Number of a PLY file's vertices, read from its header.
+    """Read the number of vertices from a PLY file's header.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -132,7 +152,15 @@ def ply_vertex_count(path: Path) -> int:
 
 
 def read_point_cloud(path: Path) -> PointCloud:
-    """Read a PLY file as a cloud; its faces, if any, are left out.
+    """Read a PLY file as a cloud, without its faces.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    PointCloud
 
     Raises
     ------
@@ -145,7 +173,15 @@ def read_point_cloud(path: Path) -> PointCloud:
 
 
 def read_mesh(path: Path) -> Mesh:
-    """Read a PLY file as a mesh; polygons are cut into triangles.
+    """Read a PLY file as a mesh; polygons become triangles.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    Mesh
 
     Raises
     ------
@@ -292,7 +328,7 @@ def _text_polygon(row: list[bytes], element: _Element) -> list[int]:
         start += 1 + (int(row[start]) if length else 0)
     polygon = [int(v) for v in row[start + 1 : start + 1 + int(row[start])]]
     if len(polygon) != int(row[start]):
-        raise ValueError("a face is cut off")
+        raise ValueError("a face is truncated")
     return polygon
 
 

@@ -24,9 +24,9 @@ def write_visibility(
     path : Path
         NumPy archive of ``view_starts``, shape (points + 1,), and ``view_indices``, shape
         (observations,), as in `SparsePoints`.
-    counts : iterable of ndarray of int64
+    counts : iterable of ndarray of int64, shape (K,)
         How many views see each point, part by part.
-    indices : iterable of ndarray of int32
+    indices : iterable of ndarray of int32, shape (L,)
         Those views.
     points, observations : int
         Lengths of all parts together.
@@ -46,7 +46,17 @@ def write_visibility(
 
 
 def read_visibility(path: Path) -> tuple[NDArray[np.int64], Ints]:
-    """``view_starts`` and ``view_indices``."""
+    """Read which views see each point.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    (ndarray of int64, ndarray of int32)
+        ``view_starts`` of shape (N + 1,) and ``view_indices`` of shape (M,); see `PointCloud`.
+    """
     with np.load(path) as data:
         return data["view_starts"], data["view_indices"]
 

@@ -50,6 +50,10 @@ def probe_input(path: Path) -> InputInfo:
     ----------
     path : Path
 
+    Returns
+    -------
+    InputInfo
+
     Raises
     ------
     InputError

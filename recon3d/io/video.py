@@ -133,6 +133,10 @@ class VideoReader:
     def info(self) -> VideoInfo:
         """Describe the video; decodes its first frame.
 
+        Returns
+        -------
+        VideoInfo
+
         Raises
         ------
         InputError
@@ -175,7 +179,7 @@ class VideoReader:
         Returns
         -------
         float or None
-            Time of the key frame that decoding goes on from; None when the container does not tell.
+            Time of the key frame where decoding resumes; None when the container does not tell.
         """
         if not self._has_pts:
             self._rewind()
@@ -215,6 +219,10 @@ class VideoReader:
         ----------
         wanted : frozenset of int, optional
             Time stamps (pts) of the frames that are needed; others may be left out to save time.
+
+        Yields
+        ------
+        Frame
         """
         damaged = False
         last = None
@@ -277,7 +285,16 @@ class VideoReader:
 
 
 def probe_video(path: Path) -> VideoInfo:
-    """Describe a video; see `VideoReader` and `VideoReader.info`."""
+    """Describe a video; see `VideoReader.info`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    VideoInfo
+    """
     with VideoReader(path) as reader:
         return reader.info()
 

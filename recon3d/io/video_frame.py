@@ -48,7 +48,13 @@ class Frame:
     raw: Any
 
     def luma(self) -> NDArray[np.uint8]:
-        """Brightness as stored: not upright; a copy-free view where the pixel format allows it."""
+        """Read the brightness as stored, which need not be upright.
+
+        Returns
+        -------
+        ndarray of uint8, shape (H, W)
+            A view without a copy where the pixel format allows it.
+        """
         plane = self.raw.planes[0]
         components = self.raw.format.components
         if components[0].bits == 8 and self.raw.format.name.startswith(_LUMA_FIRST):
@@ -59,12 +65,25 @@ class Frame:
 
 
 def is_hdr(raw: Any) -> bool:
-    """Whether a PyAV frame's brightness is coded for HDR displays."""
+    """Tell whether a frame is coded for HDR displays.
+
+    Parameters
+    ----------
+    raw : av.VideoFrame
+
+    Returns
+    -------
+    bool
+    """
     return int(raw.color_trc) in (_PQ, _HLG)
 
 
 def to_bgr(raw: Any) -> NDArray[np.uint8]:
-    """Pixels of a PyAV frame as stored.
+    """Convert a frame's pixels as stored, which need not be upright.
+
+    Parameters
+    ----------
+    raw : av.VideoFrame
 
     Returns
     -------

@@ -34,6 +34,17 @@ class VideoInfo:
     hdr: bool
 
     def size(self, max_size: int = 0) -> tuple[int, int]:
-        """Width and height of an image whose longer side is at most `max_size` (0: any)."""
+        """Compute the size of a reduced image.
+
+        Parameters
+        ----------
+        max_size : int
+            Longest side in pixels; 0 means any.
+
+        Returns
+        -------
+        (int, int)
+            Width and height.
+        """
         scale = min(1.0, max_size / max(self.width, self.height)) if max_size else 1.0
         return max(1, round(self.width * scale)), max(1, round(self.height * scale))

@@ -91,7 +91,17 @@ def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], s
 
 
 def camera_up(scene: Scene) -> Floats:
-    """Up direction by the cameras alone, a unit vector of shape (3,)."""
+    """Estimate the up direction from the cameras alone.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    ndarray of float64, shape (3,)
+        A unit vector.
+    """
     right = np.array([view.cam_from_world[0, :3] for view in scene])
     above = np.array([-view.cam_from_world[1, :3] for view in scene])
     prior = np.median(above, axis=0)
@@ -109,7 +119,17 @@ def camera_up(scene: Scene) -> Floats:
 
 
 def rotation_to_y(up: Floats) -> Floats:
-    """Smallest rotation that takes `up` to +y, shape (3, 3)."""
+    """Compute the smallest rotation that takes a direction to +y.
+
+    Parameters
+    ----------
+    up : ndarray of float64, shape (3,)
+        A unit vector.
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+    """
     y = np.array([0.0, 1.0, 0.0])
     cosine = float(up @ y)
     if cosine < -1 + 1e-9:

@@ -47,7 +47,19 @@ def learn_words(descriptors: Sequence[NDArray[np.uint8]], seed: int, words: int 
 
 
 def describe_image(descriptors: NDArray[np.uint8], words: Floats) -> Floats:
-    """VLAD descriptor of an image, shape (W * 128,), of unit length; zeros without features."""
+    """Compute the VLAD descriptor of an image.
+
+    Parameters
+    ----------
+    descriptors : ndarray of uint8, shape (N, 128)
+    words : ndarray of float64, shape (W, 128)
+        See `learn_words`.
+
+    Returns
+    -------
+    ndarray of float64, shape (W * 128,)
+        Of unit length; zeros without features.
+    """
     vector = np.zeros(words.shape, np.float32)
     if len(descriptors):
         values = descriptors.astype(np.float32) / 512.0
@@ -98,14 +110,36 @@ def most_similar(
 
 
 def sequential_pairs(count: int, overlap: int) -> list[tuple[int, int]]:
-    """Each image with its `overlap` followers and with those 2^k places further, k = 1, 2, …
+    """Pair each image with its `overlap` followers and with those 2^k places further, k = 1, 2, …
 
     The powers of two bridge a stretch of bad frames at a small cost.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+    overlap : int
+
+    Returns
+    -------
+    list of (int, int)
+        Indices of images, the smaller first.
     """
     steps = sorted({*range(1, overlap + 1), *(overlap * 2**k for k in range(1, 3))})
     return sorted((i, i + step) for i in range(count) for step in steps if i + step < count)
 
 
 def all_pairs(count: int) -> list[tuple[int, int]]:
-    """Every image with every other."""
+    """Pair every image with every other.
+
+    Parameters
+    ----------
+    count : int
+        Number of images.
+
+    Returns
+    -------
+    list of (int, int)
+        Indices of images, the smaller first.
+    """
     return [(i, j) for i in range(count) for j in range(i + 1, count)]

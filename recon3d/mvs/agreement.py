@@ -70,8 +70,8 @@ def agreement(
     packed : PackedMap
     pose : ndarray of float64, shape (4, 4)
         Its ``cam_from_world``.
-    neighbors : sequence of (PackedMap, ndarray)
-        Other depth maps and their poses; at most `MAX_NEIGHBORS`.
+    neighbors : sequence of (PackedMap, ndarray of float64)
+        Other depth maps and their poses, shape (4, 4); at most `MAX_NEIGHBORS`.
     tolerances : Tolerances
     close_pixels : float
         Reprojection error of close agreement, at most that of `tolerances`.
@@ -130,7 +130,21 @@ class JoinedMaps:
 
 
 def join_maps(packed: PackedMap, pose: Floats, neighbors: Sequence[tuple[PackedMap, Floats]]) -> JoinedMaps:
-    """Put the maps of a view's neighbours together."""
+    """Join the maps of a view's neighbours.
+
+    Parameters
+    ----------
+    packed : PackedMap
+        The view's depth map.
+    pose : ndarray of float64, shape (4, 4)
+        The view's ``cam_from_world``.
+    neighbors : sequence of (PackedMap, ndarray of float64)
+        Depth maps and poses, shape (4, 4), of its neighbours.
+
+    Returns
+    -------
+    JoinedMaps
+    """
     maps = [m for m, _ in neighbors]
     starts = np.cumsum([0] + [m.depth.size for m in maps])
     layout = [(s, *m.depth.shape[::-1]) for s, m in zip(starts[:-1], maps, strict=True)]

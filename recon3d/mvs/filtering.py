@@ -36,16 +36,26 @@ def filtered(
 
     Parameters
     ----------
-    packed, pose, neighbors, tolerances
-        See `agreement`.
+    packed : PackedMap
+        The view's depth map.
+    pose : ndarray of float64, shape (4, 4)
+        The view's ``cam_from_world``.
+    neighbors : sequence of (PackedMap, ndarray of float64)
+        Depth maps and poses, shape (4, 4), of its neighbours.
     min_views : int
         Views that must agree, the map's own included.
+    tolerances : Tolerances
+        See `agreement`.
     close_pixels : float
         Reprojection error of close agreement, at most that of `tolerances`.
     min_region : int
         Pixels of the smallest connected region that is kept.
     rgb : ndarray of uint8, shape (H, W, 3)
         The image; see `beyond_outlines`.
+
+    Returns
+    -------
+    PackedMap
     """
     found = agreement(packed, pose, neighbors, tolerances, close_pixels)
     views = np.bitwise_count(found.views) + 1

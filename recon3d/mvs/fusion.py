@@ -51,15 +51,25 @@ def fuse_view(
 
     Parameters
     ----------
-    packed, pose, neighbors, tolerances
-        See `agreement`; the maps are filtered ones.
+    packed : PackedMap
+        The view's filtered depth map.
+    pose : ndarray of float64, shape (4, 4)
+        The view's ``cam_from_world``.
     rgb : ndarray of uint8, shape (H, W, 3)
     rank : int
         The view's place in a fixed order of all views.
+    neighbors : sequence of (PackedMap, ndarray of float64)
+        Filtered depth maps and poses, shape (4, 4), of its neighbours.
     ranks : sequence of int
         The neighbours' places.
     min_views : int
         Views that must agree, this one included.
+    tolerances : Tolerances
+        See `agreement`.
+
+    Returns
+    -------
+    FusedPoints
     """
     bits = agreement(packed, pose, neighbors, tolerances).views
     limit = int(np.count_nonzero((packed.depth > 0) & (np.bitwise_count(bits) + 1 >= min_views)))

@@ -129,9 +129,51 @@ def fuse_pixels(
 ) -> int:  # fmt: skip
     """Average each pixel with those that agree with it, where no other view has precedence.
 
-    Precedence is a total order on (class of the footprint, rank of the view): views whose pixels agree
-    with each other agree on who keeps the point, without talking. Returns how many points were written
-    into `points`, `normals`, `colors` and `seen` (bits of the agreeing views).
+    Precedence is a total order on (class of the footprint, rank of the view), so all views that agree on a
+    point also agree on which of them keeps it.
+
+    Parameters
+    ----------
+    depth : ndarray of float32, shape (H, W)
+        0 where unknown.
+    normal : ndarray of int16, shape (H, W, 2)
+        In the camera frame, see `encode_normals`.
+    rgb : ndarray of uint8, shape (H, W, 3)
+    agreeing : ndarray of uint32, shape (H, W)
+        Bit j is set when view j agrees; see `compare_pixels`.
+    min_views : int
+        Views that must agree, this one included.
+    own_rank : int
+    ranks : ndarray of int64, shape (S,)
+        Ranks of the other views.
+    others : ndarray of float32, shape (M,)
+        Depth maps of the other views, one after the other.
+    other_normals : ndarray of int16, shape (M, 2)
+    layout : ndarray of int32, shape (S, 3)
+        Start, width and height of each in `others`.
+    forth : ndarray of float32, shape (S, 3, 4)
+        See `relative_projection`.
+    to_world : ndarray of float64, shape (S, 4, 4)
+        From the camera frames of the other views to the world.
+    own_to_world : ndarray of float64, shape (4, 4)
+    inverse_K : ndarray of float64, shape (3, 3)
+        Inverse calibration matrix.
+    inverse_Ks : ndarray of float64, shape (S, 3, 3)
+    footprints : ndarray of float64, shape (S + 1,)
+        Size of a pixel at depth 1, the view's own last.
+    points : ndarray, shape (N, 3)
+        Written: positions in the world.
+    normals : ndarray, shape (N, 3)
+        Written: normals in the world.
+    colors : ndarray of uint8, shape (N, 3)
+        Written.
+    seen : ndarray of uint32, shape (N,)
+        Written: bits of the agreeing views.
+
+    Returns
+    -------
+    int
+        Number of points written.
     """
     height, width = depth.shape
     count = layout.shape[0]

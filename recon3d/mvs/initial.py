@@ -19,6 +19,11 @@ def inverse_depth_bounds(points_cam: Floats) -> tuple[float, float]:
     ----------
     points_cam : ndarray of float64, shape (N, 3)
         Points in the camera frame, N > 0, all in front of the camera.
+
+    Returns
+    -------
+    (float, float)
+        Smallest and largest inverse depth.
     """
     inverse = 1 / points_cam[:, 2]
     low, high = np.percentile(inverse, [1, 99])

@@ -35,7 +35,16 @@ class PackedMap:
 
     @classmethod
     def of(cls, depth_map: DepthMap) -> PackedMap:
-        """Pack a depth map."""
+        """Pack a depth map.
+
+        Parameters
+        ----------
+        depth_map : DepthMap
+
+        Returns
+        -------
+        PackedMap
+        """
         confidence = np.rint(np.clip(depth_map.confidence, 0, 1) * 255).astype(np.uint8)
         return cls(
             depth_map.name,
@@ -46,7 +55,12 @@ class PackedMap:
         )
 
     def unpacked(self) -> DepthMap:
-        """The depth map."""
+        """Unpack the depth map.
+
+        Returns
+        -------
+        DepthMap
+        """
         return DepthMap(
             self.name,
             self.camera,
@@ -83,7 +97,21 @@ def normals_of(state: Floats32, camera: Camera) -> Floats32:
 
 
 def depth_map_of(name: str, camera: Camera, planes: PlaneMap, max_cost: float) -> DepthMap:
-    """Depth, normals and confidence of a view's planes; unknown where the cost exceeds `max_cost`."""
+    """Convert a view's planes to a depth map.
+
+    Parameters
+    ----------
+    name : str
+        Name of the view.
+    camera : Camera
+    planes : PlaneMap
+    max_cost : float
+        Pixels of a higher cost become unknown.
+
+    Returns
+    -------
+    DepthMap
+    """
     known = (planes.cost < max_cost) & (planes.state[0] > 0)
     depth = np.where(known, 1 / np.maximum(planes.state[0], np.float32(1e-20)), 0).astype(np.float32)
     normal = normals_of(planes.state, camera)

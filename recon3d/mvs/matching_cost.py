@@ -97,7 +97,20 @@ def padded(gray: Bytes) -> Floats32:
 
 
 def patch_steps(pattern: int, stride: int) -> Ints:
-    """Where a patch's samples lie in a flat image `stride` wide, from the patch's middle."""
+    """Compute the offsets of a patch's samples in a flat image.
+
+    Parameters
+    ----------
+    pattern : {0, 1}
+        Wide or narrow patch.
+    stride : int
+        Width of the image in pixels.
+
+    Returns
+    -------
+    ndarray of int32, shape (SAMPLES,)
+        Relative to the patch's middle.
+    """
     steps: Ints = (ROWS[pattern] * stride + COLUMNS[pattern]).astype(np.int32)
     return steps
 
@@ -106,10 +119,29 @@ def patch_steps(pattern: int, stride: int) -> Ints:
 def prepare_patch(
     own: Any, stride: Any, steps: Any, x: Any, y: Any, pattern: Any, patch: Any
 ) -> tuple[Any, Any]:
-    """Bilateral weights of the patch around a pixel (row 0), and its weighted, centred values (row 1).
+    """Compute the bilateral weights and the weighted, centred values of the patch around a pixel.
 
-    The weights sum to 1 and the values to 0. Returns the patch's mean and the inverse of its
-    standard deviation. `own` is the flat `padded` image, `stride` its width; see `patch_steps`.
+    The weights sum to 1 and the values to 0.
+
+    Parameters
+    ----------
+    own : ndarray of float32, shape (M,)
+        The flat `padded` image.
+    stride : int
+        Width of the padded image.
+    steps : ndarray of int32, shape (SAMPLES,)
+        See `patch_steps`.
+    x, y : int
+        The pixel.
+    pattern : {0, 1}
+        Wide or narrow patch.
+    patch : ndarray of float32, shape (2, SAMPLES)
+        Written: weights and values.
+
+    Returns
+    -------
+    (float32, float32)
+        The patch's mean and the inverse of its standard deviation.
     """
     middle = np.int32((y + REACH) * stride + x + REACH)
     # A loop of its own: the next one vectorizes, since it reads but this patch and constants.
@@ -142,7 +174,32 @@ def sample_cost(
     u: Any, v: Any, ux: Any, uy: Any, vx: Any, vy: Any,
     pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
 ) -> Any:  # fmt: skip
-    """1 - weighted NCC of the prepared patch with an affinely warped one around (u, v)."""
+    """Compute 1 - weighted NCC of the prepared patch and an affinely warped one.
+
+    Parameters
+    ----------
+    packed : ndarray of uint32, shape (M,)
+        Flat images of `pack`.
+    base : int
+        Where the image starts in `packed`.
+    width, height : int
+        Size of the image.
+    u, v : float32
+        Where the patch's middle lies in the image.
+    ux, uy, vx, vy : float32
+        Derivatives of u and v along x and y.
+    pattern : {0, 1}
+        Wide or narrow patch.
+    patch : ndarray of float32, shape (2, SAMPLES)
+        See `prepare_patch`.
+    mean, inverse_deviation : float32
+        See `prepare_patch`.
+
+    Returns
+    -------
+    float32
+        0 to 2.
+    """
     total = _ZERO
     squares = _ZERO
     product = _ZERO
@@ -174,7 +231,30 @@ def sample_cost(
 def geometric_error(
     j: Any, x: Any, y: Any, u: Any, v: Any, width: Any, height: Any, maps: Any, layout: Any, back: Any
 ) -> Any:
-    """Pixels between (x, y) and where view `j`'s own depth at (u, v) puts that point; capped."""
+    """Measure how far a point moves when it gets the depth that another view finds for it.
+
+    Parameters
+    ----------
+    j : int
+        The other view.
+    x, y : float32
+        The pixel.
+    u, v : float32
+        Where its point lies in the other view.
+    width, height : int
+        Size of the other view's image.
+    maps : ndarray of float32, shape (M,)
+        Inverse depth maps of the other views, one after the other; 0 where unknown.
+    layout : ndarray of int32, shape (S, 3)
+        Start, width and height of each in `maps`.
+    back : ndarray of float32, shape (S, 3, 4)
+        From the other views; see `relative_projection`.
+
+    Returns
+    -------
+    float32
+        Pixels, at most GEOMETRIC_CAP.
+    """
     columns = layout[j, 1]
     rows = layout[j, 2]
     column = min(np.int32((u + _HALF) * np.float32(columns) / np.float32(width)), columns - 1)
@@ -198,10 +278,44 @@ def view_cost(
     packed: Any, layout: Any, forth: Any, pattern: Any, patch: Any, mean: Any, inverse_deviation: Any,
     maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
 ) -> Any:  # fmt: skip
-    """Cost of a hypothesis in source view `j`: 1 - NCC, plus disagreement with the view's depth map.
+    """Compute the cost of a hypothesis in one source view.
 
-    `forth` is ``[M | k]`` of each source view, shape (S, 3, 4), `back` the same from it; a row of
-    `layout` is where the view's image starts in `packed`, its width and its height.
+    The cost is 1 - NCC, plus disagreement with the source view's depth map.
+
+    Parameters
+    ----------
+    j : int
+        The source view.
+    x, y : float32
+        The pixel.
+    rho : float32
+        Inverse depth at the pixel.
+    gx, gy : float32
+        Derivatives of the inverse depth along x and y.
+    packed : ndarray of uint32, shape (M,)
+        Flat images of `pack`, one after the other.
+    layout : ndarray of int32, shape (S, 3)
+        Start, width and height of each in `packed`.
+    forth : ndarray of float32, shape (S, 3, 4)
+        To the source views; see `relative_projection`.
+    pattern : {0, 1}
+        Wide or narrow patch.
+    patch : ndarray of float32, shape (2, SAMPLES)
+        See `prepare_patch`.
+    mean, inverse_deviation : float32
+        See `prepare_patch`.
+    maps : ndarray of float32, shape (L,)
+        See `geometric_error`.
+    map_layout : ndarray of int32, shape (S, 3)
+        Start, width and height of each in `maps`.
+    back : ndarray of float32, shape (S, 3, 4)
+        From the source views.
+    geometric_weight : float32
+        Weight of the disagreement; 0 turns it off.
+
+    Returns
+    -------
+    float32
     """
     qz = forth[j, 2, 0] * x + forth[j, 2, 1] * y + forth[j, 2, 2] + rho * forth[j, 2, 3]
     if qz <= _NEAR:

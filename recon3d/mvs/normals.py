@@ -45,7 +45,18 @@ def encode_normals(normals: Floats32) -> NDArray[np.int16]:
 
 
 def decode_normals(codes: NDArray[np.int16]) -> Floats32:
-    """Unit vectors of octahedral coordinates, shape (..., 3)."""
+    """Decode octahedral coordinates.
+
+    Parameters
+    ----------
+    codes : ndarray of int16, shape (..., 2)
+        See `encode_normals`.
+
+    Returns
+    -------
+    ndarray of float32, shape (..., 3)
+        Unit vectors.
+    """
     xy = codes.astype(np.float32) * _SCALE
     z = _ONE - np.abs(xy).sum(axis=-1, keepdims=True)
     xy = np.where(z >= 0, xy, (_ONE - np.abs(xy[..., ::-1])) * np.copysign(_ONE, xy))
@@ -57,7 +68,18 @@ def decode_normals(codes: NDArray[np.int16]) -> Floats32:
 
 @inner
 def decode_normal(first: Any, second: Any) -> tuple[Any, Any, Any]:
-    """`decode_normals` of one pair of coordinates."""
+    """Decode one pair of octahedral coordinates.
+
+    Parameters
+    ----------
+    first, second : int16
+        See `encode_normals`.
+
+    Returns
+    -------
+    (float32, float32, float32)
+        A unit vector.
+    """
     x = np.float32(first) * _SCALE
     y = np.float32(second) * _SCALE
     z = _ONE - abs(x) - abs(y)

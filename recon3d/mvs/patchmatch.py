@@ -149,7 +149,19 @@ def sweep(
         Wide or narrow patches.
     steps : ndarray of int32, shape (SAMPLES,)
         See `patch_steps`.
-    packed, layout, forth, maps, map_layout, back, geometric_weight
+    packed : ndarray of uint32, shape (M,)
+        See `view_cost`.
+    layout : ndarray of int32, shape (S, 3)
+        See `view_cost`.
+    forth : ndarray of float32, shape (S, 3, 4)
+        See `view_cost`.
+    maps : ndarray of float32, shape (L,)
+        See `view_cost`.
+    map_layout : ndarray of int32, shape (S, 3)
+        See `view_cost`.
+    back : ndarray of float32, shape (S, 3, 4)
+        See `view_cost`.
+    geometric_weight : float32
         See `view_cost`.
     camera : ndarray of float32, shape (4,)
         fx, fy, cx, cy of the view, centres of pixels at integers.

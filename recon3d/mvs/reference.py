@@ -16,7 +16,19 @@ from recon3d.types import Bytes, Floats
 
 
 def bilinear(gray: Bytes, x: Floats, y: Floats) -> Floats:
-    """Values of an image between its pixels; the border's beyond it."""
+    """Interpolate an image between its pixels; beyond the border it repeats.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+    x, y : ndarray of float64, shape (...)
+        Pixel coordinates, pixel centres at whole numbers.
+
+    Returns
+    -------
+    ndarray of float64, shape (...)
+        Gray levels.
+    """
     height, width = gray.shape
     x = np.clip(x, 0, width - 1.001)
     y = np.clip(y, 0, height - 1.001)
@@ -29,7 +41,21 @@ def bilinear(gray: Bytes, x: Floats, y: Floats) -> Floats:
 
 
 def patch(gray: Bytes, x: int, y: int, pattern: int) -> tuple[Floats, Floats]:
-    """Values of a patch and their bilateral weights, which sum to 1."""
+    """Sample a patch and compute its bilateral weights.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+    x, y : int
+        The patch's middle.
+    pattern : {0, 1}
+        Wide or narrow patch.
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of float64)
+        Values and weights, both of shape (SAMPLES,); the weights sum to 1.
+    """
     height, width = gray.shape
     columns = np.clip(x + matching.COLUMNS[pattern], 0, width - 1)
     rows = np.clip(y + matching.ROWS[pattern], 0, height - 1)
@@ -54,6 +80,11 @@ def view_cost(
         Inverse depth at the pixel and its derivatives.
     pattern : {0, 1}
         Wide or narrow patch.
+
+    Returns
+    -------
+    float
+        0 to 2.
     """
     height, width = other.shape
     center = forth @ [x, y, 1, rho]
@@ -73,7 +104,20 @@ def view_cost(
 
 
 def best_views_cost(costs: Floats, best_views: int) -> tuple[float, int]:
-    """Mean of the lowest costs, and the bits of their views."""
+    """Average the lowest costs.
+
+    Parameters
+    ----------
+    costs : ndarray of float64, shape (S,)
+        One for each view.
+    best_views : int
+        How many count.
+
+    Returns
+    -------
+    (float, int)
+        The mean, and the bits of the views that count.
+    """
     order = np.argsort(costs, kind="stable")[:best_views]
     return float(costs[order].mean()), int(sum(1 << int(j) for j in order))
 
@@ -89,6 +133,15 @@ def geometric_error(
         To the other view and back.
     inverse_depth : ndarray of float32, shape (H, W)
         The other view's; 0 where unknown.
+    x, y : int
+        The pixel.
+    rho : float
+        Its inverse depth.
+
+    Returns
+    -------
+    float
+        Pixels.
     """
     q = forth @ [x, y, 1, rho]
     u, v = q[:2] / q[2]
@@ -113,24 +166,34 @@ def agrees(
     max_depth: float,
     min_cosine: float,
 ) -> tuple[NDArray[np.bool_], Floats]:
-    """Whether another depth map holds the same surface point, for all pixels at once.
-
-    Also the relative difference of depth that it finds.
+    """Find the pixels where another depth map holds the same surface point.
 
     Parameters
     ----------
-    depth, other_depth : ndarray of float64, shape (H, W)
+    depth : ndarray of float64, shape (H, W)
         0 where unknown.
-    normal, other_normal : ndarray of float64, shape (H, W, 3)
-        Unit vectors in each view's camera frame.
+    normal : ndarray of float64, shape (H, W, 3)
+        Unit vectors in the view's camera frame.
+    other_depth : ndarray of float64, shape (h, w)
+        0 where unknown.
+    other_normal : ndarray of float64, shape (h, w, 3)
+        Unit vectors in the other view's camera frame.
     forth : ndarray of float64, shape (3, 4)
         See `recon3d.mvs.stereo.relative_projection`.
     rotation : ndarray of float64, shape (3, 3)
         From the other camera's frame to this one's.
     max_error : float
         Pixels that the point may move in the other view when it gets the relative depth found there.
-    max_depth, min_cosine : float
-        Relative difference of depth, and cosine between the normals.
+    max_depth : float
+        Largest relative difference of depth.
+    min_cosine : float
+        Smallest cosine of the angle between the normals.
+
+    Returns
+    -------
+    agreeing : ndarray of bool, shape (H, W)
+    change : ndarray of float64, shape (H, W)
+        Relative difference of the depth that the other map holds.
     """
     rows, columns = np.indices(depth.shape)
     known = depth > 0
@@ -173,6 +236,11 @@ def averaged(
         Relative differences of depth that the other views find; see `agrees`.
     normals : ndarray of float64, shape (S, H, W, 3)
         What the other views find, in this view's camera frame.
+
+    Returns
+    -------
+    (ndarray of float64, ndarray of float64)
+        Depths of shape (H, W) and normals of shape (H, W, 3).
     """
     mean_depth: Floats = depth * (1 + (agreeing * changes).sum(axis=0) / (1 + agreeing.sum(axis=0)))
     total = normal + (agreeing[..., None] * normals).sum(axis=0)

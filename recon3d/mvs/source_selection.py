@@ -65,7 +65,7 @@ def source_views(scene: Scene, count: int) -> list[Ints]:
 
     Returns
     -------
-    list of ndarray of int32
+    list of ndarray of int32, shape (S,)
         Indices into the scene's views.
     """
     scores = pair_scores(scene)

@@ -64,7 +64,17 @@ class StereoImage:
         return K
 
     def reduced(self, level: int) -> StereoImage:
-        """The image at 1 / 2**level of its size."""
+        """Reduce the image and its camera.
+
+        Parameters
+        ----------
+        level : int
+            The size is divided by 2**level.
+
+        Returns
+        -------
+        StereoImage
+        """
         if level == 0:
             return self
         camera = self.camera.scaled(
@@ -75,7 +85,16 @@ class StereoImage:
 
 
 def relative_projection(target: StereoImage, source: StereoImage) -> Floats:
-    """Matrix of shape (3, 4) from (x, y, 1, inverse depth) in `source` to pixels in `target`."""
+    """Compute the matrix from (x, y, 1, inverse depth) in one view to pixels in another.
+
+    Parameters
+    ----------
+    target, source : StereoImage
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 4)
+    """
     pose = target.cam_from_world @ np.linalg.inv(source.cam_from_world)
     projection: Floats = target.K @ pose[:3]
     projection[:, :3] = projection[:, :3] @ np.linalg.inv(source.K)
@@ -102,14 +121,34 @@ class PlaneMap:
 
     @classmethod
     def from_state(cls, state: Floats32) -> PlaneMap:
-        """Planes that nothing is known of yet."""
+        """Make planes whose costs are unknown.
+
+        Parameters
+        ----------
+        state : ndarray of float32, shape (3, H, W)
+            Inverse depth at each pixel and its derivatives along x and y.
+
+        Returns
+        -------
+        PlaneMap
+        """
         shape = state.shape[1:]
         return cls(
             np.array(state, np.float32, order="C"), np.full(shape, 2, np.float32), np.ones(shape, np.uint32)
         )
 
     def resized(self, width: int, height: int) -> PlaneMap:
-        """The same planes at another size; each pixel takes the plane of the nearest old pixel."""
+        """Resize the planes; each pixel takes the plane of the nearest old pixel.
+
+        Parameters
+        ----------
+        width, height : int
+            New size in pixels.
+
+        Returns
+        -------
+        PlaneMap
+        """
         rows, columns = self.cost.shape
         sx, sy = columns / width, rows / height
         x = (np.arange(width) + 0.5) * sx - 0.5
@@ -199,7 +238,7 @@ def refine_planes(
         Usually from coarse to fine.
     best_views : int
         Sources whose cost counts: those that fit best.
-    inverse_depths : sequence of ndarray of float32, optional
+    inverse_depths : sequence of ndarray of float32, shape (h, w), optional
         Inverse depth maps of the sources, 0 where unknown, of any size; makes the cost of a
         hypothesis depend on its agreement with them.
     geometric_weight : float
@@ -268,7 +307,17 @@ def refine_planes(
 
 
 def disparity_step(reference: StereoImage, sources: Sequence[StereoImage]) -> float:
-    """Change of inverse depth that moves a point by about one pixel in the sources."""
+    """Compute the change of inverse depth that moves a point by about one pixel in the sources.
+
+    Parameters
+    ----------
+    reference : StereoImage
+    sources : sequence of StereoImage
+
+    Returns
+    -------
+    float
+    """
     center = np.linalg.inv(reference.cam_from_world)[:3, 3]
     baselines = [np.linalg.norm(np.linalg.inv(s.cam_from_world)[:3, 3] - center) for s in sources]
     return float(1 / (reference.camera.K[0, 0] * max(np.median(baselines), 1e-12)))

@@ -49,7 +49,7 @@ class App:
     folder : path-like
         Where the projects go, one folder each; it is made when it is not there.
     paths : bool
-        Offer a field for what is on the server already: large files, and projects to go on with.
+        Offer a field for paths on the server: large files, and projects to continue.
         Turn it off where strangers may use the app: it reads any video or photo of the server.
     **settings
         Further parameters of `Pipeline`, such as ``texturing={"texture_size": 8192}``.
@@ -74,7 +74,7 @@ class App:
             accept=accepted, multiple=True, description="Choose files", layout={"width": "12em"}
         )
         self.path = ipywidgets.Text(
-            placeholder="or the server's path of a video, a folder of photos, or a project to go on with",
+            placeholder="or the server's path of a video, a folder of photos, or a project to continue",
             layout={"width": "40em", "display": "flex" if paths else "none"},
         )
         self.quality = ipywidgets.Dropdown(options=list(presets()), value="low", description="Quality")

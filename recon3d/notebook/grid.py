@@ -11,7 +11,17 @@ from recon3d.types import Floats, Floats32
 
 
 def sample(positions: Floats32, count: int = 200_000) -> Floats32:
-    """About `count` rows, evenly from all."""
+    """Choose about `count` rows, evenly from all.
+
+    Parameters
+    ----------
+    positions : ndarray of float32, shape (N, 3)
+    count : int
+
+    Returns
+    -------
+    ndarray of float32, shape (M, 3)
+    """
     return positions[:: max(1, len(positions) // count)]
 
 
@@ -33,7 +43,16 @@ class Grid:
 
     @classmethod
     def of(cls, positions: Floats32) -> Grid:
-        """Round positions, unless a few far ones would make the grid too coarse for the rest."""
+        """Choose a grid that positions are rounded to, unless a few distant ones would make it too coarse.
+
+        Parameters
+        ----------
+        positions : ndarray of float32, shape (N, 3)
+
+        Returns
+        -------
+        Grid
+        """
         low, high = positions.min(axis=0).astype(np.float64), positions.max(axis=0)
         step = float((high - low).max()) / 65535
         near = np.percentile(sample(positions), [2, 98], axis=0)

@@ -58,7 +58,20 @@ def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Bud
 
 
 def page(content: Content, title: str, scale: float | None = None) -> str:
-    """The page's text; `scale` is metres per unit."""
+    """Render the page.
+
+    Parameters
+    ----------
+    content : Content
+    title : str
+    scale : float, optional
+        Metres per unit; None when unknown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     arrays: dict[str, dict[str, Any]] = {}
     elements: list[str] = []
     size = 0

@@ -15,7 +15,22 @@ _JPEG = b"\xff\xd8"
 
 
 def photo_of(images: Path | None, name: str, side: int = SIDE) -> bytes | None:
-    """JPEG of a photo, at most `side` pixels wide and high; None where there is no photo."""
+    """Encode a view's photo as JPEG.
+
+    Parameters
+    ----------
+    images : Path or None
+        Folder of the photos.
+    name : str
+        Name of the view.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    bytes or None
+        None where there is no photo.
+    """
     if images is None:
         return None
     path = images / name
@@ -23,13 +38,37 @@ def photo_of(images: Path | None, name: str, side: int = SIDE) -> bytes | None:
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
-    """JPEG of an image file, or None while it cannot be read."""
+    """Encode an image file as a small JPEG.
+
+    Parameters
+    ----------
+    path : Path
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    bytes or None
+        None while the file cannot be read.
+    """
     picture = shrunk(path, side)
     return None if picture is None else to_jpeg(picture, side)
 
 
 def shrunk(path: Path, side: int) -> Bytes | None:
-    """An image file as BGR with `side` pixels on its longer side, or less; None while it cannot be read."""
+    """Read an image file at a reduced size.
+
+    Parameters
+    ----------
+    path : Path
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        BGR; None while the file cannot be read.
+    """
     data = np.frombuffer(path.read_bytes(), np.uint8)
     if not len(data):
         return None
@@ -45,7 +84,18 @@ def shrunk(path: Path, side: int) -> Bytes | None:
 
 
 def fitted(picture: Bytes, side: int) -> Bytes:
-    """A picture made smaller, so that its longer side has at most `side` pixels."""
+    """Reduce a picture.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (H, W) or (H, W, 3)
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W) or (H, W, 3)
+    """
     scale = side / max(picture.shape[:2])
     if scale >= 1:
         return picture
@@ -54,6 +104,18 @@ def fitted(picture: Bytes, side: int) -> Bytes:
 
 
 def to_jpeg(picture: Bytes, side: int = SIDE) -> bytes:
-    """JPEG of a BGR or grey picture, made smaller to `side`."""
+    """Encode a picture as JPEG at a reduced size.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (H, W) or (H, W, 3)
+        Gray or BGR.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    bytes
+    """
     _, data = cv2.imencode(".jpg", fitted(picture, side), [cv2.IMWRITE_JPEG_QUALITY, 80])
     return bytes(data.tobytes())

@@ -41,6 +41,11 @@ def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
     -------
     Axes
         The axes drawn on.
+
+    Raises
+    ------
+    InputError
+        No video was scanned for frames.
     """
     videos = read_json(_folder(project, "frame_extraction") / SCORES)["videos"]
     if not videos:
@@ -189,6 +194,11 @@ def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tupl
     -------
     (Axes, Axes)
         The axes drawn on.
+
+    Raises
+    ------
+    InputError
+        The project has no finished stage.
     """
     made = project.artifacts
     manifests = [made[stage].manifest for stage in STAGE_NAMES if stage in made]

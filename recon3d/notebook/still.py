@@ -50,7 +50,7 @@ def draw(
         Pixels.
     background : str
         "#rrggbb".
-    box : tuple of ndarray, optional
+    box : (ndarray, ndarray) of float64, shape (3,), optional
         Lowest and highest corner of what is drawn.
 
     Returns
@@ -78,7 +78,19 @@ def draw(
 
 
 def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes:
-    """A small picture in a few hundredths of a second: surfaces are drawn as dots, too."""
+    """Draw a small picture within hundredths of a second; surfaces are drawn as dots, too.
+
+    Parameters
+    ----------
+    content : Content
+    size : (int, int)
+        Width and height in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+    """
     rng = np.random.default_rng(0)
     colors: NDArray[np.uint8] | None
     if content.vertices is not None and content.faces is not None:
@@ -103,7 +115,17 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
 
 
 def encode_png(picture: Bytes) -> bytes:
-    """PNG of an RGB picture."""
+    """Encode a picture as PNG.
+
+    Parameters
+    ----------
+    picture : ndarray of uint8, shape (H, W, 3)
+        RGB.
+
+    Returns
+    -------
+    bytes
+    """
     _, data = cv2.imencode(".png", picture[..., ::-1])
     return bytes(data.tobytes())
 

@@ -109,7 +109,20 @@ class Content:
         return low.astype(np.float64), np.max([part.max(axis=0) for part in parts], axis=0).astype(np.float64)
 
     def placed(self, scale: float, rotation: Floats, translation: Floats, origin: Floats) -> Content:
-        """The same content in another world: x -> scale * rotation @ x + translation, from `origin`."""
+        """Transform the content: x -> scale * rotation @ x + translation.
+
+        Parameters
+        ----------
+        scale : float
+        rotation : ndarray of float64, shape (3, 3)
+        translation : ndarray of float64, shape (3,)
+        origin : ndarray of float64, shape (3,)
+            Origin of the result, in the new world.
+
+        Returns
+        -------
+        Content
+        """
 
         def move(positions: Floats32 | None) -> Floats32 | None:
             if positions is None:
@@ -139,6 +152,10 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     budget : Budget, optional
     images : Path, optional
         Folder of the cameras' photos; a project knows its own.
+
+    Returns
+    -------
+    Content
 
     Raises
     ------
@@ -195,7 +212,21 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
 
 
 def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
-    """Line segments of all cameras, shape (C, 8, 2, 3): four edges, four sides of the image."""
+    """Compute the line segments of all cameras.
+
+    Parameters
+    ----------
+    scene : Scene
+    origin : ndarray of float64, shape (3,)
+        Subtracted from all positions.
+    depth : float
+        Length of a frustum, in the scene's units.
+
+    Returns
+    -------
+    ndarray of float32, shape (C, 8, 2, 3)
+        Of each camera four edges and the four sides of its image.
+    """
     lines = np.empty((len(scene), 8, 2, 3))
     for row, view in zip(lines, scene, strict=True):
         width, height = view.camera.width, view.camera.height
@@ -208,7 +239,17 @@ def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
 
 
 def cluster_vertices(mesh: Mesh, max_faces: int) -> Mesh:
-    """A coarser mesh of at most `max_faces`: vertices of one grid cell become their mean.
+    """Coarsen a mesh: the vertices of each grid cell become their mean.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    max_faces : int
+        Most faces of the result.
+
+    Returns
+    -------
+    Mesh
 
     Notes
     -----

@@ -38,7 +38,17 @@ class Background:
         return self._ended.is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end, for at most `timeout` seconds; whether it has come.
+        """Wait for the end.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds to wait at most.
+
+        Returns
+        -------
+        bool
+            Whether the work has ended.
 
         Raises
         ------

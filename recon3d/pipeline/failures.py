@@ -11,7 +11,18 @@ BUG = "This is most likely a bug in recon3d; please report it. Finished work is 
 
 
 def explain(error: BaseException, stage: str = "") -> Recon3DError:
-    """Turn anything into an error of ours that says what to do."""
+    """Turn any exception into an error of recon3d that says what to do.
+
+    Parameters
+    ----------
+    error : BaseException
+    stage : str
+        Name of the stage that failed.
+
+    Returns
+    -------
+    Recon3DError
+    """
     if isinstance(error, StageError):
         error.stage = error.stage or stage
     if isinstance(error, Recon3DError):
@@ -34,7 +45,16 @@ def explain(error: BaseException, stage: str = "") -> Recon3DError:
 
 
 def failure_of(error: Recon3DError) -> Failure:
-    """An error as events and reports carry it."""
+    """Convert an error for events and reports.
+
+    Parameters
+    ----------
+    error : Recon3DError
+
+    Returns
+    -------
+    Failure
+    """
     return Failure(
         type=type(error).__name__,
         message=error.message,

@@ -60,9 +60,11 @@ class Pipeline:
         **stage_options: Mapping[str, Any],
     ) -> None:
         if engine not in ("auto", "cpu", "cuda"):
-            raise OptionError(f"There is no engine {engine!r}.", "Use auto, cpu or cuda.")
+            raise OptionError(f"Unknown engine {engine!r}.", "Choose auto, cpu or cuda.")
         if workers is not None and workers < 1:
-            raise OptionError(f"{workers} workers cannot work.", "Use 1 or more.")
+            raise OptionError(
+                f"workers must be at least 1, not {workers}.", "Leave it out to use one per core."
+            )
         self.quality = quality
         self.options = resolve_options(quality, stage_options)
         self.engine = engine
@@ -186,7 +188,7 @@ def reconstruct(
     inputs : path-like or sequence of path-like
         Videos, photos, or folders of photos.
     project : path-like
-        The project's folder; an existing one goes on from what it has.
+        The project's folder; an existing project reuses its finished stages.
     quality : {"low", "medium", "high", "extreme"}
     **settings
         Further parameters of `Pipeline`.

@@ -32,16 +32,32 @@ class Step(Described):
 
 
 def load_stage(name: str) -> ModuleType:
-    """Import the stage's module, which has its ``run`` and ``VERSION``, in the calling thread."""
+    """Import a stage's module, which has its ``run`` and ``VERSION``.
+
+    Parameters
+    ----------
+    name : str
+        Name of the stage.
+
+    Returns
+    -------
+    ModuleType
+    """
     return importlib.import_module(f"recon3d.stages.{name}")
 
 
 def check_stage(name: str | None) -> None:
-    """Refuse a name that is not a stage's.
+    """Check that a stage exists.
+
+    Parameters
+    ----------
+    name : str or None
+        Name of the stage; None passes.
 
     Raises
     ------
     OptionError
+        There is no such stage.
     """
     if name is not None and name not in STAGE_NAMES:
         raise OptionError(f"Unknown stage {name!r}.", f"Choose one of {', '.join(STAGE_NAMES)}.")

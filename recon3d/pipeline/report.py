@@ -32,7 +32,18 @@ _PREVIEWS = {
 
 
 def reported_fingerprints(results: Path) -> dict[str, str]:
-    """Fingerprints of the artifacts that a folder of results was made from."""
+    """Read which artifacts a folder of results was made from.
+
+    Parameters
+    ----------
+    results : Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to str
+        Fingerprints by stage.
+    """
     path = results / REPORT_JSON
     if not path.is_file():
         return {}

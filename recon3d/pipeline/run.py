@@ -26,12 +26,25 @@ if TYPE_CHECKING:
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 #: What an interrupted `Run.wait` says.
-_GOING_ON = "The run goes on in the background. run.wait() waits again; run.cancel() stops it.\n"
+_GOING_ON = "The run continues in the background. run.wait() waits again; run.cancel() stops it.\n"
 _ENDING = "The run is being cancelled; it ends soon, in the background.\n"
 
 
 class Run:
-    """A run that goes on in the background.
+    """A run in the background; `Pipeline.start` makes it.
+
+    Parameters
+    ----------
+    settings : RunSettings
+        How to run.
+    project : Project
+        The project to run on.
+    until : str or None
+        Last stage to run.
+    rerun_from : str or None
+        First stage that runs again although nothing changed.
+    on_event : callable or None
+        Receives every event, in the run's thread.
 
     Attributes
     ----------
@@ -103,9 +116,9 @@ class Run:
         Raises
         ------
         TimeoutError
-            The run goes on after `timeout` seconds.
+            The run has not ended after `timeout` seconds; it continues.
         KeyboardInterrupt
-            The waiting was interrupted; the run goes on.
+            The wait was interrupted; the run continues.
         Recon3DError
             What ended the run.
         """
@@ -118,7 +131,7 @@ class Run:
 
     def _wait(self, timeout: float | None) -> Results:
         if not self._background.wait(timeout):
-            raise TimeoutError(f"The run {self.name} goes on.")
+            raise TimeoutError(f"The run {self.name} is still running.")
         if self._error is not None:
             raise self._error
         return self.project.results

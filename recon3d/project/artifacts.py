@@ -113,6 +113,11 @@ def fingerprint(
     inputs : mapping of str to str
         Fingerprints of what it reads.
     seed : int
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
     """
     text = json.dumps([stage, version, dict(options), dict(inputs), seed], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -132,7 +137,18 @@ class ArtifactStore:
         self.unfinished = root / WORK
 
     def find(self, stage: str, fingerprint: str) -> Artifact | None:
-        """The finished artifact of that name, if there is one.
+        """Find a finished artifact.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        fingerprint : str
+
+        Returns
+        -------
+        Artifact or None
+            None when it does not exist.
 
         Raises
         ------
@@ -142,13 +158,30 @@ class ArtifactStore:
         return _load(self.finished / f"{stage}-{fingerprint}")
 
     def all(self) -> list[Artifact]:
-        """All finished artifacts, oldest first."""
+        """List all finished artifacts.
+
+        Returns
+        -------
+        list of Artifact
+            Oldest first.
+        """
         paths = [path for path in self.finished.glob("*-*") if _NAME.fullmatch(path.name)]
         found = [artifact for path in paths if (artifact := _load(path)) is not None]
         return sorted(found, key=lambda artifact: artifact.manifest.started)
 
     def begin(self, stage: str, fingerprint: str) -> Path:
-        """The working folder of that name, with what an interrupted run left in it."""
+        """Make a working folder, or find the one that an interrupted run left.
+
+        Parameters
+        ----------
+        stage : str
+            Name of the stage.
+        fingerprint : str
+
+        Returns
+        -------
+        Path
+        """
         path = self.unfinished / f"{stage}-{fingerprint}"
         path.mkdir(parents=True, exist_ok=True)
         for leftover in path.rglob(f"{TEMPORARY}*"):
@@ -156,7 +189,19 @@ class ArtifactStore:
         return path
 
     def commit(self, work: Path, manifest: Manifest) -> Artifact:
-        """Finish a working folder; what is called ``.tmp-*`` in it goes."""
+        """Turn a working folder into an artifact; temporary files (``.tmp-*``) in it are removed.
+
+        Parameters
+        ----------
+        work : Path
+            The working folder.
+        manifest : Manifest
+            Written into it.
+
+        Returns
+        -------
+        Artifact
+        """
         write_json(work / MANIFEST, manifest.model_dump(mode="json"))
         target = self.finished / work.name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +224,12 @@ class ArtifactStore:
         return aside
 
     def leftovers(self) -> list[Path]:
-        """Working folders, and what was set aside there; anything else in ``work`` is not ours."""
+        """List working folders, and folders set aside there; other files in ``work`` are not recon3d's.
+
+        Returns
+        -------
+        list of Path
+        """
         return sorted(
             path
             for path in self.unfinished.glob("*")
@@ -187,13 +237,28 @@ class ArtifactStore:
         )
 
     def remove(self, path: Path) -> None:
-        """Remove a file or folder of the project; a crash leaves no half of it under its name."""
+        """Remove a file or folder of the project; after a crash nothing partial keeps its name.
+
+        Parameters
+        ----------
+        path : Path
+        """
         aside = self._set_aside(path)
         shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
 
 
 def bytes_in(path: Path) -> int:
-    """Bytes on disk of a file or of what is in a folder; a file with two names counts once."""
+    """Measure the size on disk of a file or folder; a file with two names counts once.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
     seen: dict[tuple[int, int], int] = {}
     for entry in (path, *path.rglob("*")):
         with contextlib.suppress(FileNotFoundError):

@@ -63,6 +63,11 @@ def superseded_artifacts(
         Those that stay, with everything that they were made from.
     runs : sequence of RunRecord
 
+    Returns
+    -------
+    list of Path
+        Folders of the artifacts.
+
     Raises
     ------
     ProjectError

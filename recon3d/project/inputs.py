@@ -58,7 +58,17 @@ class InputFolder:
         return None if relative is None else self.path / relative
 
     def check(self, files: list[Path], kind: str) -> list[str]:
-        """Digests of files that are to be added, each looked into first.
+        """Check files before they are added.
+
+        Parameters
+        ----------
+        files : list of Path
+        kind : {"video", "photo", "posed_photo"}
+
+        Returns
+        -------
+        list of str
+            Digests of the files.
 
         Raises
         ------
@@ -87,6 +97,22 @@ class InputFolder:
         poses: Path | None = None,
     ) -> tuple[Input, ...]:
         """Copy files that `check` passed; the caller holds the project's lock.
+
+        Parameters
+        ----------
+        files : list of Path
+        digests : list of str
+            From `check`.
+        kind : {"video", "photo", "posed_photo"}
+        names : list of str
+            What the project calls each file.
+        poses : Path, optional
+            Folder of the COLMAP model with the photos' cameras.
+
+        Returns
+        -------
+        tuple of Input
+            The inputs that were added.
 
         Raises
         ------
@@ -140,11 +166,21 @@ class InputFolder:
         write_input_list(self.path, InputList())
 
     def leftovers(self) -> list[Path]:
-        """Copies that an interrupted addition left half written."""
+        """List partial copies that an interrupted addition left.
+
+        Returns
+        -------
+        list of Path
+        """
         return [path for path in self._files() if path.name.startswith(TEMPORARY)]
 
     def unlisted(self) -> list[Path]:
-        """Whole files that are not on the list: an addition was interrupted, or someone put them there."""
+        """List complete files that are not on the list of inputs.
+
+        Returns
+        -------
+        list of Path
+        """
         known = {self.path / item.path for item in self.items}
         return [path for path in self._files() if not path.name.startswith(".") and path not in known]
 
@@ -153,6 +189,11 @@ class InputFolder:
 
         The former list, if there is one, is kept under another name. Files whose copies were renamed
         because two had the same name keep the name of the copy.
+
+        Returns
+        -------
+        tuple of Input
+            What is on the list now.
 
         Raises
         ------
@@ -234,7 +275,13 @@ class InputFolder:
         return path
 
     def fingerprint(self) -> str:
-        """Digest of the inputs' bytes and names."""
+        """Compute a digest of the inputs' bytes and names.
+
+        Returns
+        -------
+        str
+            Hexadecimal digits.
+        """
         digest = hashlib.sha256()
         for item in sorted(self.items, key=lambda i: i.path):
             digest.update(f"{item.kind}\0{item.path}\0{item.sha256}\n".encode())
@@ -245,7 +292,24 @@ class InputFolder:
 
 
 def media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """Files of a folder whose names end in one of `suffixes`, in order."""
+    """List the files of a folder with certain suffixes.
+
+    Parameters
+    ----------
+    folder : Path
+    suffixes : frozenset of str
+        In lower case, with the dot.
+
+    Returns
+    -------
+    list of Path
+        Sorted.
+
+    Raises
+    ------
+    InputError
+        The folder holds no such file.
+    """
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
     if not found:
         raise InputError(

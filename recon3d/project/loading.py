@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
-    """Cameras and sparse points.
+    """Load cameras and sparse points.
+
+    Parameters
+    ----------
+    artifacts : mapping of str to Artifact
+        The project's artifacts by stage.
+
+    Returns
+    -------
+    Scene
 
     Raises
     ------
@@ -29,7 +38,16 @@ def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
 
 
 def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
-    """The dense point cloud, with the views that see each point.
+    """Load the dense point cloud, with the views that see each point.
+
+    Parameters
+    ----------
+    artifacts : mapping of str to Artifact
+        The project's artifacts by stage.
+
+    Returns
+    -------
+    PointCloud
 
     Raises
     ------
@@ -45,7 +63,16 @@ def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:
 
 
 def load_mesh(artifacts: Mapping[str, Artifact]) -> Mesh | TexturedMesh:
-    """The textured mesh, or the plain one as long as there is no texture.
+    """Load the textured mesh, or the plain one while there is no texture.
+
+    Parameters
+    ----------
+    artifacts : mapping of str to Artifact
+        The project's artifacts by stage.
+
+    Returns
+    -------
+    Mesh or TexturedMesh
 
     Raises
     ------

@@ -54,9 +54,18 @@ def hold(root: Path, patience: float) -> Iterator[None]:
 
 
 def is_held(root: Path) -> bool:
-    """Whether a process, this one or another, holds a project's lock.
+    """Tell whether a process, this one or another, holds a project's lock.
 
     It asks for a shared lock, so that it needs no permission to write.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+
+    Returns
+    -------
+    bool
     """
     try:
         descriptor = os.open(root / LOCK_FILE, os.O_RDONLY)

@@ -46,11 +46,6 @@ class Project:
     ----------
     path : Path
         The project's folder.
-
-    Attributes
-    ----------
-    path : Path
-        The project's folder.
     """
 
     def __init__(self, path: Path) -> None:

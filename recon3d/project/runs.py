@@ -50,7 +50,18 @@ class RunRecord(Described):
 
 
 def runs_of(root: Path) -> tuple[RunRecord, ...]:
-    """Runs of a project, oldest first."""
+    """List the runs of a project.
+
+    Parameters
+    ----------
+    root : Path
+        The project's folder.
+
+    Returns
+    -------
+    tuple of RunRecord
+        Oldest first.
+    """
     return tuple(RunRecord(folder.name, folder) for folder in _run_folders(root))
 
 
@@ -63,6 +74,11 @@ def newest_artifacts(root: Path, finished: Sequence[Artifact]) -> dict[str, Arti
         The project's folder.
     finished : sequence of Artifact
         All finished artifacts, oldest first.
+
+    Returns
+    -------
+    dict of str to Artifact
+        Artifacts by stage.
     """
     newest = {artifact.stage: artifact for artifact in finished}
     if len(newest) == len(finished):  # no stage has a choice

@@ -109,7 +109,22 @@ def set_scale(
 
 
 def scale_of(project: ScaledProject) -> Scale | None:
-    """The scale that was set for the project's present reconstruction, if any."""
+    """Read the scale that was set for a project's present reconstruction.
+
+    Parameters
+    ----------
+    project : ScaledProject
+
+    Returns
+    -------
+    Scale or None
+        None when no scale was set.
+
+    Raises
+    ------
+    InputError
+        The file with the scale is damaged.
+    """
     try:
         scale = Scale(**read_json(_path(project)))
     except FileNotFoundError:
@@ -124,7 +139,12 @@ def scale_of(project: ScaledProject) -> Scale | None:
 
 
 def clear_scale(project: ScaledProject) -> None:
-    """Forget the project's scale."""
+    """Remove the project's scale.
+
+    Parameters
+    ----------
+    project : ScaledProject
+    """
     with project.lock():
         _path(project).unlink(missing_ok=True)
 

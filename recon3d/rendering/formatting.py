@@ -53,6 +53,11 @@ def card(title: str, lines: Iterable[str], picture: str = "", table: str = "") -
         Data URI, or empty.
     table : str
         HTML that follows the lines, as `grid` gives it.
+
+    Returns
+    -------
+    str
+        HTML.
     """
     image = f'<img src="{picture}" style="max-width:{_THUMBNAIL}px;border-radius:4px">' if picture else ""
     text = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
@@ -63,7 +68,20 @@ def card(title: str, lines: Iterable[str], picture: str = "", table: str = "") -
 
 
 def grid(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of plain text; a cell that is a data URI of an image is shown as one."""
+    """Format a table as HTML; a cell that holds a data URI of an image shows the image.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Titles of the columns.
+    rows : iterable of sequence of str
+        Plain text.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     parts = ["<table><thead><tr>"]
     parts += [f'<th style="{_LEFT}">{html.escape(name)}</th>' for name in head]
     parts.append("</tr></thead><tbody>")
@@ -82,7 +100,19 @@ def _cell(value: str) -> str:
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same as text, in aligned columns."""
+    """Format a table as text, in aligned columns.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Titles of the columns.
+    rows : sequence of sequence of str
+        Plain text.
+
+    Returns
+    -------
+    str
+    """
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     lines = [
         "  ".join(v.ljust(w) for v, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
@@ -122,7 +152,20 @@ def jpeg_uri(picture: Any, size: int = _THUMBNAIL) -> str:
 def points_picture(
     points: NDArray[np.float64], colors: NDArray[np.uint8] | None, up: NDArray[np.float64] | None = None
 ) -> NDArray[np.uint8] | None:
-    """A small picture of points, thinned; None when there are too few."""
+    """Draw a small picture of points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    colors : ndarray of uint8 or None, shape (N, 3)
+    up : ndarray of float64, shape (3,), optional
+        Direction of up.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        RGB; None for fewer than four points.
+    """
     if len(points) < 4:
         return None
     # SciPy is slow to import, and every object that shows itself needs this module.
@@ -136,20 +179,52 @@ def points_picture(
 
 
 def extent(points: NDArray[np.float64], unit: str = "") -> str:
-    """Size of the box around points, as text."""
+    """Format the size of the box around points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    unit : str
+        Such as "m".
+
+    Returns
+    -------
+    str
+    """
     if not len(points):
         return "empty"
     return " × ".join(f"{side:.3g}" for side in np.ptp(points, axis=0)) + f" {unit}".rstrip()
 
 
 def count(number: int, noun: str) -> str:
-    """``1 view``, ``2,000 views``."""
+    """Format a number with its noun: ``1 view``, ``2,000 views``.
+
+    Parameters
+    ----------
+    number : int
+    noun : str
+        Singular.
+
+    Returns
+    -------
+    str
+    """
     plural = {"vertex": "vertices"}.get(noun, f"{noun}s")
     return f"{number:,} {noun if number == 1 else plural}"
 
 
 def byte_text(number: float) -> str:
-    """A number of bytes in words."""
+    """Format a number of bytes.
+
+    Parameters
+    ----------
+    number : float
+
+    Returns
+    -------
+    str
+        Such as "1.5 MB".
+    """
     units = ("B", "kB", "MB", "GB", "TB")
     power = 0
     while number >= 1000 and power < len(units) - 1:

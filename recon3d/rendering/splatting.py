@@ -35,7 +35,17 @@ class PinholeCamera(Protocol):
         ...
 
     def project(self, points_cam: Floats) -> Floats:
-        """Project points of the camera frame, shape (..., 3), to pixels."""
+        """Project points to pixels.
+
+        Parameters
+        ----------
+        points_cam : ndarray of float64, shape (..., 3)
+            Points in the camera frame.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., 2)
+        """
         ...
 
 
@@ -101,7 +111,18 @@ def splat_points(
 
 
 def background(camera: PinholeCamera) -> Bytes:
-    """The backdrop of a picture, shape (H, W, 3): a soft gradient."""
+    """Draw the background of a picture, a soft gradient.
+
+    Parameters
+    ----------
+    camera : PinholeCamera
+        Gives the size.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+    """
     blend = np.linspace(0, 1, camera.height)[:, None, None]
     picture = (1 - blend) * _TOP + blend * _BOTTOM
     return np.ascontiguousarray(np.broadcast_to(picture, (camera.height, camera.width, 3)).astype(np.uint8))

@@ -36,7 +36,17 @@ class Pinhole:
         )
 
     def project(self, points_cam: Floats) -> Floats:
-        """Project points of the camera frame, shape (..., 3), to pixels, shape (..., 2)."""
+        """Project points to pixels.
+
+        Parameters
+        ----------
+        points_cam : ndarray of float64, shape (..., 3)
+            Points in the camera frame.
+
+        Returns
+        -------
+        ndarray of float64, shape (..., 2)
+        """
         middle = np.array([self.width / 2, self.height / 2])
         pixels: Floats = self.focal * points_cam[..., :2] / points_cam[..., 2:3] + middle
         return pixels
@@ -51,12 +61,12 @@ def orbit_view(
     zoom: float = 1.0,
     up: Floats | None = None,
 ) -> tuple[Pinhole, Floats]:
-    """Camera that looks at the middle of what it shall show.
+    """Place a camera that shows all points.
 
     Parameters
     ----------
     points : ndarray, shape (N, 3)
-        What shall be in the picture; the outermost 2 % may fall outside.
+        Points to show; the outermost 2 % may fall outside the picture.
     azimuth, elevation : float
         Degrees around and above the horizon; azimuth 0 looks along -z.
     size : tuple of int
@@ -88,7 +98,26 @@ def orbit_view(
 def look_at(
     center: Floats, target: Floats, up: Floats, focal: float, size: tuple[int, int]
 ) -> tuple[Pinhole, Floats]:
-    """Camera at `center` that looks at `target`, as `orbit_view` returns it."""
+    """Place a camera that looks at a point.
+
+    Parameters
+    ----------
+    center : ndarray of float64, shape (3,)
+        Position of the camera in the world.
+    target : ndarray of float64, shape (3,)
+        The point.
+    up : ndarray of float64, shape (3,)
+        Direction of up in the world.
+    focal : float
+        Focal length in pixels.
+    size : (int, int)
+        Width and height in pixels.
+
+    Returns
+    -------
+    (Pinhole, ndarray of float64)
+        The camera and its ``cam_from_world`` of shape (4, 4).
+    """
     forward = (target - center) / np.linalg.norm(target - center)
     right = np.cross(forward, up)
     right /= np.linalg.norm(right)

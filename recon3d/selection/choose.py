@@ -52,7 +52,7 @@ def choose_frames(
 
     Returns
     -------
-    ndarray of int64
+    ndarray of int64, shape (K,)
         Indices, increasing; empty when no frame is usable.
     """
     candidates = np.flatnonzero(usable)

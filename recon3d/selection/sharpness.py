@@ -51,7 +51,18 @@ def sharpness(gray: NDArray[np.uint8]) -> float:
 
 
 def shrink(gray: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Average an image down so that its longer side is at most `size`."""
+    """Reduce an image by averaging.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+    size : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w)
+    """
     scale = size / max(gray.shape)
     if scale >= 1:
         return gray

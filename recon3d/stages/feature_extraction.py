@@ -30,7 +30,16 @@ class _Task:
 def run(
     inputs: Mapping[str, Path], options: FeatureExtractionOptions, out_dir: Path, context: StageContext
 ) -> None:
-    """Find features in every frame; see the package's docs on stages."""
+    """Find SIFT features in every frame, and write COLMAP's database with cameras and features.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folder of ``frame_extraction``.
+    options : FeatureExtractionOptions
+    out_dir : Path
+    context : StageContext
+    """
     frames = inputs["frame_extraction"]
     names = read_frames(frames).names
     # COLMAP has these two on the CPU only; there, all workers can take part.
@@ -79,6 +88,6 @@ def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list
         return found
 
     target = Path(out_dir) / DATABASE
-    target.unlink(missing_ok=True)  # of a run that was cut off
+    target.unlink(missing_ok=True)  # of an interrupted run
     write_database(target, rows, options.camera_model, features)
     return counts

@@ -22,7 +22,7 @@ from recon3d.options import FeatureMatchingOptions
 
 VERSION = 3
 
-#: Pairs of a block at most: a block is lost when a run is cut off.
+#: Most pairs in a block: an interrupted run loses its current blocks.
 _BLOCK = 40
 _MIN_INLIERS = 15
 
@@ -44,7 +44,15 @@ class _Task:
 def run(
     inputs: Mapping[str, Path], options: FeatureMatchingOptions, out_dir: Path, context: StageContext
 ) -> None:
-    """Match images; see the package's docs on stages.
+    """Choose pairs of frames, match their features, verify the matches, and write COLMAP's database.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction`` and ``feature_extraction``.
+    options : FeatureMatchingOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------

@@ -37,6 +37,14 @@ def run(
 ) -> None:
     """Write ``mesh.ply``.
 
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folder of ``dense_reconstruction``.
+    options : MeshGenerationOptions
+    out_dir : Path
+    context : StageContext
+
     Raises
     ------
     ReconstructionError

@@ -29,7 +29,7 @@ def write_preview(
     scene : Scene
         Tells where up is.
     points : ndarray of float64, shape (N, 3)
-        What the picture shall show.
+        What the picture shows.
     render : callable
         Makes the picture, given camera and ``cam_from_world``.
     """

@@ -41,7 +41,16 @@ _FEW_MATCHES = 30
 def run(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
 ) -> None:
-    """Place the cameras; see the package's docs on stages.
+    """Reconstruct cameras and sparse points, and write ``models/``, the scene and ``registration.json``.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction`` and ``feature_matching``; with known cameras, that of the
+        inputs, too.
+    options : SparseReconstructionOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------
@@ -51,7 +60,7 @@ def run(
         Fewer than two images could be placed.
     """
     for name in (MODELS, _ATTEMPTS):
-        shutil.rmtree(out_dir / name, ignore_errors=True)  # of a run that was cut off
+        shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)

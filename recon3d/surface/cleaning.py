@@ -9,26 +9,66 @@ from recon3d.types import Floats, Ints, Mesh
 
 
 def to_open3d(mesh: Mesh) -> o3d.geometry.TriangleMesh:
-    """The same mesh as Open3D's legacy type."""
+    """Convert a mesh to Open3D's legacy type.
+
+    Parameters
+    ----------
+    mesh : Mesh
+
+    Returns
+    -------
+    o3d.geometry.TriangleMesh
+    """
     return o3d.geometry.TriangleMesh(
         o3d.utility.Vector3dVector(mesh.vertices), o3d.utility.Vector3iVector(mesh.faces)
     )
 
 
 def from_open3d(mesh: o3d.geometry.TriangleMesh) -> Mesh:
-    """Open3D's legacy type as a mesh."""
+    """Convert a mesh of Open3D's legacy type.
+
+    Parameters
+    ----------
+    mesh : o3d.geometry.TriangleMesh
+
+    Returns
+    -------
+    Mesh
+    """
     return Mesh(np.array(mesh.vertices), np.array(mesh.triangles).astype(np.int32))
 
 
 def face_areas(vertices: Floats, faces: Ints) -> Floats:
-    """Area of each face, shape (F,)."""
+    """Compute the area of each face.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    ndarray of float64, shape (F,)
+        In squared units of `vertices`.
+    """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     areas: Floats = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
     return areas
 
 
 def remove_small_components(mesh: Mesh, share: float) -> Mesh:
-    """Remove connected parts with less than `share` of the largest part's area."""
+    """Remove connected parts that are much smaller than the largest.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    share : float
+        Smallest area that is kept, relative to the largest part's.
+
+    Returns
+    -------
+    Mesh
+    """
     if not len(mesh.faces):
         return mesh
     clusters, _, areas = to_open3d(mesh).cluster_connected_triangles()
@@ -38,7 +78,16 @@ def remove_small_components(mesh: Mesh, share: float) -> Mesh:
 
 
 def make_manifold(mesh: Mesh) -> Mesh:
-    """Remove degenerate and doubled faces and what hangs on edges with more than two faces."""
+    """Remove degenerate and duplicate faces, and faces on edges with more than two faces.
+
+    Parameters
+    ----------
+    mesh : Mesh
+
+    Returns
+    -------
+    Mesh
+    """
     work = to_open3d(mesh)
     work.remove_degenerate_triangles()
     work.remove_duplicated_triangles()
@@ -48,9 +97,19 @@ def make_manifold(mesh: Mesh) -> Mesh:
 
 
 def fill_small_holes(mesh: Mesh, size: float) -> Mesh:
-    """Close holes whose border fits into a box of diagonal `size` with a fan around its middle.
+    """Close small holes with a fan around the middle of the border.
 
     Open3D's own ``fill_holes`` returned vertices from uninitialised memory (0.20.0).
+
+    Parameters
+    ----------
+    mesh : Mesh
+    size : float
+        Longest diagonal of the box around a hole's border.
+
+    Returns
+    -------
+    Mesh
     """
     vertices, faces = [mesh.vertices], [mesh.faces]
     count = len(mesh.vertices)
@@ -67,9 +126,18 @@ def fill_small_holes(mesh: Mesh, size: float) -> Mesh:
 
 
 def border_loops(faces: Ints) -> list[Ints]:
-    """Closed borders of a mesh, each the vertices along it in the direction of its faces.
+    """Find the closed borders of a mesh.
 
     Borders that touch themselves in a vertex are left out.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    list of ndarray of int32, shape (N,)
+        The vertices along each border.
     """
     edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
     _, inverse, counts = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
@@ -90,6 +158,15 @@ def border_loops(faces: Ints) -> list[Ints]:
 
 
 def drop_unused(mesh: Mesh) -> Mesh:
-    """The same faces with only the vertices that they use."""
+    """Remove the vertices that no face uses.
+
+    Parameters
+    ----------
+    mesh : Mesh
+
+    Returns
+    -------
+    Mesh
+    """
     used, inverse = np.unique(mesh.faces, return_inverse=True)
     return Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32))

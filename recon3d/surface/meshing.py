@@ -56,6 +56,10 @@ def point_spacing(points: Floats) -> Spacing:
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
+
+    Returns
+    -------
+    Spacing
     """
     distances, _ = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
     # On a surface the k-th neighbour is sqrt(k / pi) such sides away.
@@ -64,7 +68,19 @@ def point_spacing(points: Floats) -> Spacing:
 
 
 def remove_outliers(cloud: PointCloud, spacing: Spacing) -> tuple[PointCloud, Spacing]:
-    """Leave out points that are lonelier than those around them."""
+    """Remove points that are much lonelier than their neighbours.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    spacing : Spacing
+        Of the cloud's points.
+
+    Returns
+    -------
+    (PointCloud, Spacing)
+        The remaining points and their spacing.
+    """
     tree = cKDTree(cloud.points)
     _, near = tree.query(cloud.points, k=min(_NEIGHBORS + 1, len(cloud)), workers=1)
     usual = np.median(spacing.local[near], axis=1)
@@ -73,10 +89,21 @@ def remove_outliers(cloud: PointCloud, spacing: Spacing) -> tuple[PointCloud, Sp
 
 
 def octree_depth(points: Floats, spacing: Spacing, faces: int) -> int:
-    """Depth of the octree for a surface of about `faces` triangles.
+    """Choose the depth of the octree for a surface of about `faces` triangles.
 
     Its cells are about as large as the points' spacing, but no smaller than leaves some times
     the triangles that are kept in the end: deeper trees cost much and are decimated away.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    spacing : Spacing
+        Of `points`.
+    faces : int
+
+    Returns
+    -------
+    int
     """
     area = float((np.minimum(spacing.local, 4 * spacing.typical) ** 2).sum())
     cell = max(spacing.typical, np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces)), 1e-12)
@@ -98,6 +125,10 @@ def poisson_mesh(cloud: PointCloud, depth: int) -> Mesh:
         With normals that point outwards.
     depth : int
         Depth of the octree.
+
+    Returns
+    -------
+    Mesh
 
     Raises
     ------
@@ -134,6 +165,10 @@ def trim(mesh: Mesh, points: Floats, spacing: Spacing, factor: float, cell: floa
     factor : float
     cell : float
         Size of the octree's cells: no vertex is nearer to the surface than that.
+
+    Returns
+    -------
+    Mesh
     """
     distance, nearest = cKDTree(points).query(mesh.vertices, workers=1)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, 4 * spacing.typical)
@@ -180,12 +215,17 @@ def surface_from_points(
 
 
 def at_most(cloud: PointCloud, count: int) -> PointCloud:
-    """About `count` points at most, evenly over the surface; trees over more would not fit in memory.
+    """Thin a cloud evenly over its surface, so that trees over it fit in memory.
 
     Parameters
     ----------
     cloud : PointCloud
     count : int
+        Most points of the result, about.
+
+    Returns
+    -------
+    PointCloud
     """
     if len(cloud) <= count:
         return cloud

@@ -38,7 +38,16 @@ class Region:
     kind: str
 
     def contains(self, points: Floats) -> NDArray[np.bool_]:
-        """Which points of shape (N, 3) are inside."""
+        """Tell which points are inside.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+
+        Returns
+        -------
+        ndarray of bool, shape (N,)
+        """
         inside = np.zeros(len(points), bool)
         for center in self.centers:
             inside |= ((points - center) ** 2).sum(axis=1) <= self.radius**2
@@ -46,11 +55,19 @@ class Region:
 
 
 def find_region(scene: Scene) -> Region:
-    """The region that a scene's cameras look at.
+    """Find the region that a scene's cameras look at.
 
     Cameras that go around something look at a common middle; what is inside their ring is kept.
     Otherwise everything is kept that is not much further from the cameras than the scene's sparse
     points usually are.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    Region
     """
     centers = np.array([view.center for view in scene])
     axes = np.array([view.cam_from_world[2, :3] for view in scene])
@@ -65,7 +82,19 @@ def find_region(scene: Scene) -> Region:
 
 
 def nearest_to_axes(centers: Floats, axes: Floats) -> Floats:
-    """Point with the least squared distance to the cameras' optical axes, shape (3,)."""
+    """Find the point with the least squared distance to the cameras' optical axes.
+
+    Parameters
+    ----------
+    centers : ndarray of float64, shape (N, 3)
+        Positions of the cameras.
+    axes : ndarray of float64, shape (N, 3)
+        Unit vectors.
+
+    Returns
+    -------
+    ndarray of float64, shape (3,)
+    """
     across = np.eye(3) - axes[:, :, None] * axes[:, None, :]
     # Parallel axes leave the depth open; a little weight on the centres decides it.
     normal = across.sum(axis=0) + 1e-6 * len(centers) * np.eye(3)
@@ -76,7 +105,18 @@ def nearest_to_axes(centers: Floats, axes: Floats) -> Floats:
 
 
 def usual_distance(scene: Scene, centers: Floats) -> float:
-    """Median distance from the cameras to the sparse points that they see."""
+    """Compute the median distance from the cameras to the sparse points that they see.
+
+    Parameters
+    ----------
+    scene : Scene
+    centers : ndarray of float64, shape (N, 3)
+        Positions of the cameras.
+
+    Returns
+    -------
+    float
+    """
     points = scene.points
     if not len(points):
         return float("inf")

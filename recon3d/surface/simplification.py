@@ -16,6 +16,16 @@ _BORDER_WEIGHT = 3.0
 def simplify(mesh: Mesh, max_faces: int) -> Mesh:
     """Decimate to `max_faces` triangles by quadric error [1]_; borders are held in place.
 
+    Parameters
+    ----------
+    mesh : Mesh
+    max_faces : int
+        Most faces of the result.
+
+    Returns
+    -------
+    Mesh
+
     References
     ----------
     .. [1] Garland and Heckbert, Surface Simplification Using Quadric Error Metrics, SIGGRAPH 1997.
@@ -26,7 +36,17 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
 
 
 def with_attributes(mesh: Mesh, cloud: PointCloud) -> Mesh:
-    """The mesh with normals of its own and the colours of the nearest points."""
+    """Add normals, and the colours of the nearest points.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    cloud : PointCloud
+
+    Returns
+    -------
+    Mesh
+    """
     colors = None
     if cloud.colors is not None:
         count = min(_COLOR_NEIGHBORS, len(cloud))

@@ -31,7 +31,17 @@ class Atlas:
 
     @classmethod
     def empty(cls, size: int) -> Atlas:
-        """An atlas without any chart."""
+        """Make an atlas without any chart.
+
+        Parameters
+        ----------
+        size : int
+            Side of the atlas in texels.
+
+        Returns
+        -------
+        Atlas
+        """
         return cls(np.zeros((size, size, 3), np.int16), np.zeros((size, size), np.uint8))
 
     def paint(self, photo: Bytes, charts: Charts, layout: Layout, view: int, gain: Floats) -> None:
@@ -83,7 +93,18 @@ class Atlas:
         texels.correct(self.color, self.mask, layout.node_xy, nodes, offsets * UNIT)
 
     def sample(self, xy: Floats) -> Floats:
-        """Bilinear lookup in gray levels at texels `xy` of shape (N, 2), pixel centres at +0.5."""
+        """Interpolate the atlas.
+
+        Parameters
+        ----------
+        xy : ndarray of float64, shape (N, 2)
+            Texels, pixel centres at +0.5.
+
+        Returns
+        -------
+        ndarray of float64, shape (N, 3)
+            Gray levels.
+        """
         return texels.sample(self.color, xy) / UNIT  # type: ignore[no-any-return]
 
     def fill_cells(self, layout: Layout, corner_colors: Floats) -> None:
@@ -119,10 +140,19 @@ class Atlas:
 
 
 def cell_weights(cell: int) -> Floats:
-    """Barycentric weights of the texels of an unseen face's cell, shape (cell, cell, 3).
+    """Compute the barycentric weights of the texels of an unseen face's cell.
 
     The face's corners lie on the centres of the first texel, of the last in its row, and of the
     last in its column; texels beyond the diagonal take its colours.
+
+    Parameters
+    ----------
+    cell : int
+        Side of the cell in texels.
+
+    Returns
+    -------
+    ndarray of float64, shape (cell, cell, 3)
     """
     if cell == 1:
         return np.full((1, 1, 3), 1 / 3)
@@ -133,7 +163,17 @@ def cell_weights(cell: int) -> Floats:
 
 
 def cell_corners(layout: Layout) -> Floats:
-    """Places in the atlas of the corners of unseen faces, shape (U, 3, 2), in texels."""
+    """Compute the places of the corners of unseen faces in the atlas.
+
+    Parameters
+    ----------
+    layout : Layout
+
+    Returns
+    -------
+    ndarray of float64, shape (U, 3, 2)
+        In texels.
+    """
     reach = layout.cell - 1
     corners: Floats = layout.cells[:, None] + 0.5 + np.array([[0, 0], [reach, 0], [0, reach]])
     return corners

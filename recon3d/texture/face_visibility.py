@@ -177,12 +177,24 @@ class CandidateTable:
         self._pixels = np.zeros(face_count, np.float32)
 
     def add(self, view: int, seen: ViewFaces) -> None:
-        """Add the faces that view number `view` sees; views come in ascending order."""
+        """Add the faces that a view sees.
+
+        Parameters
+        ----------
+        view : int
+            Index of the view; views come in ascending order.
+        seen : ViewFaces
+        """
         _insert(self._view, self._quality, self._color, view, seen.faces, seen.quality, seen.color)
         self._pixels[seen.faces] = np.maximum(self._pixels[seen.faces], seen.area)
 
     def candidates(self) -> Candidates:
-        """What has been collected."""
+        """Return the collected candidates.
+
+        Returns
+        -------
+        Candidates
+        """
         return Candidates(self._view, self._quality, self._color, self._pixels)
 
 

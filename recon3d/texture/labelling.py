@@ -71,14 +71,35 @@ def choose_views(
 
 
 def data_costs(candidates: Candidates) -> Floats32:
-    """Cost of painting each face from each candidate, shape (F, K)."""
+    """Compute the cost of painting each face from each of its candidates.
+
+    Parameters
+    ----------
+    candidates : Candidates
+
+    Returns
+    -------
+    ndarray of float32, shape (F, K)
+    """
     best = np.maximum(candidates.quality.max(axis=1, keepdims=True), 1e-12)
     costs: Floats32 = (candidates.pixels[:, None] * (1.0 - candidates.quality / best)).astype(np.float32)
     return costs
 
 
 def chosen_quality(candidates: Candidates, labels: Ints) -> Floats32:
-    """Quality of each face in its view, relative to its best view; 0 for faces without one, shape (F,)."""
+    """Look up the quality of each face in its view, relative to its best view.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    labels : ndarray of int32, shape (F,)
+        View of each face; -1 for none.
+
+    Returns
+    -------
+    ndarray of float32, shape (F,)
+        0 for faces without a view.
+    """
     chosen = np.where(candidates.view == labels[:, None], candidates.quality, 0).max(axis=1)
     chosen[labels < 0] = 0
     quality: Floats32 = chosen / np.maximum(candidates.quality.max(axis=1), 1e-12)
@@ -86,7 +107,19 @@ def chosen_quality(candidates: Candidates, labels: Ints) -> Floats32:
 
 
 def pair_pixels(mesh: Mesh, pairs: FacePairs, pixels: Floats32) -> Floats:
-    """Length in photo pixels of the edge that each pair of faces shares, shape (E,)."""
+    """Compute the length of the edge that each pair of faces shares, in pixels of the photos.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    pairs : FacePairs
+    pixels : ndarray of float32, shape (F,)
+        Area of each face in its best photo, in pixels.
+
+    Returns
+    -------
+    ndarray of float64, shape (E,)
+    """
     corners = mesh.vertices[mesh.faces]
     normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = 0.5 * np.linalg.norm(normal, axis=1)
@@ -98,7 +131,24 @@ def pair_pixels(mesh: Mesh, pairs: FacePairs, pixels: Floats32) -> Floats:
 
 
 def energy(labels: Ints, data: Floats32, candidates: Candidates, pairs: Ints, weight: Floats32) -> float:
-    """Energy of a labelling, as `choose_views` minimizes it."""
+    """Compute the energy of a labelling, which `choose_views` minimizes.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (F,)
+        View of each face; -1 for none.
+    data : ndarray of float32, shape (F, K)
+        See `data_costs`.
+    candidates : Candidates
+    pairs : ndarray of int32, shape (E, 2)
+        Faces that share an edge.
+    weight : ndarray of float32, shape (E,)
+        Cost of different views on both sides.
+
+    Returns
+    -------
+    float
+    """
     seen = np.flatnonzero(labels >= 0)
     place = np.argmax(candidates.view[seen] == labels[seen, None], axis=1)
     cut = labels[pairs[:, 0]] != labels[pairs[:, 1]]
@@ -107,6 +157,13 @@ def energy(labels: Ints, data: Floats32, candidates: Candidates, pairs: Ints, we
 
 def connected_faces(labels: Ints, pairs: Ints) -> tuple[int, Ints]:
     """Number the connected sets of faces of one label.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (F,)
+        View of each face; -1 for none.
+    pairs : ndarray of int32, shape (E, 2)
+        Faces that share an edge.
 
     Returns
     -------
@@ -130,7 +187,25 @@ def merge_small_charts(
     weight: Floats32,
     min_pixels: float = MIN_CHART_PIXELS,
 ) -> Ints:
-    """Give small charts the view of the neighbour with the longest common seam that sees them whole."""
+    """Give small charts the view of the neighbour with the longest common seam that sees them completely.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (F,)
+        View of each face; -1 for none.
+    candidates : Candidates
+    pairs : ndarray of int32, shape (E, 2)
+        Faces that share an edge.
+    weight : ndarray of float32, shape (E,)
+        Weight of each edge in a seam.
+    min_pixels : float
+        Charts with a smaller area in their photo are small.
+
+    Returns
+    -------
+    ndarray of int32, shape (F,)
+        The new labels.
+    """
     labels = labels.copy()
     for _ in range(3):
         count, chart = connected_faces(labels, pairs)

@@ -57,13 +57,32 @@ def profiles(xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: In
 
 
 def rectangle(width: int, height: int) -> Profiles:
-    """Columns of one rectangle."""
+    """Make the columns of one rectangle.
+
+    Parameters
+    ----------
+    width, height : int
+        In texels.
+
+    Returns
+    -------
+    Profiles
+    """
     starts = np.array([0, width], np.int64)
     return Profiles(starts, np.zeros(width, np.int32), np.full(width, height, np.int32))
 
 
 def join(first: Profiles, second: Profiles) -> Profiles:
-    """The charts of both."""
+    """Join two sets of charts.
+
+    Parameters
+    ----------
+    first, second : Profiles
+
+    Returns
+    -------
+    Profiles
+    """
     return Profiles(
         np.append(first.starts, first.starts[-1] + second.starts[1:]),
         np.append(first.low, second.low),

@@ -24,7 +24,22 @@ _compiled = kernel(error_model="numpy")
 
 @_compiled
 def span(a: float, b: float, c: float, reach: float, size: int) -> tuple[int, int]:
-    """First and last of `size` pixels whose centres lie between three values, give or take `reach`."""
+    """Find the pixels whose centres lie between three values, with a margin.
+
+    Parameters
+    ----------
+    a, b, c : float
+        The values.
+    reach : float
+        The margin in pixels.
+    size : int
+        Number of pixels.
+
+    Returns
+    -------
+    (int, int)
+        First and last pixel; none when the first is larger.
+    """
     first = max(0, math.ceil(min(a, b, c) - 0.5 - reach))
     return first, min(size - 1, math.floor(max(a, b, c) - 0.5 + reach))
 
@@ -119,7 +134,9 @@ def gather(
 
     Parameters
     ----------
-    q, faces
+    q : ndarray of float64, shape (V, 3)
+        As in `inverse_depth`.
+    faces : ndarray of int32, shape (F, 3)
         As in `inverse_depth`.
     inside : ndarray of bool, shape (V,)
         Vertices that lie in front of the camera and inside the photo.

@@ -54,7 +54,18 @@ def split_large_faces(mesh: Mesh, views: Sequence[View], *, max_edge: float = MA
 
 
 def pixel_sizes(vertices: Floats, views: Sequence[View]) -> Floats:
-    """Side of a pixel at each vertex, in world units, in the closest view; inf where there is none."""
+    """Compute the side of a pixel at each vertex in the closest view.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    views : sequence of View
+
+    Returns
+    -------
+    ndarray of float64, shape (V,)
+        In world units; inf where no view sees the vertex.
+    """
     smallest = np.full(len(vertices), np.inf)
     for view in views:
         depth = vertices @ view.cam_from_world[2, :3] + view.cam_from_world[2, 3]

@@ -82,6 +82,12 @@ def seam_differences(atlas: Atlas, layout: Layout, seams: Seams) -> tuple[Floats
     Each end takes the mean along the edge, with weights that fall linearly towards the other end,
     so that noise and small displacements of the photos average out.
 
+    Parameters
+    ----------
+    atlas : Atlas
+    layout : Layout
+    seams : Seams
+
     Returns
     -------
     difference : ndarray of float64, shape (E, 2, 3)
@@ -101,6 +107,17 @@ def global_corrections(
     Sparse linear least squares (Lempitsky & Ivanov 2007): corrected colours agree at both sides of
     each seam, corrections change little along the edges inside a chart, and are small. Seams of
     which one side is poorly seen count little.
+
+    Parameters
+    ----------
+    charts : Charts
+    seams : Seams
+    difference : ndarray of float64, shape (E, 2, 3)
+        See `seam_differences`.
+    length : ndarray of float64, shape (E,)
+        Length of each edge in texels.
+    smoothness : float
+        Weight of small changes inside a chart.
 
     Returns
     -------
@@ -152,7 +169,20 @@ def _two_level(matrix: Any, diagonal: Floats, chart: Ints) -> Any:
 
 @_compiled
 def side_lengths(xy: Floats, nodes: Ints) -> Floats:
-    """Length in texels of one seam edge in both of its charts."""
+    """Compute the length of one seam edge in both of its charts.
+
+    Parameters
+    ----------
+    xy : ndarray of float64, shape (N, 2)
+        Places of the nodes in texels.
+    nodes : ndarray of int32, shape (2, 2)
+        Nodes of the edge's ends on both sides.
+
+    Returns
+    -------
+    ndarray of float64, shape (2,)
+        In texels.
+    """
     out = np.empty(2)
     for side in range(2):
         dx = xy[nodes[side, 1], 0] - xy[nodes[side, 0], 0]

@@ -33,7 +33,26 @@ def copy(
     high: Ints,
     values: NDArray[np.int16],
 ) -> None:
-    """Copy what the charts occupy, row by row of the photo, through a table of `values` (256, 3)."""
+    """Copy the charts from a photo, row by row, through a table of values.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Written, in atlas units.
+    photo : ndarray of uint8, shape (h, w, 3)
+    charts : ndarray of int64, shape (K,)
+        Indices of the charts to copy.
+    source : ndarray of int32, shape (C, 2)
+        Place of each chart in the photo.
+    target : ndarray of int32, shape (C, 2)
+        Place of each chart in the atlas.
+    starts : ndarray of int64, shape (C + 1,)
+        Start of each chart's columns in `low` and `high`.
+    low, high : ndarray of int32, shape (N,)
+        Rows that each column occupies.
+    values : ndarray of int16, shape (256, 3)
+        Atlas units of each gray level.
+    """
     height, width = photo.shape[:2]
     for n in charts:
         for place in range(starts[n], starts[n + 1]):
@@ -49,7 +68,22 @@ def copy(
 
 @_compiled
 def nearest_on_border(corners: Floats, px: float, py: float, weights: Floats) -> float:
-    """Fill the barycentric weights of the border's point next to (px, py); its squared distance."""
+    """Find the border's point nearest to a place.
+
+    Parameters
+    ----------
+    corners : ndarray of float64, shape (3, 2)
+        Of the face.
+    px, py : float
+        The place.
+    weights : ndarray of float64, shape (3,)
+        Written: barycentric weights of the point.
+
+    Returns
+    -------
+    float
+        Squared distance.
+    """
     nearest = np.inf
     for k in range(3):
         n = (k + 1) % 3
@@ -65,7 +99,21 @@ def nearest_on_border(corners: Floats, px: float, py: float, weights: Floats) ->
 
 @_compiled
 def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offsets: Floats) -> None:
-    """Add the nodes' `offsets`, in atlas units, to the texels of faces and rims, and mark these."""
+    """Add the nodes' corrections to the texels of faces and rims, and mark these.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Changed, in atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Written.
+    xy : ndarray of float64, shape (N, 2)
+        Places of the nodes in texels.
+    nodes : ndarray of int32, shape (F, 3)
+        Nodes of each face.
+    offsets : ndarray of float64, shape (N, 3)
+        Corrections in atlas units.
+    """
     size = mask.shape[0]
     corners, weights = np.empty((3, 2)), np.empty(3)
     # First the faces, then the rims, so that a rim never takes a texel of a face.
@@ -103,7 +151,15 @@ def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offs
 
 @_compiled
 def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
-    """Give each texel of a rim the mean of the texels inside that touch it."""
+    """Give each texel of a rim the mean of the inner texels that touch it.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Changed, in atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Which texels are known; see `correct`.
+    """
     size = mask.shape[0]
     for row in range(size):
         for column in range(size):
@@ -126,7 +182,17 @@ def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
 
 @_compiled
 def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
-    """Fill `out` (3,) with the atlas at texel (x, y), bilinear, pixel centres at +0.5."""
+    """Interpolate the atlas at one place.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        In atlas units.
+    x, y : float
+        Texels, pixel centres at +0.5.
+    out : ndarray of float64, shape (3,)
+        Written, in atlas units.
+    """
     height, width = atlas.shape[:2]
     x = min(max(x - 0.5, 0.0), width - 1.0)
     y = min(max(y - 0.5, 0.0), height - 1.0)
@@ -140,7 +206,20 @@ def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
 
 @_compiled
 def sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
-    """`lookup` at many places, shape (N, 2)."""
+    """Interpolate the atlas at many places.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        In atlas units.
+    xy : ndarray of float64, shape (N, 2)
+        Texels, pixel centres at +0.5.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 3)
+        In atlas units.
+    """
     out = np.empty((xy.shape[0], 3))
     for n in range(xy.shape[0]):
         lookup(atlas, xy[n, 0], xy[n, 1], out[n])
@@ -149,7 +228,20 @@ def sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
 
 @_compiled
 def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
-    """Mean of the known texels of each block of four, in gray levels, and where there are any."""
+    """Average the known texels of each block of four.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        In atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Which texels are known.
+
+    Returns
+    -------
+    (ndarray of float32, ndarray of float32)
+        Gray levels of shape (h, w, 3), and of shape (h, w) where there are any.
+    """
     size = mask.shape[0] // 2
     color, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
     for y in range(size):
@@ -170,7 +262,22 @@ def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
 
 @_compiled
 def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
-    """Texture: the atlas where it is known, else `half`."""
+    """Make the texture: the atlas where it is known, elsewhere `half`.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        In atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Which texels are known.
+    half : ndarray of float32, shape (h, w, 3)
+        Gray levels at half the size.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+    """
     size = mask.shape[0]
     texture = np.empty((size, size, 3), np.uint8)
     for y in range(size):

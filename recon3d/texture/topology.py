@@ -63,7 +63,19 @@ def face_pairs(faces: Ints) -> FacePairs:
 
 
 def pair_lengths(vertices: Floats, faces: Ints, pairs: FacePairs) -> Floats:
-    """Length of the edge that each pair of faces shares, shape (E,)."""
+    """Compute the length of the edge that each pair of faces shares.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    pairs : FacePairs
+
+    Returns
+    -------
+    ndarray of float64, shape (E,)
+        In units of `vertices`.
+    """
     ends = faces[pairs.faces[:, :1], pairs.corners[:, 0].astype(np.int64)]
     lengths: Floats = np.linalg.norm(vertices[ends[:, 1]] - vertices[ends[:, 0]], axis=1)
     return lengths

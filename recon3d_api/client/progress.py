@@ -19,7 +19,17 @@ class CountedFile:
         self._count = count
 
     def read(self, size: int = -1) -> bytes:
-        """Read, and tell how much."""
+        """Read, and report the number of bytes read.
+
+        Parameters
+        ----------
+        size : int
+            Most bytes to read; -1 for all.
+
+        Returns
+        -------
+        bytes
+        """
         piece = self._file.read(size)
         self._count(len(piece))
         return piece
@@ -61,7 +71,12 @@ class Bars:
         return any(status not in _OVER for status in self._states.values())
 
     def show(self, job: dict[str, Any]) -> None:
-        """Take in a job's state."""
+        """Show a job's state.
+
+        Parameters
+        ----------
+        job : dict of str to Any
+        """
         number = job["job_id"]
         if number is None:
             return

@@ -23,7 +23,17 @@ _ACTIVE = (b"<html", b"<script", b"<svg", b"<?php", b"%pdf-")
 
 
 def content_kind(path: Path) -> str:
-    """What a file is by its first bytes; empty when it is nothing that is taken."""
+    """Recognize a file by its first bytes.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        Such as "mp4" or "jpeg"; empty when the format is not accepted.
+    """
     with open(path, "rb") as file:
         return _kind_of(file.read(_START))
 
@@ -45,7 +55,19 @@ def _kind_of(start: bytes) -> str:
 
 
 def content_problem(path: Path, suffix: str) -> str:
-    """Why a file's content is refused; empty when it is not."""
+    """Tell why a file's content is refused.
+
+    Parameters
+    ----------
+    path : Path
+    suffix : str
+        Suffix of the file's name.
+
+    Returns
+    -------
+    str
+        Empty when the content is accepted.
+    """
     with open(path, "rb") as file:
         start = file.read(_START)
     if not start:

@@ -172,7 +172,13 @@ class Installation:
         self._complete(number, replace=True)
 
     def problem(self) -> str:
-        """What is wrong with the data folder now; empty when it is the one that was opened."""
+        """Check that the data folder is still the one that was opened.
+
+        Returns
+        -------
+        str
+            What is wrong; empty when nothing is.
+        """
         if _read(self._folder / _FILE) == self._id:
             return ""
         return f"{_FILE} is missing or has changed; check that the data folder's disk is mounted"

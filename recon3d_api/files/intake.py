@@ -23,7 +23,17 @@ _CPU_SECONDS = 600
 
 
 def decoding_problem(path: Path) -> str:
-    """What is wrong with a photo's pixels; empty when nothing is."""
+    """Decode a photo to find out whether its pixels are whole.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    str
+        What is wrong; empty when nothing is.
+    """
     kind = content_kind(path)
     if kind not in ("jpeg", "png"):
         return ""
@@ -46,6 +56,11 @@ def take(request: dict[str, Any]) -> dict[str, Any]:
     request : dict
         ``project`` (folder), ``kind`` ("video" or "photo") and ``files``, each with ``path`` and
         the checked ``name``.
+
+    Returns
+    -------
+    dict of str to Any
+        What was added, or why nothing was.
     """
     root = Path(request["project"])
     hidden = []

@@ -56,7 +56,19 @@ _RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "repor
 
 
 def name_problem(name: str, suffixes: Sequence[str]) -> str:
-    """Why a file of that name is refused; empty when it is not."""
+    """Tell why a file name is refused.
+
+    Parameters
+    ----------
+    name : str
+    suffixes : sequence of str
+        Accepted suffixes, with the dot.
+
+    Returns
+    -------
+    str
+        Empty when the name is accepted.
+    """
     if not name or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in name):
         return "The file's name is empty or has control characters"
     if "/" in name or "\\" in name or name in (".", "..") or len(name) > 255:
@@ -67,7 +79,17 @@ def name_problem(name: str, suffixes: Sequence[str]) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A file name made of harmless characters, from one that `name_problem` let pass."""
+    """Make a file name of harmless characters.
+
+    Parameters
+    ----------
+    name : str
+        One that `name_problem` accepts.
+
+    Returns
+    -------
+    str
+    """
     path = Path(unicodedata.normalize("NFC", name))
     return (re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "file") + path.suffix.lower()
 
@@ -90,31 +112,93 @@ class Storage:
         self._intakes = threading.BoundedSemaphore(2)
 
     def root(self, folder: str) -> Path:
-        """Everything of a project."""
+        """Locate everything of a project.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        Path
+        """
         return self.settings.projects_dir / folder
 
     def model(self, folder: str) -> Path:
-        """A project of recon3d."""
+        """Locate the recon3d project inside a project's folder.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        Path
+        """
         return self.root(folder) / "model"
 
     def log(self, folder: str, job_id: int) -> Path:
-        """Log lines of a job."""
+        """Locate the log of a job.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+        job_id : int
+
+        Returns
+        -------
+        Path
+        """
         return self.root(folder) / "logs" / f"{job_id}.log"
 
     def open(self, folder: str) -> Project | None:
-        """The project of recon3d, once something was uploaded."""
+        """Open the recon3d project.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        Project or None
+            None before the first upload.
+        """
         try:
             return Project.open(self.model(folder))
         except ProjectError:
             return None
 
     def has_input(self, folder: str) -> bool:
-        """Whether there is something to reconstruct from."""
+        """Tell whether there is anything to reconstruct from.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        bool
+        """
         project = self.open(folder)
         return project is not None and bool(project.inputs)
 
     def has_video(self, folder: str) -> bool:
-        """Whether there is a video to take frames from."""
+        """Tell whether there is a video to extract frames from.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        bool
+        """
         project = self.open(folder)
         return project is not None and any(row.kind == "video" for row in project.inputs)
 
@@ -131,6 +215,11 @@ class Storage:
 
         The lock on the folder ends with the process; `remove_abandoned_uploads` removes folders
         without one.
+
+        Yields
+        ------
+        Path
+            The folder.
         """
         folder = self.settings.incoming_dir / uuid.uuid4().hex
         folder.mkdir()
@@ -143,7 +232,15 @@ class Storage:
             os.close(descriptor)
 
     def take(self, folder: str, kind: str, files: Sequence[ReceivedFile]) -> list[str]:
-        """Check received files and put them into a project, all or none.
+        """Check received files and add them to a project, all or none.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+        kind : str
+            "video" or "photo".
+        files : sequence of ReceivedFile
 
         Returns
         -------
@@ -189,13 +286,34 @@ class Storage:
     # --- what there is ----------------------------------------------------------------------------
 
     def video(self, folder: str) -> Path | None:
-        """The video that was uploaded last."""
+        """Locate the video that was uploaded last.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        Path or None
+        """
         project = self.open(folder)
         videos = [row for row in project.inputs if row.kind == "video"] if project else []
         return project.input_file(videos[-1]) if project and videos else None
 
     def frames(self, folder: str) -> tuple[str, list[Path]] | None:
-        """Fingerprint and paths of the newest extracted frames."""
+        """Locate the newest extracted frames.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        (str, list of Path) or None
+            Fingerprint and paths; None before the first extraction.
+        """
         project = self.open(folder)
         artifact = project.artifacts.get("frame_extraction") if project else None
         if project is None or artifact is None:
@@ -203,12 +321,35 @@ class Storage:
         return artifact.manifest.fingerprint, [*project.frames]
 
     def result(self, folder: str, name: str) -> Path | None:
-        """A result by its name in the API."""
+        """Locate a result.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+        name : str
+            Its name in the API.
+
+        Returns
+        -------
+        Path or None
+            None when it does not exist.
+        """
         project = self.open(folder)
         return project.results.files().get(name) if project else None
 
     def list(self, folder: str) -> list[StoredFile]:
-        """All files that a user may know of."""
+        """List the files that a user may download or know of.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        list of StoredFile
+        """
         project = self.open(folder)
         if project is None:
             return []
@@ -241,7 +382,13 @@ class Storage:
     # --- folders ----------------------------------------------------------------------------------
 
     def folders(self) -> set[str]:
-        """Names of the projects' folders on disk; whatever else lies beside them is not ours."""
+        """List the projects' folders on disk; other entries beside them are ignored.
+
+        Returns
+        -------
+        set of str
+            Names.
+        """
         return {
             path.name
             for path in self.settings.projects_dir.iterdir()
@@ -249,11 +396,29 @@ class Storage:
         }
 
     def bind(self, upload: Path, folder: str) -> None:
-        """Say which project an upload goes to, so that a deletion waits for it."""
+        """Tie an upload to a project, so that a deletion waits for it.
+
+        Parameters
+        ----------
+        upload : Path
+            The upload's folder.
+        folder : str
+            Name of the project's folder.
+        """
         (upload / _FOR).write_text(folder)
 
     def receiving(self, folder: str) -> bool:
-        """Whether an upload to a project is in progress."""
+        """Tell whether an upload to a project is in progress.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        bool
+        """
         for path in self.settings.incoming_dir.iterdir():
             try:
                 bound = (path / _FOR).read_text() == folder
@@ -264,11 +429,26 @@ class Storage:
         return False
 
     def exists(self, folder: str) -> bool:
-        """Whether anything of a project is left."""
+        """Tell whether anything of a project is left.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        bool
+        """
         return os.path.lexists(self.root(folder)) or os.path.lexists(self.settings.trash_dir / folder)
 
     def remove(self, folder: str) -> None:
         """Remove a project's files; after an interruption the next call continues.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
 
         Raises
         ------
@@ -305,7 +485,16 @@ class Storage:
 
 
 def is_folder_name(name: str) -> bool:
-    """Whether the service makes folders of that name."""
+    """Tell whether the service makes folders of that name.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    bool
+    """
     return _FOLDER_NAME.fullmatch(name) is not None
 
 
@@ -323,7 +512,16 @@ def _age(path: Path) -> float:
 
 
 def unlocked(path: Path) -> bool:
-    """Whether a file or folder exists, and no process holds a lock on it."""
+    """Tell whether a file or folder exists and no process holds a lock on it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    bool
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -20,7 +20,17 @@ class WeakPassword(Exception):
 
 
 def add_user(database: Database, passwords: Passwords, body: schemas.Register) -> models.User:
-    """Make an account.
+    """Create an account.
+
+    Parameters
+    ----------
+    database : Database
+    passwords : Passwords
+    body : schemas.Register
+
+    Returns
+    -------
+    models.User
 
     Raises
     ------

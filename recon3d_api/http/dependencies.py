@@ -44,7 +44,16 @@ class Service:
 
 
 def get_service(connection: HTTPConnection) -> Service:
-    """The service's parts."""
+    """Get the service's parts.
+
+    Parameters
+    ----------
+    connection : HTTPConnection
+
+    Returns
+    -------
+    Service
+    """
     service: Service = connection.app.state.service
     return service
 
@@ -54,18 +63,47 @@ _scheme = OAuth2PasswordBearer(tokenUrl=f"{API}/auth/token", auto_error=False)
 
 
 def client_address(connection: HTTPConnection) -> str:
-    """Who calls, for limits and logs."""
+    """Get the caller's address, for limits and logs.
+
+    Parameters
+    ----------
+    connection : HTTPConnection
+
+    Returns
+    -------
+    str
+    """
     return connection.client.host if connection.client else "unknown"
 
 
 def bearer(connection: HTTPConnection) -> str:
-    """Token of the ``Authorization`` header; empty without one."""
+    """Read the token of the ``Authorization`` header.
+
+    Parameters
+    ----------
+    connection : HTTPConnection
+
+    Returns
+    -------
+    str
+        Empty without a token.
+    """
     scheme, _, token = connection.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def throttle(kind: str) -> Callable[..., None]:
-    """Make a dependency that counts requests, per user or, without a token, per address."""
+    """Make a dependency that counts requests per user or, without a token, per address.
+
+    Parameters
+    ----------
+    kind : str
+        Name of the limit.
+
+    Returns
+    -------
+    callable
+    """
 
     def count(request: Request, service: ServiceDep) -> None:
         known = service.tokens.read(bearer(request))
@@ -76,7 +114,17 @@ def throttle(kind: str) -> Callable[..., None]:
 
 
 def user_of_token(service: Service, token: str) -> User | None:
-    """The active user whom a token belongs to."""
+    """Find the active user whom a token belongs to.
+
+    Parameters
+    ----------
+    service : Service
+    token : str
+
+    Returns
+    -------
+    User or None
+    """
     known = service.tokens.read(token)
     if known is None:
         return None
@@ -86,7 +134,16 @@ def user_of_token(service: Service, token: str) -> User | None:
 
 
 def current_user(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> User:
-    """The caller.
+    """Find the caller.
+
+    Parameters
+    ----------
+    service : ServiceDep
+    token : str or None
+
+    Returns
+    -------
+    User
 
     Raises
     ------
@@ -105,7 +162,19 @@ JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 
 
 def own_project(session: Session, user: User, project_id: int, *, lock: bool = False) -> Project:
-    """A project of the caller.
+    """Find a project of the caller.
+
+    Parameters
+    ----------
+    session : Session
+    user : User
+    project_id : int
+    lock : bool
+        Lock the row until the transaction ends.
+
+    Returns
+    -------
+    Project
 
     Raises
     ------
@@ -134,7 +203,17 @@ _WORDS = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Errors of a route, for the OpenAPI document; some can always happen."""
+    """Describe the errors of a route for the OpenAPI document; some can always happen.
+
+    Parameters
+    ----------
+    *statuses : int
+        HTTP statuses.
+
+    Returns
+    -------
+    dict of int or str to dict of str to Any
+    """
     return {
         status: {
             "description": _WORDS[status],

@@ -31,7 +31,17 @@ class Source(Protocol):
     modified: float
 
     def read(self, start: int, length: int) -> Iterator[bytes]:
-        """Give `length` bytes from `start` on."""
+        """Yield a range of bytes.
+
+        Parameters
+        ----------
+        start, length : int
+            The range.
+
+        Returns
+        -------
+        iterator of bytes
+        """
         ...
 
     def close(self) -> None:
@@ -51,7 +61,17 @@ class FileSource:
         self.etag = f'"{hashlib.sha256(key.encode()).hexdigest()[:32]}"'
 
     def read(self, start: int, length: int) -> Iterator[bytes]:
-        """Give `length` bytes from `start` on."""
+        """Yield a range of bytes.
+
+        Parameters
+        ----------
+        start, length : int
+            The range.
+
+        Yields
+        ------
+        bytes
+        """
         with self._file as file:
             file.seek(start)
             while length > 0 and (piece := file.read(min(_PIECE, length))):
@@ -95,7 +115,17 @@ class ZipSource:
         return body >= self._MAX or len(self._files) >= 0xFFFF
 
     def read(self, start: int, length: int) -> Iterator[bytes]:
-        """Give `length` bytes from `start` on; what lies before is read, since check sums need it."""
+        """Yield a range of bytes; everything before it is read, too, for the check sums.
+
+        Parameters
+        ----------
+        start, length : int
+            The range.
+
+        Yields
+        ------
+        bytes
+        """
         skip = start
         for piece in self._write():
             if skip >= len(piece):
@@ -163,6 +193,18 @@ class ZipSource:
 
 def respond(request: Request, source: Source, name: str, media_type: str) -> Response:
     """Answer a download, whole or in part.
+
+    Parameters
+    ----------
+    request : Request
+    source : Source
+    name : str
+        File name for the browser.
+    media_type : str
+
+    Returns
+    -------
+    Response
 
     Raises
     ------

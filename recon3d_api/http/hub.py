@@ -38,12 +38,30 @@ class Message:
 
 
 def timestamp(moment: datetime) -> str:
-    """A time in the messages' format."""
+    """Format a time for messages.
+
+    Parameters
+    ----------
+    moment : datetime
+
+    Returns
+    -------
+    str
+    """
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def message_of(row: Event) -> Message:
-    """The message of a row."""
+    """Convert a row to a message.
+
+    Parameters
+    ----------
+    row : Event
+
+    Returns
+    -------
+    Message
+    """
     body: dict[str, Any] = {
         "event": row.event,
         "job_id": row.job_id,
@@ -60,7 +78,19 @@ def message_of(row: Event) -> Message:
 
 
 def read_messages(database: Database, project_id: int, after: int) -> list[Message]:
-    """Messages of a project that come after a number."""
+    """Read the messages of a project.
+
+    Parameters
+    ----------
+    database : Database
+    project_id : int
+    after : int
+        Only messages with a higher number.
+
+    Returns
+    -------
+    list of Message
+    """
     with database.read() as session:
         rows = session.scalars(
             select(Event).where(Event.project_id == project_id, Event.seq > after).order_by(Event.seq)
@@ -83,11 +113,21 @@ class Listener:
         return self._last
 
     def skip_to(self, seq: int) -> None:
-        """Leave out messages up to a number."""
+        """Skip messages up to a number.
+
+        Parameters
+        ----------
+        seq : int
+        """
         self._last = max(self._last, seq)
 
     def push(self, messages: Iterable[Message]) -> None:
-        """Add messages; those that it has had are left out."""
+        """Queue messages; known ones are skipped.
+
+        Parameters
+        ----------
+        messages : iterable of Message
+        """
         for message in messages:
             if message.seq > self._last:
                 self._last = message.seq
@@ -107,7 +147,18 @@ class Listener:
         self._ready.set()
 
     async def next(self, timeout: float) -> Message | None:
-        """The next message; None after a while without one, or when closed."""
+        """Wait for the next message.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait at most.
+
+        Returns
+        -------
+        Message or None
+            None when no message came, or when the listener is closed.
+        """
         if not self._pending:
             self._ready.clear()
             if not self.closed:
@@ -137,7 +188,18 @@ class Hub:
 
     @contextlib.asynccontextmanager
     async def listen(self, project_id: int, seq: int) -> Any:
-        """Give a listener for messages after `seq`."""
+        """Subscribe to the messages of a project.
+
+        Parameters
+        ----------
+        project_id : int
+        seq : int
+            Only messages with a higher number.
+
+        Yields
+        ------
+        Any
+        """
         listener = Listener()
         listener.skip_to(seq)
         group = self._listeners.setdefault(project_id, set())

@@ -47,6 +47,13 @@ class RateLimits:
     def check(self, kind: str, who: str) -> None:
         """Count a request.
 
+        Parameters
+        ----------
+        kind : str
+            Name of the limit.
+        who : str
+            User or address.
+
         Raises
         ------
         ApiError
@@ -57,7 +64,12 @@ class RateLimits:
             self._refuse(item, kind, who)
 
     def check_failures(self, who: str) -> None:
-        """Refuse a login after too many failures, without counting this one.
+        """Refuse a login after too many failures; this one is not counted.
+
+        Parameters
+        ----------
+        who : str
+            Name and address.
 
         Raises
         ------
@@ -69,7 +81,13 @@ class RateLimits:
             self._refuse(item, "login", who)
 
     def count_failure(self, who: str) -> None:
-        """Count a failed login."""
+        """Count a failed login.
+
+        Parameters
+        ----------
+        who : str
+            Name and address.
+        """
         item = self._items["login"]
         if item is not None:
             self._metrics.refused.labels("login").inc()

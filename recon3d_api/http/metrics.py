@@ -59,7 +59,16 @@ class Metrics:
         )
 
     def render(self, database: Database) -> bytes:
-        """Text for the scraper; runs and jobs are counted in the database at this moment."""
+        """Render the metrics for Prometheus; runs and jobs are counted now.
+
+        Parameters
+        ----------
+        database : Database
+
+        Returns
+        -------
+        bytes
+        """
         with database.read() as session:
             counted = session.execute(select(Run.status, func.count()).group_by(Run.status))
             runs: dict[str, int] = {row[0]: row[1] for row in counted}

@@ -37,7 +37,19 @@ class Form:
 
 
 def field_error(name: str, message: str, kind: str = "value_error") -> RequestValidationError:
-    """The error for a field of a form that FastAPI does not read."""
+    """Make the error for a form field that FastAPI does not parse.
+
+    Parameters
+    ----------
+    name : str
+    message : str
+    kind : str
+        Pydantic's type of error.
+
+    Returns
+    -------
+    RequestValidationError
+    """
     return RequestValidationError([{"loc": ("body", name), "msg": message, "type": kind}])
 
 
@@ -99,10 +111,14 @@ class FormReader:
     async def read(self) -> Form:
         """Read the form to its end.
 
+        Returns
+        -------
+        Form
+
         Raises
         ------
         ApiError
-            400 malformed, cut off or refused; 413 too large; 507 the disk is full.
+            400 malformed, truncated or refused; 413 too large; 507 the disk is full.
         RequestValidationError
             It is no multipart form, or a field is wrong.
         """

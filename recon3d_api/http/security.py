@@ -35,12 +35,32 @@ class Passwords:
         self._nobody = self._hasher.hash("nobody has this password")
 
     def hash(self, password: str) -> str:
-        """Hash a password."""
+        """Hash a password.
+
+        Parameters
+        ----------
+        password : str
+
+        Returns
+        -------
+        str
+        """
         with self._slots:
             return self._hasher.hash(password)
 
     def verify(self, password: str, hashed: str | None) -> bool:
-        """Tell whether the password is right; None, for an unknown user, takes the same time."""
+        """Check a password.
+
+        Parameters
+        ----------
+        password : str
+        hashed : str or None
+            None for an unknown user, which takes the same time.
+
+        Returns
+        -------
+        bool
+        """
         try:
             with self._slots:
                 right = self._hasher.verify(password, hashed or self._nobody)
@@ -50,7 +70,19 @@ class Passwords:
 
 
 def password_problem(password: str, username: str, email: str) -> str:
-    """What is wrong with a password; empty when nothing is."""
+    """Tell why a password is refused.
+
+    Parameters
+    ----------
+    password : str
+    username : str
+    email : str
+
+    Returns
+    -------
+    str
+        Empty when the password is accepted.
+    """
     lowered = password.lower()
     if lowered in (username.lower(), email.lower(), email.lower().partition("@")[0]):
         return "The password must differ from the username and the e-mail address"
@@ -74,13 +106,32 @@ class Tokens:
         self._seconds = minutes * 60
 
     def issue(self, user_id: int) -> str:
-        """Make a token for a user."""
+        """Issue a token for a user.
+
+        Parameters
+        ----------
+        user_id : int
+
+        Returns
+        -------
+        str
+        """
         now = int(time.time())
         claims = {"sub": str(user_id), "iat": now, "exp": now + self._seconds}
         return str(jwt.encode(claims, self._secret, algorithm=_ALGORITHM))
 
     def read(self, token: str) -> tuple[int, float] | None:
-        """User and time of expiry of a valid token; None for any other."""
+        """Check a token.
+
+        Parameters
+        ----------
+        token : str
+
+        Returns
+        -------
+        (int, float) or None
+            The user's id and the time of expiry; None when the token is not valid.
+        """
         try:
             # The algorithm is ours to choose: the token's header is not asked.
             claims = jwt.decode(

@@ -43,13 +43,23 @@ class Database:
 
     @contextlib.contextmanager
     def read(self) -> Iterator[Session]:
-        """Give a session that only reads."""
+        """Open a session that only reads.
+
+        Yields
+        ------
+        Session
+        """
         with Session(self.engine, expire_on_commit=False) as session:
             yield session
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Session]:
-        """Give a session that commits at the end, or rolls back when the block raises."""
+        """Open a session that commits at the end, or rolls back when the block raises.
+
+        Yields
+        ------
+        Session
+        """
         with Session(self.engine, expire_on_commit=False) as session:
             # SQLite: taking the write lock first means that no transaction fails half way.
             session.connection(execution_options={_WRITE: True})
@@ -60,9 +70,13 @@ class Database:
                 undo.pop_all()
 
     def serialize(self, session: Session) -> None:
-        """Make those who decide which folder belongs to which row wait for each other.
+        """Make transactions that tie folders to rows wait for each other.
 
         Holds until the transaction of `write` ends. SQLite has one writer anyway.
+
+        Parameters
+        ----------
+        session : Session
         """
         if not self.is_sqlite:
             session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_FOLDERS_LOCK})"))
@@ -73,7 +87,17 @@ class Database:
         return not (self.is_sqlite and self.url.database) or Path(self.url.database or "").exists()
 
     def now(self, session: Session) -> float:
-        """Seconds since 1970 by the clock that all runners share."""
+        """Read the clock that all runners share.
+
+        Parameters
+        ----------
+        session : Session
+
+        Returns
+        -------
+        float
+            Seconds since 1970.
+        """
         if self.is_sqlite:
             return time.time()
         return float(session.scalar(sa.text("SELECT extract(epoch FROM clock_timestamp())")) or 0.0)

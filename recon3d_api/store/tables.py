@@ -28,18 +28,43 @@ class UtcDateTime(sa.TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Store UTC."""
+        """Convert a time to UTC for the database.
+
+        Parameters
+        ----------
+        value : datetime or None
+        dialect : sa.Dialect
+
+        Returns
+        -------
+        datetime or None
+        """
         return None if value is None else value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Give UTC."""
+        """Mark a time from the database as UTC.
+
+        Parameters
+        ----------
+        value : datetime or None
+        dialect : sa.Dialect
+
+        Returns
+        -------
+        datetime or None
+        """
         if value is None:
             return None
         return value.replace(tzinfo=timezone.utc) if value.tzinfo is None else value.astimezone(timezone.utc)
 
 
 def utcnow() -> datetime:
-    """The time, with its zone."""
+    """Read the time, with its zone.
+
+    Returns
+    -------
+    datetime
+    """
     return datetime.now(timezone.utc)
 
 

@@ -55,7 +55,12 @@ class RunClaims:
         self._lease = lease
 
     def claim(self) -> Claim | None:
-        """Take the oldest run that waits, or whose runner is gone."""
+        """Claim the oldest run that waits or whose runner is gone.
+
+        Returns
+        -------
+        Claim or None
+        """
         with self._database.read() as session:
             now = self._database.now(session)
             waiting = session.scalar(select(func.count()).select_from(Run).where(Run.status == "queued"))

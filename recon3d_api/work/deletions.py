@@ -20,21 +20,43 @@ logger = logging.getLogger("recon3d_api.work.deletions")
 
 
 def request(session: Session, project: Project) -> None:
-    """Delete a project's row, and record that its files are to go."""
+    """Delete a project's row, and record that its files must go.
+
+    Parameters
+    ----------
+    session : Session
+    project : Project
+    """
     session.delete(project)
     session.merge(Deletion(folder=project.folder))
 
 
 def pending(session: Session) -> int:
-    """How many deletions are not carried out yet."""
+    """Count the deletions that are not carried out yet.
+
+    Parameters
+    ----------
+    session : Session
+
+    Returns
+    -------
+    int
+    """
     return session.scalar(select(func.count()).select_from(Deletion)) or 0
 
 
 def carry_out(database: Database, storage: Storage, folder: str) -> None:
-    """Remove a project's files, if there is a record that says so.
+    """Remove a project's files if a deletion was recorded.
 
     While an upload to the project is in progress, this is left to the upload. What cannot be
     removed keeps its record.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    folder : str
+        Name of the project's folder.
     """
     with database.read() as session:
         if session.get(Deletion, folder) is None:
@@ -71,7 +93,13 @@ def carry_out(database: Database, storage: Storage, folder: str) -> None:
 
 
 def carry_out_all(database: Database, storage: Storage) -> None:
-    """Remove the files of all projects that users deleted."""
+    """Remove the files of all projects that users deleted.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    """
     with database.read() as session:
         folders = session.scalars(select(Deletion.folder)).all()
     for folder in folders:

@@ -122,7 +122,7 @@ class Follower:
                 try:
                     self._write()
                 except SQLAlchemyError as error:
-                    # Without the database the run goes on while nobody else can have taken it.
+                    # Without the database the run continues while nobody else can have taken it.
                     if now - self._renewed > self._lease:
                         raise LostRun from error
             time.sleep(_TICK)

@@ -11,7 +11,14 @@ from recon3d import events as run_events
 
 
 def append(path: Path, lines: Iterable[str]) -> None:
-    """Append lines, each with the time."""
+    """Append lines, each with the time.
+
+    Parameters
+    ----------
+    path : Path
+        The job's log.
+    lines : iterable of str
+    """
     stamp = datetime.now(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", errors="replace") as file:
@@ -19,7 +26,21 @@ def append(path: Path, lines: Iterable[str]) -> None:
 
 
 def read(path: Path, offset: int = 0, limit: int = 10_000) -> list[str]:
-    """Whole lines from line `offset` on."""
+    """Read complete lines.
+
+    Parameters
+    ----------
+    path : Path
+        The job's log.
+    offset : int
+        Lines to skip.
+    limit : int
+        Most lines to return.
+
+    Returns
+    -------
+    list of str
+    """
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             return [
@@ -30,7 +51,17 @@ def read(path: Path, offset: int = 0, limit: int = 10_000) -> list[str]:
 
 
 def describe(event: run_events.Event) -> list[str]:
-    """Say an event of a stage in words."""
+    """Describe an event of a stage for the log.
+
+    Parameters
+    ----------
+    event : run_events.Event
+
+    Returns
+    -------
+    list of str
+        Lines.
+    """
     if isinstance(event, run_events.StageStarted):
         return [f"{event.stage} started"]
     if isinstance(event, run_events.StageSkipped):

@@ -40,7 +40,16 @@ class Orphan:
 
     @classmethod
     def of(cls, path: Path) -> Orphan:
-        """Look into a folder."""
+        """Examine a folder.
+
+        Parameters
+        ----------
+        path : Path
+
+        Returns
+        -------
+        Orphan
+        """
         size, changed = 0, path.lstat().st_mtime
         for status in _statuses(path):
             size, changed = size + status.st_size, max(changed, status.st_mtime)
@@ -48,7 +57,19 @@ class Orphan:
 
 
 def find(database: Database, storage: Storage, *, trash: bool = True) -> list[Path]:
-    """Folders in ``projects``, and with `trash` in ``trash``, that no row and no deletion names."""
+    """Find folders that no row and no deletion names.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    trash : bool
+        Search ``trash``, too.
+
+    Returns
+    -------
+    list of Path
+    """
     # The folders first: a project has its row before it has a folder.
     names = sorted(storage.folders())
     thrown = sorted(path.name for path in storage.settings.trash_dir.iterdir()) if trash else []
@@ -60,13 +81,35 @@ def find(database: Database, storage: Storage, *, trash: bool = True) -> list[Pa
 
 
 def quarantined(storage: Storage) -> list[Path]:
-    """Folders that were set aside."""
+    """List the folders that were set aside.
+
+    Parameters
+    ----------
+    storage : Storage
+
+    Returns
+    -------
+    list of Path
+    """
     folder = storage.settings.quarantine_dir
     return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
 
 
 def set_aside(database: Database, storage: Storage, orphan: Orphan, min_age: float = 60.0) -> Path:
     """Move a folder without a row to ``quarantine``.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    orphan : Orphan
+    min_age : float
+        Seconds since the last change; a younger folder counts as in use.
+
+    Returns
+    -------
+    Path
+        The new place.
 
     Raises
     ------
@@ -92,7 +135,16 @@ def set_aside(database: Database, storage: Storage, orphan: Orphan, min_age: flo
 
 
 def locate(storage: Storage, names: Sequence[str]) -> list[Path]:
-    """Folders by name or path, in ``projects`` or in ``quarantine``.
+    """Find folders by name or path, in ``projects`` or in ``quarantine``.
+
+    Parameters
+    ----------
+    storage : Storage
+    names : sequence of str
+
+    Returns
+    -------
+    list of Path
 
     Raises
     ------
@@ -116,7 +168,20 @@ def locate(storage: Storage, names: Sequence[str]) -> list[Path]:
 
 
 def adopt(database: Database, storage: Storage, owner_id: int, path: Path) -> Project:
-    """Make a row for a folder that has none.
+    """Create a row for a folder that has none.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    owner_id : int
+        Id of the user.
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    Project
 
     Raises
     ------

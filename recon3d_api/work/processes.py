@@ -20,7 +20,17 @@ _SECRETS = ("RECON3D_API_SECRET_KEY", "RECON3D_API_DATABASE_URL", "RECON3D_API_R
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Environment of this process without the service's secrets."""
+    """Copy this process's environment without the service's secrets.
+
+    Parameters
+    ----------
+    **extra
+        Variables to add.
+
+    Returns
+    -------
+    dict of str to str
+    """
     return {key: value for key, value in os.environ.items() if key not in _SECRETS} | extra
 
 
@@ -39,6 +49,10 @@ def spawn(
         Put into the environment, so that `end_marked` finds what a killed runner left.
     cwd : Path
     environment : mapping
+
+    Returns
+    -------
+    subprocess.Popen
     """
     return subprocess.Popen(
         [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command],
@@ -52,20 +66,39 @@ def spawn(
 
 
 def ask_to_end(process: subprocess.Popen[bytes]) -> None:
-    """Send SIGTERM, which a run takes as a request to cancel."""
+    """Send SIGTERM, which a run takes as a request to cancel.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+    """
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(signal.SIGTERM)
 
 
 def end_group(process: subprocess.Popen[bytes], mark: str) -> None:
-    """End a process, its session, and whatever of it has left the session."""
+    """Kill a process, its session, and its descendants outside the session.
+
+    Parameters
+    ----------
+    process : subprocess.Popen
+    mark : str
+        See `spawn`.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     end_marked(mark)
 
 
 def end_marked(mark: str, timeout: float = 10.0) -> int:
-    """End the processes that carry a mark, and wait until they are gone.
+    """Kill the processes with a mark, and wait until they are gone.
+
+    Parameters
+    ----------
+    mark : str
+        See `spawn`.
+    timeout : float
+        Seconds to wait.
 
     Returns
     -------
@@ -108,7 +141,13 @@ class UsageMeter:
         self._last: tuple[float, dict[int, float]] | None = None
 
     def sample(self) -> tuple[float | None, float | None]:
-        """Percent of one core since the last call, and resident MiB."""
+        """Measure the process and its children.
+
+        Returns
+        -------
+        (float or None, float or None)
+            Percent of one core since the last call, and resident MiB; None when the process is gone.
+        """
         seconds: dict[int, float] = {}
         resident = 0
         try:
@@ -131,7 +170,12 @@ class UsageMeter:
 
 
 def host_key() -> str:
-    """Names the processes that this one can see: machine, boot, and process namespace."""
+    """Identify the processes that this one can see, by machine, boot and process namespace.
+
+    Returns
+    -------
+    str
+    """
     boot = Path("/proc/sys/kernel/random/boot_id")
     parts = [os.uname().nodename[:60], boot.read_text().strip()[:13] if boot.exists() else ""]
     with contextlib.suppress(OSError):
@@ -140,13 +184,29 @@ def host_key() -> str:
 
 
 def own_name() -> str:
-    """Names this process for as long as the machine runs."""
+    """Name this process, uniquely for as long as the machine runs.
+
+    Returns
+    -------
+    str
+    """
     own = psutil.Process()
     return f"{host_key()}|{own.pid}|{own.create_time():.2f}"
 
 
 def is_dead(name: str) -> bool:
-    """Whether a name from `own_name` is of a process of this machine that is gone."""
+    """Tell whether a named process of this machine has ended.
+
+    Parameters
+    ----------
+    name : str
+        From `own_name`.
+
+    Returns
+    -------
+    bool
+        False for processes of other machines.
+    """
     host, _, rest = name.rpartition("|")[0].rpartition("|")
     if host != host_key():
         return False

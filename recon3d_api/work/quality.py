@@ -14,7 +14,17 @@ from recon3d import Project
 
 
 def quality_score(project: Project) -> float:
-    """Score of a project's newest artifacts; 0 when they are not complete."""
+    """Score a project's newest artifacts.
+
+    Parameters
+    ----------
+    project : Project
+
+    Returns
+    -------
+    float
+        0 to 1; 0 when they are not complete.
+    """
     made = project.artifacts
     if "sparse_reconstruction" not in made or "texturing" not in made:
         return 0.0
@@ -30,5 +40,14 @@ def quality_score(project: Project) -> float:
 
 
 def frame_count(project: Project) -> int:
-    """Frames of the newest extraction."""
+    """Count the frames of the newest extraction.
+
+    Parameters
+    ----------
+    project : Project
+
+    Returns
+    -------
+    int
+    """
     return len(project.frames)

@@ -28,12 +28,32 @@ BUSY = "A run of this project is going on; wait for it, or cancel it"
 
 
 def active_run(session: Session, project_id: int) -> Run | None:
-    """The run that waits or works, if there is one."""
+    """Find the run that waits or works.
+
+    Parameters
+    ----------
+    session : Session
+    project_id : int
+
+    Returns
+    -------
+    Run or None
+    """
     return session.scalar(select(Run).where(Run.project_id == project_id, Run.status.in_(ACTIVE_RUN)))
 
 
 def newest_run(session: Session, project_id: int) -> Run | None:
-    """The run that was started last."""
+    """Find the run that was started last.
+
+    Parameters
+    ----------
+    session : Session
+    project_id : int
+
+    Returns
+    -------
+    Run or None
+    """
     return session.scalar(select(Run).where(Run.project_id == project_id).order_by(Run.id.desc()).limit(1))
 
 
@@ -45,7 +65,21 @@ def create_run(
     options: dict[str, dict[str, Any]],
     until: str | None = None,
 ) -> Run:
-    """Put a run into the queue, with a job for each stage.
+    """Queue a run, with a job for each stage.
+
+    Parameters
+    ----------
+    session : Session
+    project : Project
+    quality : str
+    options : dict of str to dict of str to Any
+        Options by stage.
+    until : str, optional
+        Last stage.
+
+    Returns
+    -------
+    Run
 
     Raises
     ------
@@ -83,6 +117,13 @@ def emit(session: Session, job: Job, event: str) -> None:
 
     The project's row is locked until the transaction ends, so that readers see events in the order
     of their numbers, without gaps that fill later.
+
+    Parameters
+    ----------
+    session : Session
+    job : Job
+    event : str
+        Name of the event.
     """
     session.flush()
     seq = session.scalar(
@@ -112,7 +153,17 @@ def emit(session: Session, job: Job, event: str) -> None:
 def end_job(
     session: Session, job: Job, status: JobStatus, message: str | None, error: str | None = None
 ) -> None:
-    """Bring a job to its end, and say so."""
+    """End a job, and emit its event.
+
+    Parameters
+    ----------
+    session : Session
+    job : Job
+    status : JobStatus
+    message : str or None
+    error : str, optional
+        Why it failed.
+    """
     job.status = status
     job.completed_at = utcnow()
     job.eta = None
@@ -127,7 +178,16 @@ def end_job(
 def end_run(
     session: Session, run: Run, status: Literal["completed", "failed", "cancelled"], error: str | None = None
 ) -> None:
-    """Bring a run to its end: what was not done is cancelled, and the project says how it went."""
+    """End a run: unfinished jobs are cancelled, and the project's status is set.
+
+    Parameters
+    ----------
+    session : Session
+    run : Run
+    status : {"completed", "failed", "cancelled"}
+    error : str, optional
+        Why it failed.
+    """
     pending = "Cancelled" if status == "cancelled" else "Not run, since an earlier job failed"
     for job in run.jobs:
         if job.status == "running":
@@ -145,7 +205,17 @@ def end_run(
 
 
 def locked_run(session: Session, run_id: int) -> Run | None:
-    """A run, locked against its runner."""
+    """Lock a run's row against its runner.
+
+    Parameters
+    ----------
+    session : Session
+    run_id : int
+
+    Returns
+    -------
+    Run or None
+    """
     return session.scalar(
         select(Run).where(Run.id == run_id).with_for_update().execution_options(populate_existing=True)
     )
@@ -155,6 +225,15 @@ def cancel_job(session: Session, job_id: int) -> Job:
     """Cancel a job and the later ones of its run.
 
     A job that runs ends when its process does; its runner sees the request.
+
+    Parameters
+    ----------
+    session : Session
+    job_id : int
+
+    Returns
+    -------
+    Job
 
     Raises
     ------
@@ -176,7 +255,7 @@ def cancel_job(session: Session, job_id: int) -> Job:
     if job.status not in ACTIVE_JOB:
         raise ApiError(400, f"The job is over: {job.status}")
     if run.status == "queued":
-        # No process works on it: those before it that have not run yet go on.
+        # No process works on it: earlier jobs that have not run yet continue.
         if job.status == "running" or all(row.status not in ACTIVE_JOB for row in jobs if row is not job):
             end_run(session, run, "cancelled")
             return job

@@ -1,7 +1,7 @@
 """A run's events made into rows.
 
 Every write is one transaction that first renews the lease under the number of the claim. A runner
-that has lost its run, because it was cut off and another took over, finds no row and lets go.
+whose run another runner has taken over finds no row and stops.
 """
 
 from __future__ import annotations
@@ -253,7 +253,16 @@ class RunRows:
         end_run(session, run, "failed", error)
 
     def redacted(self, text: str) -> str:
-        """Leave out where on the server things are."""
+        """Remove paths of the server from a text.
+
+        Parameters
+        ----------
+        text : str
+
+        Returns
+        -------
+        str
+        """
         root = self._storage.root(self._claim.folder)
         for path in (self._storage.model(self._claim.folder), root, self._storage.settings.data_dir):
             text = text.replace(f"{path}/", "").replace(str(path), "the project")

@@ -75,7 +75,13 @@ class JobRunner:
         self._heart = [_begin(self._beat, "recon3d-heartbeat")]
 
     def stop(self, timeout: float = 30.0) -> None:
-        """End soon; runs that are worked on go back to the queue and are resumed later."""
+        """Stop; active runs return to the queue and resume later.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait.
+        """
         self._stopping.set()
         self._wake.set()
         for ended in (*self._workers, *self._heart):
@@ -106,7 +112,7 @@ class JobRunner:
                     self._follow(claim)
                     continue
             except Exception:
-                # Whatever it was, the runner goes on; the run comes back when its lease ends.
+                # The runner continues after any error; the run is claimed again when its lease ends.
                 logger.exception("Working on a run failed")
             self._wake.wait(_POLL)
             self._wake.clear()

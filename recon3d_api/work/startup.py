@@ -13,7 +13,13 @@ logger = logging.getLogger("recon3d_api")
 
 
 def begin(installation: Installation, database: Database, storage: Storage) -> int:
-    """Check that database and data folder belong together, and finish what was interrupted.
+    """Check that database and data folder belong together, and finish interrupted work.
+
+    Parameters
+    ----------
+    installation : Installation
+    database : Database
+    storage : Storage
 
     Returns
     -------

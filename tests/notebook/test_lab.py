@@ -221,7 +221,7 @@ run
     waiting.get_by_text("KeyboardInterrupt").first.wait_for(timeout=10_000)
     assert notebook.ask("[run.running, run.state.status, project.status]") == [True, "running", "running"]
     said = waiting.get_by_text(
-        "The run goes on in the background. run.wait() waits again; run.cancel() stops"
+        "The run continues in the background. run.wait() waits again; run.cancel() stops"
     )
     assert said.count() == 1
     button = cell.get_by_role("button", name="Cancel")

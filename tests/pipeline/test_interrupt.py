@@ -16,7 +16,7 @@ import pytest
 from recon3d.cli.sample import sample_video
 from recon3d.project import Project
 
-_GOES_ON = "The run goes on in the background. run.wait() waits again; run.cancel() stops it."
+_GOES_ON = "The run continues in the background. run.wait() waits again; run.cancel() stops it."
 _ENDS = "The run is being cancelled; it ends soon, in the background."
 
 _START = """

@@ -36,13 +36,37 @@ Seen = tuple[str, int]
 
 
 def frames_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
-    """How many frames there are, and some of them: the newest, or at the end evenly from all."""
+    """Count the frames and choose some to show.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stage.
+    done : bool
+        Whether the stage has finished; then the choice is even, before it is the newest.
+
+    Returns
+    -------
+    (int, list of Seen)
+    """
     found = _files(folder / IMAGES)
     return len(found), _evenly(found, FRAMES) if done else _newest(found, FRAMES)
 
 
 def maps_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
-    """How many depth maps there are, and some, as `frames_of`; of one view the most finished map."""
+    """Count the depth maps and choose some to show, of each view the most finished one.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stage.
+    done : bool
+        As in `frames_of`.
+
+    Returns
+    -------
+    (int, list of Seen)
+    """
     best: dict[str, Seen] = {}
     for pattern in _MAP_FOLDERS:
         for maps in sorted(folder.glob(pattern)):
@@ -52,12 +76,34 @@ def maps_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
 
 
 def draw_frame(path: str) -> Bytes | None:
-    """A frame's thumbnail, BGR."""
+    """Draw a frame's thumbnail.
+
+    Parameters
+    ----------
+    path : str
+        The frame.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        BGR; None while the file cannot be read.
+    """
     return shrunk(Path(path), _FRAME)
 
 
 def draw_map(path: str) -> Bytes | None:
-    """A depth map in colours, BGR: near is red, far is blue, unknown is dark."""
+    """Draw a depth map: near is red, far is blue, unknown is dark.
+
+    Parameters
+    ----------
+    path : str
+        The depth map.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        BGR; None while the file cannot be read.
+    """
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
         depth, inverse = ("depth", False) if "depth" in data else ("inverse_depth", True)
         values = np.asarray(data[depth], np.float32)
@@ -75,13 +121,37 @@ def draw_map(path: str) -> Bytes | None:
 
 
 def cloud_of(folder: Path, done: bool) -> list[Seen]:
-    """The file that has cameras and sparse points, if there is one yet."""
+    """Find the file with cameras and sparse points.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stage.
+    done : bool
+        Whether the stage has finished.
+
+    Returns
+    -------
+    list of Seen
+        Empty before the file exists.
+    """
     path = folder / ("scene.json" if done else GROWING)
     return [(str(path), path.stat().st_mtime_ns)] if path.is_file() else []
 
 
 def draw_cloud(path: str) -> tuple[Bytes, Scene]:
-    """Cameras and points, BGR, and the scene that was drawn."""
+    """Draw cameras and points.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+
+    Returns
+    -------
+    (ndarray of uint8, Scene)
+        BGR of shape (H, W, 3), and the scene.
+    """
     file = Path(path)
     scene = read_growing(file) if file.name == GROWING else Scene.load(file.parent)
     if scene.up is None and len(scene):
@@ -106,18 +176,51 @@ def _near(scene: Scene) -> Scene:
 
 
 def model_of(folder: Path) -> list[Seen]:
-    """The picture that a stage left of its product."""
+    """Find the picture that a stage made of its product.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the stage.
+
+    Returns
+    -------
+    list of Seen
+        Empty before the file exists.
+    """
     path = folder / PREVIEW
     return [(str(path), path.stat().st_mtime_ns)] if path.is_file() else []
 
 
 def draw_model(path: str) -> Bytes | None:
-    """A product's picture, BGR."""
+    """Draw a product's picture.
+
+    Parameters
+    ----------
+    path : str
+        The picture.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        BGR; None while the file cannot be read.
+    """
     return shrunk(Path(path), _MODEL)
 
 
 def strip(pictures: Sequence[Bytes]) -> Bytes:
-    """Pictures side by side, all as high as the lowest."""
+    """Join pictures side by side at the height of the lowest.
+
+    Parameters
+    ----------
+    pictures : sequence of ndarray of uint8, shape (H, W, 3)
+        BGR.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        BGR.
+    """
     height = min(len(picture) for picture in pictures)
     row: list[Bytes] = []
     for picture in pictures:

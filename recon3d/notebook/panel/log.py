@@ -52,7 +52,12 @@ class RunLog:
         self.artifacts: dict[str, str] = {}
 
     def read(self) -> list[Event]:
-        """The events since the last call."""
+        """Read the events since the last call.
+
+        Returns
+        -------
+        list of Event
+        """
         try:
             with open(self._events, "rb") as file:
                 file.seek(self._offset)
@@ -75,7 +80,12 @@ class RunLog:
         return events
 
     def text(self) -> str:
-        """The last events in words, and the end of what the workers wrote."""
+        """Format the last events, and the end of the workers' log.
+
+        Returns
+        -------
+        str
+        """
         parts = list(self._lines)
         workers = self._tail()
         if workers:

@@ -18,7 +18,7 @@ from recon3d.pipeline.run import Run
 from recon3d.project.runs import RunRecord
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
-#: Seconds between two questions whether a run of another process goes on: each takes its lock.
+#: Seconds between checks whether a run of another process is still alive; each check takes its lock.
 _ASK = 3.0
 
 
@@ -99,7 +99,7 @@ class Panel:
         if state.error is not None:
             line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
         elif interrupted:
-            line += "<br>Its process is gone. Start the pipeline again to go on from what is finished."
+            line += "<br>Its process has ended. Start the pipeline again to resume."
         self._title.value = line
 
     def _cancel(self, _: Any) -> None:

@@ -55,7 +55,15 @@ class Pictures:
         self._next = 0.0
 
     def look(self, folders: Mapping[str, StageFolder], *, now: bool = False) -> None:
-        """Draw what is new; does nothing when the last look was a moment ago, unless `now`."""
+        """Draw new pictures.
+
+        Parameters
+        ----------
+        folders : mapping of str to StageFolder
+            Folders of the stages by name.
+        now : bool
+            Look even when the last look was a moment ago.
+        """
         began = time.monotonic()
         if not now and began < self._next:
             return
@@ -143,11 +151,30 @@ class Tile:
         )
 
     def is_new(self, chosen: list[drawing.Seen]) -> bool:
-        """Whether these files would make another picture."""
+        """Tell whether files would make another picture.
+
+        Parameters
+        ----------
+        chosen : list of drawing.Seen
+            The files.
+
+        Returns
+        -------
+        bool
+        """
         return bool(chosen) and chosen != self.seen
 
     def show(self, chosen: list[drawing.Seen], picture: Bytes, caption: str) -> None:
-        """Show a BGR picture."""
+        """Show a picture.
+
+        Parameters
+        ----------
+        chosen : list of drawing.Seen
+            The files that it was drawn from.
+        picture : ndarray of uint8, shape (H, W, 3)
+            BGR.
+        caption : str
+        """
         self.seen = chosen
         self.image.value = to_jpeg(picture, max(picture.shape))
         self.caption.value = caption

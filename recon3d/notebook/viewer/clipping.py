@@ -30,7 +30,12 @@ class ClipBox:
         self._planes: list[Any] = []
 
     def set(self, low: Floats, high: Floats) -> None:
-        """Cut at a box.
+        """Clip the scene to a box.
+
+        Parameters
+        ----------
+        low, high : ndarray of float64, shape (3,)
+            Corners of the box, in the scene's frame.
 
         Raises
         ------
@@ -52,7 +57,17 @@ class ClipBox:
         self._show([])
 
     def keeps(self, point: Floats) -> bool:
-        """Whether a point of the scene is drawn."""
+        """Tell whether a point is drawn.
+
+        Parameters
+        ----------
+        point : ndarray of float64, shape (3,)
+            In the scene's frame.
+
+        Returns
+        -------
+        bool
+        """
         return self.box is None or bool(np.all(point >= self.box[0]) and np.all(point <= self.box[1]))
 
     def close(self) -> None:

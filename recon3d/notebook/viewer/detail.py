@@ -39,7 +39,12 @@ class Detail:
         self._sender.wait()
 
     def thin(self, seconds: float) -> None:
-        """Draw the first points alone for some seconds: hands want speed, eyes want detail."""
+        """Draw only the first points for some seconds: moving needs speed, a still picture detail.
+
+        Parameters
+        ----------
+        seconds : float
+        """
         if self._points is None or not self._points.thinnable:
             return
         if self._timer is not None:

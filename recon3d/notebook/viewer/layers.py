@@ -90,7 +90,13 @@ class MeshLayer(Layer):
         self.object.material = self._material()
 
     def send_next(self) -> bool:
-        """Send the texture, which takes browsers longer than all the rest; True when that was left."""
+        """Send the texture, which takes browsers longer than all the rest.
+
+        Returns
+        -------
+        bool
+            Whether this call sent it.
+        """
         if self._photo is None:
             return False
         image = "data:image/jpeg;base64," + base64.b64encode(self._photo.jpeg).decode("ascii")
@@ -140,7 +146,13 @@ class PointLayer(Layer):
         self.object = pythreejs.Group(children=[self.first, self._rest])
 
     def send_next(self) -> bool:
-        """Send one more slice; False when all are sent."""
+        """Send one more slice of the points.
+
+        Returns
+        -------
+        bool
+            Whether slices are left.
+        """
         sent = 1 + len(self._rest.children)
         if sent < len(self._slices):
             self._rest.children = (*self._rest.children, self._slice(sent))
@@ -253,11 +265,28 @@ class CameraLayer(Layer):
         self.targets.visible = value and self.visible
 
     def camera_of(self, face: int) -> int:
-        """Which camera a face of `targets` belongs to."""
+        """Find the camera that a face of `targets` belongs to.
+
+        Parameters
+        ----------
+        face : int
+            Index of the face.
+
+        Returns
+        -------
+        int
+            Index of the camera.
+        """
         return face // self._sides
 
     def mark(self, camera: int | None) -> None:
-        """Draw one camera in another colour."""
+        """Highlight a camera.
+
+        Parameters
+        ----------
+        camera : int or None
+            Its index; None for no camera.
+        """
         self._mark.visible = camera is not None
         if camera is not None:
             self._marked.array = self._frusta[camera].reshape(-1, 3)
@@ -277,7 +306,18 @@ class CameraLayer(Layer):
 
 
 def unseen_box(center: Any, size: float) -> Any:
-    """A box around everything that is not drawn, so that every click hits something."""
+    """Make a box around everything that is not drawn, so that every click hits something.
+
+    Parameters
+    ----------
+    center : ndarray, shape (3,)
+    size : float
+        Side of the box.
+
+    Returns
+    -------
+    pythreejs.Mesh
+    """
     return pythreejs.Mesh(
         pythreejs.BoxBufferGeometry(size, size, size),
         pythreejs.MeshBasicMaterial(**_UNSEEN),

@@ -59,7 +59,13 @@ class Ruler:
         return float(np.linalg.norm(self.points[1] - self.points[0]))
 
     def add(self, point: Floats) -> None:
-        """Put the first or second point; a third begins anew."""
+        """Set the first or second end; a third point starts a new measurement.
+
+        Parameters
+        ----------
+        point : ndarray of float64, shape (3,)
+            In the scene's frame.
+        """
         self.points = [point] if len(self.points) == 2 else [*self.points, point]
         self._line.array = self._ends_as_array()
         self._ends.visible = True
@@ -72,7 +78,12 @@ class Ruler:
             part.visible = False
 
     def write(self, text: str) -> None:
-        """Write the label, at the middle of the line."""
+        """Write the label at the middle of the line.
+
+        Parameters
+        ----------
+        text : str
+        """
         if len(self.points) < 2:
             return
         self._text.string = text
@@ -97,7 +108,19 @@ class Ruler:
 
 
 def scale_from(length: float | None, true_length: float) -> float:
-    """Metres per unit, from a measured length and the true one.
+    """Compute the scale from a measured length and the true one.
+
+    Parameters
+    ----------
+    length : float or None
+        Measured, in the scene's units.
+    true_length : float
+        In metres.
+
+    Returns
+    -------
+    float
+        Metres per unit.
 
     Raises
     ------
@@ -112,5 +135,16 @@ def scale_from(length: float | None, true_length: float) -> float:
 
 
 def in_words(length: float, unit: str) -> str:
-    """A length for people."""
+    """Format a length.
+
+    Parameters
+    ----------
+    length : float
+    unit : str
+        Such as "m"; empty when unknown.
+
+    Returns
+    -------
+    str
+    """
     return f"{length:.4g} {unit}" if unit else f"{length:.4g}"

@@ -84,7 +84,13 @@ class Navigation:
         return float(np.linalg.norm(self.position - away))
 
     def on_move(self, listener: Callable[[], None]) -> None:
-        """Call ``listener()`` when the camera has moved, also by the mouse."""
+        """Call a function whenever the camera moves, also by the mouse.
+
+        Parameters
+        ----------
+        listener : callable
+            Called without arguments.
+        """
         self._listeners.append(listener)
 
     def _tell(self) -> None:
@@ -92,7 +98,13 @@ class Navigation:
             listener()
 
     def look(self, eye: Floats, target: Floats) -> None:
-        """Look from one place at another; both are relative to the content's origin."""
+        """Set the camera's position and what it looks at.
+
+        Parameters
+        ----------
+        eye, target : ndarray of float64, shape (3,)
+            Relative to the content's origin.
+        """
         eye, target = np.asarray(eye, np.float64), np.asarray(target, np.float64)
         back = eye - target
         back = back / np.linalg.norm(back)
@@ -121,7 +133,7 @@ class Navigation:
     @mode.setter
     def mode(self, name: str) -> None:
         if name not in ("orbit", "fly"):
-            raise OptionError(f"There is no mode {name!r}.", "Use 'orbit' or 'fly'.")
+            raise OptionError(f"Unknown mode {name!r}.", "Use 'orbit' or 'fly'.")
         if name == self._mode:
             return
         self._mode = name
@@ -134,7 +146,20 @@ class Navigation:
         self.look(eye, eye + reach * ahead)
 
     def step(self, move: Move, amount: float = 0.1) -> None:
-        """Move the eye, and what it looks at, by `amount` radii of the model."""
+        """Move the camera and its target.
+
+        Parameters
+        ----------
+        move : Move
+            Direction.
+        amount : float
+            Distance, in radii of the model.
+
+        Raises
+        ------
+        OptionError
+            There is no such move.
+        """
         ahead = self._ahead()
         right = self._right_of(ahead)
         along = {
@@ -146,27 +171,40 @@ class Navigation:
             "down": -self.up,
         }
         if move not in along:
-            raise OptionError(f"There is no move {move!r}.", f"Use one of {', '.join(along)}.")
+            raise OptionError(f"Unknown move {move!r}.", f"Use one of {', '.join(along)}.")
         shift = along[move] * amount * self.radius
         self.look(self.position + shift, self.target + shift)
 
     def follow(self, other: Navigation) -> None:
-        """Look from where another camera looks."""
+        """Take over another camera's position.
+
+        Parameters
+        ----------
+        other : Navigation
+        """
         if not np.allclose(self.up, other.up):
             self._turn_up(other.up)
         self.mode = other.mode
         self.look(other.position, other.target)
 
     def set_up(self, axis: str) -> None:
-        """Choose up: "scene" or an axis such as "+z" or "-y"; then look at the whole model."""
+        """Choose the axis that points up, and show the whole model.
+
+        Parameters
+        ----------
+        axis : {"scene", "+x", "-x", "+y", "-y", "+z", "-z"}
+
+        Raises
+        ------
+        OptionError
+            There is no such axis.
+        """
         if axis == "scene":
             up = self._scene_up
         elif axis[:1] in ("+", "-") and axis[1:] in _AXES:
             up = np.array(_AXES[axis[1:]]) * (1 if axis[0] == "+" else -1)
         else:
-            raise OptionError(
-                f"There is no axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'."
-            )
+            raise OptionError(f"Unknown axis {axis!r}.", "Use 'scene', '+x', '-x', '+y', '-y', '+z' or '-z'.")
         self._turn_up(up)
         self.fit()
 
@@ -185,7 +223,12 @@ class Navigation:
         old.close()
 
     def cam_from_scene(self) -> Floats:
-        """Pose of the camera, shape (4, 4), with OpenCV's axes."""
+        """Compute the camera's pose, with OpenCV's axes.
+
+        Returns
+        -------
+        ndarray of float64, shape (4, 4)
+        """
         ahead = self._ahead()
         right = self._right_of(ahead)
         rotation = np.stack([right, np.cross(ahead, right), ahead])

@@ -44,12 +44,24 @@ class ClickPicker(pythreejs.Picker):  # type: ignore[misc]
         super().__init__(controlling=root, event=event, **options)
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends, then tell."""
+        """Take the state that the browser sends, then notify.
+
+        Parameters
+        ----------
+        sync_data : dict of str to Any
+            State by the trait's name.
+        """
         super().set_state(sync_data)
         self._told()
 
     def hits(self) -> list[Hit]:
-        """What was hit, the nearest first."""
+        """List what the click hit.
+
+        Returns
+        -------
+        list of Hit
+            The nearest first.
+        """
         rows = self.picked if self.all else [{name: getattr(self, name) for name in _FIELDS}]
         return [
             Hit(_widget(row["object"]), np.array(row["point"], float), row["faceIndex"], row["index"])
@@ -85,7 +97,13 @@ class Hand:
         self._camera = camera
 
     def move(self, **state: Any) -> None:
-        """Set the camera's state from Python: that is no drag."""
+        """Set the camera's state from Python, which does not count as a drag.
+
+        Parameters
+        ----------
+        **state
+            Values by the trait's name.
+        """
         self._ours = True
         try:
             self._camera.set_trait("position", state.pop("position"))
@@ -100,7 +118,12 @@ class Hand:
         return not self._ours
 
     def clicked(self) -> bool:
-        """Whether the browser's click is a click, not the end of a drag."""
+        """Tell whether the browser's click is a click, not the end of a drag.
+
+        Returns
+        -------
+        bool
+        """
         dragged = time.monotonic() - self._moved < _DRAG_SECONDS
         self._moved = -np.inf
         return not dragged

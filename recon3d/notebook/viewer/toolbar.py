@@ -62,7 +62,13 @@ class Controlled(Protocol):
         ...
 
     def show(self, **layers: bool) -> None:
-        """Switch layers."""
+        """Show or hide layers.
+
+        Parameters
+        ----------
+        **layers
+            True or False by the layer's name.
+        """
         ...
 
     def fit(self) -> None:
@@ -70,11 +76,25 @@ class Controlled(Protocol):
         ...
 
     def set_up(self, axis: str) -> None:
-        """Choose the axis that points up."""
+        """Choose the axis that points up.
+
+        Parameters
+        ----------
+        axis : str
+        """
         ...
 
     def set_true_length(self, metres: float) -> float:
-        """Tell the measured length in metres."""
+        """Set the true length of the measured distance.
+
+        Parameters
+        ----------
+        metres : float
+
+        Returns
+        -------
+        float
+        """
         ...
 
 
@@ -105,7 +125,16 @@ class Toolbar:
         self.update()
 
     def around(self, renderer: Any) -> Any:
-        """The picture with its tools."""
+        """Lay the tools out around the picture.
+
+        Parameters
+        ----------
+        renderer : pythreejs.Renderer
+
+        Returns
+        -------
+        ipywidgets.Widget
+        """
         tools = ipywidgets.VBox([renderer, *self._rows, self._message, self._told])
         side = ipywidgets.VBox([self._photo, self._caption], layout={"flex": "0 0 auto"})
         # Where the page is narrow the photo goes below, instead of being squeezed.
@@ -131,7 +160,15 @@ class Toolbar:
             self._updating = False
 
     def show_photo(self, name: str | None, jpeg: bytes | None) -> None:
-        """Show a camera's name and photo beside the picture."""
+        """Show a camera's name and photo beside the picture.
+
+        Parameters
+        ----------
+        name : str or None
+            Name of the camera's view; None hides both.
+        jpeg : bytes or None
+            The photo.
+        """
         self._caption.value = html.escape(name or "") + ("" if jpeg or not name else " (no photo at hand)")
         self._photo.value = jpeg or b""
         self._photo.layout.display = None if jpeg else "none"

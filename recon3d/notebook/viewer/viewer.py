@@ -136,10 +136,15 @@ class Viewer:
         ----------
         **layers
             True or False by the layer's name.
+
+        Raises
+        ------
+        OptionError
+            There is no such layer.
         """
         for name, value in layers.items():
             if name not in self.layers:
-                raise OptionError(f"There is no layer {name!r}.", f"There are {', '.join(self.layers)}.")
+                raise OptionError(f"Unknown layer {name!r}.", f"Choose one of {', '.join(self.layers)}.")
             self.layers[name].visible = value
         self.toolbar.update()
 
@@ -153,7 +158,7 @@ class Viewer:
         styles = self.layers["mesh"].styles if "mesh" in self.layers else ()
         if name not in styles:
             raise OptionError(
-                f"There is no style {name!r}.", f"There are {', '.join(styles) or 'none here'}."
+                f"Unknown style {name!r}.", f"Choose one of {', '.join(styles) or 'none here'}."
             )
         self.layers["mesh"].style = name
         self.toolbar.update()
@@ -187,6 +192,11 @@ class Viewer:
         Parameters
         ----------
         axis : {"scene", "+x", "-x", "+y", "-y", "+z", "-z"}
+
+        Raises
+        ------
+        OptionError
+            There is no such axis.
         """
         self.navigation.set_up(axis)
         self._renderer.controls = self._controls()
@@ -257,9 +267,14 @@ class Viewer:
         ----------
         name : str or None
             Name of the camera's view; None clears the selection.
+
+        Raises
+        ------
+        InputError
+            There is no such camera.
         """
         if name is not None and name not in self.content.names:
-            raise InputError(f"There is no camera {name!r}.", "See viewer.content.names.")
+            raise InputError(f"Unknown camera {name!r}.", "See viewer.content.names.")
         self.selected_camera = name
         if "cameras" in self.layers:
             self.layers["cameras"].mark(None if name is None else self.content.names.index(name))

@@ -67,7 +67,16 @@ def match(plan: Plan, options: DenseReconstructionOptions, context: StageContext
 
 
 def settings_for(options: DenseReconstructionOptions) -> PatchMatchSettings:
-    """COLMAP's settings that match the stage's; with three rounds they are COLMAP's own defaults."""
+    """Choose COLMAP's settings from the stage's options; three rounds give COLMAP's own defaults.
+
+    Parameters
+    ----------
+    options : DenseReconstructionOptions
+
+    Returns
+    -------
+    PatchMatchSettings
+    """
     coarse = options.iterations < 3
     return PatchMatchSettings(
         window_radius=4 if coarse else 5,
@@ -78,7 +87,18 @@ def settings_for(options: DenseReconstructionOptions) -> PatchMatchSettings:
 
 
 def depth_range(points_cam: Floats) -> tuple[float, float]:
-    """Smallest and largest depth to look at, from the points that a view sees, in its frame."""
+    """Compute the range of depths to search.
+
+    Parameters
+    ----------
+    points_cam : ndarray of float64, shape (N, 3)
+        Points that the view sees, in its camera frame.
+
+    Returns
+    -------
+    (float, float)
+        Smallest and largest depth.
+    """
     depth = points_cam[points_cam[:, 2] > 0, 2]
     near, far = np.percentile(depth, [1, 99])
     return float(near * _NEARER), float(far * _FARTHER)
@@ -142,7 +162,17 @@ class _ImageTask:
 
 
 def write_image(task: _ImageTask) -> None:
-    """Write an undistorted image as PNG."""
+    """Write an undistorted image as PNG.
+
+    Parameters
+    ----------
+    task : _ImageTask
+
+    Raises
+    ------
+    StageError
+        The file cannot be written.
+    """
     rgb = np.load(task.source)
     with atomic_path(Path(task.target)) as temporary:
         if not cv2.imwrite(str(temporary), rgb[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1]):
@@ -150,7 +180,14 @@ def write_image(task: _ImageTask) -> None:
 
 
 def write_sparse_model(folder: str, scene: Scene) -> None:
-    """Write the workspace's sparse model."""
+    """Write the workspace's sparse model.
+
+    Parameters
+    ----------
+    folder : str
+        The workspace.
+    scene : Scene
+    """
     from recon3d.colmap import write_model
 
     workspace = DenseWorkspace(Path(folder))
@@ -168,7 +205,12 @@ class _BlockTask:
 
 
 def match_block(task: _BlockTask) -> None:
-    """Let COLMAP match a block of views on this worker's GPU."""
+    """Let COLMAP match a block of views on this worker's GPU.
+
+    Parameters
+    ----------
+    task : _BlockTask
+    """
     from recon3d.colmap import match_views
 
     match_views(
@@ -186,7 +228,17 @@ class _ImportTask:
 
 
 def import_maps(task: _ImportTask) -> None:
-    """Turn a view's maps of COLMAP into one of ours; filtering gives it its confidence."""
+    """Convert a view's maps of COLMAP to recon3d's format; filtering sets the confidence.
+
+    Parameters
+    ----------
+    task : _ImportTask
+
+    Raises
+    ------
+    StageError
+        The size of COLMAP's map differs from its image's.
+    """
     workspace = DenseWorkspace(Path(task.workspace))
     depth = read_colmap_map(workspace.depth_map(task.index, task.kind))
     normal = read_colmap_map(workspace.normal_map(task.index, task.kind))

@@ -124,7 +124,7 @@ def _reconstruct(
     _merge(plan, [count for count, _ in fused], out_dir, merging)
     shutil.rmtree(out_dir / DEPTH_MAPS, ignore_errors=True)
     os.replace(work / DEPTH_MAPS, out_dir / DEPTH_MAPS)
-    # Committing removes it. To remove it here takes long, and half of it would look like work to go on with.
+    # Committing removes it. Removal takes long, and a partly removed folder would look like unfinished work.
     os.replace(out_dir / ".work", out_dir / ".tmp-work")
     context.count(
         DenseCounts(

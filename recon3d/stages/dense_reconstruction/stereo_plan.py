@@ -58,7 +58,13 @@ class Plan:
         return BASE_MEMORY + pixels * (100 + 20 * most)
 
     def points_seen(self) -> list[Floats]:
-        """World coordinates of the sparse points that each active view sees, shape (N, 3)."""
+        """List the sparse points that each active view sees.
+
+        Returns
+        -------
+        list of ndarray of float64, shape (N, 3)
+            In the world.
+        """
         points = self.scene.points
         point_of = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
         order = np.argsort(points.track_views, kind="stable")
@@ -76,7 +82,23 @@ def map_missing(
     memory: int,
     context: StageContext,
 ) -> None:
-    """Run the tasks whose product an earlier run has not left behind."""
+    """Run the tasks whose products do not exist yet.
+
+    Parameters
+    ----------
+    fn : callable
+        Called with each item in a worker.
+    items : sequence of _T
+    products : sequence of Path
+        The file that each task writes.
+    names : sequence of str
+        What errors call each task.
+    unit : str
+        What the progress counts.
+    memory : int
+        Bytes that a task needs.
+    context : StageContext
+    """
     missing = [i for i, product in enumerate(products) if not product.exists()]
     context.map(
         fn,

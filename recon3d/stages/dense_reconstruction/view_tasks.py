@@ -48,27 +48,89 @@ class Folders:
     work: str
 
     def gray(self, name: str) -> Path:
-        """The undistorted image as stereo sees it."""
+        """Locate the undistorted gray image that stereo reads.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return Path(self.work) / "gray" / f"{name}.npy"
 
     def image(self, name: str) -> Path:
-        """The undistorted image; it is written after the gray one."""
+        """Locate the undistorted image; it is written after the gray one.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return Path(self.work) / "undistorted" / f"{name}.npy"
 
     def planes(self, round_: int, name: str) -> Path:
-        """The planes after a round of matching."""
+        """Locate the planes after a round of matching.
+
+        Parameters
+        ----------
+        round_ : int
+            The round.
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return Path(self.work) / f"planes_{round_}" / f"{name}.npz"
 
     def raw_map(self, name: str) -> Path:
-        """The depth map before it is filtered."""
+        """Locate the depth map before filtering.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return Path(self.work) / "raw_maps" / f"{name}.npz"
 
     def depth_map(self, name: str) -> Path:
-        """The filtered depth map."""
+        """Locate the filtered depth map.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return depth_map_file(Path(self.work), name)
 
     def points(self, name: str) -> Path:
-        """The points that a view contributes."""
+        """Locate the points that a view contributes.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
         return Path(self.work) / "points" / f"{name}.npz"
 
 
@@ -87,7 +149,17 @@ class CompileTask:
 
 
 def prepare(task: LoadTask | CompileTask) -> float:
-    """Write the undistorted image, or compile the kernels and return how many seconds that took."""
+    """Write the undistorted image, or compile the kernels.
+
+    Parameters
+    ----------
+    task : LoadTask or CompileTask
+
+    Returns
+    -------
+    float
+        Seconds of compilation.
+    """
     if isinstance(task, CompileTask):
         return compile_kernels()
     rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
@@ -115,7 +187,12 @@ class MatchTask:
 
 
 def match(task: MatchTask) -> None:
-    """Write the view's planes after this round."""
+    """Write the view's planes after this round.
+
+    Parameters
+    ----------
+    task : MatchTask
+    """
     folders, name = task.folders, task.view.name
     T = task.view.cam_from_world
     points_cam = task.points @ T[:3, :3].T + T[:3, 3]
@@ -172,7 +249,12 @@ class FilterTask:
 
 
 def filter_view(task: FilterTask) -> None:
-    """Write the view's depth map."""
+    """Write the view's depth map.
+
+    Parameters
+    ----------
+    task : FilterTask
+    """
     own = read_packed_map(task.folders.raw_map(task.view.name))
     neighbors = [(read_packed_map(task.folders.raw_map(v.name)), v.cam_from_world) for v in task.neighbors]
     result = filtered(
@@ -202,7 +284,17 @@ class FuseTask:
 
 
 def fuse(task: FuseTask) -> tuple[int, float]:
-    """Write the points that the view contributes; how many, and the share of pixels with a depth."""
+    """Write the points that the view contributes.
+
+    Parameters
+    ----------
+    task : FuseTask
+
+    Returns
+    -------
+    (int, float)
+        Number of points, and the share of pixels with a depth.
+    """
     folders = task.folders
     own_map = read_packed_map(folders.depth_map(task.view.name))
     maps = [(read_packed_map(folders.depth_map(v.name)), v.cam_from_world) for v in task.neighbors]
@@ -245,7 +337,12 @@ class MergeTask:
 
 
 def merge(task: MergeTask) -> None:
-    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``; view after view."""
+    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``, one view after another.
+
+    Parameters
+    ----------
+    task : MergeTask
+    """
     out_dir, total = Path(task.out_dir), sum(task.counts)
     if task.product == "picture":
         _write_picture(task, out_dir, total)

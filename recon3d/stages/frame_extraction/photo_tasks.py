@@ -31,10 +31,19 @@ class PhotoTask:
 
 
 def take_photo(task: PhotoTask) -> PhotoRecord | Problem:
-    """Check a photo and put it into the images' folder, upright.
+    """Check a photo and write it into the images' folder, upright.
 
     A file that is upright and plain is copied byte for byte, and so is every photo with a known
     camera, whose pixels must stay where they are.
+
+    Parameters
+    ----------
+    task : PhotoTask
+
+    Returns
+    -------
+    PhotoRecord or Problem
+        The photo's row, or why it cannot be used.
     """
     if task.notes.exists():
         return PhotoRecord(**read_json(task.notes))

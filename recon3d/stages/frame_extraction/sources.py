@@ -73,11 +73,33 @@ class Source:
     problem: Problem | None = None
 
     def frame_name(self, index: int) -> str:
-        """Name of a scanned frame: its time in milliseconds, so that names sort by time."""
+        """Name a scanned frame by its time in milliseconds, so that names sort by time.
+
+        Parameters
+        ----------
+        index : int
+            Of the frame.
+
+        Returns
+        -------
+        str
+        """
         return f"{self.stem}_{max(0, round(self.scan['time'][index] * 1000)):07d}.jpg"
 
     def frames(self, max_size: int, camera: int) -> list[Frame]:
-        """The frames that this input gave."""
+        """List the frames taken from this input.
+
+        Parameters
+        ----------
+        max_size : int
+            Longest side of the frames in pixels; 0 means any.
+        camera : int
+            Number of the input's camera.
+
+        Returns
+        -------
+        list of Frame
+        """
         if self.photo is not None:
             photo = self.photo
             return [
@@ -114,7 +136,13 @@ class Source:
         ]
 
     def scores(self) -> dict[str, Any]:
-        """What scores.json says of each frame that was looked at: lists of equal length."""
+        """Collect the entries of scores.json for the candidate frames.
+
+        Returns
+        -------
+        dict of str to Any
+            Lists of equal length.
+        """
         taken = np.zeros(len(self.scan["time"]), bool)
         taken[self.chosen] = True
         return {
@@ -128,7 +156,11 @@ class Source:
 
 
 def name_sources(sources: Sequence[Source]) -> None:
-    """Give each input a name of its own: flat, and unlike the others even without suffix and case.
+    """Give each input a unique name, flat and distinct even without suffix and case.
+
+    Parameters
+    ----------
+    sources : sequence of Source
 
     Raises
     ------

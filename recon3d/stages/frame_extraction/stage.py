@@ -59,7 +59,15 @@ def run(
     out_dir: Path,
     context: StageContext,
 ) -> None:
-    """Extract frames; see the artifact's layout in docs/artifacts.md.
+    """Select a video's frames and prepare photos; write ``images/``, ``frames.json`` and ``scores.json``.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The project's folder of inputs.
+    options : FrameExtractionOptions
+    out_dir : Path
+    context : StageContext
 
     Raises
     ------
@@ -252,7 +260,7 @@ def _batches(groups: Iterable[tuple[float | None, tuple[tuple[int, Path], ...]]]
 
 
 def _check(sources: Sequence[Source], context: StageContext) -> None:
-    """Refuse to go on with fewer than two frames; otherwise report what was left out."""
+    """Refuse fewer than two frames; otherwise report what was left out."""
     frames = sum(1 if s.photo else len(s.chosen) for s in sources)
     problems = [(s, s.problem) for s in sources if s.problem]
     if frames >= 2:

@@ -35,7 +35,17 @@ def _open(path: Path, *, references_only: bool = False, strict: bool = False) ->
 
 
 def plan_video(path: Path) -> VideoPlan | Problem:
-    """Open a video and find out where it can be divided."""
+    """Open a video and find where it can be divided.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    VideoPlan or Problem
+        The plan, or why the video cannot be used.
+    """
     try:
         with _open(path) as reader:
             info = reader.info()
@@ -67,7 +77,12 @@ class ScanTask:
 
 
 def scan_part(task: ScanTask) -> None:
-    """Measure sharpness and motion of a part's frames; writes an .npz (see `merge_scans`)."""
+    """Measure sharpness and motion of a part's frames, and write them as .npz (see `merge_scans`).
+
+    Parameters
+    ----------
+    task : ScanTask
+    """
     if task.result.exists():
         return
     rows, travel, errors = _scan(task, strict=True)
@@ -121,7 +136,12 @@ def _scan(
 
 
 def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:
-    """Put a video's scanned parts together.
+    """Join the scanned parts of a video.
+
+    Parameters
+    ----------
+    parts : list of Path
+        Files of `scan_part`.
 
     Returns
     -------
@@ -152,7 +172,17 @@ class WriteTask:
 
 
 def write_frames(task: WriteTask) -> list[str]:
-    """Decode the chosen frames and write them as JPEG; returns the names that were not found."""
+    """Decode the chosen frames and write them as JPEG.
+
+    Parameters
+    ----------
+    task : WriteTask
+
+    Returns
+    -------
+    list of str
+        Names of frames that were not found.
+    """
     missing: dict[int, Path] = {}
     with _open(task.path, references_only=task.references_only) as reader:
         for key, targets in task.groups:

@@ -262,7 +262,17 @@ def download(
 
 
 def not_yet(project: models.Project, file_type: str) -> ApiError:
-    """404 with the reason."""
+    """Make the answer for a file that does not exist yet.
+
+    Parameters
+    ----------
+    project : models.Project
+    file_type : str
+
+    Returns
+    -------
+    ApiError
+    """
     error = not_found()
     error.detail = f"{_NOT_YET[file_type]}; the project is {project.status}"
     return error

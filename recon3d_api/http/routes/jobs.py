@@ -35,7 +35,16 @@ _FOLLOW_POLL = 0.3
 
 
 def job_out(job: models.Job) -> schemas.Job:
-    """A job as it goes out."""
+    """Convert a row for an answer.
+
+    Parameters
+    ----------
+    job : models.Job
+
+    Returns
+    -------
+    schemas.Job
+    """
     duration = None
     if job.started_at is not None:
         end = job.completed_at or models.utcnow()
