@@ -106,18 +106,28 @@ def _default(parameter: Any) -> str:
 
 
 def options() -> str:
-    """The options of each stage, with their values in each preset."""
-    resolved = {quality: resolve_options(quality) for quality in presets()}
+    """The options of each stage."""
     parts = []
     for stage, model in STAGE_OPTIONS.items():
         texts = described(model)
-        rows = []
+        rows = [
+            [f"`{name}`", f"`{field.default}`", _range(model, name), texts[name]]
+            for name, field in model.model_fields.items()
+        ]
+        parts.append(f"### {stage}\n\n" + _table(["option", "default", "values", "meaning"], rows))
+    return "\n\n".join(parts)
+
+
+def preset_values() -> str:
+    """The options that differ between the presets."""
+    resolved = {quality: resolve_options(quality) for quality in presets()}
+    rows = []
+    for stage, model in STAGE_OPTIONS.items():
         for name in model.model_fields:
             values = [str(getattr(resolved[quality][stage], name)) for quality in presets()]
-            shown = [f"`{value}`" for value in values]
-            rows.append([f"`{name}`", *shown, _range(model, name), texts[name]])
-        parts.append(f"### {stage}\n\n" + _table(["option", *presets(), "values", "meaning"], rows))
-    return "\n\n".join(parts)
+            if len(set(values)) > 1:
+                rows.append([f"`{stage}.{name}`", *(f"`{value}`" for value in values)])
+    return _table(["option", *presets()], rows)
 
 
 def _range(model: type[StageOptions], name: str) -> str:
@@ -182,6 +192,7 @@ def settings() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "recon3d": lambda: commands(recon3d_app, "recon3d"),
     "recon3d-api": lambda: commands(service_app, "recon3d-api"),
+    "presets": preset_values,
     "options": options,
     "input": fields(layout.Input),
     "frame": fields(layout.Frame),
