@@ -7,12 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
-from recon3d import StageName
+from recon3d import Quality, StageName
 from recon3d_api.files.storage import FileKind
 from recon3d_api.store.tables import JobStatus, ProjectStatus
 
 JobType = StageName
-Quality = Literal["low", "medium", "high", "extreme"]
 FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
 
 MAX_ID = 2**31 - 1
