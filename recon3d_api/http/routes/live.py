@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from recon3d_api.http.dependencies import Service, bearer, get_service, user_of_token
 from recon3d_api.http.hub import Listener, timestamp
-from recon3d_api.http.schemas import MAX_ID
+from recon3d_api.schemas import MAX_ID
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
 
