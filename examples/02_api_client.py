@@ -44,26 +44,26 @@ def main() -> None:
         name = f"guest-{secrets.token_hex(4)}"
         client.register(name, f"{name}@example.com", secrets.token_urlsafe(16))
         project = client.create_project(arguments.video.stem, "made by examples/02_api_client.py")
-        print(f"Project {project['id']} of {name}")
+        print(f"Project {project.id} of {name}")
 
         uploaded = client.upload_video(
-            project["id"], arguments.video, lambda done, total: print(f"\r  {done / total:4.0%}", end="")
+            project.id, arguments.video, lambda done, total: print(f"\r  {done / total:4.0%}", end="")
         )
-        print(f"\r{uploaded['message']}: {uploaded['file_path']}, {uploaded['file_size'] / 1e6:.1f} MB")
+        print(f"\r{uploaded.message}: {uploaded.file_path}, {uploaded.file_size / 1e6:.1f} MB")
 
         if arguments.interval:
-            client.extract_frames(project["id"], arguments.interval)
-            client.wait(project["id"])
+            client.extract_frames(project.id, arguments.interval)
+            client.wait(project.id)
 
-        client.start_reconstruction(project["id"], arguments.quality)
-        project = client.wait(project["id"])
+        client.start_reconstruction(project.id, arguments.quality)
+        project = client.wait(project.id)
         print(
-            f"{project['processed_frames']} frames in {project['processing_time']:.0f} s, "
-            f"quality {project['reconstruction_quality']:.2f}"
+            f"{project.processed_frames} frames in {project.processing_time:.0f} s, "
+            f"quality {project.reconstruction_quality:.2f}"
         )
 
         for file_type, file_name in FILES.items():
-            path = client.download(project["id"], file_type, arguments.output / file_name)
+            path = client.download(project.id, file_type, arguments.output / file_name)
             print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StageError,
     )
     from recon3d.io.models import load_mesh, load_point_cloud
+    from recon3d.option_types import Engine, Quality
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
     from recon3d.project.browser import projects
@@ -47,6 +48,7 @@ _HOMES = {
         "ReconstructionError",
         "StageError",
     ),
+    "option_types": ("Engine", "Quality"),
     "pipeline.pipeline": ("Pipeline", "reconstruct"),
     "project.browser": ("projects",),
     "project.project": ("Project",),
@@ -64,6 +66,7 @@ __all__ = [
     "Camera",
     "Cancelled",
     "DepthMap",
+    "Engine",
     "EngineUnavailable",
     "InputError",
     "Mesh",
@@ -72,6 +75,7 @@ __all__ = [
     "PointCloud",
     "Project",
     "ProjectError",
+    "Quality",
     "Recon3DError",
     "ReconstructionError",
     "Results",

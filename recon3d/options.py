@@ -9,20 +9,19 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import sys
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from recon3d.errors import OptionError
+from recon3d.option_types import Quality
 from recon3d.rendering.formatting import card, grid
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-Quality = Literal["low", "medium", "high", "extreme"]
 
 
 class StageOptions(BaseModel):
@@ -253,8 +252,8 @@ def resolve_options(
     OptionError
         A preset, stage or option does not exist, or a value is outside its range.
     """
-    if quality not in presets():
-        raise OptionError(f"Unknown quality {quality!r}.", f"Choose one of {', '.join(presets())}.")
+    if quality not in get_args(Quality):
+        raise OptionError(f"Unknown quality {quality!r}.", f"Choose {_one_of(get_args(Quality))}.")
     overrides = overrides or {}
     for stage in overrides:
         if stage not in STAGE_OPTIONS:
@@ -297,6 +296,10 @@ def parse_assignment(text: str) -> tuple[str, str, str]:
     return stage, option, value.strip()
 
 
+def _one_of(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
 def _option_error(stage: str, model: type[StageOptions], error: ValidationError) -> OptionError:
     first = error.errors()[0]
     name = ".".join(str(part) for part in first["loc"])
@@ -306,5 +309,5 @@ def _option_error(stage: str, model: type[StageOptions], error: ValidationError)
         )
     return OptionError(
         f"Option {stage}.{name} cannot be {first['input']!r}: {first['msg']}.",
-        "See recon3d.options or docs/presets.md for its range.",
+        "docs/reference/options.md lists the range of each option.",
     )

@@ -1,6 +1,6 @@
 """The geometry that stages hand to each other, in NumPy only.
 
-Conventions (docs/conventions.md): OpenCV/COLMAP camera axes (x right, y down, z forward), pixel
+Conventions (docs/explanation/conventions.md): OpenCV/COLMAP camera axes (x right, y down, z forward), pixel
 centres at +0.5, ``cam_from_world`` maps homogeneous world points to the camera frame, arrays are
 C-order, float32 for pixels and float64 for geometry.
 """

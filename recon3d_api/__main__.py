@@ -175,7 +175,8 @@ def create_user(
     full_name: Annotated[str | None, typer.Option()] = None,
 ) -> None:
     """Make an account without a running server; asks for the password, or reads it from stdin."""
-    from recon3d_api.http import accounts, schemas
+    from recon3d_api import schemas
+    from recon3d_api.http import accounts
     from recon3d_api.http.security import Passwords
 
     with _parts(_settings()) as (database, _, installation), installation.maintain():

@@ -31,7 +31,7 @@ def test_an_override_wins_and_text_is_converted() -> None:
 @pytest.mark.parametrize(
     ("quality", "overrides", "words"),
     [
-        ("best", {}, ["best", "low, medium, high, extreme"]),
+        ("best", {}, ["best", "low, medium, high or extreme"]),
         ("low", {"meshing": {}}, ["meshing", "mesh_generation"]),
         ("low", {"texturing": {"size": 3}}, ["size", "texture_size"]),
         ("low", {"texturing": {"texture_size": -3}}, ["texturing.texture_size", "-3"]),

@@ -14,6 +14,7 @@ PUBLIC = [
     "Camera",
     "Cancelled",
     "DepthMap",
+    "Engine",
     "EngineUnavailable",
     "InputError",
     "Mesh",
@@ -22,6 +23,7 @@ PUBLIC = [
     "PointCloud",
     "Project",
     "ProjectError",
+    "Quality",
     "Recon3DError",
     "ReconstructionError",
     "Results",
@@ -53,7 +55,9 @@ DEEP = {
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(recon3d.__all__) == PUBLIC
     for name in PUBLIC:
-        assert getattr(recon3d, name).__doc__ or name in ("STAGE_NAMES", "StageName"), name
+        assert getattr(recon3d, name).__doc__ or name in ("Engine", "Quality", "STAGE_NAMES", "StageName"), (
+            name
+        )
     assert set(PUBLIC) <= set(dir(recon3d))
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
+from recon3d.option_types import Engine, Quality
 from recon3d.rendering.formatting import byte_text, count
 
 app = typer.Typer(
@@ -41,12 +42,12 @@ class ExportFormat(str, Enum):
     nerfstudio = "nerfstudio"
 
 
-QualityOption = Annotated[str, typer.Option("--quality", "-q", help="low, medium, high or extreme.")]
+QualityOption = Annotated[Quality, typer.Option("--quality", "-q", help="Preset of options.")]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Change an option; repeatable."),
 ]
-EngineOption = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
+EngineOption = Annotated[Engine, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
 SchedulerOption = Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core by default.")]
 EventsOption = Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")]

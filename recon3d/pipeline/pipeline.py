@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from recon3d.compute import load_dask
 from recon3d.errors import OptionError
 from recon3d.events import Event
+from recon3d.option_types import Engine, PipelineSettings, Quality, StageValues
 from recon3d.options import resolve_options
 from recon3d.pipeline.execution import RunSettings
 from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
@@ -16,7 +18,12 @@ from recon3d.pipeline.run import Run
 from recon3d.project.project import Project
 from recon3d.project.results import Results
 from recon3d.rendering.formatting import card, grid
-from recon3d.stage_table import STAGE_NAMES
+from recon3d.stage_table import STAGE_NAMES, StageName
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+    from typing_extensions import Unpack
 
 
 class Pipeline:
@@ -51,28 +58,29 @@ class Pipeline:
 
     def __init__(
         self,
-        quality: str = "medium",
+        quality: Quality = "medium",
         *,
-        engine: str = "auto",
+        engine: Engine = "auto",
         scheduler: str | None = None,
         workers: int | None = None,
         seed: int = 0,
-        **stage_options: Mapping[str, Any],
+        **stage_options: Unpack[StageValues],
     ) -> None:
-        if engine not in ("auto", "cpu", "cuda"):
+        if engine not in get_args(Engine):
             raise OptionError(f"Unknown engine {engine!r}.", "Choose auto, cpu or cuda.")
         if workers is not None and workers < 1:
             raise OptionError(
                 f"workers must be at least 1, not {workers}.", "Leave it out to use one per core."
             )
+        overrides: Mapping[str, Any] = stage_options
         self.quality = quality
-        self.options = resolve_options(quality, stage_options)
+        self.options = resolve_options(quality, overrides)
         self.engine = engine
         self.scheduler = scheduler
         self.workers = workers
         self.seed = seed
 
-    def plan(self, project: Project, *, until: str | None = None) -> tuple[Step, ...]:
+    def plan(self, project: Project, *, until: StageName | None = None) -> tuple[Step, ...]:
         """Plan a run of a project.
 
         Parameters
@@ -92,8 +100,8 @@ class Pipeline:
         self,
         project: Project,
         *,
-        until: str | None = None,
-        rerun_from: str | None = None,
+        until: StageName | None = None,
+        rerun_from: StageName | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Run:
         """Begin to run in the background.
@@ -128,8 +136,8 @@ class Pipeline:
         self,
         project: Project,
         *,
-        until: str | None = None,
-        rerun_from: str | None = None,
+        until: StageName | None = None,
+        rerun_from: StageName | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Results:
         """Run and wait for the end.
@@ -178,8 +186,8 @@ class Pipeline:
 def reconstruct(
     inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     project: str | os.PathLike[str],
-    quality: str = "medium",
-    **settings: Any,
+    quality: Quality = "medium",
+    **settings: Unpack[PipelineSettings],
 ) -> Results:
     """Make a textured model from a video or photos, in one call.
 

@@ -1,13 +1,13 @@
-"""A client of the service.
+"""A client of the service; answers are the models of `recon3d_api.schemas`.
 
->>> from recon3d_api.client.service_client import Client
+>>> from recon3d_api.client import Client
 >>> client = Client("http://localhost:8000")  # doctest: +SKIP
 >>> client.login("ada", "correct horse battery")  # doctest: +SKIP
 >>> project = client.create_project("Bust")  # doctest: +SKIP
->>> client.upload_video(project["id"], "bust.mp4")  # doctest: +SKIP
->>> client.start_reconstruction(project["id"], "low")  # doctest: +SKIP
->>> client.wait(project["id"])  # doctest: +SKIP
->>> client.download(project["id"], "textured_mesh", "bust.glb")  # doctest: +SKIP
+>>> client.upload_video(project.id, "bust.mp4")  # doctest: +SKIP
+>>> client.start_reconstruction(project.id, "low")  # doctest: +SKIP
+>>> client.wait(project.id)  # doctest: +SKIP
+>>> client.download(project.id, "textured_mesh", "bust.glb")  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -15,18 +15,29 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, TypeVar
 
 import httpx
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketException
 from websockets.sync.client import connect
 
+from recon3d_api import schemas
 from recon3d_api.client.progress import Bars, CountedFile
+from recon3d_api.schemas import FileType, JobStatus, JobType, ProjectStatus, Quality
 
-Json = dict[str, Any]
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+    from typing_extensions import Unpack
+
+Event = dict[str, Any]
+Answer = TypeVar("Answer", bound=BaseModel)
+Parsed = TypeVar("Parsed")
 #: Called with bytes done and bytes in all.
 ProgressCallback = Callable[[int, int], None]
 
@@ -36,14 +47,14 @@ _PIECE = 1 << 20
 class ApiError(Exception):
     """The service's answer is an error.
 
-    Attributes
+    Parameters
     ----------
     status : int
         HTTP status.
     detail : str
-        What the service says.
+        The service's message.
     request_id : str
-        Finds the request in the service's logs.
+        Identifies the request in the service's logs.
     """
 
     def __init__(self, status: int, detail: str, request_id: str = "") -> None:
@@ -51,6 +62,24 @@ class ApiError(Exception):
         self.status = status
         self.detail = detail
         self.request_id = request_id
+
+
+class JobFilters(TypedDict, total=False):
+    """What `Client.jobs` filters by, and how many jobs it skips and returns."""
+
+    project_id: int
+    status: JobStatus
+    job_type: JobType
+    skip: int
+    limit: int
+
+
+class ProjectChanges(TypedDict, total=False):
+    """What `Client.update_project` can change."""
+
+    name: str
+    description: str | None
+    status: ProjectStatus
 
 
 class ReconstructionFailed(Exception):
@@ -95,70 +124,189 @@ class Client:
 
     # --- accounts ---------------------------------------------------------------------------------
 
-    def register(self, username: str, email: str, password: str, full_name: str | None = None) -> Json:
-        """Register an account, and log in."""
+    def register(
+        self, username: str, email: str, password: str, full_name: str | None = None
+    ) -> schemas.User:
+        """Register an account, and log in.
+
+        Parameters
+        ----------
+        username, email, password : str
+        full_name : str, optional
+
+        Returns
+        -------
+        schemas.User
+            The new account.
+        """
         body = {"username": username, "email": email, "password": password, "full_name": full_name}
-        user: Json = self._json("POST", "/auth/register", json=body)
+        user = self._get(schemas.User, "POST", "/auth/register", json=body)
         self.login(username, password)
         return user
 
     def login(self, username: str, password: str) -> None:
-        """Get a token; a new one is got by itself when it expires."""
-        answer = self._json("POST", "/auth/token", data={"username": username, "password": password})
-        self.token = answer["access_token"]
+        """Log in; the client renews the token when it expires.
+
+        Parameters
+        ----------
+        username, password : str
+        """
+        form = {"username": username, "password": password}
+        self.token = self._get(schemas.Token, "POST", "/auth/token", data=form).access_token
         self._login = (username, password)
 
-    def me(self) -> Json:
-        """The account."""
-        return self._json("GET", "/auth/me")
+    def me(self) -> schemas.User:
+        """Get the account.
+
+        Returns
+        -------
+        schemas.User
+        """
+        return self._get(schemas.User, "GET", "/auth/me")
 
     # --- projects ---------------------------------------------------------------------------------
 
-    def projects(self, skip: int = 0, limit: int = 100) -> list[Json]:
-        """Projects, newest first."""
-        return self._rows("/projects", params={"skip": skip, "limit": limit})
+    def projects(self, skip: int = 0, limit: int = 100) -> list[schemas.Project]:
+        """List the projects.
 
-    def create_project(self, name: str, description: str | None = None) -> Json:
-        """Create a project."""
-        return self._json("POST", "/projects", json={"name": name, "description": description})
+        Parameters
+        ----------
+        skip : int
+            Projects to skip.
+        limit : int
+            Most projects to return.
 
-    def project(self, project_id: int) -> Json:
-        """Get a project."""
-        return self._json("GET", f"/projects/{project_id}")
+        Returns
+        -------
+        list of schemas.Project
+            Newest first.
+        """
+        return self._list(schemas.Project, "/projects", params={"skip": skip, "limit": limit})
 
-    def update_project(self, project_id: int, **changes: Any) -> Json:
-        """Change ``name``, ``description`` or ``status``."""
-        return self._json("PUT", f"/projects/{project_id}", json=changes)
+    def create_project(self, name: str, description: str | None = None) -> schemas.Project:
+        """Create a project.
+
+        Parameters
+        ----------
+        name : str
+        description : str, optional
+
+        Returns
+        -------
+        schemas.Project
+        """
+        body = {"name": name, "description": description}
+        return self._get(schemas.Project, "POST", "/projects", json=body)
+
+    def project(self, project_id: int) -> schemas.Project:
+        """Get a project.
+
+        Parameters
+        ----------
+        project_id : int
+
+        Returns
+        -------
+        schemas.Project
+        """
+        return self._get(schemas.Project, "GET", f"/projects/{project_id}")
+
+    def update_project(self, project_id: int, **changes: Unpack[ProjectChanges]) -> schemas.Project:
+        """Change a project.
+
+        Parameters
+        ----------
+        project_id : int
+        **changes
+            New values of ``name``, ``description`` and ``status``.
+
+        Returns
+        -------
+        schemas.Project
+            The changed project.
+        """
+        return self._get(schemas.Project, "PUT", f"/projects/{project_id}", json=changes)
 
     def delete_project(self, project_id: int) -> None:
-        """Delete a project and its files."""
-        self._json("DELETE", f"/projects/{project_id}")
+        """Delete a project and its files.
 
-    def start_reconstruction(self, project_id: int, quality: str = "medium") -> Json:
-        """Start a reconstruction; `wait` waits for it."""
+        Parameters
+        ----------
+        project_id : int
+        """
+        self._get(schemas.Message, "DELETE", f"/projects/{project_id}")
+
+    def start_reconstruction(self, project_id: int, quality: Quality = "medium") -> schemas.Started:
+        """Start a reconstruction; `wait` waits for its end.
+
+        Parameters
+        ----------
+        project_id : int
+        quality : {"low", "medium", "high", "extreme"}
+
+        Returns
+        -------
+        schemas.Started
+            With one job for each stage.
+        """
         path = f"/projects/{project_id}/start-reconstruction"
-        return self._json("POST", path, params={"quality": quality})
+        return self._get(schemas.Started, "POST", path, params={"quality": quality})
 
-    def status(self, project_id: int) -> Json:
-        """How far a project is."""
-        return self._json("GET", f"/projects/{project_id}/status")
+    def status(self, project_id: int) -> schemas.ProjectRunStatus:
+        """Get the progress of a project's newest run.
+
+        Parameters
+        ----------
+        project_id : int
+
+        Returns
+        -------
+        schemas.ProjectRunStatus
+        """
+        return self._get(schemas.ProjectRunStatus, "GET", f"/projects/{project_id}/status")
 
     # --- files ------------------------------------------------------------------------------------
 
     def upload_video(
         self, project_id: int, path: str | os.PathLike[str], progress: ProgressCallback | None = None
-    ) -> Json:
-        """Upload a video, in pieces."""
-        return self._upload("video", project_id, [("file", Path(path))], progress)
+    ) -> schemas.VideoUploaded:
+        """Upload a video.
+
+        Parameters
+        ----------
+        project_id : int
+        path : path-like
+        progress : callable, optional
+            Called with the bytes sent and the bytes in all.
+
+        Returns
+        -------
+        schemas.VideoUploaded
+        """
+        answer = self._upload("video", project_id, [("file", Path(path))], progress)
+        return _parsed(schemas.VideoUploaded, answer)
 
     def upload_images(
         self,
         project_id: int,
         paths: Sequence[str | os.PathLike[str]],
         progress: ProgressCallback | None = None,
-    ) -> Json:
-        """Upload images: all are taken, or none."""
-        return self._upload("images", project_id, [("files", Path(path)) for path in paths], progress)
+    ) -> schemas.ImagesUploaded:
+        """Upload images; the service accepts all of them or none.
+
+        Parameters
+        ----------
+        project_id : int
+        paths : sequence of path-like
+        progress : callable, optional
+            Called with the bytes sent and the bytes in all.
+
+        Returns
+        -------
+        schemas.ImagesUploaded
+        """
+        answer = self._upload("images", project_id, [("files", Path(path)) for path in paths], progress)
+        return _parsed(schemas.ImagesUploaded, answer)
 
     def _upload(
         self,
@@ -166,9 +314,9 @@ class Client:
         project_id: int,
         paths: Sequence[tuple[str, Path]],
         progress: ProgressCallback | None,
-    ) -> Json:
+    ) -> httpx.Response:
         if self._login is not None:
-            self.me()  # renews the token, should it have expired: the upload itself is sent once
+            self.me()  # renews an expired token: the upload itself is sent once
         total, done = sum(path.stat().st_size for _, path in paths), 0
 
         def count(size: int) -> None:
@@ -182,7 +330,7 @@ class Client:
             for field, path in paths:
                 file = stack.enter_context(open(path, "rb"))
                 files.append((field, (path.name, CountedFile(file, count))))
-            # The project goes first: if it is the wrong one, the files need not be sent.
+            # The project goes first, so that a wrong one is refused before the files are sent.
             answer = self._http.post(
                 f"/api/v1/files/upload/{kind}",
                 data={"project_id": str(project_id)},
@@ -190,34 +338,59 @@ class Client:
                 headers=self._headers(),
                 timeout=httpx.Timeout(60, read=900),
             )
-        result: Json = _checked(answer).json()
-        return result
+        return answer
 
-    def extract_frames(self, project_id: int, interval: float = 1.0) -> Json:
-        """Start to extract frames; `wait` waits for it."""
+    def extract_frames(self, project_id: int, interval: float = 1.0) -> schemas.Extraction:
+        """Start to extract frames; `wait` waits for the end.
+
+        Parameters
+        ----------
+        project_id : int
+        interval : float
+            Seconds between frames.
+
+        Returns
+        -------
+        schemas.Extraction
+        """
         form = {"project_id": str(project_id), "interval": str(interval)}
-        return self._json("POST", "/files/extract-frames", data=form)
+        return self._get(schemas.Extraction, "POST", "/files/extract-frames", data=form)
 
-    def files(self, project_id: int) -> list[Json]:
-        """Files of a project."""
-        return self._rows(f"/files/list/{project_id}")
+    def files(self, project_id: int) -> list[schemas.FileInfo]:
+        """List the files of a project.
+
+        Parameters
+        ----------
+        project_id : int
+
+        Returns
+        -------
+        list of schemas.FileInfo
+        """
+        return self._list(schemas.FileInfo, f"/files/list/{project_id}")
 
     def download(
         self,
         project_id: int,
-        file_type: str,
+        file_type: FileType,
         path: str | os.PathLike[str],
         progress: ProgressCallback | None = None,
     ) -> Path:
-        """Download a file; one that was cut off is resumed.
+        """Download a file; an interrupted download resumes.
 
         Parameters
         ----------
         project_id : int
         file_type : {"video", "frames", "mesh", "textured_mesh", "point_cloud"}
         path : path-like
-            Where it goes. ``PATH.part`` and ``PATH.part.etag`` hold what has come so far.
+            The file to write. ``PATH.part`` and ``PATH.part.etag`` hold an unfinished download.
         progress : callable, optional
+            Called with the bytes received and the bytes in all.
+
+        Returns
+        -------
+        Path
+            The file.
 
         Raises
         ------
@@ -269,43 +442,83 @@ class Client:
 
     # --- jobs -------------------------------------------------------------------------------------
 
-    def jobs(self, **filters: Any) -> list[Json]:
-        """Jobs; filters are ``project_id``, ``status``, ``job_type``, ``skip`` and ``limit``."""
-        return self._rows("/jobs", params=filters)
+    def jobs(self, **filters: Unpack[JobFilters]) -> list[schemas.Job]:
+        """List jobs.
 
-    def job(self, job_id: int) -> Json:
-        """Get a job."""
-        return self._json("GET", f"/jobs/{job_id}")
+        Parameters
+        ----------
+        **filters
+            ``project_id``, ``status`` and ``job_type`` to filter by; ``skip`` and ``limit``.
 
-    def cancel(self, job_id: int) -> Json:
-        """Cancel a job and the later ones of its run."""
-        return self._json("POST", f"/jobs/{job_id}/cancel")
+        Returns
+        -------
+        list of schemas.Job
+            Newest first.
+        """
+        return self._list(schemas.Job, "/jobs", params=dict(filters))
+
+    def job(self, job_id: int) -> schemas.Job:
+        """Get a job.
+
+        Parameters
+        ----------
+        job_id : int
+
+        Returns
+        -------
+        schemas.Job
+        """
+        return self._get(schemas.Job, "GET", f"/jobs/{job_id}")
+
+    def cancel(self, job_id: int) -> schemas.Job:
+        """Cancel a job and the later ones of its run.
+
+        Parameters
+        ----------
+        job_id : int
+
+        Returns
+        -------
+        schemas.Job
+        """
+        return self._get(schemas.Job, "POST", f"/jobs/{job_id}/cancel")
 
     def logs(self, job_id: int, offset: int = 0) -> list[str]:
-        """Log lines of a job."""
-        lines: list[str] = self._json("GET", f"/jobs/{job_id}/logs", params={"offset": offset})["logs"]
-        return lines
+        """Get the log lines of a job.
+
+        Parameters
+        ----------
+        job_id : int
+        offset : int
+            Lines to skip.
+
+        Returns
+        -------
+        list of str
+        """
+        path = f"/jobs/{job_id}/logs"
+        return self._get(schemas.Logs, "GET", path, params={"offset": offset}).logs
 
     # --- waiting ----------------------------------------------------------------------------------
 
-    def events(self, project_id: int, after: int | None = None) -> Iterator[Json]:
-        """Events of a project's jobs as they come; lost connections are taken up where they ended.
+    def events(self, project_id: int, after: int | None = None) -> Iterator[Event]:
+        """Yield the events of a project's jobs as they come; a lost connection resumes where it ended.
 
         Parameters
         ----------
         project_id : int
         after : int, optional
-            Events with a higher ``seq`` are given; by default those from now on.
+            Only events with a higher ``seq``; by default, only new events.
 
         Yields
         ------
         dict
-            First the state, with ``event`` "state", then each event. Heartbeats are left out.
+            First the state, with ``event`` "state", then each event, as docs/reference/rest-api.md describes them.
 
         Raises
         ------
         ApiError
-            404 when the project is not there, 401 when the token is not good.
+            404 when the project does not exist, 401 when the token is not valid.
         OSError
             The service cannot be reached.
         """
@@ -316,7 +529,7 @@ class Client:
             try:
                 with connect(address, additional_headers=self._headers()) as socket:
                     for text in socket:
-                        message: Json = json.loads(text)
+                        message: Event = json.loads(text)
                         failures, after = 0, max(after or 0, message["seq"])
                         if message["event"] != "heartbeat":
                             yield message
@@ -332,8 +545,8 @@ class Client:
                     raise
             time.sleep(min(0.2 * 2**failures, 5))
 
-    def wait(self, project_id: int, *, progress: bool = True, poll: float = 2.0) -> Json:
-        """Wait for the newest run of a project.
+    def wait(self, project_id: int, *, progress: bool = True, poll: float = 2.0) -> schemas.Project:
+        """Wait for the end of a project's newest run.
 
         Parameters
         ----------
@@ -341,12 +554,12 @@ class Client:
         progress : bool
             Show a bar for each job.
         poll : float
-            Seconds between questions where WebSockets do not get through.
+            Seconds between requests where WebSockets do not get through.
 
         Returns
         -------
-        dict
-            The project.
+        schemas.Project
+            The project after the run.
 
         Raises
         ------
@@ -363,34 +576,34 @@ class Client:
             except (OSError, WebSocketException):
                 while True:
                     for job in self._newest_run(project_id):
-                        bars.show({**job, "job_id": job["id"]})
+                        bars.show({**job.model_dump(), "job_id": job.id})
                     if not bars.active:
                         break
                     time.sleep(poll)
         return self._outcome(project_id)
 
-    def _newest_run(self, project_id: int) -> list[Json]:
-        jobs = self._json("GET", f"/jobs/project/{project_id}/status")["jobs"]
-        run: list[Json] = []
+    def _newest_run(self, project_id: int) -> list[schemas.Job]:
+        jobs = self._get(schemas.JobsStatus, "GET", f"/jobs/project/{project_id}/status").jobs
+        run: list[schemas.Job] = []
         for job in jobs:  # newest run first, each in order
-            if any(job["job_type"] == known["job_type"] for known in run):
+            if any(job.job_type == known.job_type for known in run):
                 break
             run.append(job)
         return run
 
-    def _outcome(self, project_id: int) -> Json:
-        # The run itself ends a moment after its last job: its process says goodbye.
+    def _outcome(self, project_id: int) -> schemas.Project:
+        # The run ends a moment after its last job, when its process ends.
         deadline = time.monotonic() + 30
         project = self.project(project_id)
-        while project["status"] == "processing" and time.monotonic() < deadline:
+        while project.status == "processing" and time.monotonic() < deadline:
             time.sleep(0.2)
             project = self.project(project_id)
         jobs = self._newest_run(project_id)
         for status in ("failed", "cancelled"):
             for job in jobs:
-                if job["status"] == status:
-                    why = job["error_message"] or job["message"] or status
-                    raise ReconstructionFailed(f"{job['job_type']}: {why}")
+                if job.status == status:
+                    why = job.error_message or job.message or status
+                    raise ReconstructionFailed(f"{job.job_type}: {why}")
         return project
 
     # --- requests ---------------------------------------------------------------------------------
@@ -404,13 +617,11 @@ class Client:
         self.login(*self._login)
         return True
 
-    def _json(self, method: str, path: str, **parts: Any) -> Json:
-        answer: Json = _checked(self._send(method, f"/api/v1{path}", parts)).json()
-        return answer
+    def _get(self, answer: type[Answer], method: str, path: str, **parts: Any) -> Answer:
+        return _parsed(answer, self._send(method, f"/api/v1{path}", parts))
 
-    def _rows(self, path: str, **parts: Any) -> list[Json]:
-        answer: list[Json] = _checked(self._send("GET", f"/api/v1{path}", parts)).json()
-        return answer
+    def _list(self, row: type[Answer], path: str, **parts: Any) -> list[Answer]:
+        return _parsed(list[row], self._send("GET", f"/api/v1{path}", parts))  # type: ignore[valid-type]
 
     def _send(self, method: str, url: str, parts: Mapping[str, Any]) -> httpx.Response:
         renewed = url.endswith(("/auth/token", "/auth/register"))
@@ -433,6 +644,19 @@ class Client:
             if last or answer.status_code not in (429, 503):
                 return answer
             time.sleep(min(float(answer.headers.get("retry-after", 1)), 60))
+
+
+def _parsed(kind: type[Parsed], answer: httpx.Response) -> Parsed:
+    text = _checked(answer).content
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        raise ApiError(
+            answer.status_code,
+            f"{answer.url} gave an answer that this client does not understand; use the client of the"
+            f" service's version: {error}",
+            answer.headers.get("x-request-id", ""),
+        ) from error
 
 
 def _checked(answer: httpx.Response) -> httpx.Response:

@@ -33,12 +33,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from recon3d import Project, ProjectError
 from recon3d_api.errors import ApiError
 from recon3d_api.files.content import content_problem
 from recon3d_api.files.received import ReceivedFile
+from recon3d_api.schemas import FileKind
 from recon3d_api.settings import Settings
 
 logger = logging.getLogger("recon3d_api.files.storage")
@@ -46,7 +47,6 @@ logger = logging.getLogger("recon3d_api.files.storage")
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 #: What a file of a project is.
-FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 _INTAKE_TIMEOUT = 900
 #: The names that the service gives to folders.
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")

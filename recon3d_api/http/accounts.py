@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
-from recon3d_api.http import schemas
+from recon3d_api import schemas
 from recon3d_api.http.security import Passwords, password_problem
 from recon3d_api.store import tables as models
 from recon3d_api.store.database import Database

@@ -17,8 +17,8 @@ from recon3d_api.files.storage import Storage
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.limits import RateLimits
 from recon3d_api.http.metrics import Metrics
-from recon3d_api.http.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.http.security import Passwords, Tokens
+from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, User

@@ -9,9 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from recon3d import STAGE_NAMES
+from recon3d_api.schemas import JobStatus, ProjectStatus
 
-ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
-JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: Stages of a reconstruction, in order; the values of a job's `job_type`.
 JOB_TYPES = STAGE_NAMES

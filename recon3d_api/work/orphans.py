@@ -19,8 +19,9 @@ from sqlalchemy.orm import Session
 from recon3d import Project as Model
 from recon3d import Recon3DError
 from recon3d_api.files.storage import Storage, is_folder_name, unlocked
+from recon3d_api.schemas import ProjectStatus
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import Deletion, Project, ProjectStatus
+from recon3d_api.store.tables import Deletion, Project
 from recon3d_api.work.quality import frame_count, quality_score
 
 

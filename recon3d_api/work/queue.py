@@ -12,13 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from recon3d_api.errors import ApiError
+from recon3d_api.schemas import JobStatus
 from recon3d_api.store.tables import (
     ACTIVE_JOB,
     ACTIVE_RUN,
     JOB_TYPES,
     Event,
     Job,
-    JobStatus,
     Project,
     Run,
     utcnow,

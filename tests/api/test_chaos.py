@@ -80,7 +80,7 @@ def servers(count: int, data: Path, url: str, **settings: Any) -> Iterator[list[
 
 def project_with_input(client: Client, data: Path, url: str, behaviour: str) -> tuple[int, Path]:
     """A project, and its folder, with inputs put there without uploading."""
-    number = client.create_project("chaos")["id"]
+    number = client.create_project("chaos").id
     database = Database(url or f"sqlite:///{data}/recon3d.db")
     with database.read() as session:
         root = data / "projects" / session.get_one(Project, number).folder
@@ -141,8 +141,8 @@ def test_killed_servers_runs_are_resumed(
         for stage in stages:
 
             def in_stage(stage: str = stage) -> bool:
-                job = client.status(number)["current_job"]
-                return bool(job and job["job_type"] == stage and job["progress"] > 0)
+                job = client.status(number).current_job
+                return bool(job and job.job_type == stage and job.progress > 0)
 
             wait_for(in_stage)
             pid = int((root / "begun").read_text().split()[-1])
@@ -153,7 +153,7 @@ def test_killed_servers_runs_are_resumed(
         client.wait(number, progress=False)
         watch.join(timeout=30)
         jobs = client.jobs(project_id=number)
-    assert {job["status"] for job in jobs} == {"completed"}
+    assert {job.status for job in jobs} == {"completed"}
     assert len((root / "begun").read_text().split()) == len(stages) + 1
     # The listener was cut off with the server, came back, and has every event once.
     assert watch.states >= 2
@@ -179,7 +179,7 @@ def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path
         for index, (number, _) in enumerate(made):
             (one, two)[index % 2].start_reconstruction(number, "low")
         for number, _ in made:
-            assert two.wait(number, progress=False)["status"] == "completed"
+            assert two.wait(number, progress=False).status == "completed"
     for _, root in made:
         assert len((root / "begun").read_text().split()) == 1
     database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
@@ -198,7 +198,7 @@ def test_a_server_that_ends_in_order_hands_its_runs_back(
         register(client)
         number, root = project_with_input(client, tmp_path, url, '{"seconds": 0.4, "steps": 4}')
         client.start_reconstruction(number, "low")
-        wait_for(lambda: client.status(number)["progress"]["percentage"] > 10)
+        wait_for(lambda: client.status(number).progress.percentage > 10)
         began = time.monotonic()
         assert server.end() in (0, -signal.SIGTERM)
         assert time.monotonic() - began < 15
@@ -208,7 +208,7 @@ def test_a_server_that_ends_in_order_hands_its_runs_back(
             assert (run.status, run.crashes) == ("queued", 0)
         database.dispose()
         server.start()
-        assert client.wait(number, progress=False)["status"] == "completed"
+        assert client.wait(number, progress=False).status == "completed"
     assert len((root / "begun").read_text().split()) == 2
 
 
@@ -232,8 +232,8 @@ def test_worker_and_server_apart(new_database: Callable[[], str], tmp_path: Path
                 with contextlib.suppress(ReconstructionFailed):
                     client.wait(number, progress=False)
                 (job,) = client.jobs(project_id=number)
-                assert job["status"] == "completed", job
-                assert client.project(number)["total_frames"] >= 3
+                assert job.status == "completed", job
+                assert client.project(number).total_frames >= 3
                 assert client.download(number, "frames", tmp_path / "f.zip").stat().st_size > 1000
                 ready = client._http.get("/ready")
                 assert ready.status_code == 200, ready.text
@@ -250,27 +250,27 @@ def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str],
     settings = {"real": True, "lease_seconds": 5}
     with servers(1, tmp_path, url, **settings) as (server,), Client(server.url, retries=60) as client:
         register(client)
-        number = client.create_project("real")["id"]
+        number = client.create_project("real").id
         client.upload_video(number, ROOT / "examples" / "data" / "bust.mp4")
         client.extract_frames(number, 0.3)
         watch = Watch(server.url, client.token, number)
         client.wait(number, progress=False)
         client.start_reconstruction(number, "low")
         killed = []
-        while (status := client.status(number))["status"] == "processing":
-            job = status["current_job"]
-            if job and job["job_type"] not in killed and (job["progress"] > 0 or len(killed) == 3):
+        while (status := client.status(number)).status == "processing":
+            job = status.current_job
+            if job and job.job_type not in killed and (job.progress > 0 or len(killed) == 3):
                 server.kill()
-                killed.append(job["job_type"])
+                killed.append(job.job_type)
                 server.start()
             time.sleep(0.05)
         project = client.project(number)
         watch.join(timeout=30)
         jobs = client.jobs(project_id=number, limit=7)
-    assert project["status"] == "completed", jobs
-    assert project["reconstruction_quality"] > 0
-    assert {job["status"] for job in jobs} == {"completed"}
-    print(f"\nkilled in {', '.join(killed)}; done after {project['processing_time']:.0f} s")
+    assert project.status == "completed", jobs
+    assert project.reconstruction_quality > 0
+    assert {job.status for job in jobs} == {"completed"}
+    print(f"\nkilled in {', '.join(killed)}; done after {project.processing_time:.0f} s")
     assert len(killed) >= 5
     seqs = [event["seq"] for event in watch.events]
     assert seqs == sorted(set(seqs))

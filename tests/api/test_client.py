@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+from recon3d_api import schemas
 from recon3d_api.client import ApiError, Client, ReconstructionFailed, service_client
 from tests.api.conftest import Api, photo, plant, wait_for
 
@@ -24,7 +27,7 @@ def client(working: Api) -> Iterator[Client]:
 
 
 def planted(client: Client) -> int:
-    number = int(client.create_project("Bust")["id"])
+    number = client.create_project("Bust").id
     with httpx.Client(base_url=f"{client.url}/api/v1") as http:
         return plant(http, number)
 
@@ -33,12 +36,13 @@ def test_accounts_and_projects(working: Api) -> None:
     with Client(working.url) as client:
         user = client.register("grace", "grace@example.com", "correct horse", "Grace")
         assert client.me() == user
+        assert isinstance(user, schemas.User)
         project = client.create_project("One", "first")
-        assert client.update_project(project["id"], name="Two")["name"] == "Two"
-        assert [row["name"] for row in client.projects()] == ["Two"]
-        client.delete_project(project["id"])
+        assert client.update_project(project.id, name="Two").name == "Two"
+        assert [row.name for row in client.projects()] == ["Two"]
+        client.delete_project(project.id)
         with pytest.raises(ApiError, match="404: Project not found") as info:
-            client.project(project["id"])
+            client.project(project.id)
         assert info.value.request_id
         # A token that is no longer good is renewed by itself.
         client.token = "expired"
@@ -46,17 +50,17 @@ def test_accounts_and_projects(working: Api) -> None:
 
 
 def test_uploads_tell_how_far_they_are(client: Client, video: Path, tmp_path: Path) -> None:
-    number = client.create_project("Up")["id"]
+    number = client.create_project("Up").id
     seen: list[tuple[int, int]] = []
     answer = client.upload_video(number, video, lambda done, total: seen.append((done, total)))
-    assert answer["file_size"] == video.stat().st_size
+    assert answer.file_size == video.stat().st_size
     assert seen[-1] == (video.stat().st_size,) * 2
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
     paths = []
     for index in range(2):
         paths.append(tmp_path / f"{index}.jpg")
         paths[-1].write_bytes(photo(index))
-    assert len(client.upload_images(number, paths)["files"]) == 2
+    assert len(client.upload_images(number, paths).files) == 2
     assert len(client.files(number)) == 3
     with pytest.raises(ApiError, match="404"):
         client.upload_video(2**31 - 1, video)
@@ -73,33 +77,33 @@ def test_wait(client: Client, working: Api, way: str, monkeypatch: pytest.Monkey
         client._retries = 0
     number = planted(client)
     client.start_reconstruction(number, "low")
-    assert client.wait(number, progress=False, poll=0.1)["status"] == "completed"
+    assert client.wait(number, progress=False, poll=0.1).status == "completed"
     other = planted(client)
     working.behave(other, fail="texturing")
     client.start_reconstruction(other, "low")
     with pytest.raises(ReconstructionFailed, match=r"texturing: x\.jpg is bad"):
         client.wait(other, progress=False, poll=0.1)
-    assert client.jobs(project_id=other, status="failed")[0]["job_type"] == "texturing"
+    assert client.jobs(project_id=other, status="failed")[0].job_type == "texturing"
 
 
 def test_wait_for_a_cancelled_run(client: Client, working: Api) -> None:
     number = planted(client)
     working.behave(number, seconds=30, steps=100)
-    jobs = client.start_reconstruction(number, "low")["jobs"]
+    jobs = client.start_reconstruction(number, "low").jobs
 
     def cancel_once_it_runs() -> None:
-        while not client.logs(jobs[0]["id"]):
+        while not client.logs(jobs[0].id):
             time.sleep(0.2)
-        client.cancel(jobs[0]["id"])
+        client.cancel(jobs[0].id)
 
     threading.Thread(target=cancel_once_it_runs, daemon=True).start()
     with pytest.raises(ReconstructionFailed, match="frame_extraction"):
         client.wait(number)
-    assert client.logs(jobs[0]["id"])
+    assert client.logs(jobs[0].id)
 
 
 def test_downloads_are_resumed(client: Client, video: Path, tmp_path: Path) -> None:
-    number = client.create_project("Down")["id"]
+    number = client.create_project("Down").id
     client.upload_video(number, video)
     data = video.read_bytes()
     target = tmp_path / "v.mp4"
@@ -124,7 +128,7 @@ def test_downloads_are_resumed(client: Client, video: Path, tmp_path: Path) -> N
 
 
 def test_a_download_overwrites_no_other_file(client: Client, video: Path, tmp_path: Path) -> None:
-    number = client.create_project("Down")["id"]
+    number = client.create_project("Down").id
     client.upload_video(number, video)
     other = tmp_path / "v.mp4.part"
     other.write_text("mine")
@@ -167,3 +171,18 @@ def test_events_give_states_and_events(client: Client) -> None:
         next(client.events(2**31 - 1))
     with Client(client.url, "nonsense") as nobody, pytest.raises(ApiError, match="401"):
         next(nobody.events(number))
+
+
+def test_an_answer_of_another_version_is_an_error_that_says_so() -> None:
+    answer = httpx.Response(200, json={"id": 1}, request=httpx.Request("GET", "http://x/api/v1/auth/me"))
+    with pytest.raises(ApiError, match="does not understand; use the client of the service's version"):
+        service_client._parsed(schemas.User, answer)
+
+
+def test_importing_the_client_loads_nothing_of_the_server() -> None:
+    script = (
+        "import sys, recon3d_api.client\n"
+        "print([m for m in ('fastapi', 'sqlalchemy', 'uvicorn', 'numba', 'pycolmap') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

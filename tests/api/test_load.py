@@ -68,7 +68,7 @@ def left(server: Server) -> list[Path]:
 def test_memory_stays_flat(server: Server, video: Path, tmp_path: Path) -> None:
     client = Client(server.url)
     register(client)
-    number = client.create_project("large")["id"]
+    number = client.create_project("large").id
     client.upload_video(number, video)
     memory, began = Memory(server), time.monotonic()
     done: list[int] = []
@@ -76,7 +76,7 @@ def test_memory_stays_flat(server: Server, video: Path, tmp_path: Path) -> None:
         number, padded(video, tmp_path / "500.mp4", 500 * MB), lambda n, _: done.append(n)
     )
     seconds, grown = time.monotonic() - began, memory.grown()
-    assert answer["file_size"] == done[-1] == 500 * MB
+    assert answer.file_size == done[-1] == 500 * MB
     print(f"\n500 MB: {seconds:.1f} s, server's memory +{grown:.1f} MB")
     assert grown < 100
     memory = Memory(server)
@@ -96,7 +96,7 @@ def test_far_too_large_is_refused_early(server: Server, tmp_path: Path) -> None:
     """What is far above the limit is not read to its end."""
     client = Client(server.url)
     register(client)
-    number = client.create_project("huge")["id"]
+    number = client.create_project("huge").id
     sent = 0
 
     def endless() -> Iterator[bytes]:
@@ -124,12 +124,12 @@ def test_ten_at_once_are_whole(server: Server, video: Path, tmp_path: Path) -> N
     client = Client(server.url)
     register(client)
     source = padded(video, tmp_path / "500.mp4", 500 * MB)
-    numbers = [client.create_project(f"p{index}")["id"] for index in range(10)]
+    numbers = [client.create_project(f"p{index}").id for index in range(10)]
     client.upload_video(numbers[0], video)
 
     def upload(number: int) -> int:
         with Client(server.url, client.token) as own:
-            return int(own.upload_video(number, source)["file_size"])
+            return own.upload_video(number, source).file_size
 
     memory, began = Memory(server), time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(10) as pool:

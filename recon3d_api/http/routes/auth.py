@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from sqlalchemy import select
 
+from recon3d_api import schemas
 from recon3d_api.errors import ApiError, unauthorized
-from recon3d_api.http import accounts, schemas
+from recon3d_api.http import accounts
 from recon3d_api.http.dependencies import ServiceDep, UserDep, answers, client_address, throttle
 from recon3d_api.http.multipart import field_error
 from recon3d_api.store import tables as models

@@ -10,9 +10,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import Response
 
+from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import storage
-from recon3d_api.http import multipart, schemas
+from recon3d_api.http import multipart
 from recon3d_api.http.dependencies import (
     ProjectId,
     Service,

@@ -13,8 +13,8 @@ from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from recon3d_api import schemas
 from recon3d_api.errors import not_found
-from recon3d_api.http import schemas
 from recon3d_api.http.dependencies import (
     JobId,
     ProjectId,
@@ -69,7 +69,7 @@ def list_jobs(
     user: UserDep,
     service: ServiceDep,
     project_id: Annotated[int | None, Query(ge=1, le=schemas.MAX_ID, description="Filter by project")] = None,
-    status: Annotated[models.JobStatus | None, Query(description="Filter by status")] = None,
+    status: Annotated[schemas.JobStatus | None, Query(description="Filter by status")] = None,
     job_type: Annotated[schemas.JobType | None, Query(description="Filter by type")] = None,
     skip: Annotated[int, Query(ge=0, le=schemas.MAX_ID, description="Jobs to skip")] = 0,
     limit: Annotated[int, Query(ge=1, le=1000, description="Jobs to return at most")] = 100,

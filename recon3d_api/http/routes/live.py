@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from recon3d_api.http.dependencies import Service, bearer, get_service, user_of_token
 from recon3d_api.http.hub import Listener, timestamp
-from recon3d_api.http.schemas import MAX_ID
+from recon3d_api.schemas import MAX_ID
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
 
@@ -26,7 +26,7 @@ NOT_AUTHENTICATED, NOT_FOUND = 4401, 4404
 
 @router.websocket("/ws/jobs/{project_id}")
 async def job_events(websocket: WebSocket, project_id: str) -> None:
-    """Send the state, then every event; see docs/api.md."""
+    """Send the state, then every event; see docs/reference/rest-api.md."""
     service = get_service(websocket)
     token, protocol = _token(websocket)
     # Accepted first: a refused handshake could not carry the codes 4401 and 4404.

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 import recon3d
-from recon3d_api.http import schemas
+from recon3d_api import schemas
 from recon3d_api.http.dependencies import Service, ServiceDep, answers
 from recon3d_api.store.tables import Runner
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy import select
 
+from recon3d_api import schemas
 from recon3d_api.errors import ApiError
-from recon3d_api.http import schemas
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.store import tables as models

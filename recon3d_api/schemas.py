@@ -1,4 +1,4 @@
-"""What goes in and out, as docs/api.md and the contract have it."""
+"""Requests and answers, as docs/reference/rest-api.md and the contract have them; the service and its client share them."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
+from recon3d import Quality as Quality
 from recon3d import StageName
-from recon3d_api.files.storage import FileKind
-from recon3d_api.store.tables import JobStatus, ProjectStatus
 
 JobType = StageName
-Quality = Literal["low", "medium", "high", "extreme"]
+ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
+JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+#: What the service lists.
+FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
+#: What the service lets download.
 FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
 
 MAX_ID = 2**31 - 1
@@ -124,7 +127,7 @@ class Project(Out):
 
     `total_frames` are the frames that the model is made from, `processed_frames` those whose
     features have been found, `processing_time` the seconds of the newest reconstruction, and
-    `reconstruction_quality` a score from 0 to 1 (docs/api.md).
+    `reconstruction_quality` a score from 0 to 1 (docs/reference/rest-api.md).
     """
 
     id: int = Field(examples=[1])

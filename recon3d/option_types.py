@@ -1,0 +1,101 @@
+"""Types of what `Pipeline` takes, so that editors complete it and type checkers check it.
+
+A test compares the types with the stages' options in `recon3d.options`, which hold the defaults, the
+limits and the documentation.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypedDict
+
+Quality = Literal["low", "medium", "high", "extreme"]
+Engine = Literal["auto", "cpu", "cuda"]
+
+
+class FrameExtractionValues(TypedDict, total=False):
+    """Values of `recon3d.options.FrameExtractionOptions`."""
+
+    max_frames: int
+    min_frames: int
+    interval: float | None
+    motion: float
+    max_image_size: int
+
+
+class FeatureExtractionValues(TypedDict, total=False):
+    """Values of `recon3d.options.FeatureExtractionOptions`."""
+
+    max_image_size: int
+    max_features: int
+    first_octave: Literal["auto"] | int
+    affine_shape: bool
+    domain_size_pooling: bool
+    camera_model: Literal["SIMPLE_PINHOLE", "PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV"]
+
+
+class FeatureMatchingValues(TypedDict, total=False):
+    """Values of `recon3d.options.FeatureMatchingOptions`."""
+
+    matcher: Literal["auto", "exhaustive", "sequential", "retrieval"]
+    overlap: int
+    loop_closure: int
+    neighbors: int
+    max_exhaustive: int
+    guided: bool
+
+
+class SparseReconstructionValues(TypedDict, total=False):
+    """Values of `recon3d.options.SparseReconstructionOptions`."""
+
+    mapper: Literal["incremental", "global"]
+    min_model_size: int
+    upright: bool
+
+
+class DenseReconstructionValues(TypedDict, total=False):
+    """Values of `recon3d.options.DenseReconstructionOptions`."""
+
+    max_image_size: int
+    num_sources: int
+    iterations: int
+    geometric_iterations: int
+    min_views: int
+
+
+class MeshGenerationValues(TypedDict, total=False):
+    """Values of `recon3d.options.MeshGenerationOptions`."""
+
+    max_faces: int
+    poisson_depth: int
+    trim: float
+    region: Literal["auto", "all"]
+    min_component: float
+
+
+class TexturingValues(TypedDict, total=False):
+    """Values of `recon3d.options.TexturingOptions`."""
+
+    texture_size: int
+    max_image_size: int
+    seam_levelling: bool
+
+
+class StageValues(TypedDict, total=False):
+    """Option values by stage."""
+
+    frame_extraction: FrameExtractionValues
+    feature_extraction: FeatureExtractionValues
+    feature_matching: FeatureMatchingValues
+    sparse_reconstruction: SparseReconstructionValues
+    dense_reconstruction: DenseReconstructionValues
+    mesh_generation: MeshGenerationValues
+    texturing: TexturingValues
+
+
+class PipelineSettings(StageValues, total=False):
+    """Parameters of `Pipeline` after the quality."""
+
+    engine: Engine
+    scheduler: str | None
+    workers: int | None
+    seed: int
