@@ -24,7 +24,8 @@ PUBLIC = "recon3d (public names)"
 ABOUT = {
     "recon3d_api.__main__": "the command recon3d-api",
     "recon3d_api.app": "the ASGI application",
-    "recon3d_api.http": "routes, schemas, limits, WebSocket",
+    "recon3d_api.http": "routes, limits, WebSocket",
+    "recon3d_api.schemas": "requests and answers",
     "recon3d_api.work": "queue, leases, runners",
     "recon3d_api.files": "uploads and data folder",
     "recon3d_api.store": "tables and migrations",
@@ -33,7 +34,7 @@ ABOUT = {
     "recon3d_api.logs": "structured logs",
     "recon3d_api.settings": "environment variables",
     PUBLIC: "loaded when first used",
-    "recon3d.cli.commands": "python -m recon3d",
+    "recon3d.__main__": "python -m recon3d",
     "recon3d.cli": "the command recon3d",
     "recon3d.notebook": "viewer, panel, plots, HTML export",
     "recon3d.pipeline": "order, caching, resuming",

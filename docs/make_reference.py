@@ -88,7 +88,10 @@ def _command(command: Any, title: str) -> str:
 
 def _kind(hint: Any) -> str:
     kinds = [kind for kind in typing.get_args(hint) or (hint,) if kind is not type(None)]
-    kind = (typing.get_args(kinds[0]) or kinds)[0]
+    literal = typing.get_args(kinds[0]) or kinds
+    if all(isinstance(choice, str) for choice in literal):
+        return "|".join(literal)
+    kind = literal[0]
     if issubclass(kind, enum.Enum):
         return "|".join(str(item.value) for item in kind)
     return {Path: "PATH", int: "INTEGER", float: "FLOAT", str: "TEXT", bool: "BOOL"}[kind]

@@ -1,4 +1,7 @@
-"""Requests and answers, as docs/reference/rest-api.md and the contract have them; the service and its client share them."""
+"""Requests and answers, as docs/reference/rest-api.md and the contract have them.
+
+The service and its client share them.
+"""
 
 from __future__ import annotations
 

@@ -513,7 +513,8 @@ class Client:
         Yields
         ------
         dict
-            First the state, with ``event`` "state", then each event, as docs/reference/rest-api.md describes them.
+            First the state, with ``event`` "state", then each event; docs/reference/rest-api.md
+            describes them.
 
         Raises
         ------
