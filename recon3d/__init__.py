@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         StageError,
     )
     from recon3d.io.models import load_mesh, load_point_cloud
-    from recon3d.option_types import Engine, Quality
+    from recon3d.options.value_types import Engine, Quality
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
     from recon3d.project.browser import projects
@@ -48,7 +48,7 @@ _HOMES = {
         "ReconstructionError",
         "StageError",
     ),
-    "option_types": ("Engine", "Quality"),
+    "options.value_types": ("Engine", "Quality"),
     "pipeline.pipeline": ("Pipeline", "reconstruct"),
     "project.browser": ("projects",),
     "project.project": ("Project",),

@@ -10,8 +10,8 @@ import types
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from recon3d.option_types import PipelineSettings, Quality, StageValues
 from recon3d.options import STAGE_OPTIONS, presets
+from recon3d.options.value_types import PipelineSettings, Quality, StageValues
 from recon3d.pipeline import Pipeline
 
 ROOT = Path(__file__).parents[1]

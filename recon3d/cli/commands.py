@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
-from recon3d.option_types import Engine, Quality
+from recon3d.options.value_types import Engine, Quality
 from recon3d.rendering.formatting import byte_text, count
 
 app = typer.Typer(

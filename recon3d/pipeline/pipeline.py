@@ -10,8 +10,8 @@ from typing import Any, get_args
 from recon3d.compute import load_dask
 from recon3d.errors import OptionError
 from recon3d.events import Event
-from recon3d.option_types import Engine, PipelineSettings, Quality, StageValues
 from recon3d.options import resolve_options
+from recon3d.options.value_types import Engine, PipelineSettings, Quality, StageValues
 from recon3d.pipeline.execution import RunSettings
 from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
 from recon3d.pipeline.run import Run

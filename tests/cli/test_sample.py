@@ -28,4 +28,4 @@ def test_the_wheel_carries_the_sample(tmp_path: Path) -> None:
     with zipfile.ZipFile(built) as archive:
         assert archive.read("recon3d/sample/bust.mp4") == (ROOT / "examples/data/bust.mp4").read_bytes()
         assert b"Geoffrey Marchal" in archive.read("recon3d/sample/LICENSE.md")
-        assert "recon3d/presets.toml" in archive.namelist()
+        assert "recon3d/options/presets.toml" in archive.namelist()

@@ -89,5 +89,5 @@ def test_messages_in_the_troubleshooting_page_are_in_the_code() -> None:
 
 def test_a_stale_name_is_found() -> None:
     assert resolve("recon3d.notebook.viewer.compare")
-    assert not resolve("recon3d.pipeline.run")
+    assert not resolve("recon3d.pipeline.walk")
     assert not resolve("recon3d.notebook.viewer.compared")

@@ -6,22 +6,17 @@ the ``medium`` preset; ``presets.toml`` holds what the other presets change.
 
 from __future__ import annotations
 
-import functools
-import importlib.resources
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from recon3d.errors import OptionError
-from recon3d.option_types import Quality
 from recon3d.rendering.formatting import card, grid
 
 if sys.version_info >= (3, 11):
-    import tomllib
+    pass
 else:
-    import tomli as tomllib
+    pass
 
 
 class StageOptions(BaseModel):
@@ -223,91 +218,3 @@ STAGE_OPTIONS: dict[str, type[StageOptions]] = {
     "mesh_generation": MeshGenerationOptions,
     "texturing": TexturingOptions,
 }
-
-
-@functools.cache
-def presets() -> dict[str, dict[str, dict[str, Any]]]:
-    """The presets' option values, by preset and stage, as ``presets.toml`` has them."""
-    text = importlib.resources.files("recon3d").joinpath("presets.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)
-
-
-def resolve_options(
-    quality: str = "medium", overrides: Mapping[str, Mapping[str, Any]] | None = None
-) -> dict[str, StageOptions]:
-    """Options of every stage: the preset, then the overrides.
-
-    Parameters
-    ----------
-    quality : {"low", "medium", "high", "extreme"}
-    overrides : mapping of str to mapping, optional
-        Option values by stage.
-
-    Returns
-    -------
-    dict of str to StageOptions
-
-    Raises
-    ------
-    OptionError
-        A preset, stage or option does not exist, or a value is outside its range.
-    """
-    if quality not in get_args(Quality):
-        raise OptionError(f"Unknown quality {quality!r}.", f"Choose {_one_of(get_args(Quality))}.")
-    overrides = overrides or {}
-    for stage in overrides:
-        if stage not in STAGE_OPTIONS:
-            raise OptionError(f"Unknown stage {stage!r}.", f"Choose one of {', '.join(STAGE_OPTIONS)}.")
-    resolved = {}
-    for stage, model in STAGE_OPTIONS.items():
-        values = {**presets()[quality].get(stage, {}), **overrides.get(stage, {})}
-        try:
-            resolved[stage] = model.model_validate(values)
-        except ValidationError as error:
-            raise _option_error(stage, model, error) from None
-    return resolved
-
-
-def parse_assignment(text: str) -> tuple[str, str, str]:
-    """Split an assignment of the command line.
-
-    Parameters
-    ----------
-    text : str
-        ``stage.option=value``.
-
-    Returns
-    -------
-    (str, str, str)
-        Stage, option and value.
-
-    Raises
-    ------
-    OptionError
-        The text has another form.
-    """
-    target, equals, value = text.partition("=")
-    stage, dot, option = target.strip().partition(".")
-    if not (equals and dot and option):
-        raise OptionError(
-            f"{text!r} is not an option.",
-            "Write stage.option=value, as in dense_reconstruction.num_sources=8.",
-        )
-    return stage, option, value.strip()
-
-
-def _one_of(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
-def _option_error(stage: str, model: type[StageOptions], error: ValidationError) -> OptionError:
-    first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return OptionError(
-            f"Stage {stage} has no option {name!r}.", f"It has {', '.join(model.model_fields)}."
-        )
-    return OptionError(
-        f"Option {stage}.{name} cannot be {first['input']!r}: {first['msg']}.",
-        "docs/reference/options.md lists the range of each option.",
-    )
