@@ -137,15 +137,7 @@ def read_glb(path: Path) -> Mesh | TexturedMesh:
         return _mesh(document, binary)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}.", "Check the path.") from error
-    except (
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        StopIteration,
-        struct.error,
-        cv2.error,
-    ) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path} is not a GLB with one mesh that recon3d can read: {error!r}.",
             "Re-export it as a single uncompressed GLB.",
