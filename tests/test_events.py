@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon3d import events as ev
@@ -68,6 +69,60 @@ def test_progress_never_goes_backwards(points: list[tuple[str, float, float]]) -
     assert fractions == sorted(fractions)
     assert all(0 <= f <= 1 for f in fractions)
     assert ev.fold(stream, states[-1]) == states[-1]
+
+
+def streams() -> st.SearchStrategy[list[ev.Event]]:
+    """Any events of a run, in any order, after its start."""
+    stage = st.sampled_from(STAGES)
+    failure = ev.Failure(type="StageError", message="m", hint="h")
+    number = st.floats(0, 100)
+    event = st.one_of(
+        st.builds(ev.StageStarted, stage=stage),
+        st.builds(ev.StageProgress, stage=stage, done=number, total=number, message=st.text(max_size=3)),
+        st.builds(ev.StageSkipped, stage=stage, reason=st.just("up to date")),
+        st.builds(
+            ev.StageCompleted,
+            stage=stage,
+            seconds=number,
+            cpu_seconds=number,
+            peak_memory=st.integers(0, 10**9),
+            counts=st.just({"faces": 3}),
+        ),
+        st.builds(ev.StageFailed, stage=stage, error=st.just(failure)),
+        st.builds(ev.RunCompleted, results=st.just({"mesh": "mesh.ply"}), seconds=number),
+        st.builds(ev.RunFailed, error=st.just(failure)),
+        st.builds(ev.RunCancelled),
+    )
+    return st.lists(event, max_size=20).map(
+        lambda events: [ev.RunStarted(stages=STAGES, quality="low", version="1"), *events]
+    )
+
+
+@given(streams(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_live_and_replayed_states_are_equal_and_never_go_backwards(
+    events: list[ev.Event], data: st.DataObject
+) -> None:
+    live = ev.RunState()
+    fractions = []
+
+    def listen(event: ev.Event) -> None:
+        nonlocal live
+        live = ev.fold([event], live)
+        fractions.append([live.fraction, *(stage.fraction for stage in live.stages.values())])
+
+    with tempfile.TemporaryDirectory() as folder:
+        log = ev.EventLog(Path(folder) / "events.jsonl", "r1", listen)
+        for event in events:
+            log.emit(event)
+        replayed = ev.read_events(log.path)
+    assert ev.fold(replayed) == live
+    for before, after in itertools.pairwise(fractions):
+        assert all(b <= a <= 1 for b, a in zip(before, after, strict=True))
+    # A reader that reconnects gets some events twice; they change nothing.
+    seen = data.draw(st.integers(0, len(replayed)))
+    again = data.draw(st.integers(0, seen))
+    assert ev.fold(replayed[again:], ev.fold(replayed[:seen])) == live
 
 
 def test_every_event_survives_json() -> None:

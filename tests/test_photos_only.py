@@ -1,4 +1,4 @@
-"""From photos to the dense cloud, nothing loads FFmpeg, Open3D or xatlas: a GPU machine may lack them."""
+"""From photos to the dense cloud, nothing loads FFmpeg or Open3D: a GPU machine may lack them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import sys
 
 class Block:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("av", "open3d", "xatlas"):
+        if name.partition(".")[0] in ("av", "open3d"):
             raise ImportError(f"{name} is blocked")
 
 sys.meta_path.insert(0, Block())

@@ -40,7 +40,6 @@ _MODULES = {
     "opencv-python": "cv2",
     "open3d": "open3d",
     "av": "av",
-    "xatlas": "xatlas",
     "dask": "dask",
     "distributed": "distributed",
 }

@@ -22,6 +22,9 @@ from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
+#: What a file of another structure raises while it is read.
+DAMAGE = (LookupError, ValueError, TypeError, AttributeError, StopIteration, struct.error, cv2.error)
+
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _DTYPES: dict[int, type[np.generic]] = {
     5120: np.int8,
@@ -134,7 +137,7 @@ def read_glb(path: Path) -> Mesh | TexturedMesh:
         return _mesh(document, binary)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error}.", "Check the path.") from error
-    except (KeyError, IndexError, ValueError, TypeError, struct.error, cv2.error) as error:
+    except DAMAGE as error:
         raise InputError(
             f"{path} is not a GLB with one mesh that recon3d can read: {error!r}.",
             "Re-export it as a single uncompressed GLB.",

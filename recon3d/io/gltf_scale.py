@@ -10,7 +10,7 @@ import numpy as np
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
-from recon3d.io.gltf import _BIN, _JSON, _MAGIC, _chunks
+from recon3d.io.gltf import _BIN, _JSON, _MAGIC, DAMAGE, _chunks
 
 _FLOAT = 5126
 
@@ -44,7 +44,7 @@ def scale_glb(source: Path, target: Path, factor: float) -> None:
         for node in document["nodes"]:
             if "translation" in node:
                 node["translation"] = [factor * value for value in node["translation"]]
-    except (KeyError, IndexError, ValueError, struct.error) as error:
+    except DAMAGE as error:
         raise InputError(f"{source} cannot be scaled: {error}.", "Run the texturing stage again.") from error
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)

@@ -1,0 +1,165 @@
+"""The compiled kernels' results in plain NumPy: slow, easy to read, and what the tests compare with."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import linalg
+
+from recon3d.texture.packing import Profiles
+from recon3d.types import Floats, Floats32, Ints
+
+
+def pack(charts: Profiles, size: int, step: int = 1) -> Ints | None:
+    """Place charts as `recon3d.texture.packing.pack` does.
+
+    Parameters
+    ----------
+    charts : Profiles
+    size : int
+        Side of the square in texels.
+    step : int
+        Charts stand at multiples of so many texels.
+
+    Returns
+    -------
+    ndarray of int32, shape (N, 2), or None
+        Column and row of each chart's corner; None when the square is too small.
+    """
+    spans = [slice(a, b) for a, b in zip(charts.starts[:-1], charts.starts[1:], strict=True)]
+    heights = [int(charts.high[span].max()) for span in spans]
+    widths = [span.stop - span.start for span in spans]
+    skyline = np.zeros(size // step, int)
+    positions = np.zeros((len(spans), 2), np.int32)
+    for n in sorted(range(len(spans)), key=lambda n: (-heights[n], -widths[n], n)):
+        low = np.minimum.reduceat(charts.low[spans[n]], np.arange(0, widths[n], step))
+        high = np.maximum.reduceat(charts.high[spans[n]], np.arange(0, widths[n], step))
+        choices = []
+        for x in range(len(skyline) - len(low) + 1):
+            below = skyline[x : x + len(low)]
+            y = max(0, int((below - low).max()))
+            if y + heights[n] <= size:
+                choices.append((y + float((y + low - below).mean()), x, y))
+        if not choices:
+            return None
+        _, x, y = min(choices)
+        positions[n] = x * step, y
+        skyline[x : x + len(low)] = np.maximum(skyline[x : x + len(low)], y + high)
+    return positions
+
+
+def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints, sweeps: int) -> Ints:
+    """Minimize a Potts energy as `recon3d.texture.message_passing.trw_s` does.
+
+    Parameters
+    ----------
+    data : ndarray of float32, shape (F, K)
+        Cost of each candidate of each node.
+    view : ndarray of int32, shape (F, K)
+        Label of each candidate, ascending; -1 in unused places, which come last.
+    pairs : ndarray of int32, shape (E, 2)
+    weight : ndarray of float32, shape (E,)
+        Cost of different labels at both ends.
+    rank : ndarray of int32, shape (F,)
+        Place of each node in the order in which messages travel.
+    sweeps : int
+        Passes in that order and back.
+
+    Returns
+    -------
+    ndarray of int32, shape (F,)
+        Place of the chosen candidate of each node.
+    """
+    labels = [row[row >= 0] for row in view]
+    costs = [data[f, : len(labels[f])].astype(float) for f in range(len(view))]
+    edge = {(int(a), int(b)): float(w) for (a, b), w in zip(pairs, weight, strict=True)}
+    edge |= {(b, a): w for (a, b), w in edge.items()}
+    around = [[b for a, b in edge if a == f] for f in range(len(view))]
+    messages = {(a, b): np.zeros(len(labels[b])) for a, b in edge}
+    order = np.argsort(rank)
+    for forward in (True, False) * sweeps:
+        for f in order if forward else order[::-1]:
+            if not len(labels[f]):
+                continue
+            before = sum(rank[g] < rank[f] for g in around[f])
+            share = 1 / max(before, len(around[f]) - before, 1)
+            belief = share * (costs[f] + sum(messages[g, f] for g in around[f]))
+            for g in around[f]:
+                if (rank[g] > rank[f]) == forward:
+                    without = belief - messages[g, f]
+                    differ = labels[f][:, None] != labels[g]
+                    message = (without[:, None] + edge[f, g] * differ).min(axis=0)
+                    # A label that f lacks costs what the best of its labels costs, and the edge.
+                    messages[f, g] = message - message.min(initial=np.inf)
+    choice = np.zeros(len(view), np.int32)
+    for f in order:
+        belief = costs[f].copy()
+        for g in around[f]:
+            if rank[g] > rank[f]:
+                belief += messages[g, f]
+            elif len(labels[g]):
+                belief += edge[f, g] * (labels[f] != labels[g][choice[g]])
+            else:
+                belief += edge[f, g]
+        choice[f] = belief.argmin() if len(belief) else 0
+    return choice
+
+
+def membrane(inside: NDArray[np.bool_], seam: NDArray[np.bool_], offset: Floats, strip: int) -> Floats:
+    """Continue the corrections on a seam into a chart, to zero at the strip's far border.
+
+    `recon3d.texture.blending.blend_seams` approaches this solution of Laplace's equation.
+
+    Parameters
+    ----------
+    inside : ndarray of bool, shape (H, W)
+        Texels of the chart.
+    seam : ndarray of bool, shape (H, W)
+        Texels on the seam.
+    offset : ndarray of float64, shape (H, W)
+        Corrections on the seam.
+    strip : int
+        Width of the strip in texels.
+
+    Returns
+    -------
+    ndarray of float64, shape (H, W)
+    """
+    near = seam.copy()
+    for _ in range(strip - 1):
+        wider = near.copy()
+        for axis in (0, 1):
+            for shift in (-1, 1):
+                wider |= _shifted(near, shift, axis) & inside
+        near = wider
+    free = np.flatnonzero(near & ~seam)
+    place = np.full(inside.size, -1)
+    place[free] = np.arange(len(free))
+    height, width = inside.shape
+    rows, columns, values = [], [], []
+    right = np.zeros(len(free))
+    for n, texel in enumerate(free):
+        y, x = divmod(int(texel), width)
+        around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
+        around = [(v, u) for v, u in around if 0 <= v < height and 0 <= u < width]
+        around = [(v, u) for v, u in around if inside[v, u] or seam[v, u]]
+        rows.append(n), columns.append(n), values.append(float(len(around)))
+        for v, u in around:
+            if seam[v, u]:
+                right[n] += offset[v, u]
+            elif near[v, u]:
+                rows.append(n), columns.append(place[v * width + u]), values.append(-1.0)
+    result: Floats = np.where(seam, offset, 0.0).astype(np.float64)
+    if len(free):
+        matrix = sparse.csc_matrix((values, (rows, columns)), shape=(len(free), len(free)))
+        result.ravel()[free] = linalg.spsolve(matrix, right)
+    return result
+
+
+def _shifted(mask: NDArray[np.bool_], shift: int, axis: int) -> NDArray[np.bool_]:
+    moved = np.roll(mask, shift, axis)
+    edge: list[int | slice] = [slice(None), slice(None)]
+    edge[axis] = 0 if shift == 1 else -1
+    moved[tuple(edge)] = False
+    return moved
