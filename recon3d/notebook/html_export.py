@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,15 @@ _PHOTOS = 200
 _PHOTO_SIDE = 240
 
 
-def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Budget | None = None) -> Content:
+def export_html(
+    shown: Shown, path: str | os.PathLike[str], *, title: str = "recon3d", budget: Budget | None = None
+) -> Content:
     """Write a model as a page of its own.
 
     Parameters
     ----------
     shown : Project, Scene, PointCloud, Mesh or TexturedMesh
-    path : Path
+    path : path-like
         The HTML file.
     title : str
     budget : Budget, optional
@@ -51,8 +54,9 @@ def export_html(shown: Shown, path: Path, *, title: str = "recon3d", budget: Bud
     scale = scale_of(shown) if isinstance(shown, Project) else None
     if scale is not None and scale.reconstruction != content.reconstruction:
         scale = None
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
         temporary.write_text(page(content, title, None if scale is None else scale.factor), encoding="utf-8")
     return content
 
