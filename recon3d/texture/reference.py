@@ -144,12 +144,16 @@ def membrane(inside: NDArray[np.bool_], seam: NDArray[np.bool_], offset: Floats,
         around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
         around = [(v, u) for v, u in around if 0 <= v < height and 0 <= u < width]
         around = [(v, u) for v, u in around if inside[v, u] or seam[v, u]]
-        rows.append(n), columns.append(n), values.append(float(len(around)))
+        rows.append(n)
+        columns.append(n)
+        values.append(float(len(around)))
         for v, u in around:
             if seam[v, u]:
                 right[n] += offset[v, u]
             elif near[v, u]:
-                rows.append(n), columns.append(place[v * width + u]), values.append(-1.0)
+                rows.append(n)
+                columns.append(place[v * width + u])
+                values.append(-1.0)
     result: Floats = np.where(seam, offset, 0.0).astype(np.float64)
     if len(free):
         matrix = sparse.csc_matrix((values, (rows, columns)), shape=(len(free), len(free)))
