@@ -1,4 +1,4 @@
-"""The whole way on real input, cut off at every stage and finished all the same."""
+"""The whole way on real input; interrupted at every stage, it still finishes."""
 
 from __future__ import annotations
 

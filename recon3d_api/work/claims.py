@@ -113,13 +113,13 @@ class RunClaims:
             )
 
     def beat(self) -> None:
-        """Tell that this process works on runs."""
+        """Record that this process works on runs."""
         with self._database.write() as session:
             now = self._database.now(session)
             session.merge(Runner(name=self._name, seen=now))
             session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
 
     def leave(self) -> None:
-        """Tell that it does not any more."""
+        """Record that it no longer does."""
         with self._database.write() as session:
             session.execute(delete(Runner).where(Runner.name == self._name))

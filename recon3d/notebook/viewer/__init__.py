@@ -1,4 +1,4 @@
-"""The 3D viewer of notebooks; the one door to pythreejs.
+"""The 3D viewer of notebooks; the only package that imports pythreejs.
 
 >>> from recon3d.notebook.viewer import Viewer, compare
 >>> Viewer(project)  # doctest: +SKIP
