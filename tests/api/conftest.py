@@ -33,8 +33,8 @@ from recon3d_api.http.dependencies import Service
 from recon3d_api.settings import Settings
 from recon3d_api.store.tables import Project, User
 from recon3d_api.work.rows import Claim
-from tests import media
 from tests.api.fake_run import command_for
+from tests.synthetic import media
 
 _numbers = itertools.count(1)
 _served: dict[str, Api] = {}

@@ -12,10 +12,11 @@ from recon3d.compute import InlineContext
 from recon3d.compute.cuda import gpu_available
 from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import write_json
-from recon3d.io.feature_files import features_path, read_features
+from recon3d.io.feature_files import read_features
+from recon3d.layout import features_file
 from recon3d.options import FeatureExtractionOptions
 from recon3d.stages import feature_extraction
-from tests.mvs.scenes import Plane, arc, render
+from tests.synthetic.scenes import Plane, arc, render
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), 0.0)
 CPU = SiftSettings(640, 2000, 0, False, False)
@@ -94,7 +95,7 @@ def test_what_colmap_has_on_the_cpu_only_uses_all_workers(photos, tmp_path, opti
     context = Context(engine="cuda")
     feature_extraction.run({"frame_extraction": tmp_path / "frames"}, options, tmp_path / "out", context)
     assert asked == [False, False]
-    assert len(read_features(features_path(tmp_path / "out", 0))[0]) > 100
+    assert len(read_features(features_file(tmp_path / "out", 0))[0]) > 100
 
 
 @pytest.mark.gpu

@@ -353,7 +353,8 @@ def dense(place: Place, engine: str) -> None:
 
 def again_features(place: Place, engine: str) -> None:
     """Features and matches a second time, compared with the first."""
-    from recon3d.io.feature_files import features_path, read_features
+    from recon3d.io.feature_files import read_features
+    from recon3d.layout import features_file
     from recon3d.project import Project
 
     began = time.monotonic()
@@ -367,7 +368,7 @@ def again_features(place: Place, engine: str) -> None:
     same, fewer = 0, []
     for index in range(count):
         a, b = (
-            read_features(features_path(artifacts["feature_extraction"].path, index))
+            read_features(features_file(artifacts["feature_extraction"].path, index))
             for artifacts in (first, second)
         )
         same += all(x.shape == y.shape and np.array_equal(x, y) for x, y in zip(a, b, strict=True))

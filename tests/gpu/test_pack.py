@@ -62,10 +62,15 @@ def test_the_source_is_the_working_tree(tmp_path: Path) -> None:
     assert len(commit.split()[0]) == 12
     with tarfile.open(tmp_path / "source.tar.xz") as archive:
         names = archive.getnames()
-        text = archive.extractfile("source/recon3d/gpu.py")
+        text = archive.extractfile("source/recon3d/compute/cuda.py")
         assert text is not None
-        assert text.read() == (pack.ROOT / "recon3d" / "gpu.py").read_bytes()
-    for needed in ("recon3d/presets.toml", "pyproject.toml", "tests/gpu/check.py", "tests/mvs/scenes.py"):
+        assert text.read() == (pack.ROOT / "recon3d" / "compute" / "cuda.py").read_bytes()
+    for needed in (
+        "recon3d/presets.toml",
+        "pyproject.toml",
+        "tests/gpu/check.py",
+        "tests/synthetic/scenes.py",
+    ):
         assert f"source/{needed}" in names
     assert not any("__pycache__" in name for name in names)
     assert (tmp_path / "source.tar.xz").stat().st_size < 1_000_000
