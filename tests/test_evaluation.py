@@ -9,7 +9,7 @@ from recon3d.errors import InputError
 from recon3d.evaluation import area_under_recall, pose_errors, sample_mesh, surface_scores, thin
 from recon3d.similarity import umeyama
 from recon3d.types import Mesh, PointCloud, Scene, View
-from tests.shapes import grid_mesh, orbit_scene
+from tests.synthetic.shapes import grid_mesh, orbit_scene
 
 
 def _rotation(seed: int) -> np.ndarray:

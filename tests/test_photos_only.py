@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tests.mvs.scenes import Plane, Sphere, arc, render
+from tests.synthetic.scenes import Plane, Sphere, arc, render
 
 #: Every Python process imports this first, workers too.
 _BLOCK = """

@@ -29,7 +29,7 @@ from recon3d.notebook.html_export import export_html
 from recon3d.types import Bytes, Camera, PointCloud, Scene, SparsePoints, TexturedMesh
 from tests.notebook.browser import launch
 from tests.notebook.lab import Notebook, jupyter_lab
-from tests.shapes import looking
+from tests.synthetic.shapes import looking
 
 #: Seconds to the first picture that are allowed.
 BAR = 5.0

@@ -17,7 +17,7 @@ from recon3d.errors import InputError
 from recon3d.io.colmap_dense import DenseWorkspace, is_whole_map, read_problem_list
 from recon3d.io.depth import read_colmap_map, write_colmap_map
 from recon3d.types import Camera
-from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 

@@ -12,7 +12,7 @@ import pytest
 from recon3d.export.depth_maps import write_workspace
 from recon3d.io.depth import write_depth_map
 from recon3d.types import DepthMap
-from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 

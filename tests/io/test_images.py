@@ -10,7 +10,7 @@ from PIL import Image
 
 from recon3d.errors import InputError
 from recon3d.io.images import apply_orientation, check_photo, photo_metadata, probe_photo, read_photo
-from tests.media import texture
+from tests.synthetic.media import texture
 
 BGR = cv2.GaussianBlur(texture(200, 120), (0, 0), 2)
 RGB = Image.fromarray(np.ascontiguousarray(BGR[..., ::-1]))

@@ -12,7 +12,7 @@ import trimesh
 from recon3d.errors import InputError
 from recon3d.io.ply import read_mesh, read_point_cloud, write_mesh, write_point_cloud, write_point_clouds
 from recon3d.types import Mesh
-from tests.shapes import grid_mesh, sphere_cloud
+from tests.synthetic.shapes import grid_mesh, sphere_cloud
 
 
 def test_a_cloud_comes_back_and_opens_elsewhere(tmp_path: Path) -> None:

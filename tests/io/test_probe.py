@@ -5,7 +5,7 @@ from PIL import Image
 
 from recon3d.errors import InputError
 from recon3d.io.probe import probe_input
-from tests.media import slide, texture, write_video
+from tests.synthetic.media import slide, texture, write_video
 
 
 def test_a_video_and_a_photo_whatever_they_are_called(tmp_path: Path) -> None:

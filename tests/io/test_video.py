@@ -9,7 +9,7 @@ import pytest
 from recon3d.errors import InputError
 from recon3d.io import video
 from recon3d.io.video import VideoReader, probe_video
-from tests.media import slide, texture, write_video
+from tests.synthetic.media import slide, texture, write_video
 
 PICTURE = texture()
 

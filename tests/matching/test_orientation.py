@@ -7,7 +7,7 @@ import pytest
 
 from recon3d.matching.orientation import camera_up, find_world, rotation_to_y
 from recon3d.types import Camera, Scene, SparsePoints
-from tests.shapes import looking, orbit_scene
+from tests.synthetic.shapes import looking, orbit_scene
 
 UP = np.array([0.3, -0.8, 0.52]) / np.linalg.norm([0.3, -0.8, 0.52])
 

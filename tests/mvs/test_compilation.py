@@ -17,7 +17,7 @@ from recon3d.mvs import matching_cost as matching
 from recon3d.mvs.compilation import compile_kernels
 from recon3d.options import DenseReconstructionOptions
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
-from tests.mvs.scenes import Plane, arc, render, scene_of
+from tests.synthetic.scenes import Plane, arc, render, scene_of
 
 MODULES = (consistency, initial, matching, normals, patchmatch)
 

@@ -13,7 +13,7 @@ from recon3d.mvs.maps import PackedMap, depth_map_of, normals_of
 from recon3d.mvs.normals import decode_normal, decode_normals, encode_normals
 from recon3d.mvs.stereo import PlaneMap
 from recon3d.types import DepthMap
-from tests.mvs.scenes import Plane, Sphere, arc, render
+from tests.synthetic.scenes import Plane, Sphere, arc, render
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 TIGHT = Tolerances(0.5, 0.01, 30)

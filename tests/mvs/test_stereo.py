@@ -10,7 +10,7 @@ from recon3d.mvs.maps import normals_of
 from recon3d.mvs.source_selection import source_views
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
 from recon3d.types import Camera
-from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 
 SCHEDULE = (
     Sweeps(1, 3, areas=8, variations=4, step=4.0, tilt=1.0),

@@ -25,7 +25,7 @@ from recon3d.project import Project
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 
 from recon3d.notebook.app import App
-from tests.notebook.made import made_project
+from tests.synthetic.made_project import made_project
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 

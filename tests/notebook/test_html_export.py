@@ -16,7 +16,7 @@ from recon3d.errors import InputError
 from recon3d.notebook.html_export import export_html, page
 from recon3d.notebook.view_content import Budget, cluster_vertices, content_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, TexturedMesh, View
-from tests.notebook.made import made_project
+from tests.synthetic.made_project import made_project
 
 
 def _sheet(n: int) -> Mesh:

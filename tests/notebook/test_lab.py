@@ -18,7 +18,7 @@ from recon3d.cli.sample import sample_video
 from recon3d.project import Project
 from recon3d.project.scale import scale_of
 from tests.notebook.lab import Notebook, jupyter_lab
-from tests.notebook.made import made_project
+from tests.synthetic.made_project import made_project
 
 for _needed in ("jupyterlab", "ipywidgets", "pythreejs", "ipykernel"):
     pytest.importorskip(_needed, reason="needs recon3d[notebook,test] and jupyterlab")

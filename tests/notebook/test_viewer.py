@@ -17,7 +17,7 @@ from PIL import Image
 from recon3d.errors import InputError, OptionError
 from recon3d.project.scale import scale_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, View
-from tests.notebook.made import made_project, start_anew
+from tests.synthetic.made_project import made_project, start_anew
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 with warnings.catch_warnings():
@@ -27,7 +27,7 @@ with warnings.catch_warnings():
 from recon3d.notebook.grid import Grid
 from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.viewer import Viewer, compare
-from tests.notebook.made import box
+from tests.synthetic.made_project import box
 
 
 def _cloud(count: int = 3000) -> PointCloud:

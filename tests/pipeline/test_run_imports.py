@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.media import slide, texture, write_video
+from tests.synthetic.media import slide, texture, write_video
 
 _SCRIPT = """
 import sys, threading

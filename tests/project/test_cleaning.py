@@ -23,8 +23,8 @@ from recon3d.pipeline import Pipeline
 from recon3d.project import Project
 from recon3d.project.artifacts import MANIFEST
 from recon3d.project.results import publish_path
-from tests.notebook.made import _manifest, made_project
 from tests.project.test_project import _model, _photo
+from tests.synthetic.made_project import made_project, manifest_of
 
 
 def _bytes(folder: Path) -> dict[str, bytes]:
@@ -196,7 +196,7 @@ def _make(project: Project, stage: str, mark: str, started: float, **inputs: str
     """A finished artifact; gives its path in the project."""
     work = project.store.begin(stage, mark * 16)
     (work / "data.bin").write_bytes(b"0" * 1000)
-    manifest = _manifest(work.name, {need: one * 16 for need, one in inputs.items()})
+    manifest = manifest_of(work.name, {need: one * 16 for need, one in inputs.items()})
     artifact = project.store.commit(work, manifest.model_copy(update={"started": started}))
     return artifact.path.relative_to(project.path).as_posix()
 

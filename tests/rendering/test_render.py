@@ -7,7 +7,7 @@ import numpy as np
 from recon3d.rendering.render import render_mesh, render_points
 from recon3d.rendering.viewpoint import look_at, orbit_view
 from recon3d.types import Mesh, PointCloud, TexturedMesh
-from tests.shapes import grid_mesh, sphere_cloud
+from tests.synthetic.shapes import grid_mesh, sphere_cloud
 
 
 def test_a_sphere_fills_its_circle() -> None:

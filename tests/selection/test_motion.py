@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from recon3d.selection.motion import MOTION_SIZE, MotionTracker
-from tests.media import slide, texture
+from tests.synthetic.media import slide, texture
 
 PICTURE = texture()
 

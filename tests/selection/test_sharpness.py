@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from recon3d.selection.sharpness import blur, sharpness, shrink
-from tests.media import texture
+from tests.synthetic.media import texture
 
 GRAY = cv2.cvtColor(texture(480, 360), cv2.COLOR_BGR2GRAY)
 

@@ -17,7 +17,7 @@ from recon3d.options import DenseReconstructionOptions
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.stages.dense_reconstruction import view_tasks as _dense_tasks
 from recon3d.types import Scene, SparsePoints
-from tests.mvs.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 OPTIONS = DenseReconstructionOptions(max_image_size=160, num_sources=4, iterations=2)

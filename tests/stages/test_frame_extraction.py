@@ -15,7 +15,7 @@ from recon3d.selection.choose import choose_frames
 from recon3d.selection.sharpness import blur
 from recon3d.stages.frame_extraction import stage as frame_extraction
 from recon3d.stages.frame_extraction import video_tasks as _video_tasks
-from tests.media import slide, texture, write_inputs, write_video
+from tests.synthetic.media import slide, texture, write_inputs, write_video
 
 PICTURE = texture()
 VIEWS = slide(PICTURE, [100 + 4 * k for k in range(90)])

@@ -16,7 +16,7 @@ from recon3d.io.ply import read_mesh, write_point_cloud
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages import mesh_generation
 from recon3d.types import PointCloud
-from tests.shapes import orbit_scene, sphere_cloud
+from tests.synthetic.shapes import orbit_scene, sphere_cloud
 
 Y = np.array([0.0, 1.0, 0.0])
 

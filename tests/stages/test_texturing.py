@@ -17,7 +17,7 @@ from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages import texturing
 from recon3d.types import Camera, Mesh, Scene, View
-from tests.texture.box import box_mesh, cast, photograph, ring, true_color
+from tests.synthetic.box import box_mesh, cast, photograph, ring, true_color
 
 
 def distorted(view: View, k1: float) -> tuple[View, np.ndarray, np.ndarray]:

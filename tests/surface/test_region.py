@@ -6,7 +6,7 @@ import numpy as np
 
 from recon3d.surface.region import find_region, nearest_to_axes
 from recon3d.types import Camera, Scene, SparsePoints
-from tests.shapes import looking, orbit_scene
+from tests.synthetic.shapes import looking, orbit_scene
 
 Y = np.array([0.0, 1.0, 0.0])
 

@@ -16,7 +16,7 @@ from recon3d.surface.cleaning import (
 from recon3d.surface.meshing import at_most, point_spacing, remove_outliers, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.types import Mesh, PointCloud
-from tests.shapes import grid_mesh, sphere_cloud
+from tests.synthetic.shapes import grid_mesh, sphere_cloud
 
 
 def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:

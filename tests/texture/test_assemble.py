@@ -9,7 +9,7 @@ import pytest
 
 from recon3d.texture.assemble import texture_mesh
 from recon3d.types import Mesh, TexturedMesh, View
-from tests.texture.box import box_mesh, joined, panel, photograph, rate, ring, true_color
+from tests.synthetic.box import box_mesh, joined, panel, photograph, rate, ring, true_color
 
 
 def lookup(mesh: TexturedMesh, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from recon3d.texture.charts import PADDING, Charts, build_charts, lay_out
 from recon3d.texture.packing import Profiles, join, pack, profiles, rectangle
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh, View
-from tests.texture.box import box_mesh, photograph, rate, ring
+from tests.synthetic.box import box_mesh, photograph, rate, ring
 
 
 def columns(widths: np.ndarray, heights: np.ndarray) -> Profiles:

@@ -6,7 +6,7 @@ import pytest
 from recon3d.texture import raster
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
 from recon3d.types import Mesh, View
-from tests.texture.box import box_mesh, cast, joined, looking_at, panel, photograph, ring
+from tests.synthetic.box import box_mesh, cast, joined, looking_at, panel, photograph, ring
 
 UP = np.array([0.0, 1.0, 0.0])
 

@@ -16,7 +16,7 @@ from recon3d.texture.labelling import (
 )
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh
-from tests.texture.box import box_mesh
+from tests.synthetic.box import box_mesh
 
 
 def strip(count: int) -> Mesh:

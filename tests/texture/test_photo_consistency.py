@@ -5,7 +5,7 @@ import numpy as np
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.photo_consistency import color_distances, remove_outliers, view_gains
 from recon3d.texture.topology import face_pairs
-from tests.texture.box import box_mesh
+from tests.synthetic.box import box_mesh
 
 
 def observed(

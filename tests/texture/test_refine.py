@@ -5,7 +5,7 @@ import numpy as np
 from recon3d.texture.refine import pixel_sizes, split_large_faces
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh
-from tests.texture.box import box_mesh, ring
+from tests.synthetic.box import box_mesh, ring
 
 
 def area(mesh: Mesh) -> float:

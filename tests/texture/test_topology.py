@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 
 from recon3d.texture.topology import face_pairs, pair_lengths
-from tests.texture.box import box_mesh
+from tests.synthetic.box import box_mesh
 
 
 def test_pairs_of_a_closed_mesh() -> None:

@@ -14,7 +14,7 @@ from recon3d.project import Project
 from recon3d.project.artifacts import Manifest
 from recon3d.similarity import scaled
 from recon3d.types import Camera, PointCloud, Scene, SparsePoints, TexturedMesh
-from tests.shapes import looking
+from tests.synthetic.shapes import looking
 
 #: Half of the box's sides.
 HALF = np.array([0.5, 0.3, 0.4])
@@ -88,7 +88,7 @@ def made_project(folder: Path, size: float = 1.0) -> Project:
     write_glb(textured / "textured_mesh.glb", scaled(box(), size))
     made: dict[str, str] = {}
     for work in (frames, placed, dense, textured):
-        manifest = _manifest(work.name, made)
+        manifest = manifest_of(work.name, made)
         project.store.commit(work, manifest)
         made[manifest.stage] = manifest.fingerprint
     project.results.folder.mkdir()
@@ -102,10 +102,10 @@ def start_anew(project: Project) -> None:
     work = project.store.begin("sparse_reconstruction", "9" * 16)
     shutil.copytree(project.artifacts["sparse_reconstruction"].path, work, dirs_exist_ok=True)
     inputs = {"frame_extraction": "0" * 16}
-    project.store.commit(work, _manifest(work.name, inputs).model_copy(update={"started": 2.0}))
+    project.store.commit(work, manifest_of(work.name, inputs).model_copy(update={"started": 2.0}))
 
 
-def _manifest(name: str, inputs: dict[str, str]) -> Manifest:
+def manifest_of(name: str, inputs: dict[str, str]) -> Manifest:
     stage, _, fingerprint = name.rpartition("-")
     return Manifest(
         stage=stage,

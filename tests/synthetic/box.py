@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import open3d as o3d
 
-from recon3d.rendering.viewpoint import look_at
 from recon3d.texture.face_visibility import CandidateTable, seen_faces
 from recon3d.types import Camera, Mesh, View
+from tests.synthetic.shapes import looking
 
 #: Half sides of the box.
 HALF = np.array([1.0, 0.7, 0.6])
@@ -85,8 +85,8 @@ def looking_at(
     name: str = "",
 ) -> View:
     """A view from `center` at `target`."""
-    camera, pose = look_at(center, target, up, focal, size)
-    return View(name, Camera.pinhole(camera.width, camera.height, camera.K), pose)
+    K = np.array([[focal, 0, size[0] / 2], [0, focal, size[1] / 2], [0, 0, 1]])
+    return looking(center, target, up, name, Camera.pinhole(*size, K))
 
 
 def cast(mesh: Mesh, view: View) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

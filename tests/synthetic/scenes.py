@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from recon3d.mvs.stereo import StereoImage, tone_mapped
 from recon3d.types import Camera, Scene, SparsePoints, View
-from tests.shapes import looking
+from tests.synthetic.shapes import looking
 
 Floats = NDArray[np.float64]
 
