@@ -32,12 +32,7 @@ from recon3d_api.app import create_app
 from recon3d_api.http.dependencies import Service
 from recon3d_api.settings import Settings
 from recon3d_api.store.tables import Project, User
-<<<<<<< HEAD
 from recon3d_api.work.claims import Claim
-from tests import media
-=======
-from recon3d_api.work.rows import Claim
->>>>>>> promises
 from tests.api.fake_run import command_for
 from tests.synthetic import media
 

@@ -11,14 +11,8 @@ from recon3d.colmap import ImageRow, SiftSettings, extract_sift, match_pairs
 from recon3d.compute import InlineContext
 from recon3d.compute.cuda import gpu_available
 from recon3d.errors import EngineUnavailable, StageError
-<<<<<<< HEAD
 from recon3d.io.feature_files import read_features
 from recon3d.layout import Frame, FrameList, features_file, write_frame_list
-=======
-from recon3d.io.atomic import write_json
-from recon3d.io.feature_files import read_features
-from recon3d.layout import features_file
->>>>>>> promises
 from recon3d.options import FeatureExtractionOptions
 from recon3d.stages import feature_extraction
 from tests.synthetic.scenes import Plane, arc, render

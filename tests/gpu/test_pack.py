@@ -66,17 +66,10 @@ def test_the_source_is_the_working_tree(tmp_path: Path) -> None:
         assert text is not None
         assert text.read() == (pack.ROOT / "recon3d" / "compute" / "cuda.py").read_bytes()
     for needed in (
-<<<<<<< HEAD
         "recon3d/options/presets.toml",
         "pyproject.toml",
         "tests/gpu/check.py",
-        "tests/mvs/scenes.py",
-=======
-        "recon3d/presets.toml",
-        "pyproject.toml",
-        "tests/gpu/check.py",
         "tests/synthetic/scenes.py",
->>>>>>> promises
     ):
         assert f"source/{needed}" in names
     assert not any("__pycache__" in name for name in names)
