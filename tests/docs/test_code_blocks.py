@@ -23,7 +23,7 @@ from recon3d.layout import Frame, FrameList, write_frame_list
 from recon3d.project.artifacts import Manifest
 from recon3d.stage_table import STAGE_NAMES
 from tests.docs.pages import PAGES, ROOT, name_of
-from tests.notebook.made import CAMERAS, made_project
+from tests.synthetic.made_project import CAMERAS, made_project
 
 #: Blocks that never run here, by page; see the reason beside each.
 NEVER = {"docs/tutorials/service.md": 1}
