@@ -112,10 +112,10 @@ def test_another_database_is_refused_and_every_project_comes_back(
     with servers(1, data, url, real=True) as (server,), Client(server.url) as client:
         client.register("ada", "ada@example.com", PASSWORD)
         roots = [project_with_input(client, data, url, "{}")[1] for _ in range(3)]
-        number = client.projects()[-1]["id"]
+        number = client.projects()[-1].id
         client.extract_frames(number, 0.2)  # real frames, by the real command line
         client.wait(number, progress=False)
-        frames = client.project(number)["total_frames"]
+        frames = client.project(number).total_frames
         assert frames >= 3
     for root in roots:
         add_results(root, root.name)
@@ -149,13 +149,13 @@ def test_another_database_is_refused_and_every_project_comes_back(
     with servers(1, data, wrong, real=True) as (server,), Client(server.url) as client:
         client.login("grace", PASSWORD)
         projects = client.projects()
-        assert [project["status"] for project in projects] == ["completed"] * 3
-        assert sorted(project["total_frames"] for project in projects) == [0, 0, frames]
+        assert [project.status for project in projects] == ["completed"] * 3
+        assert sorted(project.total_frames for project in projects) == [0, 0, frames]
         got = set()
         for project in projects:
-            target = client.download(project["id"], "textured_mesh", tmp_path / "model.glb")
+            target = client.download(project.id, "textured_mesh", tmp_path / "model.glb")
             got.add(target.read_bytes().decode())
-            assert len(client.files(project["id"])) >= 7
+            assert len(client.files(project.id)) >= 7
         assert got == {f"textured_mesh.glb of {root.name}" for root in roots}
         # A later run keeps the interval of the lost row.
         assert {p.frame_interval for p in rows(data, wrong)} == {0.2, None}
