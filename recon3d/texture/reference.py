@@ -137,21 +137,22 @@ def membrane(inside: NDArray[np.bool_], seam: NDArray[np.bool_], offset: Floats,
     place = np.full(inside.size, -1)
     place[free] = np.arange(len(free))
     height, width = inside.shape
-    rows, columns, values = [], [], []
+    entries: list[tuple[float, int, int]] = []
     right = np.zeros(len(free))
     for n, texel in enumerate(free):
         y, x = divmod(int(texel), width)
         around = [(y + 1, x), (y - 1, x), (y, x + 1), (y, x - 1)]
         around = [(v, u) for v, u in around if 0 <= v < height and 0 <= u < width]
         around = [(v, u) for v, u in around if inside[v, u] or seam[v, u]]
-        rows.append(n), columns.append(n), values.append(float(len(around)))
+        entries.append((float(len(around)), n, n))
         for v, u in around:
             if seam[v, u]:
                 right[n] += offset[v, u]
             elif near[v, u]:
-                rows.append(n), columns.append(place[v * width + u]), values.append(-1.0)
+                entries.append((-1.0, n, int(place[v * width + u])))
     result: Floats = np.where(seam, offset, 0.0).astype(np.float64)
     if len(free):
+        values, rows, columns = zip(*entries, strict=True)
         matrix = sparse.csc_matrix((values, (rows, columns)), shape=(len(free), len(free)))
         result.ravel()[free] = linalg.spsolve(matrix, right)
     return result

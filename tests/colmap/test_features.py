@@ -86,8 +86,9 @@ def test_what_colmap_has_on_the_cpu_only_uses_all_workers(photos, tmp_path, opti
 
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "images").symlink_to(photos[0].parent)
-    frame = {"camera": 0, "width": 320, "height": 240, "focal_px": None}
-    frames = [{"name": photo.name, **frame} for photo in photos]
+    frame = {"kind": "photo", "time": None, "width": 320, "height": 240, "camera": 0}
+    frame |= dict.fromkeys(("sharpness", "focal_px", "gps"))
+    frames = [{"name": photo.name, "source": photo.name, **frame} for photo in photos]
     write_json(tmp_path / "frames" / "frames.json", {"frames": frames, "sequences": []})
     options = FeatureExtractionOptions(max_image_size=320, first_octave=0, **{option: True})
     asked: list[bool] = []
