@@ -1,4 +1,4 @@
-"""The one door to pycolmap: features, matches, databases, mapping and models.
+"""The only package that imports pycolmap: features, matches, databases, mapping and models.
 
 Everything here runs in worker processes: COLMAP aborts the interpreter on some ordinary mistakes.
 Only arrays, paths and numbers cross this package's border.

@@ -1,4 +1,4 @@
-"""The one door to Dask: worker processes, and the context through which stages use them.
+"""The only package that imports Dask: worker processes, and the context through which stages use them.
 
 All native work (pycolmap, Open3D, video decoding, compiled kernels) runs in worker processes, so
 that an abort in C++ ends a worker and never the notebook or the web server. The default is a

@@ -1,4 +1,4 @@
-"""Passwords and tokens; the one door to python-jose."""
+"""Passwords and tokens; the only module that imports python-jose."""
 
 from __future__ import annotations
 
