@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,11 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import psutil
 import pytest
 import trimesh
 
+from recon3d.events import StageCompleted
+from recon3d.layout import WORKERS_LOG
 from recon3d.project import Project
 from recon3d.stage_table import STAGE_NAMES
 
@@ -77,57 +81,106 @@ def test_a_few_photos_become_a_textured_model(tmp_path: Path, data_dir: Path) ->
         assert wanted.stat().st_size > 0
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(3000)
-def test_a_run_killed_in_every_stage_ends_with_the_same_model(tmp_path: Path, data_dir: Path) -> None:
-    photos = sorted((data_dir / "sceaux_1600" / "images").glob("*.jpg"))[2:8]
-    # First, since kernels that are compiled while they run may differ from cached ones in the last digit.
-    whole = tmp_path / "whole"
-    _run(*photos, "-o", whole, "-q", "low", *_FAST)
-    arguments = [*photos, "-o", tmp_path / "p", "-q", "low", *_FAST]
-    for stage in STAGE_NAMES:
-        process = _start(*arguments)
+@pytest.fixture
+def small_photos(tmp_path: Path, data_dir: Path) -> list[Path]:
+    """Six photos of a castle, 320 pixels wide."""
+    (tmp_path / "photos").mkdir()
+    photos = []
+    for source in sorted((data_dir / "sceaux_1600" / "images").glob("*.jpg"))[2:8]:
+        photos.append(tmp_path / "photos" / source.name)
+        small = cv2.resize(cv2.imread(str(source)), (320, 240), interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(photos[-1]), small)
+    return photos
+
+
+def _kill_in(stage: str, project: Path, *arguments: object) -> None:
+    """Start a run and kill it once some of the stage is done; its workers die with it."""
+    # A short stage may be over before the signal arrives; then it is run again.
+    for again in ([], *[[f"--rerun-from={stage}"]] * 4):
+        process = _start(*arguments, "-o", project, *again)
         assert process.stdout is not None
         for line in process.stdout:
             event = json.loads(line)
             if event["type"] == "stage_progress" and event["stage"] == stage and event["done"] >= 1:
                 break
-            # A stage of one short native call may be over before its progress is seen.
-            assert event["type"] != "run_completed", f"{stage} was never seen running"
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         process.stdout.close()
-        Project.open(tmp_path / "p")
-    events = _run(*arguments)
-    done = {e["stage"]: e for e in events if e["type"] == "stage_progress"}
-    assert done
-    cut, uncut = Project.open(tmp_path / "p").results, Project.open(whole).results
-    for name, path in uncut.files().items():
-        if path.suffix in (".ply", ".glb"):
-            assert cut.files()[name].read_bytes() == path.read_bytes(), name
+        events = Project.open(project).runs[-1].events
+        if not any(isinstance(e, StageCompleted) and e.stage == stage for e in events):
+            return
+    raise AssertionError(f"{stage} was never caught running")
+
+
+def _killed_in_every_stage(tmp_path: Path, *arguments: object) -> None:
+    # The whole run first: kernels that are compiled while they run may differ from cached ones in the
+    # last digit.
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    _run(*arguments, "-o", whole)
+    for stage in STAGE_NAMES:
+        _kill_in(stage, killed, *arguments)
+    _run(*arguments, "-o", killed)
+    expected, files = Project.open(whole).results.files(), Project.open(killed).results.files()
+    models = [name for name, path in expected.items() if path.suffix in (".ply", ".glb")]
+    assert len(models) == 3
+    for name in models:
+        assert files[name].read_bytes() == expected[name].read_bytes(), name
+
+
+def test_small_photos_killed_in_every_stage_give_the_same_model(
+    tmp_path: Path, small_photos: list[Path]
+) -> None:
+    _killed_in_every_stage(tmp_path, *small_photos, "-q", "low", *_FAST)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_photos_killed_in_every_stage_give_the_same_model(tmp_path: Path, data_dir: Path) -> None:
+    photos = sorted((data_dir / "sceaux_1600" / "images").glob("*.jpg"))[2:8]
+    _killed_in_every_stage(tmp_path, *photos, "-q", "low", *_FAST)
+
+
+def _lose_a_worker(project: Path, *arguments: object) -> None:
+    """Run, and kill one of the workers at the first progress of dense stereo."""
+    process = _start(*arguments, "-o", project)
+    assert process.stdout is not None
+    killed = None
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        event = json.loads(line)
+        if killed is None and event["type"] == "stage_progress" and event["stage"] == "dense_reconstruction":
+            workers = _workers(process.pid)
+            assert len(workers) >= 2
+            killed = workers[0]
+            killed.kill()
+    process.stdout.close()
+    log = Project.open(project).runs[-1].folder / WORKERS_LOG
+    assert process.wait() == 0, f"{''.join(lines[-5:])}\n{log.read_text()[-5000:]}"
+    assert killed is not None
+    assert f"Worker process {killed.pid} was killed by signal 9" in log.read_text()
+
+
+def _workers(pid: int) -> list[psutil.Process]:
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        # A process may end meanwhile.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "multiprocessing.spawn" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def test_a_worker_lost_in_dense_stereo_is_replaced(tmp_path: Path, small_photos: list[Path]) -> None:
+    _lose_a_worker(tmp_path / "p", *small_photos, "-q", "low", *_FAST)
+    _check_model(Project.open(tmp_path / "p"))
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_a_worker_killed_in_the_middle_of_dense_stereo_is_replaced(tmp_path: Path, data_dir: Path) -> None:
+def test_a_worker_lost_in_the_middle_of_large_photos_is_replaced(tmp_path: Path, data_dir: Path) -> None:
     photos = sorted((data_dir / "sceaux_1600" / "images").glob("*.jpg"))[2:8]
-    process = _start(*photos, "-o", tmp_path / "p", "-q", "low", *_FAST)
-    assert process.stdout is not None
-    killed = False
-    for line in process.stdout:
-        event = json.loads(line)
-        if not killed and event.get("stage") == "dense_reconstruction" and event["type"] == "stage_progress":
-            workers = [
-                p
-                for p in psutil.Process(process.pid).children(recursive=True)
-                if "multiprocessing.spawn" in " ".join(p.cmdline())
-            ]
-            assert len(workers) >= 2
-            workers[0].kill()
-            killed = True
-    assert process.wait() == 0
-    process.stdout.close()
-    assert killed
+    _lose_a_worker(tmp_path / "p", *photos, "-q", "low", *_FAST)
     _check_model(Project.open(tmp_path / "p"))
 
 
