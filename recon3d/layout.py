@@ -18,9 +18,9 @@ or field is an error in one place and not a silent absence in another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path, PurePosixPath
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import read_json, write_json
@@ -67,6 +67,7 @@ _REGISTRATION = "registration.json"
 _INPUT_LIST = "inputs.json"
 
 Row = TypeVar("Row")
+InputKind = Literal["video", "photo", "posed_photo"]
 
 
 def images_folder(frame_extraction: Path) -> Path:
@@ -137,7 +138,7 @@ class Input:
         Digest of its bytes.
     """
 
-    kind: Literal["video", "photo", "posed_photo"]
+    kind: InputKind
     path: str
     name: str
     sha256: str
@@ -193,11 +194,21 @@ def read_input_list(inputs: Path) -> InputList:
         The list is damaged.
     """
     path = input_list_file(inputs)
+    if not path.exists():
+        raise FileNotFoundError(path)
     document = _read(path)
     poses = document.get("poses")
     if not isinstance(poses, str | None):
         raise InputError(f"{path} is damaged: poses is not a path.", _mend(path))
-    return InputList(_rows(Input, path, document, "inputs"), poses)
+    listed = InputList(_rows(Input, path, document, "inputs"), poses)
+    for row in listed.inputs:
+        if row.kind not in get_args(InputKind):
+            raise InputError(f"{path} is damaged: unknown kind {row.kind!r}.", _mend(path))
+        # A path that leads out of the project would be read, and removed by `clean`.
+        parts = PurePosixPath(row.path).parts if isinstance(row.path, str) else ()
+        if not parts or parts[0] == "/" or ".." in parts:
+            raise InputError(f"{path} is damaged: {row.path!r} is not a path in the folder.", _mend(path))
+    return listed
 
 
 def write_input_list(inputs: Path, listed: InputList) -> None:
@@ -296,12 +307,12 @@ def read_frames(frame_extraction: Path) -> FrameList:
     path = frame_extraction / _FRAMES
     document = _read(path)
     rows = _rows(Frame, path, document, "frames")
-    frames = tuple(
-        frame if frame.gps is None else Frame(**{**asdict(frame), "gps": tuple(frame.gps)}) for frame in rows
-    )
     try:
+        frames = tuple(
+            frame if frame.gps is None else replace(frame, gps=_position(frame.gps)) for frame in rows
+        )
         return FrameList(frames, tuple(tuple(names) for names in document["sequences"]))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
 
 
@@ -392,7 +403,7 @@ def read_registration(sparse: Path) -> Registration:
     path = sparse / _REGISTRATION
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
-    (world,) = _rows(WorldFrame, path, {"world": [document["world"]]}, "world")
+    (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
     return Registration(images, world)
 
 
@@ -548,11 +559,18 @@ def counts_of(kind: type[AnyCounts], counts: Mapping[str, Any]) -> AnyCounts:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = read_json(path)
+    except FileNotFoundError:
+        raise InputError(f"{path} is missing.", _mend(path)) from None
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
     if not isinstance(document, dict):
         raise InputError(f"{path} is damaged: it is not a JSON object.", _mend(path))
     return document
+
+
+def _position(gps: Sequence[float]) -> tuple[float, float, float]:
+    latitude, longitude, altitude = gps
+    return latitude, longitude, altitude
 
 
 def _rows(kind: type[Row], path: Path, document: Mapping[str, Any], key: str) -> tuple[Row, ...]:

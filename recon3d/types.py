@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -380,7 +381,22 @@ class Scene(Described):
         Returns
         -------
         Scene
+
+        Raises
+        ------
+        InputError
+            A file is missing or damaged.
         """
+        try:
+            return cls._load(folder)
+        except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
+            raise InputError(
+                f"The scene in {folder} (scene.json, points.npz) is missing or damaged: {error}.",
+                "Restore the folder from a backup, or remove it and run again to make it anew.",
+            ) from error
+
+    @classmethod
+    def _load(cls, folder: Path) -> Scene:
         document = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
         cameras = [
             Camera(c["model"], c["width"], c["height"], tuple(c["params"])) for c in document["cameras"]

@@ -220,7 +220,10 @@ def _parts(settings: Settings) -> Iterator[tuple[Database, Storage, Installation
     from recon3d_api.files.storage import Storage
     from recon3d_api.store.database import Database
 
-    database, storage = Database(settings.resolved_database_url), Storage(settings)
+    try:
+        database, storage = Database(settings.resolved_database_url), Storage(settings)
+    except SQLAlchemyError as error:
+        _refuse(f"RECON3D_API_DATABASE_URL: {error}")
     try:
         yield database, storage, Installation(database, storage)
     except (InstallationMismatch, DataFolderBusy) as error:
@@ -238,6 +241,8 @@ def _settings() -> Settings:
         settings = Settings().prepare()
     except InsecureSettings as error:
         _refuse(str(error))
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror}. Check RECON3D_API_DATA_DIR.")
     except ValidationError as error:
         _refuse("\n".join(f"RECON3D_API_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()))
     logs.configure(settings.log_level, settings.log_format)

@@ -149,7 +149,9 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
     out.print(table)
     for record in opened.runs[-5:]:
         state = record.state
-        out.print(f"Run {record.name}: {state.status}" + (f" ({state.error.message})" if state.error else ""))
+        out.print(
+            f"Run {record.name}: {record.status}" + (f" ({state.error.message})" if state.error else "")
+        )
     for name, path in opened.results.files().items():
         out.print(f"{name}: {path}", soft_wrap=True)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.types import Ints
 
@@ -56,9 +57,19 @@ def read_visibility(path: Path) -> tuple[NDArray[np.int64], Ints]:
     -------
     (ndarray of int64, ndarray of int32)
         ``view_starts`` of shape (N + 1,) and ``view_indices`` of shape (M,); see `PointCloud`.
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
     """
-    with np.load(path) as data:
-        return data["view_starts"], data["view_indices"]
+    try:
+        with np.load(path) as data:
+            return data["view_starts"], data["view_indices"]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is missing or damaged: {error}.", "Run dense_reconstruction again: --rerun-from."
+        ) from error
 
 
 def _write_array(

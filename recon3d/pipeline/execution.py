@@ -133,6 +133,8 @@ class Execution:
                     except Cancelled:
                         raise
                     except BaseException as error:
+                        if self.cancelled.is_set():  # what fails from then on fails by the cancelling
+                            raise Cancelled() from error
                         explained = explain(error, name)
                         log.emit(StageFailed(stage=name, error=failure_of(explained)))
                         raise explained from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import sys
@@ -25,6 +26,8 @@ from recon3d.project.results import Results
 if TYPE_CHECKING:
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
+#: Seconds that the end of Python waits for the end of a run.
+_AT_EXIT = 10.0
 #: What an interrupted `Run.wait` says.
 _GOING_ON = "The run continues in the background. run.wait() waits again; run.cancel() stops it.\n"
 _ENDING = "The run is being cancelled; it ends soon, in the background.\n"
@@ -75,6 +78,8 @@ class Run:
         self._done: dict[str, Artifact] = {}
         self._background = Background(self._main, f"recon3d-{self.name}")
         self._background.start()
+        # Python ends the threads of a script; the run must end before that, as cancelled.
+        atexit.register(self._end_with_process)
 
     # --- for the one who watches ----------------------------------------------------------------
 
@@ -186,6 +191,12 @@ class Run:
             # Of the lock, or of telling how the run ended; the run's own error comes first.
             if self._error is ended:
                 self._error = explain(error)
+        finally:
+            atexit.unregister(self._end_with_process)
+
+    def _end_with_process(self) -> None:
+        self.cancel()
+        self._background.wait(_AT_EXIT)
 
     def _work(self) -> None:
         log: EventLog | None = None

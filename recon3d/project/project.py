@@ -125,7 +125,13 @@ class Project:
             raise ProjectError(
                 f"{root / MARKER} cannot be read: {error}.", "Restore the file, or start a new project."
             ) from error
-        if document.get("format", 0) > _FORMAT:
+        number = document.get("format", 0) if isinstance(document, dict) else None
+        if not isinstance(number, int):
+            raise ProjectError(
+                f"{root / MARKER} is damaged: it names no format.",
+                "Restore the file, or start a new project.",
+            )
+        if number > _FORMAT:
             raise ProjectError(f"{root} was made by a newer recon3d.", "pip install --upgrade recon3d")
         return cls(root)
 

@@ -77,7 +77,11 @@ def find(database: Database, storage: Storage, *, trash: bool = True) -> list[Pa
     with database.read() as session:
         rows = set(session.scalars(select(Project.folder)))
         deleted = set(session.scalars(select(Deletion.folder)))
-    found = [storage.root(name) for name in names if name not in rows | deleted]
+    found = [
+        storage.root(name)
+        for name in names
+        if name not in rows | deleted and not storage.root(name).is_symlink()
+    ]
     return found + [storage.settings.trash_dir / name for name in thrown if name not in deleted]
 
 
@@ -159,7 +163,7 @@ def locate(storage: Storage, names: Sequence[str]) -> list[Path]:
         candidates = [place / given.name for place in places if given.name]
         if len(given.parts) > 1:
             candidates = [path for path in candidates if path == given.absolute()]
-        paths = [path for path in candidates if path.is_dir()]
+        paths = [path for path in candidates if path.is_dir() and not path.is_symlink()]
         if not paths:
             raise OrphanError(f"There is no folder {name} in {places[0]} or {places[1]}")
         if len(paths) > 1:

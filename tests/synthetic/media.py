@@ -73,12 +73,15 @@ def write_inputs(
     rows = [
         {
             "kind": kind or ("video" if file.suffix in videos else "photo"),
-            "path": str(file),
+            "path": f"{i:04d}-{file.name}",
             "name": names[i] if names else file.name,
             "sha256": "",
         }
         for i, file in enumerate(files)
     ]
     folder.mkdir(parents=True, exist_ok=True)
+    for row, file in zip(rows, files, strict=True):
+        (folder / row["path"]).unlink(missing_ok=True)
+        (folder / row["path"]).symlink_to(file.absolute())
     (folder / "inputs.json").write_text(json.dumps({"inputs": rows, "poses": None}))
     return folder
