@@ -22,6 +22,7 @@ from typing import Any
 
 import httpx
 import numpy as np
+import psutil
 import pytest
 import sqlalchemy as sa
 import uvicorn
@@ -334,3 +335,11 @@ def jobs_of(client: httpx.Client, project_id: int) -> list[dict[str, Any]]:
     """Jobs of a project, in the order of its newest run."""
     jobs: list[dict[str, Any]] = client.get(f"/jobs/project/{project_id}/status").json()["jobs"]
     return jobs
+
+
+def alive(pid: int) -> bool:
+    """Whether a process works; one that ended and was not waited for yet does not."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -15,13 +15,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from recon3d_api.client import Client, ReconstructionFailed
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import JOB_TYPES, Job, Project, Run
-from tests.api.conftest import NO_LIMITS, template, wait_for
+from tests.api.conftest import NO_LIMITS, alive, template, wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -148,7 +147,7 @@ def test_killed_servers_runs_are_resumed(
             pid = int((root / "begun").read_text().split()[-1])
             server.kill()
             # The kernel ends the run with its runner.
-            wait_for(lambda pid=pid: not psutil.pid_exists(pid), timeout=5)
+            wait_for(lambda pid=pid: not alive(pid), timeout=5)
             server.start()
         client.wait(number, progress=False)
         watch.join(timeout=30)

@@ -16,7 +16,7 @@ import pytest
 
 from recon3d_api.store.tables import JOB_TYPES, Run
 from recon3d_api.work.runner import JobRunner
-from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_for, wait_status
+from tests.api.conftest import Api, alive, jobs_of, new_project, plant, started, wait_for, wait_status
 from tests.api.fake_run import command_for
 
 JOB = {
@@ -139,7 +139,7 @@ def test_cancel_what_runs(worker: httpx.Client, working: Api) -> None:
     answer = worker.post(f"/jobs/{job['id']}/cancel")
     assert (answer.status_code, answer.json()["message"]) == (200, "Cancelling")
     wait_for(lambda: worker.get(f"/jobs/{job['id']}").json()["status"] == "cancelled", timeout=10)
-    assert not psutil.pid_exists(pid)
+    assert not alive(pid)
     # A helper in a session of its own is found by its mark.
     wait_for(lambda: not helper.is_running())
     assert {j["status"] for j in jobs_of(worker, number)} == {"cancelled"}
@@ -174,7 +174,7 @@ def test_a_process_that_ignores_sigterm_is_ended(
     worker.post(f"/jobs/{job['id']}/cancel")
     wait_status(worker, number, "draft", timeout=20)
     (pid,) = begun(working, number)
-    assert not psutil.pid_exists(pid)
+    assert not alive(pid)
 
 
 def test_failure(worker: httpx.Client, working: Api) -> None:
@@ -235,7 +235,7 @@ def test_a_run_that_is_taken_over_writes_nothing_more(worker: httpx.Client, work
     with working.service.database.write() as session:
         run = session.query(Run).filter_by(project_id=number).one()
         run.attempt, run.runner, run.lease_until = run.attempt + 1, "elsewhere|1|1.0", 1e12
-    wait_for(lambda: not psutil.pid_exists(pid), timeout=10)
+    wait_for(lambda: not alive(pid), timeout=10)
     before = jobs_of(worker, number)
     with working.service.database.read() as session:
         run = session.query(Run).filter_by(project_id=number).one()
@@ -330,8 +330,8 @@ def test_a_runner_whose_stop_was_interrupted_can_be_stopped_again(
         with pytest.raises(KeyboardInterrupt):
             runner.stop()
         (process,) = begun(api, number)
-        assert psutil.pid_exists(process)
+        assert alive(process)
         runner.stop()
-        assert not psutil.pid_exists(process)
+        assert not alive(process)
         with service.database.read() as session:
             assert session.query(Run).filter_by(project_id=number).one().status == "queued"
