@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+
+# Shells start background jobs with SIGINT ignored, and processes that tests start inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: With RECON3D_NO_SKIPS=1, as .ci/run sets it, only these words in a skip's reason excuse it.
 _EXCUSED = ("GPU", "CUDA")

@@ -120,7 +120,7 @@ def test_layers_style_size_and_background_reach_the_scene() -> None:
     assert viewer.visible == {"mesh": False}
     viewer.toolbar.back.value = "#ffffff"
     assert viewer.scene.background == "#ffffff"
-    with pytest.raises(OptionError, match="no style"):
+    with pytest.raises(OptionError, match="Unknown style"):
         viewer.style = "glass"
     with pytest.raises(OptionError, match="no layer"):
         viewer.show(points=True)
