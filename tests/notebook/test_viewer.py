@@ -122,7 +122,7 @@ def test_layers_style_size_and_background_reach_the_scene() -> None:
     assert viewer.scene.background == "#ffffff"
     with pytest.raises(OptionError, match="Unknown style"):
         viewer.style = "glass"
-    with pytest.raises(OptionError, match="no layer"):
+    with pytest.raises(OptionError, match="Unknown layer"):
         viewer.show(points=True)
     viewer.close()
 
