@@ -93,7 +93,11 @@ def gc(
         root = storage.settings.data_dir
         found = [orphans.Orphan.of(path) for path in orphans.find(database, storage)]
         if not found:
-            typer.echo(f"Every folder in {root} belongs to a project in the database.")
+            folders = len(storage.folders())
+            if folders:
+                typer.echo(f"All {folders} project folders in {root} belong to a project in the database.")
+            else:
+                typer.echo(f"{root} holds no project folder. Check RECON3D_API_DATA_DIR.")
             return
         many = len(found) > 1
         typer.echo(f"{len(found)} folder{'s' * many} in {root} without a project in the database:")

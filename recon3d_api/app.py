@@ -16,9 +16,9 @@ from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
-from recon3d_api.http.limits import RateLimits
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
+from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import auth, files, jobs, operations, projects
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens

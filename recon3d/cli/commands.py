@@ -7,7 +7,6 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
-from recon3d.options.value_types import Engine, Quality
+from recon3d.options.value_types import Engine, ExportFormat, Quality
 from recon3d.rendering.formatting import byte_text, count
 
 app = typer.Typer(
@@ -29,18 +28,6 @@ app = typer.Typer(
 _console = Console(stderr=True, highlight=False)
 
 EXIT_DONE, EXIT_STAGE_FAILED, EXIT_BAD_INPUT, EXIT_CANCELLED = 0, 1, 2, 130
-
-
-class ExportFormat(str, Enum):
-    """What `recon3d export` writes."""
-
-    glb = "glb"
-    obj = "obj"
-    ply = "ply"
-    colmap = "colmap"
-    colmap_dense = "colmap-dense"
-    nerfstudio = "nerfstudio"
-
 
 QualityOption = Annotated[Quality, typer.Option("--quality", "-q", help="Preset of options.")]
 SetOption = Annotated[
@@ -168,7 +155,7 @@ def export(
     from recon3d.export.project_export import export_project
     from recon3d.project.project import Project
 
-    written = export_project(Project.open(project), format.value, output)
+    written = export_project(Project.open(project), format, output)
     _console.print(f"Wrote {written}", soft_wrap=True)
 
 

@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import publish_path, write_json
 from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
+from recon3d.options.value_types import ExportFormat
 from recon3d.similarity import scaled
 from recon3d.types import Scene
 
@@ -63,7 +64,7 @@ class ExportedProject(Protocol):
         ...
 
 
-FORMATS = ("glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio")
+FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 _FOLDERS = ("colmap", "colmap-dense", "nerfstudio")
 #: Marks a folder that an export wrote, and that a further one may write again.
 _MARKER = ".recon3d-export.json"
@@ -94,7 +95,20 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
         The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
         There is no such format.
+    StageError
+        The files cannot be read or written; names the file.
     """
+    try:
+        return _export(project, format, output)
+    except OSError as error:
+        where = error.filename or output or project.path / EXPORT
+        raise StageError(
+            f"The export to {format} failed at {where}: {error.strerror or error}.",
+            "Free space on the disk, check the folder's permissions, or choose another place with --output.",
+        ) from error
+
+
+def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
     results = project.results
     folder = project.path / EXPORT
     if output is not None and format in _FOLDERS:
@@ -181,7 +195,8 @@ def _write_dense(project: ExportedProject, target: Path, factor: float) -> None:
             *("--factor", repr(factor)),
         ],
         f"The depth maps could not be written to {target}.",
-        "Is the disk full? The log says more.",
+        "The last line of the log above names the cause. Free space on the disk, check the folder's "
+        "permissions, or choose another place with --output.",
     )
 
 

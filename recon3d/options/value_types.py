@@ -10,6 +10,7 @@ from typing import Literal, TypedDict
 
 Quality = Literal["low", "medium", "high", "extreme"]
 Engine = Literal["auto", "cpu", "cuda"]
+ExportFormat = Literal["glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"]
 
 
 class FrameExtractionValues(TypedDict, total=False):

@@ -15,8 +15,8 @@ from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.hub import Hub
-from recon3d_api.http.limits import RateLimits
 from recon3d_api.http.metrics import Metrics
+from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings

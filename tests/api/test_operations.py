@@ -21,8 +21,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from recon3d_api.errors import ApiError
-from recon3d_api.http.limits import RateLimits
 from recon3d_api.http.metrics import Metrics
+from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.logs import JsonFormatter, request_id
 from recon3d_api.settings import InsecureSettings, Settings
 from recon3d_api.store.database import Database

@@ -16,7 +16,7 @@ from recon3d_api.errors import ApiError
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.settings import Settings
 
-logger = logging.getLogger("recon3d_api.http.limits")
+logger = logging.getLogger("recon3d_api.http.rate_limits")
 
 
 class RateLimits:
