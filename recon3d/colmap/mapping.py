@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pycolmap
 
+from recon3d.colmap.models import read_given_model
 from recon3d.colmap.snapshots import Growing
 
 
@@ -142,7 +143,7 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
         Folder for the model with points.
     seed : int
     """
-    given = pycolmap.Reconstruction(str(model))
+    given = read_given_model(model)
     stored = pycolmap.Database.open(str(database))
     try:
         ids = {image.name: image for image in stored.read_all_images()}
