@@ -106,6 +106,13 @@ def other_content(start: bytes) -> str | None:
     return "is a text file"
 
 
+#: Matroska, MPEG program stream, ASF; and Flash, Ogg, MXF, which are named when they are refused.
+_CONTAINERS = (
+    *(b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\x30\x26\xb2\x75"),
+    *(b"FLV\x01", b"OggS", b"\x06\x0e\x2b\x34"),
+)
+
+
 def looks_like_video(start: bytes) -> bool:
     """Tell whether a file begins as a video in one of the usual containers.
 
@@ -126,4 +133,4 @@ def looks_like_video(start: bytes) -> bool:
     for first, size in ((0, 188), (4, 192)):
         if len(start) > first + size and start[first] == start[first + size] == 0x47:
             return True
-    return start.startswith((b"\x1aE\xdf\xa3", b"\0\0\x01\xba", b"\x30\x26\xb2\x75"))
+    return start.startswith(_CONTAINERS)

@@ -109,8 +109,10 @@ class VideoReader:
             self._closing.close()
             raise
         self._skip = self._stream.codec_context.skip_frame
-        # AVI has decoding times only, which are not those of the frames that come out.
+        # AVI has decoding times only, which are not those of the frames that come out. MPEG streams
+        # have no index: FFmpeg cannot even go back to their first frame.
         self._has_pts = self._container.format.name != "avi"
+        self._has_index = self._container.format.name not in ("avi", "mpegts", "mpeg")
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 1000)
         self._start: int = self._stream.start_time or 0
 
@@ -201,7 +203,7 @@ class VideoReader:
         return (round(width * aspect) if 0.2 < aspect < 5 else width), height
 
     def seek(self, time: float) -> float | None:
-        """Go to a key frame at or before `time`, or else to the beginning.
+        """Go to a key frame at or before `time`.
 
         Parameters
         ----------
@@ -211,10 +213,10 @@ class VideoReader:
         Returns
         -------
         float or None
-            Time of the key frame where decoding resumes; None when the container does not tell.
+            Time of the key frame where decoding resumes; None when the container does not allow it.
+            Then a new reader is needed to begin anew.
         """
-        if not self._has_pts:
-            self._rewind()
+        if not self._has_index:
             return None
         for margin in (0.0, 1.0, 4.0, 16.0):
             # Indexes are by decoding time, which can lead to a key frame just after the wanted one.

@@ -195,11 +195,9 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
 
 def _report_stream(source: Source, context: StageContext) -> None:
     if source.plan is not None and (others := source.plan.info.other_streams):
+        used = f"The default, {source.plan.info.stream}, was used"
         left = f"{', '.join(others)} {'was' if len(others) == 1 else 'were'} not"
-        context.fallback(
-            f"{source.name} holds {1 + len(others)} videos. The default, {source.plan.info.stream}, was used; "
-            f"{left}."
-        )
+        context.fallback(f"{source.name} holds {1 + len(others)} videos. {used}; {left}.")
     if int(source.scan["deinterlaced"]):
         context.fallback(
             f"{source.name} is interlaced: its frames hold two moments in alternate lines. They were "
