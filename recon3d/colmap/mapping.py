@@ -134,7 +134,7 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
     Parameters
     ----------
     database : Path
-        COLMAP's database with verified matches.
+        COLMAP's database with verified matches; its cameras become the given ones.
     images : Path
         Folder of the images.
     model : Path
@@ -147,6 +147,10 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
     stored = pycolmap.Database.open(str(database))
     try:
         ids = {image.name: image for image in stored.read_all_images()}
+        # COLMAP refuses cameras of the same number and of another model.
+        for camera in stored.read_all_cameras():
+            if camera.camera_id in given.cameras:
+                stored.update_camera(given.camera(camera.camera_id))
     finally:
         stored.close()
     posed = pycolmap.Reconstruction()
