@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pycolmap
 
+from recon3d.colmap.database import write_known_cameras
 from recon3d.colmap.models import read_given_model
 from recon3d.colmap.snapshots import Growing
 
@@ -147,10 +148,7 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
     stored = pycolmap.Database.open(str(database))
     try:
         ids = {image.name: image for image in stored.read_all_images()}
-        # COLMAP refuses cameras of the same number and of another model.
-        for camera in stored.read_all_cameras():
-            if camera.camera_id in given.cameras:
-                stored.update_camera(given.camera(camera.camera_id))
+        write_known_cameras(stored, given, ids)
     finally:
         stored.close()
     posed = pycolmap.Reconstruction()

@@ -1,4 +1,4 @@
-"""Photos with known cameras whose names have spaces, quotes and letters of all kinds."""
+"""Known cameras of any number, and photos whose names have spaces, quotes and letters of all kinds."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ WALL = Plane(np.array([0.0, 0.0, -1.0]), 0.0)
 NAMES = ["left/a b.jpg", "left/a  c.jpg", "größe 日本 'x'.jpg"]
 
 
+@pytest.mark.parametrize("cameras", [(1, 1, 1), (5, 6, 7), (2, 1, 2)], ids=str)
 @pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
-def test_any_name_goes_through(tmp_path: Path, binary: bool) -> None:
+def test_any_name_goes_through(tmp_path: Path, binary: bool, cameras: tuple[int, ...]) -> None:
     images, model = tmp_path / "images", tmp_path / "model"
     model.mkdir()
     lines = []
@@ -39,10 +40,12 @@ def test_any_name_goes_through(tmp_path: Path, binary: bool) -> None:
         (images / name).write_bytes(cv2.imencode(".jpg", render([WALL], view).rgb)[1].tobytes())
         x, y, z, w = Rotation.from_matrix(view.cam_from_world[:3, :3]).as_quat()
         pose = [w, x, y, z, *view.cam_from_world[:3, 3]]
-        lines.append(f"{number} {' '.join(map(str, pose))} 1 {name}\n\n")
+        lines.append(f"{number} {' '.join(map(str, pose))} {cameras[number - 1]} {name}\n\n")
     camera = views[0].camera
     parameters = " ".join(map(str, camera.params))
-    (model / "cameras.txt").write_text(f"1 {camera.model} 320 240 {parameters}\n")
+    (model / "cameras.txt").write_text(
+        "".join(f"{k} {camera.model} 320 240 {parameters}\n" for k in sorted(set(cameras)))
+    )
     (model / "images.txt").write_text("".join(lines))
     (model / "points3D.txt").write_text("")
     if binary:
