@@ -17,6 +17,30 @@
 
 from __future__ import annotations
 
+import unicodedata
+
+
+def printable(text: str) -> str:
+    """Make a text that holds a file's name printable.
+
+    Names of files are bytes. Python keeps those that are not UTF-8 as lone surrogates, which no
+    terminal, no JSON and no web page takes.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+        With such bytes written as in ``M\\xfcller.jpg``, and control characters as in ``a\\nb``.
+    """
+    try:
+        text = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        text = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) == "Cc" and c not in "\n\t" else c for c in text)
+
 
 class Recon3DError(Exception):
     """Base of all errors of recon3d.
@@ -30,9 +54,10 @@ class Recon3DError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = printable(message)
         super().__init__(message)
         self.message = message
-        self.hint = hint
+        self.hint = printable(hint)
 
     def __str__(self) -> str:
         return f"{self.message}\nHint: {self.hint}" if self.hint else self.message

@@ -45,12 +45,13 @@ class BaseEvent(BaseModel):
 
 
 class RunStarted(BaseEvent):
-    """A run begins; `stages` are those that it will go through."""
+    """A run begins; `stages` are those that it will go through, `notes` say what inputs were left out."""
 
     type: Literal["run_started"] = "run_started"
     stages: tuple[str, ...]
     quality: str
     version: str
+    notes: tuple[str, ...] = ()
 
 
 class StageStarted(BaseEvent):

@@ -145,6 +145,28 @@ class Input:
 
 
 @dataclass(frozen=True)
+class LeftOut:
+    """A file that the user gave and that was not added.
+
+    Parameters
+    ----------
+    folder : str
+        Name of the folder that was given; empty for a file that was given itself.
+    name : str
+        The file's path in that folder.
+    reason : str
+        Why it was left out, such as "is a text file".
+    files : int
+        Files that were given, in that folder or beside it.
+    """
+
+    folder: str
+    name: str
+    reason: str
+    files: int
+
+
+@dataclass(frozen=True)
 class InputList:
     """What ``inputs.json`` says.
 
@@ -153,10 +175,12 @@ class InputList:
     inputs : tuple of Input
     poses : str, optional
         Folder of the COLMAP model with known cameras, relative to ``inputs``.
+    left_out : tuple of LeftOut
     """
 
     inputs: tuple[Input, ...] = ()
     poses: str | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def input_list_file(inputs: Path) -> Path:
@@ -200,7 +224,8 @@ def read_input_list(inputs: Path) -> InputList:
     poses = document.get("poses")
     if not isinstance(poses, str | None):
         raise InputError(f"{path} is damaged: poses is not a path.", _mend(path))
-    listed = InputList(_rows(Input, path, document, "inputs"), poses)
+    left_out = _rows(LeftOut, path, document, "left_out") if "left_out" in document else ()
+    listed = InputList(_rows(Input, path, document, "inputs"), poses, left_out)
     for row in listed.inputs:
         if row.kind not in get_args(InputKind):
             raise InputError(f"{path} is damaged: unknown kind {row.kind!r}.", _mend(path))
@@ -220,8 +245,7 @@ def write_input_list(inputs: Path, listed: InputList) -> None:
         The project's ``inputs`` folder.
     listed : InputList
     """
-    rows = [asdict(row) for row in listed.inputs]
-    write_json(input_list_file(inputs), {"inputs": rows, "poses": listed.poses})
+    write_json(input_list_file(inputs), asdict(listed))
 
 
 # --- frames.json ---------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -69,6 +70,8 @@ def run(
     """Make a textured model; run again to resume or to apply changed options."""
     from recon3d.options import parse_assignment
     from recon3d.pipeline.pipeline import Pipeline
+    from recon3d.pipeline.plan import check_stage
+    from recon3d.project.opening import project_for_inputs
     from recon3d.project.project import Project
 
     if (poses is None) != (images is None):
@@ -81,14 +84,18 @@ def run(
         overrides.setdefault(stage, {})[option] = value
     settings: dict[str, Any] = dict(overrides)
     pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
-    for path in inputs or []:
-        if not path.exists():
-            raise InputError(f"{path} does not exist.", "Check the path.")
-    project = Project.create(output, exist_ok=True)
-    if poses is not None and images is not None:
-        project.add_posed_photos(images, poses)
-    elif inputs:
-        project.add(inputs)
+    check_stage(until)
+    check_stage(rerun_from)
+    if not inputs and poses is None:
+        project = Project.open(output)
+    else:
+        with project_for_inputs(output) as project:
+            held = project.inputs
+            if poses is not None and images is not None:
+                added = project.add_posed_photos(images, poses)
+            else:
+                added = project.add(inputs or [])
+        _tell_added(output, held, [item for item in added if item not in held])
     _follow(pipeline, project, until=until, rerun_from=rerun_from, as_json=events)
 
 
@@ -115,13 +122,9 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
     opened = Project.open(project)
     out = Console(highlight=False)
     out.print(f"Project {opened.path} ({byte_text(opened.size)})", soft_wrap=True)
-    kinds: dict[str, int] = {}
-    for item in opened.inputs:
-        kinds[item.kind] = kinds.get(item.kind, 0) + 1
-    out.print(
-        "Inputs: "
-        + (", ".join(f"{n} {kind.replace('_', ' ')}{'s' * (n > 1)}" for kind, n in kinds.items()) or "none")
-    )
+    out.print(f"Inputs: {_counted(opened.inputs) or 'none'}")
+    for note in opened.notes:
+        out.print(note, markup=False, soft_wrap=True)
     table = Table("stage", "time", "CPU", "peak memory", "counts", box=None, header_style="bold")
     for stage, artifact in opened.artifacts.items():
         manifest = artifact.manifest
@@ -230,6 +233,20 @@ def doctor() -> None:
             out.print(f"    {check.fix}", soft_wrap=True)
     if any(check.status == "problem" for check in checks):
         raise typer.Exit(EXIT_STAGE_FAILED)
+
+
+def _tell_added(output: Path, held: Sequence[Any], added: Sequence[Any]) -> None:
+    """Say so when files join others that a project holds already."""
+    if not held or not added:
+        return
+    names = ", ".join(item.name for item in added[:3]) + (" …" if len(added) > 3 else "")
+    text = f"{output} already holds {_counted(held)}; adding {_counted(added)}: {names}"
+    _console.print(text, markup=False, soft_wrap=True)
+
+
+def _counted(inputs: Sequence[Any]) -> str:
+    kinds = Counter(item.kind.replace("_", " ") for item in inputs)
+    return ", ".join(count(number, kind) for kind, number in kinds.items())
 
 
 def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str | None, as_json: bool) -> None:

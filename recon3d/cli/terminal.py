@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from recon3d.events import (
     Event,
+    RunStarted,
     RunState,
     StageCompleted,
     StageFailed,
@@ -105,6 +106,8 @@ class _Bars:
 
 def _ending(event: Event) -> str:
     """What is worth a line that stays."""
+    if isinstance(event, RunStarted):
+        return "\n".join(event.notes)
     if isinstance(event, StageCompleted):
         counts = ", ".join(
             f"{value} {key.replace('_', ' ')}" for key, value in event.counts.items() if _short(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,3 +147,38 @@ def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) ->
                 database.write_two_view_geometry(a, b, geometry)
     finally:
         database.close()
+
+
+def write_known_cameras(database: Any, given: Any, images: Mapping[str, Any]) -> None:
+    """Give the images of a database the cameras of a model, which may be of other kinds and numbers.
+
+    COLMAP refuses to triangulate where a database and the known cameras differ.
+
+    Parameters
+    ----------
+    database : pycolmap.Database
+        Its images have frames of the same ids, as `write_database` makes them.
+    given : pycolmap.Reconstruction
+        The model.
+    images : mapping of str to pycolmap.Image
+        The database's images, by name.
+    """
+    with pycolmap.DatabaseTransaction(database):
+        for camera_id in sorted(given.cameras):
+            camera = given.camera(camera_id)
+            if database.exists_camera(camera_id):
+                database.update_camera(camera)
+                continue
+            database.write_camera(camera, use_camera_id=True)
+            rig = pycolmap.Rig(rig_id=camera_id)
+            rig.add_ref_sensor(camera.sensor_id)
+            database.write_rig(rig, use_rig_id=True)
+        for number in given.reg_image_ids():
+            known = given.image(number)
+            image_id = images[known.name].image_id
+            image = pycolmap.Image(name=known.name, camera_id=known.camera_id, image_id=image_id)
+            frame = pycolmap.Frame(frame_id=image_id, rig_id=known.camera_id)
+            frame.add_data_id(image.data_id)
+            database.update_frame(frame)
+            image.frame_id = image_id
+            database.update_image(image)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pycolmap
 
+from recon3d.colmap.database import write_known_cameras
+from recon3d.colmap.models import read_given_model
 from recon3d.colmap.snapshots import Growing
 
 
@@ -133,7 +135,7 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
     Parameters
     ----------
     database : Path
-        COLMAP's database with verified matches.
+        COLMAP's database with verified matches; its cameras become the given ones.
     images : Path
         Folder of the images.
     model : Path
@@ -142,10 +144,11 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
         Folder for the model with points.
     seed : int
     """
-    given = pycolmap.Reconstruction(str(model))
+    given = read_given_model(model)
     stored = pycolmap.Database.open(str(database))
     try:
         ids = {image.name: image for image in stored.read_all_images()}
+        write_known_cameras(stored, given, ids)
     finally:
         stored.close()
     posed = pycolmap.Reconstruction()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pycolmap
 
+from recon3d.io.colmap_model import model_images
 from recon3d.types import Camera, Floats, Scene, SparsePoints, View
 
 
@@ -111,4 +113,24 @@ def copy_model(model: Path, out: Path) -> None:
     out : Path
         Folder to write.
     """
-    pycolmap.Reconstruction(str(model)).write(str(out))
+    read_given_model(model).write(str(out))
+
+
+def read_given_model(model: Path) -> Any:
+    """Read a COLMAP model that a user gave, binary or text.
+
+    Parameters
+    ----------
+    model : Path
+        Folder to read.
+
+    Returns
+    -------
+    pycolmap.Reconstruction
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    # COLMAP ends the names of a text model at their first space.
+    for number, image in model_images(model).items():
+        if reconstruction.exists_image(number):
+            reconstruction.image(number).name = image.name
+    return reconstruction

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -150,10 +150,11 @@ def match_pairs(
     folder = Path(tempfile.mkdtemp(prefix="recon3d-match-"))
     try:
         path = folder / "block.db"
-        write_database(path, rows, model, features, image_ids)
-        names = {i: row.name for i, row in zip(image_ids, rows, strict=True)}
+        # COLMAP reads pairs from a text, where a space ends a name: here images are called by their ids.
+        numbered = [replace(row, name=str(i)) for i, row in zip(image_ids, rows, strict=True)]
+        write_database(path, numbered, model, features, image_ids)
         listing = folder / "pairs.txt"
-        listing.write_text("".join(f"{names[a]} {names[b]}\n" for a, b in pairs))
+        listing.write_text("".join(f"{a} {b}\n" for a, b in pairs))
         matching = pycolmap.FeatureMatchingOptions()
         matching.num_threads = 1
         matching.use_gpu = gpu

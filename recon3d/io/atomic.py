@@ -34,7 +34,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name}")
+    # File systems allow 255 bytes; the end of a long name is enough, and holds the suffix.
+    temporary = path.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}-{path.name[-60:]}")
     try:
         yield temporary
         with open(temporary, "rb") as written:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from recon3d.errors import InputError
-from recon3d.io.formats import photo_signature
+from recon3d.io.formats import looks_like_video, other_content, photo_signature
 from recon3d.io.images import probe_photo
+
+_HINT = "Give photos (JPEG, PNG, TIFF, HEIC …) or videos (MP4, MOV, MKV, MTS …)."
 
 
 @dataclass(frozen=True)
@@ -61,17 +63,19 @@ def probe_input(path: Path) -> InputInfo:
     """
     path = Path(path)
     if not path.exists():
+        if path.is_symlink():
+            raise InputError(f"{path} is a link to a file that does not exist.", "Give the file itself.")
         raise InputError(f"{path} does not exist.", "Check the file's name and folder.")
     if not path.is_file():
         raise InputError(f"{path} is not a file.", "Give a video, or photos.")
     try:
         with open(path, "rb") as file:
-            start = file.read(32)
+            start = file.read(1024)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
     if not start:
         raise InputError(f"{path} is empty.", "Copy it again from the camera.")
-    if photo_signature(start):
+    if photo_signature(start[:32]):
         photo = probe_photo(path)
         camera = f"{photo.exif.make} {photo.exif.model}".strip()
         return InputInfo(
@@ -82,9 +86,16 @@ def probe_input(path: Path) -> InputInfo:
             camera=camera,
             focal_px=photo.exif.focal_px,
         )
+    if what := other_content(start):
+        raise InputError(f"{path} {what}.", _HINT)
     from recon3d.io.video import probe_video  # FFmpeg is loaded for videos only
 
-    video = probe_video(path)
+    try:
+        video = probe_video(path)
+    except InputError as error:
+        if looks_like_video(start):
+            raise
+        raise InputError(f"{path} is neither a photo nor a video that can be read.", _HINT) from error
     return InputInfo(
         "video",
         video.width,

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
+from recon3d.io.deinterlace import Deinterlacer
 from recon3d.io.video_frame import Frame, is_hdr, to_bgr
 from recon3d.io.video_info import VideoInfo
 
@@ -30,12 +31,19 @@ MAX_VIDEO_PIXELS = 8192 * 8192
 # Without these lists a "video" can be a playlist that names other files or addresses.
 _OPEN_OPTIONS = {
     "protocol_whitelist": "file",
-    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi",
+    "format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf",
 }
 _HINT = (
-    "Give an MP4, MOV, MKV, WebM or AVI file; convert others with ffmpeg. A file that was cut off "
-    "while it was copied or recorded cannot be read either: copy it again."
+    "Give an MP4, MOV, MKV, WebM, AVI, MTS, 3GP, MPG or WMV file; convert others with ffmpeg. A file "
+    "that was cut off while it was copied or recorded cannot be read either: copy it again."
 )
+
+
+class _Nameless:
+    """A file without its name, in which FFmpeg looks for protocols, patterns and formats."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 class VideoReader:
@@ -49,11 +57,15 @@ class VideoReader:
     strict : bool
         Refuse H.264 data with any flaw, where FFmpeg would guess what is missing. Some cameras
         write flaws that do no harm: go back to False where much is refused.
+    interlaced : bool
+        Decode every frame, because deinterlacing looks at the ones before and after.
 
     Attributes
     ----------
     errors : int
         Packets that could not be decoded, so far.
+    deinterlaced : int
+        Frames that were deinterlaced, so far.
 
     Raises
     ------
@@ -61,11 +73,24 @@ class VideoReader:
         The file is missing, is no video, has no pictures, or is too large.
     """
 
-    def __init__(self, path: Path, *, references_only: bool = False, strict: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        references_only: bool = False,
+        strict: bool = False,
+        interlaced: bool = False,
+    ) -> None:
         self.path = Path(path)
-        self.errors = 0
+        self.errors = self.deinterlaced = 0
+        self._every = interlaced
+        self._closing = contextlib.ExitStack()
+        self._container: Any
         try:
-            self._container = av.open(str(path), options=_OPEN_OPTIONS)
+            with contextlib.ExitStack() as opened:
+                file = opened.enter_context(open(path, "rb"))
+                self._container = opened.enter_context(av.open(_Nameless(file), options=_OPEN_OPTIONS))
+                self._closing = opened.pop_all()
         except FileNotFoundError as error:
             raise InputError(f"{path} does not exist.", "Check the file's name and folder.") from error
         except PermissionError as error:
@@ -73,19 +98,21 @@ class VideoReader:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{path} is not a readable video: {_reason(error)}.", _HINT) from error
         try:
-            self._stream = self._find_stream()
+            self._stream, self._others = self._find_stream()
             self._stream.thread_type = "SLICE"  # frame threads would delay `wanted`'s skipping
             self._stream.codec_context.thread_count = 1
-            if references_only:
+            if references_only and not interlaced:
                 self._stream.codec_context.skip_frame = "NONREF"
             if strict and self._stream.codec_context.name == "h264":
                 self._stream.codec_context.options = {"err_detect": "explode"}
         except BaseException:
-            self._container.close()
+            self._closing.close()
             raise
         self._skip = self._stream.codec_context.skip_frame
-        # AVI has decoding times only, which are not those of the frames that come out.
+        # AVI has decoding times only, which are not those of the frames that come out. MPEG streams
+        # have no index: FFmpeg cannot even go back to their first frame.
         self._has_pts = self._container.format.name != "avi"
+        self._has_index = self._container.format.name not in ("avi", "mpegts", "mpeg")
         self.time_base: Fraction = self._stream.time_base or Fraction(1, 1000)
         self._start: int = self._stream.start_time or 0
 
@@ -95,25 +122,29 @@ class VideoReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self._closing.close()
 
-    def _find_stream(self) -> Any:
-        # Cover pictures of audio files are video streams, too.
-        attached = av.stream.Disposition.attached_pic
-        streams = [s for s in self._container.streams.video if not s.disposition & attached]
+    def _find_stream(self) -> tuple[Any, list[Any]]:
+        """The stream to read, and the ones beside it: the file's default, as players show it."""
+        # Cover pictures and thumbnails are video streams, too.
+        kinds = av.stream.Disposition
+        pictures = kinds.attached_pic | kinds.timed_thumbnails | kinds.still_image
+        streams = [s for s in self._container.streams.video if not s.disposition & pictures]
         if not streams:
             raise InputError(f"{self.path} has no pictures, only sound or text.", _HINT)
-        stream = max(streams, key=lambda s: s.width * s.height)
-        if stream.codec_context is None or stream.width * stream.height == 0:
+        readable = [s for s in streams if s.codec_context is not None and s.width * s.height]
+        if not readable:
             raise InputError(
                 f"{self.path} is coded in a way that is not supported.", "Convert it to H.264 with ffmpeg."
             )
+        default = [s for s in readable if s.disposition & kinds.default] or readable
+        stream = max(default, key=lambda s: s.width * s.height)
         if stream.width * stream.height > MAX_VIDEO_PIXELS:
             raise InputError(
                 f"{self.path} has frames of {stream.width} x {stream.height} pixels, which is too large.",
                 "Scale it down to 8192 x 8192 or less.",
             )
-        return stream
+        return stream, [s for s in streams if s is not stream]
 
     @property
     def duration(self) -> float | None:
@@ -160,6 +191,9 @@ class VideoReader:
             rotation=rotation,
             codec=str(self._stream.codec_context.name),
             hdr=is_hdr(first.raw),
+            interlaced=self.deinterlaced > 0 or self._stream.codec_context.field_order > 1,
+            stream=_described(self._stream),
+            other_streams=tuple(_described(stream) for stream in self._others),
         )
 
     def _display_size(self, raw: Any) -> tuple[int, int]:
@@ -169,7 +203,7 @@ class VideoReader:
         return (round(width * aspect) if 0.2 < aspect < 5 else width), height
 
     def seek(self, time: float) -> float | None:
-        """Go to a key frame at or before `time`, or else to the beginning.
+        """Go to a key frame at or before `time`.
 
         Parameters
         ----------
@@ -179,10 +213,10 @@ class VideoReader:
         Returns
         -------
         float or None
-            Time of the key frame where decoding resumes; None when the container does not tell.
+            Time of the key frame where decoding resumes; None when the container does not allow it.
+            Then a new reader is needed to begin anew.
         """
-        if not self._has_pts:
-            self._rewind()
+        if not self._has_index:
             return None
         for margin in (0.0, 1.0, 4.0, 16.0):
             # Indexes are by decoding time, which can lead to a key frame just after the wanted one.
@@ -210,7 +244,7 @@ class VideoReader:
             self._container.seek(self._start, stream=self._stream, any_frame=True)
 
     def frames(self, wanted: frozenset[int] | None = None) -> Iterator[Frame]:
-        """Decode from the current place to the end.
+        """Decode from the current place to the end; interlaced frames are deinterlaced.
 
         Packets that cannot be decoded are counted in `errors` and skipped; the frames that
         follow are marked as damaged up to the next key frame.
@@ -224,6 +258,18 @@ class VideoReader:
         ------
         Frame
         """
+        fields: Deinterlacer | None = None
+        for frame in self._decode(wanted):
+            self.deinterlaced += bool(frame.raw.interlaced_frame)
+            if fields is None and not frame.raw.interlaced_frame:
+                yield frame
+                continue
+            fields = fields or Deinterlacer()
+            yield from fields.push(frame)
+        if fields is not None:
+            yield from fields.flush()
+
+    def _decode(self, wanted: frozenset[int] | None) -> Iterator[Frame]:
         damaged = False
         last = None
         first_key = None
@@ -239,7 +285,7 @@ class VideoReader:
                 return
             if packet.is_keyframe and first_key is None:
                 first_key = packet.pts
-            if wanted is not None and self._has_pts:
+            if wanted is not None and self._has_pts and not self._every:
                 needed = packet.pts is None or packet.pts in wanted
                 self._stream.codec_context.skip_frame = self._skip if needed else "NONREF"
             try:
@@ -299,5 +345,12 @@ def probe_video(path: Path) -> VideoInfo:
         return reader.info()
 
 
+def _described(stream: Any) -> str:
+    codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
+    return f"stream {stream.index} ({stream.width} x {stream.height}, {codec})"
+
+
 def _reason(error: Exception) -> str:
+    if isinstance(error, av.error.ArgumentError):
+        return "its container is not supported"  # what FFmpeg says of a format that is not allowed
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()

@@ -23,6 +23,12 @@ class VideoInfo:
         FFmpeg's name of the codec.
     hdr : bool
         Whether the brightness is coded for HDR displays (HLG or PQ).
+    interlaced : bool
+        Whether its frames hold two moments in alternate lines; `VideoReader.frames` deinterlaces them.
+    stream : str
+        The video stream that is read: its number, size and codec.
+    other_streams : tuple of str
+        Video streams that are not read.
     """
 
     width: int
@@ -32,6 +38,9 @@ class VideoInfo:
     rotation: int
     codec: str
     hdr: bool
+    interlaced: bool = False
+    stream: str = ""
+    other_streams: tuple[str, ...] = ()
 
     def size(self, max_size: int = 0) -> tuple[int, int]:
         """Compute the size of a reduced image.

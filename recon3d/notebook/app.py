@@ -124,7 +124,7 @@ class App:
         self.path.value = ""
         from recon3d.notebook.panel import Panel
 
-        self._say("")
+        self._say(" ".join(self.project.notes))
         self.progress.children = (Panel(self.run).widget,)
         self._follower = Background(partial(self._follow, self.run), "recon3d-app")
         self._follower.start()

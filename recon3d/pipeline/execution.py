@@ -29,7 +29,7 @@ from recon3d.layout import INPUTS, WORKERS_LOG
 from recon3d.options import StageOptions
 from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
-from recon3d.pipeline.report import reported_fingerprints, write_report
+from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
 from recon3d.stage_table import STAGE_NAMES
@@ -100,6 +100,7 @@ class Execution:
                 stages=tuple(s.stage.name for s in steps),
                 quality=settings.quality,
                 version=_version("recon3d"),
+                notes=project.notes,
             )
         )
         forced = STAGE_NAMES.index(self.rerun_from) if self.rerun_from else len(STAGE_NAMES)
@@ -212,6 +213,8 @@ class Execution:
 
     def _out_of_date(self) -> bool:
         results = self.project.results
+        if reported_left_out(results.folder) != left_out_rows(self.project):
+            return True
         reported = reported_fingerprints(results.folder)
         return any(
             reported.get(name) != artifact.manifest.fingerprint or not results.complete(name)

@@ -15,6 +15,7 @@ from recon3d.options.value_types import Engine, PipelineSettings, Quality, Stage
 from recon3d.pipeline.execution import RunSettings
 from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
 from recon3d.pipeline.run import Run
+from recon3d.project.opening import project_for_inputs
 from recon3d.project.project import Project
 from recon3d.project.results import Results
 from recon3d.rendering.formatting import card, grid
@@ -212,6 +213,6 @@ def reconstruct(
     >>> recon3d.reconstruct("statue.mp4", "statue").textured_mesh  # doctest: +SKIP
     """
     pipeline = Pipeline(quality, **settings)
-    opened = Project.create(project, exist_ok=True)
-    opened.add(inputs)
+    with project_for_inputs(project) as opened:
+        opened.add(inputs)
     return pipeline.run(opened)

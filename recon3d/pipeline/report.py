@@ -50,6 +50,37 @@ def reported_fingerprints(results: Path) -> dict[str, str]:
     return {row["stage"]: row["fingerprint"] for row in read_json(path)["stages"]}
 
 
+def reported_left_out(results: Path) -> list[dict[str, Any]]:
+    """Read which files a report lists as left out.
+
+    Parameters
+    ----------
+    results : Path
+        The folder of the results.
+
+    Returns
+    -------
+    list of dict
+        As `left_out_rows` gives them.
+    """
+    path = results / REPORT_JSON
+    return list(read_json(path).get("left_out", [])) if path.is_file() else []
+
+
+def left_out_rows(project: Project) -> list[dict[str, Any]]:
+    """List the files that were given to a project and not added, for its report.
+
+    Parameters
+    ----------
+    project : Project
+
+    Returns
+    -------
+    list of dict
+    """
+    return [asdict(row) for row in project.left_out]
+
+
 def write_report(project: Project, artifacts: Sequence[Artifact], state: RunState, folder: Path) -> None:
     """Write the report and the cameras' exports.
 
@@ -68,6 +99,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "quality": state.quality,
         "inputs": [{"kind": item.kind, "name": item.name} for item in project.inputs],
+        "left_out": left_out_rows(project),
         "stages": [artifact.manifest.model_dump(mode="json") for artifact in artifacts],
         "errors": [
             {"stage": stage.name, "message": stage.error.message, "hint": stage.error.hint}

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
 
 from recon3d.errors import InputError, ProjectError
 from recon3d.io.atomic import TEMPORARY, atomic_path
-from recon3d.layout import Input, InputList, input_list_file, read_input_list, write_input_list
+from recon3d.io.copy_names import copy_name
+from recon3d.layout import (
+    Input,
+    InputKind,
+    InputList,
+    LeftOut,
+    input_list_file,
+    read_input_list,
+    write_input_list,
+)
+from recon3d.project.gathering import Gathered, digest_of
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm"})
-_Kind = Literal["video", "photo", "posed_photo"]
+#: What photos and videos are usually called; their content decides.
+PHOTO_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".heic", ".heif", ".avif", ".webp", ".dng"}
+)
+VIDEO_SUFFIXES = frozenset(
+    {
+        *(".mp4", ".mov", ".avi", ".mkv", ".m4v", ".webm", ".3gp", ".3g2"),
+        *(".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv"),
+    }
+)
 #: Folder of the known cameras.
 _MODEL = "model"
 #: Folders of the copies, and what is in each.
-_FOLDERS: dict[str, tuple[_Kind, frozenset[str]]] = {
-    "videos": ("video", VIDEO_SUFFIXES),
-    "photos": ("photo", PHOTO_SUFFIXES),
-    "posed": ("posed_photo", PHOTO_SUFFIXES),
-}
+_FOLDERS: dict[str, InputKind] = {"videos": "video", "photos": "photo", "posed": "posed_photo"}
 #: Files that an error names.
 _SHOWN = 5
 
@@ -52,60 +65,26 @@ class InputFolder:
         return self._listed().inputs
 
     @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Files that were given and not added, and why."""
+        return self._listed().left_out
+
+    @property
     def poses(self) -> Path | None:
         """Folder of the COLMAP model with known cameras, if the user gave one."""
         relative = self._listed().poses
         return None if relative is None else self.path / relative
 
-    def check(self, files: list[Path], kind: str) -> list[str]:
-        """Check files before they are added.
-
-        Parameters
-        ----------
-        files : list of Path
-        kind : {"video", "photo", "posed_photo"}
-
-        Returns
-        -------
-        list of str
-            Digests of the files.
-
-        Raises
-        ------
-        InputError
-            A file cannot be read, or is not of that kind.
-        """
-        from recon3d.io.probe import probe_input
-
-        digests = []
-        for file in files:
-            probed = probe_input(file)
-            if (probed.kind == "video") != (kind == "video"):
-                raise InputError(
-                    f"{file} is a {probed.kind}.", "Add videos with add_video, photos with add_photos."
-                )
-            digests.append(_digest(file))
-        return digests
-
     def add(
-        self,
-        files: list[Path],
-        digests: list[str],
-        kind: _Kind,
-        *,
-        names: list[str],
-        poses: Path | None = None,
+        self, files: Sequence[Gathered], left_out: Sequence[LeftOut] = (), poses: Path | None = None
     ) -> tuple[Input, ...]:
-        """Copy files that `check` passed; the caller holds the project's lock.
+        """Copy files into the project; the caller holds the project's lock.
 
         Parameters
         ----------
-        files : list of Path
-        digests : list of str
-            From `check`.
-        kind : {"video", "photo", "posed_photo"}
-        names : list of str
-            What the project calls each file.
+        files : sequence of Gathered
+        left_out : sequence of LeftOut
+            What was given with them and cannot be used.
         poses : Path, optional
             Folder of the COLMAP model with the photos' cameras.
 
@@ -132,21 +111,25 @@ class InputFolder:
             )
         known = {(row.sha256, row.name if given else ""): row for row in rows}
         added = []
-        for file, name, digest in zip(files, names, digests, strict=True):
-            key = (digest, name if given else "")
+        for file in files:
+            key = (file.digest, file.name if given else "")
             new = key not in known
             if new:
-                path = f"posed/{name}" if given else self._free_path(f"{kind}s", name, digest, rows)
-                known[key] = Input(kind, path, name, digest)
+                # A model names its photos by their paths, so those keep them.
+                name = file.name if given else copy_name(file.path.name)
+                path = f"posed/{name}" if given else self._free_path(f"{file.kind}s", name, file.digest, rows)
+                known[key] = Input(file.kind, path, file.name, file.digest)
                 rows = [row for row in rows if row.path != path]  # a posed photo given anew
                 rows.append(known[key])
             copy = self.path / known[key].path
-            if not copy.is_file() or (new and _digest(copy) != digest):
-                self._copy(file, copy)
+            if not copy.is_file() or (new and digest_of(copy) != file.digest):
+                self._copy(file.path, copy)
             added.append(known[key])
         if poses is not None:
             self._copy_model(poses)
-        changed = InputList(tuple(rows), listed.poses if poses is None else _MODEL)
+        seen_anew = {(f.folder, f.name) for f in files} | {(row.folder, row.name) for row in left_out}
+        former = [row for row in listed.left_out if (row.folder, row.name) not in seen_anew]
+        changed = InputList(tuple(rows), listed.poses if poses is None else _MODEL, (*former, *left_out))
         if changed != listed:
             with self._explained("The list of inputs"):
                 write_input_list(self.path, changed)
@@ -202,11 +185,11 @@ class InputFolder:
             be written.
         """
         rows = []
-        for folder, (kind, suffixes) in _FOLDERS.items():
+        for folder, kind in _FOLDERS.items():
             for path in sorted((self.path / folder).rglob("*")):
-                if path.is_file() and path.suffix.lower() in suffixes and not path.name.startswith("."):
+                if path.is_file() and not path.name.startswith("."):
                     relative = path.relative_to(self.path / folder).as_posix()
-                    rows.append(Input(kind, f"{folder}/{relative}", relative, _digest(path)))
+                    rows.append(Input(kind, f"{folder}/{relative}", relative, digest_of(path)))
         posed = {row.kind == "posed_photo" for row in rows}
         if len(posed) > 1:
             raise ProjectError(
@@ -233,9 +216,15 @@ class InputFolder:
         try:
             yield
         except OSError as error:
+            hint = "Check the disk; then run again."
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                hint = "Free space on the disk; then run again."
+            elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+                hint = "Check the folder's permissions; then run again."
+            elif error.errno == errno.ENAMETOOLONG:
+                hint = "Choose a project folder with a shorter path."
             raise ProjectError(
-                f"{what} cannot be written into {self.path.parent}: {error.strerror}.",
-                "Free space on the disk, or check the folder's permissions; then run again.",
+                f"{what} cannot be written into {self.path.parent}: {error.strerror}.", hint
             ) from error
 
     def _copy(self, source: Path, target: Path) -> None:
@@ -268,9 +257,9 @@ class InputFolder:
     def _free_path(self, folder: str, name: str, digest: str, rows: list[Input]) -> str:
         """Where a copy may go: a file that is there already stays, unless it is the same."""
         taken = {row.path for row in rows}
-        stem, suffix = Path(name).stem, Path(name).suffix
+        stem, suffix = PurePosixPath(name).stem, PurePosixPath(name).suffix
         path, number = f"{folder}/{name}", 2
-        while path in taken or ((self.path / path).exists() and _digest(self.path / path) != digest):
+        while path in taken or ((self.path / path).exists() and digest_of(self.path / path) != digest):
             path, number = f"{folder}/{stem}-{number}{suffix}", number + 1
         return path
 
@@ -287,36 +276,8 @@ class InputFolder:
             digest.update(f"{item.kind}\0{item.path}\0{item.sha256}\n".encode())
         if self.poses is not None:
             for part in sorted(self.poses.iterdir()):
-                digest.update(f"{part.name}\0{_digest(part)}\n".encode())
+                digest.update(f"{part.name}\0{digest_of(part)}\n".encode())
         return digest.hexdigest()[:16]
-
-
-def media(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    """List the files of a folder with certain suffixes.
-
-    Parameters
-    ----------
-    folder : Path
-    suffixes : frozenset of str
-        In lower case, with the dot.
-
-    Returns
-    -------
-    list of Path
-        Sorted.
-
-    Raises
-    ------
-    InputError
-        The folder holds no such file.
-    """
-    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in suffixes and not p.name.startswith("."))
-    if not found:
-        raise InputError(
-            f"{folder} holds nothing to reconstruct from.",
-            f"Give files that end in {', '.join(sorted(suffixes))}.",
-        )
-    return found
 
 
 def _free_name(path: Path) -> Path:
@@ -324,14 +285,3 @@ def _free_name(path: Path) -> Path:
     while free.exists():
         free, number = path.with_name(f"{path.name}-{number}"), number + 1
     return free
-
-
-def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return digest.hexdigest()

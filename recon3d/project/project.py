@@ -12,15 +12,26 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from recon3d.errors import InputError, ProjectError
+from recon3d.errors import InputError, ProjectError, printable
 from recon3d.export.project_export import export_project
 from recon3d.io.atomic import read_json, write_json
-from recon3d.layout import INPUTS, LOCK_FILE, PREVIEW, PROJECT_FILE, RESULTS, Input, images_folder
+from recon3d.layout import (
+    INPUTS,
+    LOCK_FILE,
+    PREVIEW,
+    PROJECT_FILE,
+    RESULTS,
+    Input,
+    InputKind,
+    LeftOut,
+    images_folder,
+)
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.cleaning import Cleaning, superseded_artifacts
-from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, InputFolder, media
+from recon3d.project.gathering import gather, left_out_notes
+from recon3d.project.inputs import InputFolder
 from recon3d.project.loading import load_cloud, load_mesh, load_scene
 from recon3d.project.lock import PATIENCE, hold
 from recon3d.project.results import Results
@@ -74,6 +85,11 @@ class Project:
             The folder is in use or cannot be written.
         """
         root = Path(path).expanduser().absolute()
+        if str(root) != printable(str(root)):
+            raise ProjectError(
+                f"{root} cannot be a project: its name is not UTF-8, or has control characters.",
+                "Choose a folder with a plain name for the project.",
+            )
         if (root / MARKER).is_file():
             if exist_ok:
                 return cls.open(root)
@@ -187,8 +203,21 @@ class Project:
         """Folder of the COLMAP model with known cameras, if the user gave one."""
         return self._inputs.poses
 
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Files that were given and not added, with their reasons."""
+        return self._inputs.left_out
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know about the inputs, in sentences: what was left out, and why."""
+        return left_out_notes(self.left_out)
+
     def add(self, inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]) -> tuple[Input, ...]:
         """Copy videos, photos and folders of them into the project.
+
+        Files are known by their content. Subfolders are searched, too. What cannot be used is left
+        out, as long as something else can: `left_out` lists it, and every run tells it.
 
         Parameters
         ----------
@@ -203,16 +232,9 @@ class Project:
         Raises
         ------
         InputError
-            A file is missing or cannot be read, or a folder holds neither.
+            A path does not exist, or nothing that was given can be used.
         """
-        given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-        paths: list[Path] = []
-        for entry in map(Path, given):
-            paths += media(entry, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if entry.is_dir() else [entry]
-        videos = [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES]
-        photos = [path for path in paths if path not in videos]
-        added = tuple(self.add_video(path) for path in videos)
-        return added + (self.add_photos(photos) if photos else ())
+        return self._gather(inputs, ("video", "photo"), strict=False)
 
     def add_video(self, path: str | os.PathLike[str]) -> Input:
         """Copy a video into the project; a video that it holds already is not added again.
@@ -232,12 +254,17 @@ class Project:
         InputError
             The file is missing, or is not a video that can be read.
         """
-        return self._add([Path(path)], "video")[0]
+        if Path(path).is_dir():
+            raise InputError(f"{path} is a folder.", "Give a video; `add` takes folders.")
+        return self._gather(path, ("video",), strict=True)[0]
 
     def add_photos(
         self, photos: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     ) -> tuple[Input, ...]:
         """Copy photos into the project.
+
+        Every photo that is named must be readable. What cannot be used of a folder is left out:
+        see `add`.
 
         Parameters
         ----------
@@ -254,11 +281,7 @@ class Project:
         InputError
             A file is missing or cannot be read, or a folder holds no photo.
         """
-        given = [photos] if isinstance(photos, str | os.PathLike) else list(photos)
-        files: list[Path] = []
-        for entry in map(Path, given):
-            files += media(entry, PHOTO_SUFFIXES) if entry.is_dir() else [entry]
-        return self._add(files, "photo")
+        return self._gather(photos, ("photo",), strict=True)
 
     def add_posed_photos(
         self, images: str | os.PathLike[str], model: str | os.PathLike[str]
@@ -280,19 +303,13 @@ class Project:
         Raises
         ------
         InputError
-            The model is incomplete, or names a photo that is missing.
+            The model is incomplete, or names a photo that is missing or of another size.
         """
-        from recon3d.io.colmap_model import model_image_names
+        from recon3d.project.posed_photos import gather_posed
 
-        images, model = Path(images), Path(model)
-        names = model_image_names(model)
-        missing = [name for name in names if not (images / name).is_file()]
-        if missing:
-            raise InputError(
-                f"{images / missing[0]} is missing: {len(missing)} of the model's {len(names)} images are.",
-                "Give the folder that the model's image names are relative to.",
-            )
-        return self._add([images / name for name in names], "posed_photo", names=names, poses=model)
+        files = gather_posed(Path(images).expanduser(), Path(model).expanduser())
+        with self.lock():
+            return self._inputs.add(files, poses=Path(model).expanduser())
 
     def relist_inputs(self) -> tuple[Input, ...]:
         """Write ``inputs/inputs.json`` anew, from the files in ``inputs``, when it was lost or damaged.
@@ -314,18 +331,18 @@ class Project:
         with self.lock():
             return self._inputs.relist()
 
-    def _add(
+    def _gather(
         self,
-        files: list[Path],
-        kind: Literal["video", "photo", "posed_photo"],
-        names: list[str] | None = None,
-        poses: Path | None = None,
+        given: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        kinds: tuple[InputKind, ...],
+        *,
+        strict: bool,
     ) -> tuple[Input, ...]:
-        digests = self._inputs.check(files, kind)
+        listed = [given] if isinstance(given, str | os.PathLike) else list(given)
+        paths = [Path(entry).expanduser() for entry in listed]
+        files, left_out = gather(paths, self.path, kinds=kinds, strict=strict)
         with self.lock():
-            return self._inputs.add(
-                files, digests, kind, names=names or [file.name for file in files], poses=poses
-            )
+            return self._inputs.add(files, left_out)
 
     @property
     def _inputs(self) -> InputFolder:

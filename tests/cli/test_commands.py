@@ -97,6 +97,82 @@ def test_two_photos_without_overlap_end_with_a_clear_error(tmp_path: Path) -> No
     assert project.results.report is not None
 
 
+def test_what_is_left_out_is_told_on_the_terminal_in_events_and_in_the_report(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "100MEDIA").mkdir(parents=True)
+    _noise_photo(photos / "one.jpg", 1)
+    _noise_photo(photos / "100MEDIA" / "two.jpg", 2)
+    (photos / "notes.txt").write_text("Film the north side again.")
+    (photos / "empty.jpg").touch()
+    told = "Left out 2 of 4 files in photos/: empty.jpg is empty; notes.txt is a text file."
+    command = ("run", photos, "-o", tmp_path / "p", "--until", "frame_extraction")
+    done = recon3d(*command)
+    assert done.returncode == 0, done.stderr
+    assert told in done.stderr
+    # Every later run tells it, too, though nothing is left to do.
+    again = recon3d("run", "-o", tmp_path / "p", "--until", "frame_extraction", "--events")
+    assert json.loads(again.stdout.splitlines()[0])["notes"] == [told]
+    results = Project.open(tmp_path / "p").results
+    assert results.report is not None
+    assert 'notes.txt <span class="bad">is a text file</span>' in results.report.read_text()
+    rows = json.loads((results.folder / "report.json").read_text())["left_out"]
+    assert [(row["name"], row["reason"]) for row in rows] == [
+        ("empty.jpg", "is empty"),
+        ("notes.txt", "is a text file"),
+    ]
+    assert told in recon3d("info", tmp_path / "p").stdout
+    # The report is written anew when only that changed.
+    (photos / "empty.jpg").unlink()
+    (photos / "more.txt").write_text("More")
+    assert recon3d(*command).returncode == 0
+    rows = json.loads((results.folder / "report.json").read_text())["left_out"]
+    assert [row["name"] for row in rows] == ["empty.jpg", "more.txt", "notes.txt"]
+
+
+def test_inputs_that_join_others_are_told(tmp_path: Path) -> None:
+    photos = [_noise_photo(tmp_path / f"{i}.jpg", i) for i in range(3)]
+    command = ("-o", tmp_path / "p", "--until", "frame_extraction")
+    assert "already holds" not in recon3d("run", *photos[:2], *command).stderr
+    assert "already holds" not in recon3d("run", *photos[:2], *command).stderr
+    done = recon3d("run", *photos, *command)
+    assert f"{tmp_path / 'p'} already holds 2 photos; adding 1 photo: 2.jpg" in done.stderr
+
+
+def test_a_mistyped_command_leaves_nothing(tmp_path: Path) -> None:
+    photo = _noise_photo(tmp_path / "a.jpg", 1)
+    (tmp_path / "notes.txt").write_text("none")
+    _is_refused(recon3d("run", "-o", tmp_path / "typo"), 2, "typo is not a recon3d project")
+    for option in ("--until", "--rerun-from"):
+        _is_refused(recon3d("run", photo, "-o", tmp_path / "p", option, "mesh"), 2, "'mesh'")
+    _is_refused(recon3d("run", tmp_path / "notes.txt", "-o", tmp_path / "p"), 2, "is a text file")
+    _is_refused(
+        recon3d("run", "--poses", tmp_path, "--images", tmp_path, "-o", tmp_path / "p"),
+        2,
+        "not a COLMAP model",
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"a.jpg", "notes.txt"}
+
+
+def test_names_that_no_text_can_hold_go_through_every_run(tmp_path: Path) -> None:
+    _noise_photo(tmp_path / "a.jpg", 1).rename(tmp_path / os.fsdecode(b"M\xfcller.jpg"))
+    _noise_photo(tmp_path / "b.jpg", 2).rename(tmp_path / ("b" * 246 + ".jpg"))
+    (tmp_path / os.fsdecode(b"leer\xfc.jpg")).touch()
+    _video(tmp_path / "x.mp4", value=0).rename(tmp_path / "10:30:45 100% [a] {b} 'c'.mp4")
+    code = "import os, sys; os.chdir(sys.argv.pop(1)); from recon3d.cli.commands import main; main()"
+    names = [path.name for path in tmp_path.iterdir()]
+    for _ in range(2):
+        done = subprocess.run(
+            [sys.executable, "-c", code, tmp_path, "run", *names, "-o", "p", "--until", "frame_extraction"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+        assert r"leer\xfc.jpg is empty" in done.stderr
+    assert len(Project.open(tmp_path / "p").frames) == 2
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     mount = tmp_path / "disk"

@@ -34,7 +34,7 @@ def test_what_is_neither(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"empty\.mp4 is empty"):
         probe_input(tmp_path / "empty.mp4")
     (tmp_path / "notes.mp4").write_text("dear diary " * 50)
-    with pytest.raises(InputError, match=r"notes\.mp4 is not a readable video"):
+    with pytest.raises(InputError, match=r"notes\.mp4 is a text file"):
         probe_input(tmp_path / "notes.mp4")
 
 

@@ -36,7 +36,7 @@ def slide(picture: Image, positions: Iterable[float], size: tuple[int, int] = (3
 
 def write_video(
     path: Path,
-    frames: Sequence[Image],
+    frames: Sequence[Image | av.VideoFrame],
     *,
     codec: str = "libx264",
     rate: int = 30,
@@ -46,10 +46,12 @@ def write_video(
     pts: Sequence[int] | None = None,
     prepare: Callable[[Any], None] | None = None,
 ) -> Path:
-    """Encode BGR frames; `pts` are in units of 1 / `rate`."""
+    """Encode BGR images, or frames; `pts` are in units of 1 / `rate`."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.height, stream.width = frames[0].shape[:2]
+        first = frames[0]
+        is_frame = isinstance(first, av.VideoFrame)
+        stream.height, stream.width = (first.height, first.width) if is_frame else first.shape[:2]
         stream.pix_fmt = pix_fmt
         stream.options = {"crf": "18", "preset": "ultrafast"} if codec == "libx264" else {}
         stream.options = {**stream.options, **(options or {})}
@@ -58,7 +60,9 @@ def write_video(
         if prepare:
             prepare(stream)
         for index, image in enumerate(frames):
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
+            frame = image
+            if not is_frame:
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
             frame.pts = pts[index] if pts else index
             container.mux(stream.encode(frame))
         container.mux(stream.encode())

@@ -107,7 +107,7 @@ def _words(event: Event) -> list[str]:
     if isinstance(event, StageProgress):
         return [f"{_stage(event.stage)}: {event.message}"] if event.message else []
     if isinstance(event, RunStarted):
-        return [f"run {event.run} started, quality {event.quality}, recon3d {event.version}"]
+        return [f"run {event.run} started, quality {event.quality}, recon3d {event.version}", *event.notes]
     if isinstance(event, StageStarted):
         return [f"{_stage(event.stage)} started"]
     if isinstance(event, StageSkipped):

@@ -12,9 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
+from recon3d.io.copy_names import cut
 from recon3d.io.video_info import VideoInfo
 from recon3d.layout import Frame
 
+#: Bytes of a name, so that a time and suffixes can be added.
+_LONGEST = 160
 #: Frames per second above which frames that no other depends on are not decoded.
 _FAST_RATE = 40.0
 
@@ -37,7 +40,7 @@ class VideoPlan:
     @property
     def references_only(self) -> bool:
         """Whether half of the frames are enough."""
-        return (self.info.frame_rate or 0.0) > _FAST_RATE
+        return (self.info.frame_rate or 0.0) > _FAST_RATE and not self.info.interlaced
 
     @property
     def memory(self) -> int:
@@ -183,7 +186,8 @@ def name_sources(sources: Sequence[Source]) -> None:
     for source in sorted(sources, key=lambda s: s.kind != "video"):
         if source.kind == "posed_photo":
             continue
-        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(source.name).stem).strip("._")[:80] or source.kind
+        stem = re.sub(r"[^\w.-]+", "_", PurePosixPath(source.name).stem).strip("._")
+        stem = cut(stem, _LONGEST) or source.kind
         unique, number = stem, 1
         # A photo may be a frame that was taken from a video before.
         while unique.casefold() in taken or any(frame.fullmatch(unique.casefold()) for frame in frames):

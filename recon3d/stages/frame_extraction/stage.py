@@ -44,7 +44,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 2
+VERSION = 3
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
@@ -168,6 +168,7 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
             what, hint = "damaged", _DAMAGED
         source.problem = Problem(f"{source.name} shows nothing: all of its frames are {what}.", hint)
         return
+    _report_stream(source, context)
     _report_damage(source, context)
     dull = blur(scan["sharpness"], times)
     if options.interval is not None:
@@ -189,6 +190,18 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
         context.fallback(
             f"{source.name} moves more than {options.max_frames} frames can follow: neighbouring frames are "
             f"{float(np.median(gaps)):.0%} of the image apart. Raise frame_extraction.max_frames."
+        )
+
+
+def _report_stream(source: Source, context: StageContext) -> None:
+    if source.plan is not None and (others := source.plan.info.other_streams):
+        used = f"The default, {source.plan.info.stream}, was used"
+        left = f"{', '.join(others)} {'was' if len(others) == 1 else 'were'} not"
+        context.fallback(f"{source.name} holds {1 + len(others)} videos. {used}; {left}.")
+    if int(source.scan["deinterlaced"]):
+        context.fallback(
+            f"{source.name} is interlaced: its frames hold two moments in alternate lines. They were "
+            "deinterlaced, which costs some detail. Record in a progressive mode, such as 25p or 30p."
         )
 
 
@@ -223,7 +236,9 @@ def _write(
             if left:
                 groups.append((float(times[key]) if seekable else None, tuple(left)))
         for batch in _batches(groups):
-            tasks.append(WriteTask(source.path, source.plan.references_only, batch, options.max_image_size))
+            interlaced = int(source.scan["deinterlaced"]) > 0
+            how = source.plan.references_only, interlaced, batch, options.max_image_size
+            tasks.append(WriteTask(source.path, *how))
     missing = context.map(
         write_frames,
         tasks,

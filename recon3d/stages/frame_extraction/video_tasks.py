@@ -28,10 +28,10 @@ _SCAN_RATE = 30.0
 _JPEG_QUALITY = 95
 
 
-def _open(path: Path, *, references_only: bool = False, strict: bool = False) -> VideoReader:
+def _open(path: Path, **how: bool) -> VideoReader:
     from recon3d.io.video import VideoReader  # FFmpeg is loaded for videos only
 
-    return VideoReader(path, references_only=references_only, strict=strict)
+    return VideoReader(path, **how)
 
 
 def plan_video(path: Path) -> VideoPlan | Problem:
@@ -85,9 +85,9 @@ def scan_part(task: ScanTask) -> None:
     """
     if task.result.exists():
         return
-    rows, travel, errors = _scan(task, strict=True)
+    rows, travel, errors, deinterlaced = _scan(task, strict=True)
     if errors > max(10, 0.2 * len(rows)):
-        rows, travel, errors = _scan(task, strict=False)
+        rows, travel, errors, deinterlaced = _scan(task, strict=False)
     pts, times, keys, usable_rows, sharp, travels = zip(*rows, strict=True) if rows else ((),) * 6
     with atomic_path(task.result) as temporary:
         np.savez(
@@ -100,13 +100,15 @@ def scan_part(task: ScanTask) -> None:
             travel=np.array(travels, np.float64),
             end_travel=travel,
             errors=errors,
+            deinterlaced=deinterlaced,
         )
 
 
 def _scan(
     task: ScanTask, strict: bool
-) -> tuple[list[tuple[int, float, bool, bool, float, float]], float, int]:
-    """Rows of pts, time, key, usable, sharpness and travel; travel at the end; damaged packets."""
+) -> tuple[list[tuple[int, float, bool, bool, float, float]], float, int, int]:
+    """Rows of pts, time, key, usable, sharpness and travel; travel at the end; damaged packets and
+    deinterlaced frames."""
     rows: list[tuple[int, float, bool, bool, float, float]] = []
     tracker = MotionTracker()
     size: tuple[int, ...] | None = None
@@ -132,7 +134,7 @@ def _scan(
                 break  # measured to know how far the next part's first frame is; it is that part's
             usable = not frame.damaged and not _is_blank(small)
             rows.append((frame.pts, frame.time, frame.key, usable, sharpness(detail), travel))
-        return rows, tracker.travel, reader.errors
+        return rows, tracker.travel, reader.errors, reader.deinterlaced
 
 
 def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:
@@ -146,19 +148,20 @@ def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray, each of shape (N,)
-        pts, time, key, usable, sharpness, travel; and errors, shape ().
+        pts, time, key, usable, sharpness, travel; and errors and deinterlaced, shape ().
     """
     columns: dict[str, list[NDArray[Any]]] = {}
-    offset, errors = 0.0, 0
+    offset, totals = 0.0, {"errors": 0, "deinterlaced": 0}
     for path in parts:
         with np.load(path) as data:
             for name in ("pts", "time", "key", "usable", "sharpness"):
                 columns.setdefault(name, []).append(data[name])
             columns.setdefault("travel", []).append(data["travel"] + offset)
             offset += float(data["end_travel"])
-            errors += int(data["errors"])
+            for name in totals:
+                totals[name] += int(data[name])
     merged = {name: np.concatenate(values) for name, values in columns.items()}
-    return {**merged, "errors": np.array(errors)}
+    return merged | {name: np.array(total) for name, total in totals.items()}
 
 
 @dataclass(frozen=True)
@@ -167,6 +170,7 @@ class WriteTask:
 
     path: Path
     references_only: bool
+    interlaced: bool
     groups: tuple[tuple[float | None, tuple[tuple[int, Path], ...]], ...]
     max_size: int
 
@@ -184,7 +188,7 @@ def write_frames(task: WriteTask) -> list[str]:
         Names of frames that were not found.
     """
     missing: dict[int, Path] = {}
-    with _open(task.path, references_only=task.references_only) as reader:
+    with _open(task.path, references_only=task.references_only, interlaced=task.interlaced) as reader:
         for key, targets in task.groups:
             wanted = dict(targets)
             if key is not None:
@@ -194,7 +198,7 @@ def write_frames(task: WriteTask) -> list[str]:
             missing |= {pts: file for pts, file in wanted.items() if not file.exists()}
     if missing:
         # The container's index leads astray: look through everything from the beginning.
-        with _open(task.path, references_only=task.references_only) as reader:
+        with _open(task.path, references_only=task.references_only, interlaced=task.interlaced) as reader:
             for frame in _wanted(reader, missing):
                 _write_frame(reader, frame, missing[frame.pts], task.max_size)
     return [file.name for file in missing.values() if not file.exists()]
