@@ -400,11 +400,64 @@ class WorldFrame:
 
 
 @dataclass(frozen=True)
+class CameraGroup:
+    """Images of the largest model that share a camera.
+
+    Parameters
+    ----------
+    images : tuple of str
+    focal_px : float
+        Focal length in pixels, as found.
+    how : str
+        How the group was found: "shared", "alone", "given", "split: …", "merged: …", "apart: …".
+    focal_given : float, optional
+        Focal length in pixels according to the metadata.
+    """
+
+    images: tuple[str, ...]
+    focal_px: float
+    how: str
+    focal_given: float | None = None
+
+
+@dataclass(frozen=True)
+class MappingAttempt:
+    """An attempt to place the images.
+
+    Parameters
+    ----------
+    name : str
+    registered : int
+        Images of its largest model.
+    error : float, optional
+        Mean reprojection error of that model in pixels.
+    used : bool
+        Whether the later stages use its models.
+    """
+
+    name: str
+    registered: int
+    error: float | None
+    used: bool
+
+
+@dataclass(frozen=True)
 class Registration:
-    """What ``registration.json`` says."""
+    """What ``registration.json`` says.
+
+    Parameters
+    ----------
+    images : tuple of RegisteredImage
+    world : WorldFrame
+    cameras : tuple of CameraGroup
+    attempts : tuple of MappingAttempt
+        In order; empty with known cameras.
+    """
 
     images: tuple[RegisteredImage, ...]
     world: WorldFrame
+    cameras: tuple[CameraGroup, ...] = ()
+    attempts: tuple[MappingAttempt, ...] = ()
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -428,7 +481,12 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    return Registration(images, world)
+    # Documents of older versions have neither cameras nor attempts.
+    cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
+    attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
+    return Registration(
+        images, world, tuple(replace(row, images=tuple(row.images)) for row in cameras), attempts
+    )
 
 
 def write_registration(sparse: Path, registration: Registration) -> None:

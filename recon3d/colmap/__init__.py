@@ -9,10 +9,25 @@ import threading
 
 import pycolmap
 
-from recon3d.colmap.database import ImageRow, camera_model, read_rows, write_database, write_matches
+from recon3d.colmap.database import (
+    ImageRow,
+    camera_model,
+    other_initial_pair,
+    read_rows,
+    write_database,
+    write_matches,
+)
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
-from recon3d.colmap.models import copy_model, image_statistics, read_scene, transform_model
+from recon3d.colmap.intrinsics import CameraStart, ImageIntrinsics, free_intrinsics, regroup_cameras
+from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
+from recon3d.colmap.models import (
+    camera_groups,
+    copy_model,
+    drop_implausible,
+    image_statistics,
+    read_scene,
+    transform_model,
+)
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.snapshots import Growing
@@ -23,19 +38,27 @@ if threading.current_thread() is threading.main_thread():
 pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value
 
 __all__ = [
+    "CameraStart",
+    "Demands",
     "Growing",
+    "ImageIntrinsics",
     "ImageRow",
     "SiftSettings",
+    "camera_groups",
     "camera_model",
     "copy_model",
+    "drop_implausible",
     "extract_sift",
+    "free_intrinsics",
     "image_statistics",
     "map_globally",
     "map_incrementally",
     "match_pairs",
     "match_views",
+    "other_initial_pair",
     "read_rows",
     "read_scene",
+    "regroup_cameras",
     "transform_model",
     "triangulate",
     "write_database",

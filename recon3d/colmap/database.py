@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -182,3 +182,37 @@ def write_known_cameras(database: Any, given: Any, images: Mapping[str, Any]) ->
             database.update_frame(frame)
             image.frame_id = image_id
             database.update_image(image)
+
+
+def other_initial_pair(path: Path, used: Collection[str]) -> tuple[int, int] | None:
+    """Choose two images to start from that an earlier model did not hold.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+    used : collection of str
+        Names of the images of that model.
+
+    Returns
+    -------
+    (int, int) or None
+        Ids of the images with the most verified matches, of which as few as possible were used. None
+        where the database has no pair.
+    """
+    database = pycolmap.Database.open(str(path))
+    try:
+        old = {image.image_id for image in database.read_all_images() if image.name in used}
+        pairs, inliers = database.read_two_view_geometry_num_inliers()
+    finally:
+        database.close()
+    ranked = sorted(
+        (sum(image_id in old for image_id in pair), -count, pair)
+        for pair, count in zip((_pair(key) for key in pairs), inliers, strict=True)
+    )
+    return ranked[0][2] if ranked and ranked[0][1] < 0 else None
+
+
+def _pair(key: Any) -> tuple[int, int]:
+    first, second = (int(number) for number in pycolmap.pair_id_to_image_pair(int(key)))
+    return first, second

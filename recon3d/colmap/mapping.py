@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pycolmap
 
 from recon3d.colmap.database import write_known_cameras
 from recon3d.colmap.models import read_given_model
 from recon3d.colmap.snapshots import Growing
+
+#: What the mapper asks of pairs and images: the usual, less, or COLMAP's own defaults.
+Demands = Literal["usual", "weak", "colmap"]
 
 
 def map_incrementally(
@@ -18,10 +22,11 @@ def map_incrementally(
     out: Path,
     *,
     min_model_size: int,
-    relaxed: bool,
+    demands: Demands = "usual",
     seed: int,
     progress: Callable[[int], None],
     growing: Growing | None = None,
+    start: tuple[int, int] | Path | None = None,
 ) -> list[Path]:
     """Incremental structure from motion [1]_.
 
@@ -31,13 +36,16 @@ def map_incrementally(
         COLMAP's database, its images, and the folder for the models.
     min_model_size : int
         Images that a model needs to be kept.
-    relaxed : bool
-        Accept weaker initial pairs and registrations.
+    demands : {"usual", "weak", "colmap"}
+        What initial pairs and registrations must reach.
     seed : int
     progress : callable
         Receives the number of registered images.
     growing : Growing, optional
         Shows the model after some of the images.
+    start : (int, int) or Path, optional
+        Ids of two images to start from, or a model to add the other images to. By default the mapper
+        chooses a pair.
 
     Returns
     -------
@@ -48,26 +56,10 @@ def map_incrementally(
     ----------
     .. [1] Schönberger and Frahm, Structure-from-Motion Revisited, CVPR 2016.
     """
-    options = pycolmap.IncrementalPipelineOptions()
+    options = _options(demands, seed)
     options.min_model_size = min_model_size
-    options.num_threads = 1  # with more, sums and so models differ from run to run
-    options.random_seed = seed
-    options.mapper.random_seed = seed
-    options.triangulation.random_seed = seed
-    options.mapper.num_threads = 1
-    # Video has small angles between frames.
-    options.mapper.init_min_tri_angle = 8.0
-    options.ba_global_frames_ratio = 1.4
-    options.ba_global_points_ratio = 1.4
-    if relaxed:
-        options.min_num_matches = 10
-        options.mapper.init_min_num_inliers = 40
-        options.mapper.init_min_tri_angle = 3.0
-        options.mapper.abs_pose_min_num_inliers = 15
-        options.mapper.abs_pose_min_inlier_ratio = 0.15
-        options.mapper.filter_min_tri_angle = 1.0
-        options.triangulation.min_angle = 1.0
-        options.triangulation.ignore_two_view_tracks = False
+    if isinstance(start, tuple):
+        options.init_image_id1, options.init_image_id2 = start
     out.mkdir(parents=True, exist_ok=True)
     if growing is not None:
         options.snapshot_path = str(growing.work)
@@ -82,12 +74,42 @@ def map_incrementally(
 
     try:
         pycolmap.incremental_mapping(
-            str(database), str(images), str(out), options=options, next_image_callback=next_image
+            str(database),
+            str(images),
+            str(out),
+            options=options,
+            input_path=str(start) if isinstance(start, Path) else "",
+            next_image_callback=next_image,
         )
     finally:
         if growing is not None:
             growing.close()
     return _models(out)
+
+
+def _options(demands: Demands, seed: int) -> pycolmap.IncrementalPipelineOptions:
+    options = pycolmap.IncrementalPipelineOptions()
+    options.num_threads = 1  # with more, sums and so models differ from run to run
+    options.random_seed = seed
+    options.mapper.random_seed = seed
+    options.triangulation.random_seed = seed
+    options.mapper.num_threads = 1
+    if demands == "colmap":
+        return options
+    # Video has small angles between frames.
+    options.mapper.init_min_tri_angle = 8.0
+    options.ba_global_frames_ratio = 1.4
+    options.ba_global_points_ratio = 1.4
+    if demands == "weak":
+        options.min_num_matches = 10
+        options.mapper.init_min_num_inliers = 40
+        options.mapper.init_min_tri_angle = 3.0
+        options.mapper.abs_pose_min_num_inliers = 15
+        options.mapper.abs_pose_min_inlier_ratio = 0.15
+        options.mapper.filter_min_tri_angle = 1.0
+        options.triangulation.min_angle = 1.0
+        options.triangulation.ignore_two_view_tracks = False
+    return options
 
 
 def map_globally(database: Path, images: Path, out: Path, *, seed: int) -> list[Path]:
@@ -159,11 +181,7 @@ def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: i
         row = ids[image.name]
         copy = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=row.image_id)
         posed.add_image_with_trivial_frame(copy, image.cam_from_world())
-    options = pycolmap.IncrementalPipelineOptions()
-    options.num_threads = 1
-    options.random_seed = seed
-    options.mapper.random_seed = seed
-    options.triangulation.random_seed = seed
+    options = _options("colmap", seed)
     out.mkdir(parents=True, exist_ok=True)
     result = pycolmap.triangulate_points(
         posed,

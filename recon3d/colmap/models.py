@@ -103,6 +103,60 @@ def image_statistics(model: Path) -> dict[str, tuple[int, float]]:
     return statistics
 
 
+def camera_groups(model: Path) -> dict[int, tuple[float, list[str]]]:
+    """List the cameras of a model with the registered images that share them.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    dict of int to (float, list of str)
+        Focal length in pixels and names of images, by the camera's number in the database.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    groups: dict[int, tuple[float, list[str]]] = {}
+    for image_id in sorted(reconstruction.reg_image_ids()):
+        image = reconstruction.image(image_id)
+        focal = float(reconstruction.camera(image.camera_id).mean_focal_length())
+        groups.setdefault(image.camera_id, (focal, []))[1].append(image.name)
+    return groups
+
+
+def drop_implausible(model: Path) -> tuple[int, float]:
+    """Take images out of a model, in place, whose cameras cannot be true.
+
+    The mapper checks that while the model grows, but not after its last adjustment.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    (int, float)
+        Images that are left, and the mean reprojection error in pixels.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    limits = pycolmap.IncrementalPipelineOptions()
+    bogus = [
+        image.frame_id
+        for image in map(reconstruction.image, sorted(reconstruction.reg_image_ids()))
+        if reconstruction.camera(image.camera_id).has_bogus_params(
+            limits.min_focal_length_ratio, limits.max_focal_length_ratio, limits.max_extra_param
+        )
+    ]
+    for frame_id in bogus:
+        reconstruction.deregister_frame(frame_id)
+    if bogus:
+        reconstruction.update_point_3d_errors()
+        reconstruction.write(str(model))
+    return reconstruction.num_reg_images(), float(reconstruction.compute_mean_reprojection_error())
+
+
 def copy_model(model: Path, out: Path) -> None:
     """Write a COLMAP model, binary or text, as binary.
 

@@ -131,7 +131,6 @@ def test_a_look_at_the_growing_model_changes_nothing(tmp_path: Path, data_dir: P
             frames / "images",
             out,
             min_model_size=3,
-            relaxed=False,
             seed=0,
             progress=lambda _: None,
             growing=growing,

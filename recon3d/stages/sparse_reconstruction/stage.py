@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.compute import StageContext, task_progress
+from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair, TooFewViews
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
@@ -16,6 +16,8 @@ from recon3d.layout import (
     MATCHES,
     MODEL,
     MODELS,
+    CameraGroup,
+    MappingAttempt,
     RegisteredImage,
     Registration,
     SparseCounts,
@@ -27,12 +29,12 @@ from recon3d.layout import (
 )
 from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
+from recon3d.stages.sparse_reconstruction.attempts import Attempts
+from recon3d.stages.sparse_reconstruction.placing import place_images
 from recon3d.types import Scene
 
-VERSION = 3
+VERSION = 4
 
-#: Share of the images below which the mapper is tried again with weaker demands.
-_ENOUGH = 0.6
 _BLUR = 0.35
 _ATTEMPTS = "attempts"
 _FEW_MATCHES = 30
@@ -62,92 +64,42 @@ def run(
     for name in (MODELS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
+    attempts: tuple[MappingAttempt, ...] = ()
+    how: Mapping[int, str] | None = None
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)
     else:
-        world = _reconstruct(inputs, options, out_dir, context)
-    _report(inputs, out_dir, world, context)
+        world, attempts, how = _reconstruct(inputs, options, out_dir, context)
+    cameras = context.call(_camera_groups, str(inputs["frame_extraction"]), str(out_dir), how)
+    _report(inputs, out_dir, world, cameras, attempts, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> WorldFrame:
+) -> tuple[WorldFrame, tuple[MappingAttempt, ...], Mapping[int, str]]:
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
-    total = len(read_frames(frames))
-    registered: list[int] = []
-    for attempt, relaxed in enumerate((False, True)):
-        registered_now = context.call(
-            _map,
-            str(frames),
-            str(matching),
-            str(out_dir / _ATTEMPTS / str(attempt)),
-            str(out_dir / GROWING),
-            options,
-            relaxed,
-            context.seed,
-            unit="frames",
-        )
-        if not registered or registered_now[:1] > registered[:1]:
-            registered = registered_now
-            shutil.rmtree(out_dir / MODELS, ignore_errors=True)
-            shutil.move(out_dir / _ATTEMPTS / str(attempt), out_dir / MODELS)
-        if (registered and registered[0] >= _ENOUGH * total) or options.mapper == "global":
-            break
-        if not relaxed:
-            placed = registered[0] if registered else 0
-            context.fallback(f"Only {placed} of {total} images could be placed; trying with weaker demands.")
-    shutil.rmtree(out_dir / _ATTEMPTS, ignore_errors=True)
-    if not registered:
+    attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
+    best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
+    if not best.registered:
+        shutil.rmtree(out_dir / _ATTEMPTS)
         raise NoInitialPair(
-            f"No pair among the {total} images is good enough to start from.",
+            f"No pair among the {len(attempts.names)} images is good enough to start from.",
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
-    if registered[0] < 2:
-        raise TooFewViews(
-            f"Only {registered[0]} image could be placed.", "Take more images, closer together."
+    shutil.move(best.folder, out_dir / MODELS)
+    shutil.rmtree(out_dir / _ATTEMPTS)
+    made = tuple(
+        MappingAttempt(
+            name=placed.attempt.name,
+            registered=placed.registered,
+            error=round(placed.error, 3) if placed.registered else None,
+            used=placed is best,
         )
-    return context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
-
-
-def _map(
-    frames: str,
-    matching: str,
-    out: str,
-    growing: str,
-    options: SparseReconstructionOptions,
-    relaxed: bool,
-    seed: int,
-) -> list[int]:
-    """Run the mapper; the models are numbered by size. Returns their numbers of images."""
-    from recon3d import colmap
-
-    names = read_frames(Path(frames)).names
-    raw = Path(out) / "raw"
-    database = Path(out) / DATABASE
-    Path(out).mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(matching) / DATABASE, database)  # COLMAP writes even when it reads
-    images = images_folder(Path(frames))
-    if options.mapper == "global":
-        models = colmap.map_globally(database, images, raw, seed=seed)
-    else:
-        models = colmap.map_incrementally(
-            database,
-            images,
-            raw,
-            min_model_size=min(options.min_model_size, len(names)),
-            relaxed=relaxed,
-            seed=seed,
-            progress=lambda done: task_progress(min(done, len(names)), len(names)),
-            growing=colmap.Growing(Path(growing), Path(out) / "snapshots", len(names)),
-        )
-    sizes = []
-    for number, model in enumerate(models):
-        shutil.move(model, Path(out) / str(number))
-        sizes.append(len(colmap.read_scene(Path(out) / str(number), names)))
-    shutil.rmtree(raw)
-    database.unlink()
-    return sizes
+        for placed in attempts.made
+    )
+    world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
+    return world, made, best.how
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -204,7 +156,33 @@ def _take_model(model: str, frames: str, matching: str | None, out_dir: str, see
     colmap.read_scene(target, names).save(Path(out_dir))
 
 
-def _report(inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, context: StageContext) -> None:
+def _camera_groups(frames: str, out_dir: str, how: Mapping[int, str] | None) -> tuple[CameraGroup, ...]:
+    """The cameras of the largest model; `how` is None where they were given."""
+    from recon3d import colmap
+
+    given = {frame.name: frame.focal_px for frame in read_frames(Path(frames)).frames}
+    groups = []
+    for number, (focal, names) in sorted(colmap.camera_groups(Path(out_dir) / MODEL).items()):
+        usual = "shared" if len(names) > 1 else "alone"
+        groups.append(
+            CameraGroup(
+                images=tuple(sorted(names)),
+                focal_px=round(focal, 2),
+                how="given" if how is None else how.get(number, usual),
+                focal_given=given.get(names[0]),
+            )
+        )
+    return tuple(groups)
+
+
+def _report(
+    inputs: Mapping[str, Path],
+    out_dir: Path,
+    world: WorldFrame,
+    cameras: tuple[CameraGroup, ...],
+    attempts: tuple[MappingAttempt, ...],
+    context: StageContext,
+) -> None:
     """Write registration.json: what became of each image, and why."""
     frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
@@ -230,7 +208,7 @@ def _report(inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, contex
                 reason=reason,
             )
         )
-    write_registration(out_dir, Registration(tuple(images), world))
+    write_registration(out_dir, Registration(tuple(images), world, cameras, attempts))
     placed = [row for row in images if row.registered]
     if len(placed) < 2:
         raise TooFewViews(f"Only {len(placed)} image could be placed.", "Take more images, closer together.")

@@ -1,0 +1,218 @@
+"""Which images share a camera: freeing the intrinsics of a model, and regrouping a database."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pycolmap
+
+#: Points of each image that decide about its camera.
+_POINTS = 300
+
+
+@dataclass(frozen=True)
+class ImageIntrinsics:
+    """What an image says about its camera when it shares it with no other.
+
+    Parameters
+    ----------
+    name : str
+    width, height : int
+    params : tuple of float
+        Of the model's camera model.
+    focal : float
+        Focal length in pixels.
+    deviation : float
+        Standard deviation of the focal length, relative to it.
+    shared_error, own_error : float
+        Median reprojection errors in pixels with the camera as it is shared, and with its own.
+    """
+
+    name: str
+    width: int
+    height: int
+    params: tuple[float, ...]
+    focal: float
+    deviation: float
+    shared_error: float
+    own_error: float
+
+
+@dataclass(frozen=True)
+class CameraStart:
+    """A camera that images of a database are to share.
+
+    Parameters
+    ----------
+    images : tuple of str
+    params : tuple of float, optional
+        Known well. By default the mapper starts from the camera that the database has, and does not
+        trust it.
+    """
+
+    images: tuple[str, ...]
+    params: tuple[float, ...] | None = None
+
+
+def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
+    """Adjust a model with a camera for each image; the model itself stays.
+
+    A robust loss keeps points that a wrong camera spoiled from deciding.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+
+    Returns
+    -------
+    list of ImageIntrinsics
+        Empty where the points do not determine the cameras.
+    """
+    freed = _with_own_cameras(pycolmap.Reconstruction(str(model)))
+    if freed.num_reg_images() < 2:
+        return []
+    before = _errors(freed)
+    adjuster = _adjuster(freed)
+    if not adjuster.solve().is_solution_usable():
+        return []
+    after = _errors(freed)
+    options = pycolmap.BACovarianceOptions()
+    options.params = pycolmap.BACovarianceOptionsParams.ALL
+    covariance = pycolmap.estimate_ba_covariance(options, freed, adjuster)
+    if covariance is None:
+        return []
+    # The median length of residuals with deviation 1 in x and y is 1.18.
+    pixel = float(np.median(list(after.values()))) / 1.18
+    images = []
+    for image_id in sorted(freed.reg_image_ids()):
+        camera = freed.camera(freed.image(image_id).camera_id)
+        matrix = covariance.get_other_params_cov(camera.params)
+        focal = camera.mean_focal_length()
+        if matrix is None or focal <= 0:
+            return []
+        images.append(
+            ImageIntrinsics(
+                name=freed.image(image_id).name,
+                width=camera.width,
+                height=camera.height,
+                params=tuple(float(p) for p in camera.params),
+                focal=float(focal),
+                deviation=float(pixel * np.sqrt(matrix[0, 0]) / focal),
+                shared_error=before[image_id],
+                own_error=after[image_id],
+            )
+        )
+    return images
+
+
+def _with_own_cameras(given: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    freed = pycolmap.Reconstruction()
+    for image_id in sorted(given.reg_image_ids()):
+        image = given.image(image_id)
+        camera = pycolmap.Camera(given.camera(image.camera_id).todict())
+        camera.camera_id = image_id
+        freed.add_camera_with_trivial_rig(camera)
+        copy = pycolmap.Image(name=image.name, camera_id=image_id, image_id=image_id)
+        copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
+        freed.add_image_with_trivial_frame(copy, image.cam_from_world())
+    for point in _enough_points(given):
+        freed.add_point3D(point.xyz, point.track, point.color)
+    return freed
+
+
+def _enough_points(given: pycolmap.Reconstruction) -> list[pycolmap.Point3D]:
+    """The points with the longest tracks that give each image `_POINTS`: more only cost time."""
+    points = [given.point3D(point_id) for point_id in sorted(given.point3D_ids())]
+    points.sort(key=lambda point: -point.track.length())
+    seen: Counter[int] = Counter()
+    chosen = []
+    for point in points:
+        images = {element.image_id for element in point.track.elements}
+        if any(seen[image_id] < _POINTS for image_id in images):
+            seen.update(images)
+            chosen.append(point)
+    return chosen
+
+
+def _adjuster(reconstruction: pycolmap.Reconstruction) -> pycolmap.CeresBundleAdjuster:
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.solver_options.num_threads = 1
+    options.ceres.solver_options.max_num_iterations = 60
+    options.ceres.solver_options.function_tolerance = 1e-6
+    options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in sorted(reconstruction.reg_image_ids()):
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    return pycolmap.create_default_ceres_bundle_adjuster(options, config, reconstruction)
+
+
+def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
+    """Median reprojection error of each image."""
+    errors = {}
+    for image_id in reconstruction.reg_image_ids():
+        image = reconstruction.image(image_id)
+        lengths = []
+        for point in image.points2D:
+            if point.has_point3D():
+                projected = image.project_point(reconstruction.point3D(point.point3D_id).xyz)
+                # A point that fell behind the camera has no projection.
+                lengths.append(np.inf if projected is None else float(np.hypot(*(projected - point.xy))))
+        errors[image_id] = float(np.median(lengths)) if lengths else 0.0
+    return errors
+
+
+def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]:
+    """Give images of a database other cameras; images that are not named keep theirs.
+
+    Parameters
+    ----------
+    database : Path
+        COLMAP's database.
+    cameras : sequence of CameraStart
+        Of an image that is named twice, the last counts.
+
+    Returns
+    -------
+    list of int
+        Numbers of the cameras, after those that the database had.
+    """
+    opened = pycolmap.Database.open(str(database))
+    try:
+        with pycolmap.DatabaseTransaction(opened):
+            images = {image.name: image for image in opened.read_all_images()}
+            first = 1 + max(camera.camera_id for camera in opened.read_all_cameras())
+            for number, start in enumerate(cameras, first):
+                _add_camera(opened, number, start, images)
+    finally:
+        opened.close()
+    return list(range(first, first + len(cameras)))
+
+
+def _add_camera(
+    opened: pycolmap.Database, number: int, start: CameraStart, images: Mapping[str, pycolmap.Image]
+) -> None:
+    camera = opened.read_camera(images[start.images[0]].camera_id)
+    camera.camera_id = number
+    # What the metadata say of the focal length is in doubt, or the cameras would not be regrouped.
+    camera.has_prior_focal_length = start.params is not None
+    if start.params is not None:
+        camera.params = list(start.params)
+    opened.write_camera(camera, use_camera_id=True)
+    rig = pycolmap.Rig(rig_id=number)
+    rig.add_ref_sensor(camera.sensor_id)
+    opened.write_rig(rig, use_rig_id=True)
+    for name in start.images:
+        image = images[name]
+        moved = pycolmap.Image(name=name, camera_id=number, image_id=image.image_id)
+        frame = pycolmap.Frame(frame_id=image.frame_id, rig_id=number)
+        frame.add_data_id(moved.data_id)
+        opened.update_frame(frame)
+        moved.frame_id = image.frame_id
+        opened.update_image(moved)

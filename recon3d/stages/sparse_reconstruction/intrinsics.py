@@ -1,0 +1,224 @@
+"""Sharing a camera is a hypothesis: which images have the same focal length.
+
+Images of a group share a camera because their metadata and size are the same. Without metadata that
+proves nothing, and metadata may be wrong. So each image of a model gets its own camera once, and the
+focal lengths that come out say which images can share one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Focal lengths that differ by less are not told apart: they vary so much with focus and noise.
+_LEAST_DIFFERENCE = 0.015
+#: Standard deviations by which focal lengths must differ.
+_DEVIATIONS = 5.0
+#: Own cameras must lower the residuals of the images that are split off to this share. Noise alone
+#: lowers them to 0.75 to 0.95.
+_LOWER = 0.75
+#: The same where most images would have their own camera, which fits noise well.
+_MUCH_LOWER = 0.5
+#: Groups with fewer images gain from being merged with others.
+_SMALL_GROUP = 5
+#: So many groups that are not believed speak of focal lengths that waver.
+_WAVERING = 4
+
+
+@dataclass(frozen=True)
+class Measured:
+    """An image's focal length when it shares its camera with no other.
+
+    Parameters
+    ----------
+    name : str
+    size : (int, int)
+        Width and height in pixels.
+    group : int
+        Images of one group share a camera by their metadata.
+    prior : float, optional
+        Focal length in pixels by the metadata.
+    params : tuple of float
+        The camera's own parameters.
+    focal : float
+        In pixels.
+    deviation : float
+        Standard deviation of the focal length, relative to it.
+    lower : float
+        Its residuals with its own camera as a share of those with the shared one.
+    """
+
+    name: str
+    size: tuple[int, int]
+    group: int
+    prior: float | None
+    params: tuple[float, ...]
+    focal: float
+    deviation: float
+    lower: float
+
+
+@dataclass(frozen=True)
+class SharedCamera:
+    """Images that are to share a camera.
+
+    Parameters
+    ----------
+    images : tuple of str
+    params : tuple of float, optional
+        Where the mapper starts; by default, where it started before.
+    how : str
+        How the group was found, for the report.
+    """
+
+    images: tuple[str, ...]
+    params: tuple[float, ...] | None
+    how: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the focal lengths say of the groups.
+
+    Parameters
+    ----------
+    cameras : tuple of SharedCamera
+        Those that differ from the groups as they are; empty where the groups stand.
+    told : tuple of str
+        What was found, for the user.
+    wavering : (float, float), optional
+        Least and largest focal length of images that agree on none, though no grouping explains it.
+    """
+
+    cameras: tuple[SharedCamera, ...] = ()
+    told: tuple[str, ...] = ()
+    wavering: tuple[float, float] | None = None
+
+
+def find_cameras(images: Sequence[Measured]) -> Verdict:
+    """Find which images share a camera.
+
+    Parameters
+    ----------
+    images : sequence of Measured
+
+    Returns
+    -------
+    Verdict
+    """
+    groups: dict[int, list[Measured]] = {}
+    for image in images:
+        groups.setdefault(image.group, []).append(image)
+    cameras: list[SharedCamera] = []
+    told: list[str] = []
+    wavering = None
+    whole: list[list[Measured]] = []
+    for group in groups.values():
+        clusters = _clusters(group)
+        if len(clusters) > 1 and _believed(clusters):
+            how = _difference(clusters)
+            cameras += [_shared(cluster, how) for cluster in clusters]
+            told.append(_told(clusters))
+            continue
+        whole.append(group)
+        if len(clusters) >= _WAVERING:
+            focals = [image.focal for image in group]
+            wavering = (min(focals), max(focals))
+    for merged in _merged(whole):
+        cameras.append(_shared(merged, "merged: the focal lengths agree"))
+        numbers = sorted(Counter(image.group for image in merged).values())
+        told.append(
+            f"{len(numbers)} cameras with {', '.join(map(str, numbers))} images have the same focal length"
+            f" ({_focal(merged):.0f} px) and are taken for one."
+        )
+    return Verdict(tuple(cameras), tuple(told), wavering)
+
+
+def _clusters(images: Sequence[Measured]) -> list[list[Measured]]:
+    """Images whose focal lengths agree; the largest cluster comes first.
+
+    Means are compared, so that a slow zoom does not chain its ends together.
+    """
+    clusters = [[image] for image in sorted(images, key=lambda image: (image.focal, image.name))]
+    while len(clusters) > 1:
+        apart = [_apart(a, b) for a, b in itertools.pairwise(clusters)]
+        nearest = int(np.argmin(apart))
+        if apart[nearest] >= 1:
+            break
+        clusters[nearest : nearest + 2] = [clusters[nearest] + clusters[nearest + 1]]
+    return sorted(clusters, key=lambda cluster: (-len(cluster), _focal(cluster)))
+
+
+def _apart(a: Sequence[Measured], b: Sequence[Measured]) -> float:
+    """Difference of two clusters' focal lengths; from 1 on they disagree."""
+    difference = abs(np.log(_focal(a) / _focal(b)))
+    deviation = float(np.hypot(_deviation(a), _deviation(b)))
+    return float(difference / max(_LEAST_DIFFERENCE, _DEVIATIONS * deviation))
+
+
+def _focal(images: Sequence[Measured]) -> float:
+    weights = [image.deviation**-2 for image in images]
+    return float(np.exp(np.average(np.log([image.focal for image in images]), weights=weights)))
+
+
+def _deviation(images: Sequence[Measured]) -> float:
+    return float(sum(image.deviation**-2 for image in images) ** -0.5)
+
+
+def _believed(clusters: Sequence[Sequence[Measured]]) -> bool:
+    """Whether separate cameras explain the residuals of the images that are split off."""
+    lower = np.median([image.lower for cluster in clusters[1:] for image in cluster])
+    count = sum(len(cluster) for cluster in clusters)
+    return bool(lower < (_LOWER if 2 * len(clusters) <= count else _MUCH_LOWER))
+
+
+def _merged(groups: Sequence[Sequence[Measured]]) -> list[list[Measured]]:
+    """Small groups joined with those of their size whose focal lengths agree with theirs."""
+    merged: list[list[Measured]] = []
+    for group in sorted(groups, key=len, reverse=True):
+        partner = next((found for found in merged if _same(found, group)), None)
+        if partner is None or len(group) >= _SMALL_GROUP:
+            merged.append(list(group))
+        else:
+            partner += group
+    return [group for group in merged if len({image.group for image in group}) > 1]
+
+
+def _same(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
+    if a[0].size != b[0].size or (a[0].prior is None) != (b[0].prior is None):
+        return False
+    if a[0].prior and b[0].prior and abs(np.log(a[0].prior / b[0].prior)) > _LEAST_DIFFERENCE:
+        return False
+    return _apart(a, b) < 1
+
+
+def _shared(images: Sequence[Measured], how: str) -> SharedCamera:
+    params = np.median([image.params for image in images], axis=0)
+    return SharedCamera(tuple(sorted(image.name for image in images)), tuple(map(float, params)), how)
+
+
+def _difference(clusters: Sequence[Sequence[Measured]]) -> str:
+    focals = sorted(_focal(cluster) for cluster in clusters)
+    return f"split: the focal lengths differ by {100 * (focals[-1] / focals[0] - 1):.0f} %"
+
+
+def _told(clusters: Sequence[Sequence[Measured]]) -> str:
+    parts = []
+    for cluster in sorted(clusters, key=_focal)[:6]:
+        parts.append(f"{_focal(cluster):.0f} px ({_listed([image.name for image in cluster])})")
+    if len(clusters) > 6:
+        parts.append(f"{len(clusters) - 6} more")
+    prior = clusters[0][0].prior
+    cause = "the lens was zoomed, or the photos were cropped"
+    if prior is not None:
+        cause += f", though their metadata say {prior:.0f} px for all"
+    return f"The images do not share one camera; their focal lengths are {', '.join(parts)}: {cause}."
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(sorted(names)[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
