@@ -16,6 +16,7 @@ from recon3d.colmap.models import copy_model, image_statistics, read_scene, tran
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.snapshots import Growing
+from recon3d.colmap.verification import verify_pairs
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.
@@ -38,6 +39,7 @@ __all__ = [
     "read_scene",
     "transform_model",
     "triangulate",
+    "verify_pairs",
     "write_database",
     "write_matches",
     "write_model",
