@@ -9,6 +9,7 @@ import threading
 
 import pycolmap
 
+from recon3d.colmap.components import write_components
 from recon3d.colmap.database import ImageRow, camera_model, read_rows, write_database, write_matches
 from recon3d.colmap.dense_workspace import write_model
 from recon3d.colmap.mapping import map_globally, map_incrementally, triangulate
@@ -40,6 +41,7 @@ __all__ = [
     "transform_model",
     "triangulate",
     "verify_pairs",
+    "write_components",
     "write_database",
     "write_matches",
     "write_model",

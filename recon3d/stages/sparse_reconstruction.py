@@ -10,6 +10,7 @@ import numpy as np
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import NoInitialPair, TooFewViews
+from recon3d.io.components import COMPONENTS, Component, component_numbers, components_message, put_first
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
     DATABASE,
@@ -29,7 +30,7 @@ from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.types import Scene
 
-VERSION = 3
+VERSION = 4
 
 #: Share of the images below which the mapper is tried again with weaker demands.
 _ENOUGH = 0.6
@@ -59,14 +60,14 @@ def run(
     TooFewViews
         Fewer than two images could be placed.
     """
-    for name in (MODELS, _ATTEMPTS):
+    for name in (MODELS, COMPONENTS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)
     else:
         world = _reconstruct(inputs, options, out_dir, context)
-    _report(inputs, out_dir, world, context)
+    _report(inputs, out_dir, world, options.component, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
@@ -107,6 +108,7 @@ def _reconstruct(
         raise TooFewViews(
             f"Only {registered[0]} image could be placed.", "Take more images, closer together."
         )
+    put_first(out_dir / MODELS, options.component)
     return context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
 
 
@@ -204,10 +206,16 @@ def _take_model(model: str, frames: str, matching: str | None, out_dir: str, see
     colmap.read_scene(target, names).save(Path(out_dir))
 
 
-def _report(inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, context: StageContext) -> None:
+def _report(
+    inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, chosen: int, context: StageContext
+) -> None:
     """Write registration.json: what became of each image, and why."""
     frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
+    numbers = component_numbers(len(statistics), chosen)
+    components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
+    if len(components) > 1:
+        context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
     images: list[RegisteredImage] = []
@@ -219,12 +227,12 @@ def _report(inputs: Mapping[str, Path], out_dir: Path, world: WorldFrame, contex
         if component is None:
             reason = _why(index, sharpness, inliers)
         elif component > 0:
-            reason = f"it belongs to another part of the scene (model {component})"
+            reason = f"it belongs to another part of the scene (component {numbers[component]})"
         images.append(
             RegisteredImage(
                 name=name,
                 registered=component == 0,
-                component=component,
+                component=None if component is None else numbers[component],
                 points=points,
                 error=error,
                 reason=reason,
@@ -251,6 +259,15 @@ def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
 
     models = sorted((Path(out_dir) / MODELS).iterdir(), key=lambda p: int(p.name))
     return [colmap.image_statistics(model) for model in models]
+
+
+def _write_components(frames: str, out_dir: str, chosen: int) -> list[Component]:
+    from recon3d import colmap
+
+    folder = Path(out_dir)
+    return colmap.write_components(
+        folder / MODELS, folder / COMPONENTS, read_frames(Path(frames)).names, chosen
+    )
 
 
 def _best_inliers(matching: Path | None, count: int) -> np.ndarray:

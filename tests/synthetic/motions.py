@@ -62,7 +62,7 @@ def _warped(photo: Image, moves: Sequence[Floats], size: tuple[int, int]) -> lis
 
 
 def turntable(
-    angles: Sequence[float], wall: Image | None, size: tuple[int, int] = (640, 480)
+    angles: Sequence[float], wall: Image | None, size: tuple[int, int] = (640, 480), seed: int = 100
 ) -> tuple[list[Image], list[View]]:
     """Photos of a textured box that turns before a fixed camera.
 
@@ -73,6 +73,8 @@ def turntable(
     wall : ndarray, optional
         The still background, larger than `size`; plain grey by default.
     size : (int, int)
+    seed : int
+        Of the box's texture.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def turntable(
     K = intrinsics(size)
     camera = Camera.pinhole(*size, K)
     background = np.full((size[1], size[0], 3), 120, np.uint8) if wall is None else wall[: size[1], : size[0]]
-    skins = [texture(400, 400, seed=100 + face) for face in range(5)]
+    skins = [texture(400, 400, seed=seed + face) for face in range(5)]
     images, views = [], []
     for k, angle in enumerate(angles):
         turn = np.radians(angle)
