@@ -366,7 +366,7 @@ class RegisteredImage:
     registered : bool
         Whether it is part of the model that the later stages use.
     component : int, optional
-        Number of the model that it belongs to; 0 is the largest.
+        Number of the component that it belongs to; 0 has the most images.
     points : int
         Sparse points that it sees.
     error : float, optional

@@ -61,6 +61,10 @@ def run(
     rerun_from: Annotated[
         str | None, typer.Option(metavar="STAGE", help="Run this stage and all later ones again.")
     ] = None,
+    component: Annotated[
+        int | None,
+        typer.Option(min=0, help="Part of the set to make the model from; see results/components."),
+    ] = None,
     scheduler: SchedulerOption = None,
     workers: WorkersOption = None,
     engine: EngineOption = "auto",
@@ -82,6 +86,8 @@ def run(
     for text in set_ or []:
         stage, option, value = parse_assignment(text)
         overrides.setdefault(stage, {})[option] = value
+    if component is not None:
+        overrides.setdefault("sparse_reconstruction", {})["component"] = str(component)
     settings: dict[str, Any] = dict(overrides)
     pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
     check_stage(until)

@@ -9,6 +9,7 @@ import threading
 
 import pycolmap
 
+from recon3d.colmap.components import write_components
 from recon3d.colmap.database import (
     ImageRow,
     camera_model,
@@ -31,6 +32,7 @@ from recon3d.colmap.models import (
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.snapshots import Growing
+from recon3d.colmap.verification import verify_pairs
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.
@@ -61,6 +63,8 @@ __all__ = [
     "regroup_cameras",
     "transform_model",
     "triangulate",
+    "verify_pairs",
+    "write_components",
     "write_database",
     "write_matches",
     "write_model",

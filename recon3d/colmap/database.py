@@ -73,7 +73,19 @@ def camera_model(path: Path) -> str:
     return str(pycolmap.CameraModelId(row[0]).name)
 
 
-def _camera(model: str, row: ImageRow) -> Any:
+def camera_of(model: str, row: ImageRow) -> Any:
+    """Make COLMAP's camera of an image.
+
+    Parameters
+    ----------
+    model : str
+        COLMAP's camera model.
+    row : ImageRow
+
+    Returns
+    -------
+    pycolmap.Camera
+    """
     focal = row.focal_px or 1.2 * max(row.width, row.height)
     camera = pycolmap.Camera.create_from_model_name(row.camera_id, model, focal, row.width, row.height)
     camera.has_prior_focal_length = row.focal_px is not None
@@ -107,7 +119,7 @@ def write_database(
             known: set[int] = set()
             for index, row in enumerate(rows):
                 image_id = index + 1 if image_ids is None else image_ids[index]
-                camera = _camera(model, row)
+                camera = camera_of(model, row)
                 if row.camera_id not in known:
                     known.add(row.camera_id)
                     database.write_camera(camera, use_camera_id=True)

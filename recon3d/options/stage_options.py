@@ -134,11 +134,15 @@ class SparseReconstructionOptions(StageOptions):
         Images that a component needs to be kept.
     upright : bool
         Turn the model so that +y is up and centre it on its points.
+    component : int
+        Part of the set that the model is made from, where nothing ties all images together; 0 is the
+        one with the most images.
     """
 
     mapper: Literal["incremental", "global"] = "incremental"
     min_model_size: int = Field(3, ge=2)
     upright: bool = True
+    component: int = Field(0, ge=0)
 
 
 class DenseReconstructionOptions(StageOptions):

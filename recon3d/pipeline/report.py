@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recon3d.events import RunState
 from recon3d.io.atomic import atomic_path, read_json, write_json
+from recon3d.io.components import COMPONENTS, read_component_list
 from recon3d.layout import IMAGES, PREVIEW, REPORT_HTML, REPORT_JSON, TRANSFORMS, read_registration
 from recon3d.project.artifacts import Artifact
 from recon3d.project.project import Project
@@ -107,6 +108,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
             if stage.error is not None
         ],
         IMAGES: [],
+        COMPONENTS: [],
         "world": {},
     }
     pictures: list[tuple[str, str]] = []
@@ -116,6 +118,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         from recon3d.io.nerfstudio import write_transforms
 
         document.update(asdict(read_registration(sparse.path)))
+        document[COMPONENTS] = [asdict(row) for row in read_component_list(sparse.path / COMPONENTS)]
         scene = Scene.load(sparse.path)
         plot = _camera_plot(scene)
         with atomic_path(folder / TRANSFORMS) as temporary:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recon3d.io.atomic import publish_path
+from recon3d.io.components import COMPONENTS, Component, read_component_list, remove_components
 from recon3d.layout import MESH, POINT_CLOUD, REPORT_HTML, SPARSE, TEXTURED_MESH, TRANSFORMS
 from recon3d.rendering.formatting import Described, byte_text, card, grid
-from recon3d.stage_table import STAGES, Published
+from recon3d.stage_table import STAGES, Published, StageName
 
 _PUBLISHED: dict[str, tuple[Published, ...]] = {
     stage.name: tuple(stage.publishes.values()) for stage in STAGES
 }
+
+_MAPPER: StageName = "sparse_reconstruction"
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,6 +64,14 @@ class Results(Described):
         """The report, HTML."""
         return self._path(REPORT_HTML)
 
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The parts of a set that nothing ties together; empty where all images are of one part.
+
+        The cameras and points of each are in ``components/NUMBER``.
+        """
+        return read_component_list(self.folder / COMPONENTS)
+
     def files(self) -> dict[str, Path]:
         """List the files that exist.
 
@@ -84,6 +95,10 @@ class Results(Described):
         """
         for source, target in _PUBLISHED[stage]:
             publish_path(artifact / source, self.folder / target)
+        if stage == _MAPPER:
+            remove_components(self.folder / COMPONENTS)  # those of other images
+            if (artifact / COMPONENTS).is_dir():
+                publish_path(artifact / COMPONENTS, self.folder / COMPONENTS)
 
     def complete(self, stage: str) -> bool:
         """Tell whether all results of a stage exist.
@@ -100,11 +115,22 @@ class Results(Described):
         return all((self.folder / target).exists() for _, target in _PUBLISHED[stage])
 
     def __dir__(self) -> list[str]:
-        return ["files", "folder", "mesh", "point_cloud", "report", "sparse", "textured_mesh", "transforms"]
+        return [
+            "components",
+            "files",
+            "folder",
+            "mesh",
+            "point_cloud",
+            "report",
+            "sparse",
+            "textured_mesh",
+            "transforms",
+        ]
 
     def _facts(self) -> list[str]:
         made = [path.name for path in self.files().values()]
-        return [str(self.folder), *(made or ["nothing yet"])]
+        parts = [f"component {c.number}: {c.images} images{', used' * c.used}" for c in self.components]
+        return [str(self.folder), *(made or ["nothing yet"]), *parts]
 
     def _repr_html_(self) -> str:
         rows = [(name, path.name, _size(path)) for name, path in self.files().items()]

@@ -10,6 +10,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair, TooFewViews
+from recon3d.io.components import COMPONENTS, Component, component_numbers, components_message, put_first
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
     DATABASE,
@@ -61,7 +62,7 @@ def run(
     TooFewViews
         Fewer than two images could be placed.
     """
-    for name in (MODELS, _ATTEMPTS):
+    for name in (MODELS, COMPONENTS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     attempts: tuple[MappingAttempt, ...] = ()
@@ -71,7 +72,7 @@ def run(
     else:
         world, attempts, how = _reconstruct(inputs, options, out_dir, context)
     cameras = context.call(_camera_groups, str(inputs["frame_extraction"]), str(out_dir), how)
-    _report(inputs, out_dir, world, cameras, attempts, context)
+    _report(inputs, out_dir, world, cameras, attempts, options.component, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
@@ -88,6 +89,7 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     shutil.move(best.folder, out_dir / MODELS)
+    put_first(out_dir / MODELS, options.component)
     shutil.rmtree(out_dir / _ATTEMPTS)
     made = tuple(
         MappingAttempt(
@@ -181,11 +183,16 @@ def _report(
     world: WorldFrame,
     cameras: tuple[CameraGroup, ...],
     attempts: tuple[MappingAttempt, ...],
+    chosen: int,
     context: StageContext,
 ) -> None:
     """Write registration.json: what became of each image, and why."""
     frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
+    numbers = component_numbers(len(statistics), chosen)
+    components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
+    if len(components) > 1:
+        context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
     images: list[RegisteredImage] = []
@@ -197,12 +204,12 @@ def _report(
         if component is None:
             reason = _why(index, sharpness, inliers)
         elif component > 0:
-            reason = f"it belongs to another part of the scene (model {component})"
+            reason = f"it belongs to another part of the scene (component {numbers[component]})"
         images.append(
             RegisteredImage(
                 name=name,
                 registered=component == 0,
-                component=component,
+                component=None if component is None else numbers[component],
                 points=points,
                 error=error,
                 reason=reason,
@@ -229,6 +236,15 @@ def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
 
     models = sorted((Path(out_dir) / MODELS).iterdir(), key=lambda p: int(p.name))
     return [colmap.image_statistics(model) for model in models]
+
+
+def _write_components(frames: str, out_dir: str, chosen: int) -> list[Component]:
+    from recon3d import colmap
+
+    folder = Path(out_dir)
+    return colmap.write_components(
+        folder / MODELS, folder / COMPONENTS, read_frames(Path(frames)).names, chosen
+    )
 
 
 def _best_inliers(matching: Path | None, count: int) -> np.ndarray:

@@ -1,0 +1,114 @@
+"""What feature_matching finds out about motion in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recon3d.layout import read_frames
+from recon3d.matching.camera_motion import CameraMotion, Lens, find_camera_motion
+from recon3d.matching.resting import Resting, find_resting
+from recon3d.stages.feature_matching.blocks import (
+    MIN_INLIERS,
+    Pair,
+    positions_of,
+    read_block,
+    write_block,
+)
+
+
+def resting_features(frames: str, features: str, blocks: Sequence[str]) -> Resting | None:
+    """Find the features that rest while others move.
+
+    Parameters
+    ----------
+    frames, features : str
+        Folders of the artifacts.
+    blocks : sequence of str
+        Files of the matched blocks.
+
+    Returns
+    -------
+    Resting or None
+    """
+    listed = read_frames(Path(frames)).frames
+    pairs: list[Pair] = []
+    matches: list[np.ndarray] = []
+    for block in blocks:
+        block_pairs, block_matches, _ = read_block(Path(block))
+        pairs += block_pairs
+        matches += block_matches
+    positions = positions_of(Path(features))
+    return find_resting(
+        [positions(index) for index in range(len(listed))],
+        [(frame.width, frame.height) for frame in listed],
+        pairs,
+        matches,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """A block to verify again without its resting features."""
+
+    frames: str
+    features: str
+    block: str
+    resting: Resting
+    model: str
+    seed: int
+
+
+def verify_moving(task: Verification) -> str:
+    """Verify a block's matches without the resting ones.
+
+    Parameters
+    ----------
+    task : Verification
+
+    Returns
+    -------
+    str
+        The file of the new block.
+    """
+    from recon3d.colmap import read_rows, verify_pairs
+
+    pairs, matches, _ = read_block(Path(task.block))
+    moving = [task.resting.moving(pair, found) for pair, found in zip(pairs, matches, strict=True)]
+    positions = positions_of(Path(task.features))
+    geometries = verify_pairs(
+        read_rows(Path(task.frames)), positions, pairs, moving, task.model, seed=task.seed
+    )
+    target = Path(task.block).with_suffix(".moving.pickle")
+    write_block(target, (pairs, moving, geometries))
+    return str(target)
+
+
+def camera_motion(frames: str, features: str, blocks: Sequence[str]) -> CameraMotion:
+    """Compare all verified pairs with turns of the camera.
+
+    Parameters
+    ----------
+    frames, features : str
+        Folders of the artifacts.
+    blocks : sequence of str
+        Files of the verified blocks.
+
+    Returns
+    -------
+    CameraMotion
+    """
+    listed = read_frames(Path(frames)).frames
+    positions = positions_of(Path(features))
+    pairs: list[Pair] = []
+    points: list[tuple[np.ndarray, np.ndarray]] = []
+    for block in blocks:
+        for (a, b), _, geometry in zip(*read_block(Path(block)), strict=True):
+            inliers = geometry.inlier_matches
+            if len(inliers) >= MIN_INLIERS:
+                pairs.append((a, b))
+                points.append((positions(a)[inliers[:, 0]], positions(b)[inliers[:, 1]]))
+    return find_camera_motion([Lens(f.width, f.height, f.focal_px) for f in listed], pairs, points)

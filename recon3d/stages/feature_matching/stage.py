@@ -1,0 +1,141 @@
+"""Matches between images, verified by two-view geometry."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from recon3d.compute import StageContext
+from recon3d.io.atomic import atomic_path
+from recon3d.io.feature_files import read_features
+from recon3d.layout import DATABASE, MATCHES, MatchCounts, features_file, read_frames
+from recon3d.options import FeatureMatchingOptions
+from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block, write_block
+from recon3d.stages.feature_matching.motion_tasks import (
+    Verification,
+    camera_motion,
+    resting_features,
+    verify_moving,
+)
+from recon3d.stages.feature_matching.pair_choice import choose_pairs
+from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
+
+VERSION = 4
+
+#: Most pairs in a block: an interrupted run loses its current blocks.
+_BLOCK = 40
+
+
+@dataclass(frozen=True)
+class _Task:
+    frames: str
+    features: str
+    target: str
+    pairs: tuple[Pair, ...]
+    model: str
+    guided: bool
+    seed: int
+    gpu: bool
+
+
+def run(
+    inputs: Mapping[str, Path], options: FeatureMatchingOptions, out_dir: Path, context: StageContext
+) -> None:
+    """Choose pairs of frames, match their features, verify the matches, and write COLMAP's database.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        The folders of ``frame_extraction`` and ``feature_extraction``.
+    options : FeatureMatchingOptions
+    out_dir : Path
+    context : StageContext
+
+    Raises
+    ------
+    NoInitialPair
+        No two images have enough matches.
+    ReconstructionError
+        The camera only turned, or did not move.
+    """
+    frames, features = inputs["frame_extraction"], inputs["feature_extraction"]
+    listed = read_frames(frames)
+    pairs, model = context.call(choose_pairs, str(frames), str(features), options, context.seed)
+    size = max(1, min(_BLOCK, math.ceil(len(pairs) / (4 * context.workers))))
+    gpu = context.engine == "cuda"
+    tasks = []
+    for start in range(0, len(pairs), size):
+        block = tuple(pairs[start : start + size])
+        target = out_dir / "blocks" / f"{start:08d}-{zlib.crc32(repr(block).encode()):08x}.pickle"
+        tasks.append(
+            _Task(str(frames), str(features), str(target), block, model, options.guided, context.seed, gpu)
+        )
+    missing = [task for task in tasks if not Path(task.target).exists()]
+    context.map(
+        _match,
+        missing,
+        names=[f"pairs {task.pairs[0]} to {task.pairs[-1]}" for task in missing],
+        unit="blocks",
+        done=len(tasks) - len(missing),
+        gpu=gpu,
+    )
+    blocks = [task.target for task in tasks]
+    resting = context.call(resting_features, str(frames), str(features), blocks)
+    if resting is not None:
+        context.fallback(resting_message(resting.share))
+        again = [
+            Verification(str(frames), str(features), block, resting, model, context.seed) for block in blocks
+        ]
+        blocks = context.phase(1.0, 1.0).map(verify_moving, again, unit="blocks")
+    raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
+    with atomic_path(out_dir / MATCHES) as path:
+        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers)
+    verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
+    if not verified:
+        raise no_pairs(len(pairs), raw)
+    judge_motion(context.call(camera_motion, str(frames), str(features), blocks), listed, context)
+    shutil.rmtree(out_dir / "blocks")
+    context.count(MatchCounts(len(listed), len(pairs), verified, int(inliers.sum())))
+
+
+def _match(task: _Task) -> None:
+    from recon3d.colmap import match_pairs, read_rows
+
+    rows = read_rows(Path(task.frames))
+    used = sorted({index for pair in task.pairs for index in pair})
+    matches, geometries = match_pairs(
+        [rows[i] for i in used],
+        [i + 1 for i in used],
+        lambda k: read_features(features_file(Path(task.features), used[k])),
+        [(a + 1, b + 1) for a, b in task.pairs],
+        task.model,
+        guided=task.guided,
+        seed=task.seed,
+        gpu=task.gpu,
+    )
+    write_block(Path(task.target), (task.pairs, matches, geometries))
+
+
+def _write(features: str, out_dir: str, blocks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Write the database; the only process that does."""
+    from recon3d.colmap import write_matches
+
+    target = Path(out_dir) / DATABASE
+    shutil.copyfile(Path(features) / DATABASE, target)
+    raw: list[int] = []
+    inliers: list[int] = []
+    for block in blocks:
+        pairs, matches, geometries = read_block(Path(block))
+        write_matches(
+            target,
+            [(a + 1, b + 1, m, g) for (a, b), m, g in zip(pairs, matches, geometries, strict=True)],
+        )
+        raw += [len(m) for m in matches]
+        inliers += [len(g.inlier_matches) for g in geometries]
+    return np.array(raw, np.int64), np.array(inliers, np.int64)
