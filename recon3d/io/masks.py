@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
@@ -30,11 +31,8 @@ def write_mask(path: Path, visible: NDArray[np.bool_]) -> None:
     path : Path
     visible : ndarray of bool, shape (H, W)
     """
-    done, data = cv2.imencode(".png", np.where(visible, np.uint8(255), np.uint8(0)))
-    if not done:
-        raise InputError(f"{path} cannot be encoded.", "Check the photo.")
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data.tobytes())
+        Image.fromarray(np.where(visible, np.uint8(255), np.uint8(0))).save(temporary, "PNG")
 
 
 def read_mask(path: Path) -> Bytes | None:

@@ -39,13 +39,13 @@ def to_8_bits(values: NDArray[Any], bits: int) -> Bytes:
 
     Parameters
     ----------
-    values : ndarray of uint16
+    values : ndarray of uint16, shape (...)
     bits : int
         See `bits_used`; larger values become white.
 
     Returns
     -------
-    ndarray of uint8
+    ndarray of uint8, shape (...)
     """
     return np.asarray(_table(bits)[values], np.uint8)
 

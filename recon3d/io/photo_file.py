@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 
 from recon3d.errors import InputError
 from recon3d.io.exif import PhotoExif, read_exif
-from recon3d.io.formats import photo_signature
+from recon3d.io.formats import other_content, photo_signature
 from recon3d.io.photo_color import ColorSpace, declared_space
 from recon3d.io.photo_depth import to_8_bits
 from recon3d.io.raw_preview import Preview, is_raw, largest_preview
@@ -32,7 +32,7 @@ MIN_PHOTO_SIDE = 16
 MIN_PREVIEW_SIDE = 1000
 
 FORMATS = "JPEG, PNG, TIFF, HEIC, AVIF or WebP"
-DAMAGED = "The file is damaged or incomplete: copy it again from the camera, or leave it out."
+DAMAGED = "Copy it again from the camera, or leave it out."
 _CONVERT = "Save it as JPEG, PNG or TIFF."
 _DEVELOP = "Develop it, and save it as JPEG or TIFF."
 _ORIENTATION, _ICC = 274, 34675
@@ -102,6 +102,11 @@ def reading(path: Path) -> Iterator[None]:
     Yields
     ------
     None
+
+    Raises
+    ------
+    InputError
+        The file is missing, unreadable or damaged.
     """
     try:
         with warnings.catch_warnings():
@@ -116,10 +121,10 @@ def reading(path: Path) -> Iterator[None]:
             f"{path} is too large: {error}", f"Scale it down to {MAX_PHOTO_PIXELS // 1_000_000} megapixels."
         ) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a readable photo.", DAMAGED) from error
+        raise InputError(f"{path} cannot be decoded: its header is damaged or incomplete.", DAMAGED) from error
     except DECODE_ERRORS as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(f"{path} cannot be decoded: {reason}.", DAMAGED) from error
+        raise InputError(f"{path} cannot be decoded: it is damaged or incomplete ({reason}).", DAMAGED) from error
 
 
 def read_header(path: Path) -> PhotoHeader:
@@ -201,7 +206,7 @@ def deep_values(path: Path) -> NDArray[np.uint16]:
     flags = cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION
     values = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     if values is None:
-        raise ValueError("data are missing or of an unusual kind")
+        raise ValueError("its pixels cannot be read")
     if values.dtype != np.uint16:
         raise ValueError(f"it has pixels of type {values.dtype}")
     if values.ndim == 3:
@@ -241,12 +246,13 @@ def open_image(path: Path, header: PhotoHeader) -> Iterator[Image.Image]:
 
 
 def _photo_format(path: Path, file: BinaryIO) -> PhotoFormat:
-    start = file.read(64)
+    start = file.read(1024)
     if not start:
         raise InputError(f"{path} is empty.", DAMAGED)
     kind = photo_signature(start)
     if kind is None:
-        raise InputError(f"{path} is not a photo.", f"Give {FORMATS} files.")
+        what = other_content(start)
+        raise InputError(f"{path} {f'{what}, ' if what else 'is '}not a photo.", f"Give {FORMATS} files.")
     if kind == "camera raw" and start[4:8] == b"ftyp":
         raise InputError(f"{path} is a Canon CR3 raw file, which is not supported.", _DEVELOP)
     if kind == "camera raw" or (kind == "TIFF" and is_raw(file)):

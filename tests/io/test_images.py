@@ -149,7 +149,7 @@ REFUSED = [
     ("a.jpg", HEIC, r"a\.jpg cannot be decoded"),
     ("a.jpg", b"", "is empty"),
     ("a.jpg", b"\xff\xd8\xff\xe0" + b"\0" * 16, "a.jpg"),
-    ("a.jpg", b"just some text, no photo", "is not a photo"),
+    ("a.jpg", b"just some text, no photo", "is a text file, not a photo"),
     ("a.webp", b"RIFF\x10\0\0\0WEBPVP8 " + b"\0" * 30, r"a\.webp cannot be decoded"),
     ("a.jpg", b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 30, "is a JPEG XL file, which is not supported"),
     ("a.tif", b"II*\0\x10\0\0\0CR\2\0" + b"\0" * 40, "raw file without an embedded preview"),
