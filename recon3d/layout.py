@@ -50,6 +50,7 @@ SPARSE = "sparse"
 
 PREVIEW = "preview.png"
 IMAGES = "images"
+_MASKS = "masks"
 SCORES = "scores.json"
 _FEATURES = "features"
 DATABASE = "database.db"
@@ -83,6 +84,24 @@ def images_folder(frame_extraction: Path) -> Path:
     Path
     """
     return frame_extraction / IMAGES
+
+
+def mask_file(images: Path, name: str) -> Path:
+    """Locate a frame's mask; only frames with transparent pixels have one.
+
+    Parameters
+    ----------
+    images : Path
+        Folder of the frames.
+    name : str
+        Of the frame.
+
+    Returns
+    -------
+    Path
+        Black where the frame is hidden.
+    """
+    return images.parent / _MASKS / f"{name}.png"
 
 
 def features_file(feature_extraction: Path, index: int) -> Path:
@@ -297,10 +316,13 @@ class FrameList:
     frames : tuple of Frame
     sequences : tuple of tuple of str
         Names of the frames of each video, in order of time.
+    photo_bits : int, optional
+        Bits a channel that photos of more than 8 bits were mapped from, all alike.
     """
 
     frames: tuple[Frame, ...]
     sequences: tuple[tuple[str, ...], ...] = ()
+    photo_bits: int | None = None
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -335,7 +357,8 @@ def read_frames(frame_extraction: Path) -> FrameList:
         frames = tuple(
             frame if frame.gps is None else replace(frame, gps=_position(frame.gps)) for frame in rows
         )
-        return FrameList(frames, tuple(tuple(names) for names in document["sequences"]))
+        sequences = tuple(tuple(names) for names in document["sequences"])
+        return FrameList(frames, sequences, document.get("photo_bits"))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
 
@@ -350,7 +373,10 @@ def write_frame_list(frame_extraction: Path, listed: FrameList) -> None:
     listed : FrameList
     """
     rows = [asdict(frame) for frame in listed.frames]
-    write_json(frame_extraction / _FRAMES, {"frames": rows, "sequences": listed.sequences})
+    write_json(
+        frame_extraction / _FRAMES,
+        {"frames": rows, "sequences": listed.sequences, "photo_bits": listed.photo_bits},
+    )
 
 
 # --- registration.json ---------------------------------------------------------------------------
@@ -514,6 +540,8 @@ class FrameCounts:
     videos: int
     scanned: int
     cameras: int
+    recolored: int = 0
+    masked: int = 0
 
 
 @dataclass(frozen=True)

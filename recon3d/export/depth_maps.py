@@ -16,8 +16,9 @@ from PIL import Image
 from recon3d.io.atomic import atomic_path
 from recon3d.io.colmap_dense import DenseWorkspace
 from recon3d.io.depth import read_depth_map, write_colmap_map
+from recon3d.io.masks import load_view_mask, write_mask
 from recon3d.io.undistort import load_view_image
-from recon3d.layout import depth_map_file
+from recon3d.layout import depth_map_file, mask_file
 from recon3d.mvs.source_selection import source_views
 from recon3d.similarity import scaled
 from recon3d.types import Scene
@@ -32,8 +33,9 @@ def write_workspace(target: Path, dense: Path, sparse: Path, images: Path, facto
     Parameters
     ----------
     target : Path
-        Folder; receives undistorted ``images``, the ``sparse`` model of the undistorted cameras, and
-        ``stereo`` with the filtered depth and normal maps of all views, as "geometric" ones.
+        Folder; receives undistorted ``images`` and their ``masks``, the ``sparse`` model of the
+        undistorted cameras, and ``stereo`` with the filtered depth and normal maps of all views, as
+        "geometric" ones.
     dense, sparse : Path
         Artifacts of dense_reconstruction and sparse_reconstruction.
     images : Path
@@ -55,6 +57,9 @@ def write_workspace(target: Path, dense: Path, sparse: Path, images: Path, facto
         rgb, _ = load_view_image(images, original.views[i], size)
         with atomic_path(workspace.image(i)) as temporary:
             Image.fromarray(rgb).save(temporary, quality=95)
+        visible = load_view_mask(mask_file(images, view.name), original.views[i], size)
+        if visible is not None:
+            write_mask(workspace.mask(i), visible)
     for i in made:
         depth_map = read_depth_map(depth_map_file(dense, scene.views[i].name))
         write_colmap_map(workspace.depth_map(i, "geometric"), np.float32(factor) * depth_map.depth)

@@ -3,6 +3,7 @@
 ::
 
     images/        undistorted images
+    masks/         NAME.png, for images that are partly hidden: --StereoFusion.mask_path
     sparse/        cameras, images, points3D, rigs and frames of the undistorted images, binary
     stereo/        patch-match.cfg and fusion.cfg, and the maps:
         depth_maps/   NAME.photometric.bin, then NAME.geometric.bin
@@ -65,6 +66,20 @@ class DenseWorkspace:
     def config(self) -> Path:
         """The list of each view's source views."""
         return self.folder / "stereo" / "patch-match.cfg"
+
+    def mask(self, index: int) -> Path:
+        """Locate the mask of a view's undistorted image.
+
+        Parameters
+        ----------
+        index : int
+            Of the view.
+
+        Returns
+        -------
+        Path
+        """
+        return self.folder / "masks" / f"{self.name(index)}.png"
 
     def image(self, index: int) -> Path:
         """Locate a view's undistorted image.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def photo_signature(start: bytes) -> str | None:
@@ -24,18 +26,10 @@ def photo_signature(start: bytes) -> str | None:
         return "PNG"
     if start.startswith(_TIFF_STARTS):
         return "TIFF"
-    if start[4:8] == b"ftyp" and start[8:12] in (
-        b"heic",
-        b"heix",
-        b"mif1",
-        b"msf1",
-        b"heim",
-        b"heis",
-        b"hevc",
-    ):
-        return "HEIC"
-    if start[4:8] == b"ftyp" and start[8:12] in (b"avif", b"avis"):
-        return "AVIF"
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS | _AVIF_BRANDS:
+        # The general brands of HEIF are those of AVIF, too; then the list of compatible brands tells.
+        brands = {start[at : at + 4] for at in (8, *range(16, min(start[3], len(start)), 4))}
+        return "AVIF" if brands & _AVIF_BRANDS else "HEIC"
     if start[4:12] == b"ftypcrx ":
         return "camera raw"
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
@@ -46,6 +40,8 @@ def photo_signature(start: bytes) -> str | None:
         return "BMP"
     if start.startswith((b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")):
         return "JPEG 2000"
+    if start.startswith((b"\0\0\0\x0cJXL ", b"\xff\x0a")):
+        return "JPEG XL"
     if start.startswith((b"FUJIFILMCCD-RAW", b"IIRO", b"IIU\0")):
         return "camera raw"
     return None

@@ -1,53 +1,41 @@
 """Reading photos: what they are, whether they are whole, and their pixels.
 
-A photo is known by its first bytes, never by its suffix. JPEG, PNG and TIFF are read; of other
-formats the hint says how to convert them.
+A photo is known by its first bytes, never by its suffix. JPEG, PNG, TIFF, HEIC, AVIF and WebP are
+read, and of cameras' raw files the embedded preview.
 """
 
 from __future__ import annotations
 
-import struct
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image
 
-from recon3d.errors import InputError
-from recon3d.io.exif import PhotoExif, read_exif
-from recon3d.io.formats import photo_signature
-
-#: Photos with more pixels are refused before they are decoded (Pillow's own limit).
-MAX_PHOTO_PIXELS = 178_000_000
-_MIN_SIDE = 16
-
-PhotoFormat = Literal["JPEG", "PNG", "TIFF"]
-
-_RAW_SUFFIXES = frozenset(
-    {".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw", ".3fr", ".iiq"}
+from recon3d.io.exif import PhotoExif
+from recon3d.io.photo_color import ColorSpace, to_srgb
+from recon3d.io.photo_file import (
+    DECODE_ERRORS,
+    PhotoFormat,
+    PhotoHeader,
+    decode,
+    deep_values,
+    open_image,
+    read_header,
+    reading,
 )
-_TIFF_WIDTH, _TIFF_HEIGHT, _DNG_VERSION = 256, 257, 50706
-_CONVERT = "Save it as JPEG, PNG or TIFF."
-_DAMAGED = "The file is damaged or incomplete: copy it again from the camera, or leave it out."
-# What Pillow raises on damaged files, by format and place of the damage.
-_DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    EOFError,
-    OverflowError,
-    struct.error,
-    Image.DecompressionBombError,
-)
+
+#: Opacity, of 255, from which a pixel counts as seen.
+_OPAQUE = 128
+#: What hidden pixels are painted with.
+_NEUTRAL = 128
+_ORIENTATION, _EXIF_IFD, _COLOR_SPACE, _INTEROPERABILITY = 0x0112, 0x8769, 0xA001, 0xA005
+#: Orientations that undo each other; the others undo themselves.
+_INVERSE = {6: 8, 8: 6}
 
 
 @dataclass(frozen=True)
@@ -58,10 +46,16 @@ class PhotoInfo:
     ----------
     width, height : int
         Size upright, that is after the EXIF orientation is applied.
-    format : {"JPEG", "PNG", "TIFF"}
+    format : str
+        JPEG, PNG, TIFF, HEIC, AVIF, WebP or raw; of a raw file, all else is that of its preview.
     plain : bool
-        Whether the file itself holds 8-bit grey or RGB pixels that every program reads alike.
+        Whether the file itself holds 8-bit sRGB or grey pixels, all visible, that every program reads
+        alike.
     exif : PhotoExif
+    bits : int
+        8, or 16 when the pixels have more; see `brightest_value`.
+    space : ColorSpace or None
+        Colours other than sRGB.
     """
 
     width: int
@@ -69,12 +63,30 @@ class PhotoInfo:
     format: PhotoFormat
     plain: bool
     exif: PhotoExif
+    bits: int = 8
+    space: ColorSpace | None = None
 
     @property
     def camera_key(self) -> tuple[Any, ...]:
         """Equal for photos that can share one set of intrinsics."""
         e = self.exif
         return e.make, e.model, e.lens, e.focal_mm, e.focal_35mm, self.width, self.height
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photo's pixels.
+
+    Attributes
+    ----------
+    rgb : ndarray of uint8, shape (H, W, 3)
+        sRGB; hidden pixels are grey.
+    visible : ndarray of bool, shape (H, W), or None
+        False where the photo is transparent; None when it is nowhere.
+    """
+
+    rgb: NDArray[np.uint8]
+    visible: NDArray[np.bool_] | None = None
 
 
 def probe_photo(path: Path) -> PhotoInfo:
@@ -93,29 +105,21 @@ def probe_photo(path: Path) -> PhotoInfo:
     InputError
         The file is missing, empty, of another format, or too large or small.
     """
-    with _reading(path), open(path, "rb") as file:
-        kind = _photo_format(path, file.read(32))
-        file.seek(0)
-        if kind == "TIFF":
-            width, height, plain, exif = _probe_tiff(path, file)
-        else:
-            with Image.open(file, formats=[kind]) as image:
-                width, height = image.size
-                plain = image.mode in ("L", "RGB") and "transparency" not in image.info
-                exif = _exif_of(image, width, height)
-            if kind == "PNG":
-                file.seek(24)
-                plain = plain and file.read(1) == b"\x08"
-    if width * height > MAX_PHOTO_PIXELS:
-        raise InputError(
-            f"{path} has {width} x {height} pixels, which is too large.",
-            f"Scale it down to {MAX_PHOTO_PIXELS // 1_000_000} megapixels or less.",
-        )
-    if min(width, height) < _MIN_SIDE:
-        raise InputError(f"{path} has only {width} x {height} pixels.", "Leave it out; it shows too little.")
-    if exif.orientation >= 5:
+    return _info(read_header(path))
+
+
+def _info(header: PhotoHeader) -> PhotoInfo:
+    width, height = header.width, header.height
+    if header.exif.orientation >= 5:
         width, height = height, width
-    return PhotoInfo(width, height, kind, plain, exif)
+    plain = (
+        header.format in ("JPEG", "PNG")
+        and header.mode in ("L", "RGB")
+        and header.bits == 8
+        and not header.alpha
+        and header.space is None
+    )
+    return PhotoInfo(width, height, header.format, plain, header.exif, header.bits, header.space)
 
 
 def check_photo(path: Path, size: int) -> NDArray[np.uint8]:
@@ -137,20 +141,17 @@ def check_photo(path: Path, size: int) -> NDArray[np.uint8]:
     InputError
         The file is truncated or damaged, or cannot be read.
     """
-    info = probe_photo(path)
-    if info.format != "JPEG":
-        gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(_decode(path, info), cv2.COLOR_BGR2GRAY), np.uint8)
+    header = read_header(path)
+    if header.format != "JPEG":
+        gray: NDArray[np.uint8] = np.asarray(cv2.cvtColor(read_photo(path).rgb, cv2.COLOR_RGB2GRAY), np.uint8)
         return gray
-    with _reading(path), Image.open(path, formats=["JPEG"]) as image:
+    with reading(path), Image.open(path, formats=["JPEG"]) as image:
         image.draft("L", (size, size))
         return np.asarray(image.convert("L"))
 
 
-def read_photo(path: Path) -> NDArray[np.uint8]:
-    """Pixels of a photo: upright, 8 bits a channel.
-
-    Transparent pixels become black. 16-bit files that use 10 or 12 bits only are spread to the
-    full range.
+def brightest_value(path: Path) -> int:
+    """Find the largest value of a photo with more than 8 bits a channel, opacity aside.
 
     Parameters
     ----------
@@ -158,29 +159,79 @@ def read_photo(path: Path) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8, shape (H, W, 3)
-        BGR.
+    int
+        At most 65535.
 
     Raises
     ------
     InputError
         The file is truncated or damaged, or cannot be read.
     """
-    return _decode(path, probe_photo(path))
+    with reading(path):
+        values = deep_values(path)
+        return int(values[..., :3].max() if values.ndim == 3 else values.max())
 
 
-def apply_orientation(image: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def read_photo(path: Path, *, bits: int = 16, upright: bool = True) -> Photo:
+    """Read the pixels of a photo: 8 bits a channel, sRGB.
+
+    Parameters
+    ----------
+    path : Path
+    bits : int
+        Bits a channel that files with 16 bits use, the same for all photos of a set; see
+        `recon3d.io.photo_depth.bits_used`.
+    upright : bool
+        Whether to apply the EXIF orientation.
+
+    Returns
+    -------
+    Photo
+
+    Raises
+    ------
+    InputError
+        The file is truncated or damaged, or cannot be read.
+    """
+    header = read_header(path)
+    with reading(path):
+        image = decode(path, header, bits)
+        visible = None
+        if header.alpha:
+            image, visible = _without_alpha(image)
+        rgb = np.asarray(to_srgb(image, header.space), np.uint8)
+        if visible is not None:
+            rgb = np.where(visible[..., None], rgb, np.uint8(_NEUTRAL))
+    turn = header.exif.orientation
+    if header.format == "TIFF" and header.bits == 8:  # Pillow has turned it
+        turn = 1 if upright else _INVERSE.get(turn, turn)
+    elif not upright:
+        turn = 1
+    rgb = apply_orientation(rgb, turn)
+    return Photo(rgb, None if visible is None else apply_orientation(visible, turn))
+
+
+def _without_alpha(image: Image.Image) -> tuple[Image.Image, NDArray[np.bool_] | None]:
+    """The colours, and where they are seen; None for everywhere."""
+    gray = image.mode == "LA"
+    rgba = image.convert("RGBA")
+    visible = np.asarray(rgba.getchannel("A")) >= _OPAQUE
+    colors = image.getchannel("L") if gray else rgba.convert("RGB")
+    return colors, None if visible.all() else visible
+
+
+def apply_orientation(image: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Turn stored pixels upright.
 
     Parameters
     ----------
-    image : ndarray of uint8, shape (H, W) or (H, W, C)
+    image : ndarray, shape (H, W) or (H, W, C)
     orientation : int
         EXIF orientation, 1 to 8.
 
     Returns
     -------
-    ndarray of uint8, shape (H, W) or (H, W, C)
+    ndarray, shape (H, W) or (H, W, C)
     """
     if orientation in (2, 4, 5, 7):
         image = image[:, ::-1]
@@ -189,7 +240,7 @@ def apply_orientation(image: NDArray[np.uint8], orientation: int) -> NDArray[np.
 
 
 def photo_metadata(path: Path) -> dict[str, bytes]:
-    """Collect what a turned copy of a photo keeps: its colour profile, and EXIF marked as upright.
+    """Collect what a copy of a photo in sRGB keeps: its EXIF data, marked as upright.
 
     Parameters
     ----------
@@ -199,111 +250,19 @@ def photo_metadata(path: Path) -> dict[str, bytes]:
     Returns
     -------
     dict of str to bytes
-        ``exif`` and ``icc_profile``, where the photo has them: arguments of `PIL.Image.save`.
+        ``exif``, where the photo has it: an argument of `PIL.Image.save`.
     """
-    kept: dict[str, bytes] = {}
-    with _reading(path), Image.open(path, formats=["JPEG", "PNG", "TIFF"]) as image:
-        profile = image.info.get("icc_profile")
-        if profile and image.mode in ("RGB", "L"):
-            kept["icc_profile"] = profile
-        with suppress(*_DECODE_ERRORS):  # damaged maker notes; the pixels matter more
-            exif = image.getexif()
-            if exif:
-                exif[0x0112] = 1
-                kept["exif"] = exif.tobytes()
-    return kept
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    """Turn what goes wrong while reading `path` into an `InputError`."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist.", "Check the file's name and folder.") from error
-    except (PermissionError, IsADirectoryError) as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}.", "Check what it is.") from error
-    except Image.DecompressionBombError as error:
-        raise InputError(
-            f"{path} is too large: {error}", f"Scale it down to {MAX_PHOTO_PIXELS // 1_000_000} megapixels."
-        ) from error
-    except UnidentifiedImageError as error:
-        raise InputError(f"{path} is not a readable photo.", _DAMAGED) from error
-    except _DECODE_ERRORS as error:
-        raise InputError(f"{path} cannot be decoded: {error}.", _DAMAGED) from error
-
-
-def _photo_format(path: Path, start: bytes) -> PhotoFormat:
-    kind = photo_signature(start)
-    if not start:
-        raise InputError(f"{path} is empty.", _DAMAGED)
-    if kind == "camera raw" or (kind == "TIFF" and path.suffix.lower() in _RAW_SUFFIXES):
-        raise InputError(f"{path} is a camera's raw file, which is not supported.", f"Develop it. {_CONVERT}")
-    formats: tuple[PhotoFormat, ...] = ("JPEG", "PNG", "TIFF")
-    for supported in formats:
-        if kind == supported:
-            return supported
-    if kind is None:
-        raise InputError(f"{path} is not a photo.", "Give JPEG, PNG or TIFF files.")
-    raise InputError(f"{path} is a {kind} file, which is not supported.", _CONVERT)
-
-
-def _probe_tiff(path: Path, file: BinaryIO) -> tuple[int, int, bool, PhotoExif]:
-    # Pillow cannot open TIFFs of 16 bits a channel, but reads the tags of any.
-    tags = Image.Exif()
-    tags.load_from_fp(file)
-    if _DNG_VERSION in tags:
-        raise InputError(f"{path} is a camera's raw file, which is not supported.", f"Develop it. {_CONVERT}")
-    width, height = int(tags[_TIFF_WIDTH]), int(tags[_TIFF_HEIGHT])
-    return width, height, False, read_exif(tags, width, height)
-
-
-def _exif_of(image: ImageFile.ImageFile, width: int, height: int) -> PhotoExif:
-    try:
-        return read_exif(image.getexif(), width, height)
-    except _DECODE_ERRORS:
-        return PhotoExif()  # damaged EXIF does not make the pixels unreadable
-
-
-def _decode(path: Path, info: PhotoInfo) -> NDArray[np.uint8]:
-    """Pixels upright, BGR."""
-    with _reading(path):
-        try:
-            with Image.open(path, formats=[info.format]) as image:
-                pixels = _to_bgr(path, image)
-        except UnidentifiedImageError:
-            if info.format != "TIFF":
-                raise
-            flags = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-            values = cv2.imdecode(np.fromfile(path, np.uint8), flags)
-            if values is None:
-                raise InputError(f"{path} cannot be decoded.", _CONVERT) from None
-            pixels = _to_8_bits(path, values)
-        else:
-            if info.format == "TIFF":
-                return pixels  # Pillow turns TIFFs itself
-    return apply_orientation(pixels, info.exif.orientation)
-
-
-def _to_bgr(path: Path, image: Image.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I") or image.mode == "F":
-        gray = _to_8_bits(path, np.asarray(image))
-        return np.repeat(gray[..., None], 3, axis=2)
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", image.size)
-        image.paste(rgba, mask=rgba.getchannel("A"))
-    return np.ascontiguousarray(np.asarray(image.convert("RGB"))[..., ::-1])
-
-
-def _to_8_bits(path: Path, values: NDArray[Any]) -> NDArray[np.uint8]:
-    if values.dtype == np.uint8:
-        return values
-    if not np.issubdtype(values.dtype, np.integer) or values.size == 0 or int(values.max()) > 65535:
-        raise InputError(f"{path} has pixels of type {values.dtype}.", "Save it with 8 or 16 bits a channel.")
-    top = int(values.max())
-    bits = next(b for b in (10, 12, 16) if top < 1 << b)
-    result: NDArray[np.uint8] = np.right_shift(np.maximum(values, 0), bits - 8).astype(np.uint8)
-    return result
+    header = read_header(path)
+    if header.bits > 8 or header.preview is not None:
+        return {}
+    with reading(path), open_image(path, header) as image, suppress(*DECODE_ERRORS):
+        # Maker notes may be damaged; the pixels matter more.
+        exif = image.getexif()
+        if exif:
+            exif[_ORIENTATION] = 1
+            details = exif.get_ifd(_EXIF_IFD)
+            details.pop(_INTEROPERABILITY, None)
+            if _COLOR_SPACE in details:
+                details[_COLOR_SPACE] = 1
+            return {"exif": exif.tobytes()}
+    return {}

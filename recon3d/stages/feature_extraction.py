@@ -10,7 +10,8 @@ import numpy as np
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.io.feature_files import Features, read_features, write_features
-from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, read_frames
+from recon3d.io.masks import visible_features
+from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, mask_file, read_frames
 from recon3d.options import FeatureExtractionOptions
 
 VERSION = 3
@@ -22,6 +23,7 @@ _BYTES_PER_PIXEL = 160
 @dataclass(frozen=True)
 class _Task:
     image: str
+    mask: str
     target: str
     options: FeatureExtractionOptions
     gpu: bool
@@ -41,11 +43,13 @@ def run(
     context : StageContext
     """
     frames = inputs["frame_extraction"]
-    names = read_frames(frames).names
+    names, images = read_frames(frames).names, images_folder(frames)
     # COLMAP has these two on the CPU only; there, all workers can take part.
     gpu = context.engine == "cuda" and not (options.affine_shape or options.domain_size_pooling)
     tasks = [
-        _Task(str(images_folder(frames) / name), str(features_file(out_dir, index)), options, gpu)
+        _Task(
+            str(images / name), str(mask_file(images, name)), str(features_file(out_dir, index)), options, gpu
+        )
         for index, name in enumerate(names)
     ]
     missing = [task for task in tasks if not Path(task.target).exists()]
@@ -71,7 +75,8 @@ def _extract(task: _Task) -> None:
         o.max_image_size, o.max_features, o.first_octave, o.affine_shape, o.domain_size_pooling, task.gpu
     )
     keypoints, descriptors = extract_sift(Path(task.image), settings)
-    write_features(Path(task.target), (keypoints, descriptors))
+    visible = visible_features(Path(task.mask), keypoints)
+    write_features(Path(task.target), (keypoints[visible], descriptors[visible]))
 
 
 def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list[int]:

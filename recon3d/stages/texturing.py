@@ -17,9 +17,10 @@ from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
+from recon3d.io.masks import load_view_mask, visible_at
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
-from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder
+from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder, mask_file
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
@@ -165,7 +166,13 @@ def _rate_view(task: _ViewTask) -> None:
     mesh = _load_mesh(task.mesh)
     rgb, camera = load_view_image(task.images, task.view, task.max_size)
     view = View(task.view.name, camera, task.view.cam_from_world)
-    seen = seen_faces(mesh, view, rgb, valid=_covered(mesh, task.view))
+    valid = _covered(mesh, task.view)
+    visible = load_view_mask(mask_file(task.images, view.name), task.view, task.max_size)
+    if visible is not None:
+        pixel = camera.project(mesh.vertices @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3])
+        shown = visible_at(visible, pixel)
+        valid = shown if valid is None else valid & shown
+    seen = seen_faces(mesh, view, rgb, valid=valid)
     with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,

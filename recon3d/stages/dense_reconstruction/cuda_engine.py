@@ -19,11 +19,10 @@ from recon3d.compute import StageContext
 from recon3d.errors import StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem
-from recon3d.io.depth import read_colmap_map, write_packed_map
-from recon3d.mvs.maps import PackedMap
+from recon3d.io.depth import read_colmap_map
 from recon3d.options import DenseReconstructionOptions
 from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, map_missing
-from recon3d.stages.dense_reconstruction.view_tasks import Folders
+from recon3d.stages.dense_reconstruction.view_tasks import Folders, write_raw_map
 from recon3d.types import DepthMap, Floats, Scene, View
 
 #: Views a block has at most: starting COLMAP and CUDA costs about as much as a tenth of a view.
@@ -259,4 +258,4 @@ def import_maps(task: _ImportTask) -> None:
         np.where(known[..., None], normal, np.float32(0)),
         known.astype(np.float32),
     )
-    write_packed_map(task.folders.raw_map(task.view.name), PackedMap.of(depth_map))
+    write_raw_map(task.folders, depth_map)

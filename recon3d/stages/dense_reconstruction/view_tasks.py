@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
+from numpy.typing import NDArray
 
 from recon3d.io.atomic import atomic_path
 from recon3d.io.depth import read_packed_map, write_packed_map
+from recon3d.io.masks import load_view_mask, without_hidden
 from recon3d.io.ply import write_point_clouds
 from recon3d.io.point_visibility import write_visibility
 from recon3d.io.undistort import load_view_image
-from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
+from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file, mask_file
 from recon3d.mvs.agreement import Tolerances
 from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.filtering import filtered
@@ -26,7 +28,7 @@ from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, ton
 from recon3d.rendering.render import render_points
 from recon3d.stages.preview import write_preview
 from recon3d.surface.region import find_region
-from recon3d.types import Bytes, Floats, PointCloud, Scene, View
+from recon3d.types import Bytes, DepthMap, Floats, PointCloud, Scene, View
 
 #: Cost of a pixel of disagreement with a neighbour's depth map.
 _GEOMETRIC_WEIGHT = 0.02
@@ -74,6 +76,20 @@ class Folders:
         Path
         """
         return Path(self.work) / "undistorted" / f"{name}.npy"
+
+    def mask(self, name: str) -> Path:
+        """Locate what the undistorted image shows; written before it, for masked frames only.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
+        return Path(self.work) / "visible" / f"{name}.npy"
 
     def planes(self, round_: int, name: str) -> Path:
         """Locate the planes after a round of matching.
@@ -162,9 +178,16 @@ def prepare(task: LoadTask | CompileTask) -> float:
     """
     if isinstance(task, CompileTask):
         return compile_kernels()
-    rgb, _ = load_view_image(Path(task.folders.images), task.view, task.max_size)
-    name = task.view.name
-    for path, array in ((task.folders.gray(name), tone_mapped(rgb)), (task.folders.image(name), rgb)):
+    images, name = Path(task.folders.images), task.view.name
+    rgb, _ = load_view_image(images, task.view, task.max_size)
+    products: dict[Path, NDArray[Any]] = {
+        task.folders.gray(name): tone_mapped(rgb),
+        task.folders.image(name): rgb,
+    }
+    visible = load_view_mask(mask_file(images, name), task.view, task.max_size)
+    if visible is not None:
+        products = {task.folders.mask(name): visible, **products}
+    for path, array in products.items():
         with atomic_path(path) as temporary, open(temporary, "wb") as file:
             np.save(file, array)
     return 0.0
@@ -224,7 +247,7 @@ def match(task: MatchTask) -> None:
     )
     if task.last:
         depth_map = depth_map_of(name, task.view.camera, planes, _MAX_COST)
-        write_packed_map(folders.raw_map(name), PackedMap.of(depth_map))
+        write_raw_map(folders, depth_map)
         return
     with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
         np.savez(
@@ -234,6 +257,19 @@ def match(task: MatchTask) -> None:
             chosen=planes.chosen,
             inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)),
         )
+
+
+def write_raw_map(folders: Folders, depth_map: DepthMap) -> None:
+    """Write a view's depth map before filtering; what its mask hides has no depth.
+
+    Parameters
+    ----------
+    folders : Folders
+    depth_map : DepthMap
+    """
+    mask = folders.mask(depth_map.name)
+    visible = np.load(mask) if mask.exists() else None
+    write_packed_map(folders.raw_map(depth_map.name), PackedMap.of(without_hidden(depth_map, visible)))
 
 
 @dataclass(frozen=True, eq=False)

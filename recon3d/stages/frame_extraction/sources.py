@@ -50,7 +50,28 @@ class VideoPlan:
 
 @dataclass(frozen=True)
 class PhotoRecord:
-    """A photo that was taken; `camera` is equal for photos that can share intrinsics."""
+    """A photo that was taken, and what was done to it.
+
+    Attributes
+    ----------
+    name : str
+    width, height : int
+    sharpness : float
+    focal_px : float or None
+    gps : tuple of float, or None
+    camera : str
+        Equal for photos that can share intrinsics.
+    colors : str
+        Colour space that it had; empty for sRGB.
+    color_problem : str
+        Why that could not be converted.
+    masked : bool
+        Whether it has a mask.
+    preview : bool
+        Whether it is the preview of a raw file.
+    deep : bool
+        Whether it had more than 8 bits a channel.
+    """
 
     name: str
     width: int
@@ -59,6 +80,11 @@ class PhotoRecord:
     focal_px: float | None
     gps: tuple[float, float, float] | None
     camera: str
+    colors: str = ""
+    color_problem: str = ""
+    masked: bool = False
+    preview: bool = False
+    deep: bool = False
 
 
 @dataclass

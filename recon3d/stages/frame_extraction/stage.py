@@ -2,17 +2,16 @@
 
 Videos are gone through twice. The first pass measures how far the image moves and how sharp each
 frame is; then frames are chosen (`recon3d.selection.choose`), and the second pass decodes only
-those at full size. Photos are taken as they are, turned upright.
+those at full size. Photos are taken as they are, or turned upright and converted to 8-bit sRGB.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from recon3d.compute import StageContext
 from recon3d.errors import InputError
 from recon3d.io.atomic import write_json
-from recon3d.io.images import probe_photo
 from recon3d.layout import (
     SCORES,
     Frame,
@@ -33,7 +31,7 @@ from recon3d.layout import (
 from recon3d.options import FrameExtractionOptions
 from recon3d.selection.choose import SAME_VIEW, choose_frames
 from recon3d.selection.sharpness import blur
-from recon3d.stages.frame_extraction.photo_tasks import PhotoTask, take_photo
+from recon3d.stages.frame_extraction.photo_set import take_photos
 from recon3d.stages.frame_extraction.sources import Problem, Source, name_sources
 from recon3d.stages.frame_extraction.video_tasks import (
     ScanTask,
@@ -83,46 +81,15 @@ def run(
     photos = [source for source in sources if source.kind != "video"]
     taken = (0.2 if photos else 0.0) if videos else 1.0
     scanned = taken + 0.65 * (1 - taken)
-    _take_photos(photos, images, partial, context.phase(0.0, taken))
+    bits = take_photos(photos, images, partial, context.phase(0.0, taken))
     _scan(videos, partial, context.phase(taken, scanned))
     for source in videos:
         if source.problem is None:
             _choose(source, options, context)
     _write(videos, images, options, context.phase(scanned, 1.0))
     _check(sources, context)
-    _describe(sources, options, out_dir, context)
+    _describe(sources, bits, options, out_dir, context)
     shutil.rmtree(partial, ignore_errors=True)
-
-
-def _take_photos(photos: Sequence[Source], images: Path, partial: Path, context: StageContext) -> None:
-    tasks = [
-        PhotoTask(s.path, images, s.stem, _photo_kind(s), partial / "photos" / f"{i:05d}.json")
-        for i, s in enumerate(photos)
-    ]
-    records = context.map(
-        take_photo, tasks, names=[s.name for s in photos], unit="photos", memory=_photo_memory(photos)
-    )
-    for source, record in zip(photos, records, strict=True):
-        if isinstance(record, Problem):
-            source.problem = record
-        else:
-            source.photo = record
-        if source.problem and source.kind == "posed_photo":
-            raise InputError(source.problem.message, "The model needs it. " + source.problem.hint)
-
-
-def _photo_memory(photos: Sequence[Source]) -> int:
-    """Bytes that turning the largest photo takes."""
-    pixels = 0
-    for source in photos:
-        with contextlib.suppress(InputError):
-            info = probe_photo(source.path)
-            pixels = max(pixels, info.width * info.height)
-    return 150_000_000 + 14 * pixels
-
-
-def _photo_kind(source: Source) -> Literal["photo", "posed_photo"]:
-    return "posed_photo" if source.kind == "posed_photo" else "photo"
 
 
 def _scan(videos: Sequence[Source], partial: Path, context: StageContext) -> None:
@@ -292,7 +259,11 @@ def _check(sources: Sequence[Source], context: StageContext) -> None:
 
 
 def _describe(
-    sources: Sequence[Source], options: FrameExtractionOptions, out_dir: Path, context: StageContext
+    sources: Sequence[Source],
+    bits: int | None,
+    options: FrameExtractionOptions,
+    out_dir: Path,
+    context: StageContext,
 ) -> None:
     """Write frames.json and scores.json."""
     frames: list[Frame] = []
@@ -308,7 +279,7 @@ def _describe(
             sequences.append(tuple(row.name for row in rows))
     scores = [source.scores() for source in sources if source.scan]
     write_json(out_dir / SCORES, {"videos": scores})
-    write_frame_list(out_dir, FrameList(tuple(frames), tuple(sequences)))
+    write_frame_list(out_dir, FrameList(tuple(frames), tuple(sequences), bits))
     context.count(
         FrameCounts(
             frames=len(frames),
@@ -316,5 +287,7 @@ def _describe(
             videos=len(sequences),
             scanned=sum(len(score["time"]) for score in scores),
             cameras=len(cameras),
+            recolored=sum(bool(s.photo and s.photo.colors and not s.photo.color_problem) for s in sources),
+            masked=sum(bool(s.photo and s.photo.masked) for s in sources),
         )
     )
