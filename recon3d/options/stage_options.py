@@ -181,8 +181,9 @@ class MeshGenerationOptions(StageOptions):
     trim : float
         Parts of the surface further than this many point spacings from any point are removed.
     region : {"auto", "all"}
-        ``auto`` leaves out what lies far behind the thing that the pictures are about: what is
-        outside a ring of cameras, or much further away than usual. The cloud keeps it all.
+        ``auto`` leaves out what is outside a ring of cameras around an object; elsewhere only what
+        is both much further away than usual and poorly measured. The report tells its share, and
+        the cloud keeps it all.
     min_component : float
         Connected parts with less than this fraction of the largest part's area are removed.
     """

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
-from recon3d.layout import MESH, POINT_CLOUD, MeshCounts
+from recon3d.io.point_visibility import read_visibility
+from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts
 from recon3d.options import MeshGenerationOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
 from recon3d.types import Mesh, Scene
 
-VERSION = 3
+VERSION = 4
 
 #: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
 _POINT_BYTES = 1500
-#: Bytes of a point while it is read.
-_READ_BYTES = 150
+#: Bytes of a point and the list of its views while it is read.
+_READ_BYTES = 200
 _BASE_BYTES = 600_000_000
 _STEPS = 6
 #: Holes up to this many point spacings across are closed.
 _HOLE = 20.0
-#: A region with less than this share of the points is not what the pictures are about.
-_LEAST_INSIDE = 0.05
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
 _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
@@ -56,7 +56,7 @@ def run(
         used = min(points, _most_points(options))
         memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
         try:
-            counts = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
+            counts, kind = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
             break
         except OutOfMemory:
             faces, depth = options.max_faces // _FEWER, options.poisson_depth
@@ -67,13 +67,27 @@ def run(
             )
             options = options.model_copy(update={"max_faces": faces, "poisson_depth": max(0, depth - 1)})
     context.count(counts)
+    if counts.points_outside:
+        context.fallback(_left_out(counts.points_outside, points, kind))
+
+
+def _left_out(outside: int, points: int, kind: str) -> str:
+    share = "Less than 0.1 %" if outside < 0.001 * points else f"{100 * outside / points:.1f} %"
+    why = {
+        "orbit": "outside the ring of cameras",
+        "near": "far away and poorly measured",
+    }[kind]
+    return (
+        f"{share} of the point cloud ({outside} of {points} points) is {why} and not meshed. "
+        "To mesh it too: --set mesh_generation.region=all"
+    )
 
 
 def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
-def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> MeshCounts:
+def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str]:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
@@ -82,12 +96,11 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> MeshCou
     task_progress(0, _STEPS)
     cloud = read_point_cloud(dense / POINT_CLOUD)
     scene = Scene.load(dense)
-    total = len(cloud)
+    total, kind = len(cloud), "all"
     if options.region == "auto":
-        inside = find_region(scene).contains(cloud.points)
-        # Cameras along the walls of a room look at its empty middle.
-        if inside.sum() >= _LEAST_INSIDE * total:
-            cloud = cloud.subset(inside)
+        starts, views = read_visibility(dense / VISIBILITY)
+        region = find_region(scene, replace(cloud, view_starts=starts, view_indices=views))
+        cloud, kind = cloud.subset(region.inside), region.kind
     outside = total - len(cloud)
     cloud = at_most(cloud, _most_points(options))
     mesh, facts = surface_from_points(
@@ -110,10 +123,11 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> MeshCou
     write_mesh(out_dir / MESH, mesh)
     plain = Mesh(mesh.vertices, mesh.faces)
     write_preview(out_dir, scene, mesh.vertices, lambda *view: render_mesh(plain, *view))
-    return MeshCounts(
+    counts = MeshCounts(
         points=len(cloud),
         points_outside=outside,
         vertices=len(mesh.vertices),
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
+    return counts, kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,59 +14,85 @@ from PIL import Image
 from recon3d.compute import InlineContext
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.ply import read_mesh, write_point_cloud
+from recon3d.io.point_visibility import write_visibility
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages import mesh_generation
-from recon3d.types import PointCloud
+from recon3d.types import PointCloud, Scene
+from tests.synthetic.layouts import courtyard, orbit
 from tests.synthetic.shapes import orbit_scene, sphere_cloud
 
 Y = np.array([0.0, 1.0, 0.0])
 
 
-def _dense(folder: Path, cloud: PointCloud) -> dict[str, Path]:
-    orbit_scene(12, sphere_cloud(50).points, Y).save(folder)
+def _dense(folder: Path, cloud: PointCloud, scene: Scene | None = None) -> dict[str, Path]:
+    """The dense stage's folder; by default an orbit of which every view sees every point."""
+    scene = scene or orbit_scene(12, sphere_cloud(50).points, Y)
+    scene.save(folder)
     write_point_cloud(folder / "point_cloud.ply", cloud)
+    count, views = len(cloud), len(scene)
+    if cloud.view_starts is None or cloud.view_indices is None:
+        cloud = replace(
+            cloud,
+            view_starts=np.arange(count + 1, dtype=np.int64) * views,
+            view_indices=np.tile(np.arange(views, dtype=np.int32), count),
+        )
+    assert cloud.view_starts is not None
+    assert cloud.view_indices is not None
+    seen = cloud.view_indices
+    write_visibility(folder / "visibility.npz", [np.diff(cloud.view_starts)], [seen], count, len(seen))
     return {"dense_reconstruction": folder}
 
 
-def _with_backdrop(radius: float, count: int, backdrop: float) -> PointCloud:
-    """A small sphere in the middle of the ring of cameras, and a large one around them."""
-    near, far = sphere_cloud(count, radius), sphere_cloud(8000, backdrop, seed=1)
-    assert near.normals is not None
-    assert far.normals is not None
-    assert near.colors is not None
-    assert far.colors is not None
-    return PointCloud(
-        np.concatenate([near.points, far.points]),
-        np.concatenate([near.normals, -far.normals]),
-        np.concatenate([near.colors, far.colors]),
-    )
-
-
 def test_what_the_cameras_go_round_becomes_a_coloured_mesh(tmp_path: Path) -> None:
-    inputs = _dense(tmp_path / "dense", _with_backdrop(1.0, 8000, 6.0))
+    layout = orbit()
+    inputs = _dense(tmp_path / "dense", layout.cloud, layout.scene)
     (tmp_path / "out").mkdir()
     context = InlineContext()
     mesh_generation.run(inputs, MeshGenerationOptions(max_faces=5000), tmp_path / "out", context)
     mesh = read_mesh(tmp_path / "out" / "mesh.ply")
-    assert np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 0.05
+    assert np.linalg.norm(mesh.vertices, axis=1).max() < 4
     assert mesh.colors is not None
     assert mesh.normals is not None
     assert 2000 < len(mesh.faces) <= 5000
+    outside = np.count_nonzero(~layout.subject)
     assert context.counts["faces"] == len(mesh.faces)
-    assert context.counts["points"] == 8000
-    assert context.counts["points_outside"] == 8000
+    assert context.counts["points"] == np.count_nonzero(layout.subject)
+    assert context.counts["points_outside"] == outside
+    assert context.fallbacks == [
+        f"{100 * outside / len(layout.cloud):.1f} % of the point cloud ({outside} of {len(layout.cloud)} "
+        "points) is outside the ring of cameras and not meshed. "
+        "To mesh it too: --set mesh_generation.region=all"
+    ]
     picture = np.asarray(Image.open(tmp_path / "out" / "preview.png"))
     assert np.ptp(picture[picture.shape[0] // 2].astype(int)) > 20
 
 
-def test_a_room_around_the_cameras_is_kept_when_its_middle_is_empty(tmp_path: Path) -> None:
-    inputs = _dense(tmp_path / "dense", _with_backdrop(0.2, 150, 6.0))
+def test_all_is_meshed_when_asked_for(tmp_path: Path) -> None:
+    layout = orbit()
+    inputs = _dense(tmp_path / "dense", layout.cloud, layout.scene)
     (tmp_path / "out").mkdir()
     context = InlineContext()
-    mesh_generation.run(inputs, MeshGenerationOptions(max_faces=3000), tmp_path / "out", context)
+    options = MeshGenerationOptions(max_faces=5000, region="all", min_component=0)
+    mesh_generation.run(inputs, options, tmp_path / "out", context)
     mesh = read_mesh(tmp_path / "out" / "mesh.ply")
-    assert np.median(np.linalg.norm(mesh.vertices, axis=1)) == pytest.approx(6, abs=0.1)
+    assert np.linalg.norm(mesh.vertices, axis=1).max() > 14
     assert context.counts["points_outside"] == 0
+    assert not context.fallbacks
+
+
+def test_facades_around_the_cameras_are_meshed(tmp_path: Path) -> None:
+    layout = courtyard()
+    inputs = _dense(tmp_path / "dense", layout.cloud, layout.scene)
+    (tmp_path / "out").mkdir()
+    context = InlineContext()
+    options = MeshGenerationOptions(max_faces=5000, min_component=0)
+    mesh_generation.run(inputs, options, tmp_path / "out", context)
+    vertices = read_mesh(tmp_path / "out" / "mesh.ply").vertices
+    for axis in (0, 2):
+        for side in (-1, 1):
+            assert np.count_nonzero(np.abs(vertices[:, axis] - 15 * side) < 0.3) > 100
+    assert context.counts["points_outside"] == 0
+    assert not context.fallbacks
 
 
 def test_too_few_points_are_named(tmp_path: Path) -> None:

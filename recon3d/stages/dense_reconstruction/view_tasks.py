@@ -27,8 +27,8 @@ from recon3d.mvs.maps import PackedMap, depth_map_of
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
 from recon3d.rendering.render import render_points
 from recon3d.stages.preview import write_preview
-from recon3d.surface.region import find_region
-from recon3d.types import Bytes, DepthMap, Floats, PointCloud, Scene, View
+from recon3d.surface.region import every_nth, find_region
+from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View
 
 #: Cost of a pixel of disagreement with a neighbour's depth map.
 _GEOMETRIC_WEIGHT = 0.02
@@ -396,15 +396,25 @@ def merge(task: MergeTask) -> None:
 
 def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
     step = max(1, total // _PICTURE_POINTS)
-    # Copies: a slice would keep all of its view's points in memory.
-    parts = [(part["points"][::step].copy(), part["colors"][::step].copy()) for part in _parts(task)]
-    points, colors = (np.concatenate(column) for column in zip(*parts, strict=True))
+    parts = [_thinned(part, step) for part in _parts(task)]
+    points, colors, counts, views = (np.concatenate(column) for column in zip(*parts, strict=True))
     scene = Scene.load(out_dir)
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
+    cloud = PointCloud(points, None, colors, starts, views)
     # The picture shows what the cameras were about, not the hills behind it.
-    inside = find_region(scene).contains(points)
-    cloud = PointCloud(points, None, colors)
+    inside = find_region(scene, cloud).inside
     shown = points[inside] if inside.any() else points
     write_preview(out_dir, scene, shown, lambda *view: render_points(cloud, *view))
+
+
+def _thinned(part: NpzFile, step: int) -> tuple[Floats, Bytes, NDArray[np.int64], Ints]:
+    """Points, colours, and the views that see them."""
+    starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(part["view_counts"])])
+    thin = every_nth(PointCloud(part["points"], None, None, starts, part["view_indices"]), step)
+    assert thin.view_starts is not None
+    assert thin.view_indices is not None
+    # A copy: a slice would keep all of the view's colours in memory.
+    return thin.points, part["colors"][::step].copy(), np.diff(thin.view_starts), thin.view_indices
 
 
 def _parts(task: MergeTask) -> Iterator[NpzFile]:
