@@ -145,8 +145,8 @@ def _print_found(console: Console, found: InputsChecked | VerdictReached) -> Non
     # One print: bars that are shown below it would erase an unfinished line.
     line = Text(f"{what}: {found.level}.", f"bold {color}")
     console.print(line.append(f" {' '.join(found.sentences)}", f"not bold {color}"), soft_wrap=True)
-    for line in found.advice:
-        console.print(f"  {line}", markup=False, soft_wrap=True)
+    for advice in found.advice:
+        console.print(f"  {advice}", markup=False, soft_wrap=True)
 
 
 def _short(value: object) -> bool:
