@@ -80,7 +80,8 @@ def _keep(dispatcher: Any) -> bool:
         try:
             folder = _private(temporary_cache())
             # Also for the processes that this one starts.
-            numba.config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
+            config: Any = numba.config
+            config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
             dispatcher.enable_caching()
         except (OSError, RuntimeError):
             return False
