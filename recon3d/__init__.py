@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from recon3d.options.value_types import Engine, Quality
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
+    from recon3d.preflight.check import check
+    from recon3d.preflight.probe import probe
     from recon3d.project.browser import projects
     from recon3d.project.project import Project
     from recon3d.project.results import Results
@@ -50,6 +52,8 @@ _HOMES = {
     ),
     "options.value_types": ("Engine", "Quality"),
     "pipeline.pipeline": ("Pipeline", "reconstruct"),
+    "preflight.check": ("check",),
+    "preflight.probe": ("probe",),
     "project.browser": ("projects",),
     "project.project": ("Project",),
     "project.results": ("Results",),
@@ -85,8 +89,10 @@ __all__ = [
     "StageName",
     "TexturedMesh",
     "View",
+    "check",
     "load_mesh",
     "load_point_cloud",
+    "probe",
     "projects",
     "reconstruct",
     "sample_video",

@@ -19,6 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from recon3d.rendering.formatting import Described, byte_text, card, grid
 from recon3d.stage_table import STAGES
 
+VerdictLevel = Literal["good", "doubtful", "unusable"]
+CheckLevel = Literal["good", "doubtful", "hopeless"]
+
 #: Typical shares of a run's time.
 _WEIGHTS: dict[str, float] = {stage.name: stage.weight for stage in STAGES}
 
@@ -104,6 +107,25 @@ class StageFailed(BaseEvent):
     error: Failure
 
 
+class InputsChecked(BaseEvent):
+    """The inputs were looked at before the first stage; `level` says whether they can make a model."""
+
+    type: Literal["inputs_checked"] = "inputs_checked"
+    level: CheckLevel
+    sentences: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+class VerdictReached(BaseEvent):
+    """How far the model can be trusted after a stage; `sentences` give the reasons."""
+
+    type: Literal["verdict_reached"] = "verdict_reached"
+    stage: str
+    level: VerdictLevel
+    sentences: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
 class RunCompleted(BaseEvent):
     """The run is done; `results` are files by name, relative to the project's folder."""
 
@@ -132,6 +154,8 @@ Event = Annotated[
     | StageSkipped
     | StageCompleted
     | StageFailed
+    | InputsChecked
+    | VerdictReached
     | RunCompleted
     | RunFailed
     | RunCancelled,
@@ -349,6 +373,8 @@ class RunState(Described):
     seq: int = 0
     error: Failure | None = None
     results: dict[str, str] = field(default_factory=dict)
+    check: InputsChecked | None = None
+    verdict: VerdictReached | None = None
 
     @property
     def current(self) -> StageState | None:
@@ -379,6 +405,8 @@ class RunState(Described):
         lines = [f"{self.run} {status}, {self.fraction:.0%}"]
         if self.error is not None:
             lines += [self.error.message, self.error.hint]
+        elif self.verdict is not None and self.verdict.level != "good":
+            lines += [f"Verdict: {self.verdict.level}.", *self.verdict.sentences, *self.verdict.advice]
         rows = []
         for stage in self.stages.values():
             name, told, *more = stage._facts()
@@ -428,6 +456,10 @@ def _apply(state: RunState, event: Event) -> RunState:
             for name, s in state.stages.items()
         }
         return replace(state, status="cancelled", ended=event.time, stages=stages)
+    if isinstance(event, InputsChecked):
+        return replace(state, check=event)
+    if isinstance(event, VerdictReached):
+        return replace(state, verdict=event)
     stage = state.stages.get(event.stage, StageState(event.stage))
     if isinstance(event, StageStarted):
         stage = replace(stage, status="running", started=event.time)

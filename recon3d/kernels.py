@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
+import stat
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     Kernels inline functions and constants of the modules beside theirs, but numba's cache looks at
     the function's own file only, and outlives an upgrade. Here the sources of the whole package count.
+    Where numba finds no folder that it may write to, as in a container that is read-only or not run by
+    root, a folder for temporary files takes its place, or each process compiles for itself.
 
     Parameters
     ----------
@@ -30,12 +35,68 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     compiled: Any = numba.njit
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = compiled(nogil=True, cache=True, **options)(function)
-        index = dispatcher._cache._cache_file  # numba has no public way to say this
-        index._source_stamp = (index._source_stamp, _digest(Path(function.__code__.co_filename).parent))
+        dispatcher = compiled(nogil=True, **options)(function)
+        if _keep(dispatcher):
+            index = dispatcher._cache._cache_file  # numba has no public way to say this
+            index._source_stamp = (index._source_stamp, _digest(Path(function.__code__.co_filename).parent))
         return dispatcher
 
     return decorate
+
+
+def cache_folder(dispatcher: Any) -> Path | None:
+    """Tell where a compiled kernel is kept.
+
+    Parameters
+    ----------
+    dispatcher : callable
+        A function that `kernel` decorated.
+
+    Returns
+    -------
+    Path or None
+        None when no folder can be written to.
+    """
+    path = dispatcher.stats.cache_path
+    return None if path is None else Path(path)
+
+
+def temporary_cache() -> Path:
+    """Name the folder that takes the place of numba's own.
+
+    Returns
+    -------
+    Path
+        The same for every process of a user.
+    """
+    return Path(tempfile.gettempdir()) / f"recon3d-numba-{os.getuid() if hasattr(os, 'getuid') else 0}"
+
+
+def _keep(dispatcher: Any) -> bool:
+    """Let numba keep a function's compiled code, wherever that can be."""
+    try:
+        dispatcher.enable_caching()
+    except RuntimeError:  # numba found no folder that it may write to
+        try:
+            folder = _private(temporary_cache())
+            # Also for the processes that this one starts.
+            config: Any = numba.config
+            config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
+            dispatcher.enable_caching()
+        except (OSError, RuntimeError):
+            return False
+    return True
+
+
+def _private(folder: Path) -> Path:
+    """Make a folder that is nobody else's: numba executes what it finds there."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or (hasattr(os, "getuid") and found.st_uid != os.getuid()):
+        raise PermissionError(f"{folder} belongs to somebody else")
+    if found.st_mode & 0o077:
+        raise PermissionError(f"{folder} can be changed by others")
+    return folder
 
 
 @functools.cache

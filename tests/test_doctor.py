@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,3 +46,58 @@ def test_hidden_devices_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert no_device() == "the NVIDIA driver counts no device (CUDA_VISIBLE_DEVICES is '-1')"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     assert no_device() == "the NVIDIA driver counts no device"
+
+
+@pytest.mark.parametrize("name", ["compiling", "project", "video", "photo"])
+def test_doctor_tries_what_it_reports(name: str) -> None:
+    check = doctor._trial(name)
+    assert check.status == "ok", check
+    assert check.fix == ""
+
+
+def test_doctor_starts_a_worker() -> None:
+    check = doctor._trial("worker")
+    assert check.found.startswith("started and answered in"), check
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    # A folder that is gone refuses root, too.
+    script = (
+        f"import os, shutil; os.chdir({str(tmp_path / 'gone')!r}); os.rmdir(os.getcwd())\n"
+        "from pathlib import Path; Path.cwd = classmethod(lambda cls: cls('/proc'))\n"
+        "from recon3d.cli.trials import write_project; print('\\n'.join(write_project()))"
+    )
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    found, note, fix = done.stdout.splitlines()
+    assert found.startswith("/proc cannot be written to")
+    assert note == "note"
+    assert "--output" in fix
+
+
+def test_an_installation_that_cannot_be_written_compiles_and_says_so(tmp_path: Path) -> None:
+    installed = Path(shutil.copytree(
+        Path(doctor.__file__).parents[1], tmp_path / "recon3d", ignore=shutil.ignore_patterns("__pycache__")
+    ))  # fmt: skip
+    for folder in [installed, *(path for path in installed.rglob("*") if path.is_dir())]:
+        (folder / "__pycache__").touch()  # a file in the folder's place stops root, too
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"}
+    environment |= {"HOME": "/dev/null/none", "XDG_CACHE_HOME": "/dev/null/none", "TMPDIR": str(temporary)}
+    command = [sys.executable, "-m", "recon3d.cli.trials", "compiling"]
+    done = subprocess.run(
+        command, env=environment | {"PYTHONPATH": str(tmp_path)}, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found, note, fix = done.stdout.splitlines()
+    assert f"kept for the time being in {temporary}" in found
+    assert note == "note"
+    assert "NUMBA_CACHE_DIR" in fix
+
+
+def test_a_trial_that_fails_is_a_problem_with_a_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(doctor._TRIAL_FIXES, "nothing", "Mend it.")
+    check = doctor._trial("nothing")
+    assert (check.status, check.fix) == ("problem", "Mend it.")
+    assert "KeyError" in check.found

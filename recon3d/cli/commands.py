@@ -69,6 +69,12 @@ def run(
     workers: WorkersOption = None,
     engine: EngineOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    accept_partial: Annotated[
+        bool, typer.Option("--accept-partial", help="Continue with a model of a small part of the images.")
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Continue with inputs that the check calls hopeless.")
+    ] = False,
     events: EventsOption = False,
 ) -> None:
     """Make a textured model; run again to resume or to apply changed options."""
@@ -89,6 +95,7 @@ def run(
     if component is not None:
         overrides.setdefault("sparse_reconstruction", {})["component"] = str(component)
     settings: dict[str, Any] = dict(overrides)
+    settings.update(accept_partial=accept_partial, force=force)
     pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
     check_stage(until)
     check_stage(rerun_from)

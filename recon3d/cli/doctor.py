@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from recon3d.cli.trials import TRIALS
 from recon3d.compute import usable_cores, usable_memory
 from recon3d.compute.cuda import device_count, gpu_available, is_installed
 
@@ -44,6 +45,15 @@ _MODULES = {
     "distributed": "distributed",
 }
 _GIGABYTE = 1e9
+#: Seconds that a trial may take.
+_PATIENCE = 120
+_TRIAL_FIXES = {
+    "compiling": "Set NUMBA_CACHE_DIR to a folder that you may write to; then reinstall numba and llvmlite.",
+    "worker": "Allow connections from this machine to itself (127.0.0.1), and let TMPDIR be writable.",
+    "project": "Set TMPDIR to a folder that you may write to, on a disk with free space.",
+    "video": "pip install --force-reinstall av recon3d",
+    "photo": "pip install --force-reinstall pillow opencv-python",
+}
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,7 @@ def examine() -> list[Check]:
     """
     checks = [_python(), _processor(), _memory(), _disk()]
     checks += [_module(package, module) for package, module in _MODULES.items()]
+    checks += [_trial(name) for name in TRIALS]
     return [*checks, _gpu()]
 
 
@@ -116,6 +127,20 @@ def _module(package: str, module: str) -> Check:
         return Check(package, "ok", found)
     text = _cause(done.stderr) or f"exit code {done.returncode}"
     return Check(package, "problem", f"{found} cannot be imported: {text}", _library_fix(text))
+
+
+def _trial(name: str) -> Check:
+    """Do a small piece of real work, in a process of its own."""
+    command = [sys.executable, "-m", "recon3d.cli.trials", name]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return Check(name, "problem", f"no end after {_PATIENCE} s", _TRIAL_FIXES[name])
+    if done.returncode:
+        text = _cause(done.stderr) or f"exit code {done.returncode}"
+        return Check(name, "problem", f"failed: {text}", _TRIAL_FIXES[name])
+    found, *note = done.stdout.splitlines()
+    return Check(name, "note", found, note[1]) if note else Check(name, "ok", found)
 
 
 def _cause(stderr: str) -> str:

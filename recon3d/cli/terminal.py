@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.text import Text
 
 from recon3d.events import (
     Event,
+    InputsChecked,
+    RunCompleted,
     RunStarted,
     RunState,
     StageCompleted,
@@ -18,6 +21,7 @@ from recon3d.events import (
     StageProgress,
     StageSkipped,
     StageStarted,
+    VerdictReached,
     fold,
 )
 
@@ -73,6 +77,7 @@ class _Lines:
             text = f"{event.stage} …"
         if text:
             self._console.print(text, markup=False, soft_wrap=True)
+        _tell(self._console, event, self._state)
 
 
 class _Bars:
@@ -88,6 +93,7 @@ class _Bars:
         text = _ending(event)
         if text:
             self._progress.console.print(text, markup=False, soft_wrap=True)
+        _tell(self._progress.console, event, self._state)
         stage = getattr(event, "stage", None)
         if stage is None:
             return
@@ -120,6 +126,30 @@ def _ending(event: Event) -> str:
     if isinstance(event, StageProgress) and event.message:
         return f"  {event.message}"
     return ""
+
+
+_COLORS = {"good": "green", "doubtful": "yellow", "unusable": "red", "hopeless": "red"}
+
+
+def _tell(console: Console, event: Event, state: RunState) -> None:
+    """What was found about the inputs and the model: doubts at once, the verdict again at the end."""
+    if isinstance(event, InputsChecked | VerdictReached):
+        # What the end will say is said at the end. An unusable model is an error, which says the same.
+        at_end = isinstance(event, VerdictReached) and event.stage == next(reversed(state.stages), None)
+        if event.level == "doubtful" and not at_end:
+            _print_found(console, event)
+    elif isinstance(event, RunCompleted) and state.verdict is not None:
+        _print_found(console, state.verdict)
+
+
+def _print_found(console: Console, found: InputsChecked | VerdictReached) -> None:
+    what = "Verdict" if isinstance(found, VerdictReached) else "Check of the inputs"
+    color = _COLORS[found.level]
+    # One print: bars that are shown below it would erase an unfinished line.
+    line = Text(f"{what}: {found.level}.", f"bold {color}")
+    console.print(line.append(f" {' '.join(found.sentences)}", f"not bold {color}"), soft_wrap=True)
+    for advice in found.advice:
+        console.print(f"  {advice}", markup=False, soft_wrap=True)
 
 
 def _short(value: object) -> bool:

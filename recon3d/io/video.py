@@ -147,6 +147,16 @@ class VideoReader:
         return stream, [s for s in streams if s is not stream]
 
     @property
+    def container(self) -> Any:
+        """PyAV's container, for what it says beside the pictures."""
+        return self._container
+
+    @property
+    def stream(self) -> Any:
+        """PyAV's stream of the pictures."""
+        return self._stream
+
+    @property
     def duration(self) -> float | None:
         """Seconds, as the header has it."""
         if self._stream.duration:

@@ -100,3 +100,5 @@ class PipelineSettings(StageValues, total=False):
     scheduler: str | None
     workers: int | None
     seed: int
+    accept_partial: bool
+    force: bool

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
 from recon3d.compute.cuda import gpu_available, visible_devices
-from recon3d.errors import Cancelled, EngineUnavailable, InputError
+from recon3d.errors import Cancelled, EngineUnavailable, InputError, ReconstructionError
 from recon3d.events import (
     EventLog,
     ProgressMeter,
@@ -24,15 +24,20 @@ from recon3d.events import (
     StageFailed,
     StageSkipped,
     StageStarted,
+    VerdictReached,
 )
 from recon3d.layout import INPUTS, WORKERS_LOG
 from recon3d.options import StageOptions
 from recon3d.pipeline.failures import explain, failure_of
+from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
 from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
 from recon3d.stage_table import STAGE_NAMES
+
+#: How to go on all the same.
+KEEP_PARTIAL = "What was made is kept; --accept-partial, or Pipeline(accept_partial=True), continues with it."
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,8 @@ class RunSettings:
     scheduler: str | None
     workers: int | None
     seed: int
+    accept_partial: bool = False
+    force: bool = False
 
 
 @dataclass
@@ -123,14 +130,15 @@ class Execution:
                     name = step.stage.name
                     if self.cancelled.is_set():
                         raise Cancelled()
-                    if step.artifact is not None and STAGE_NAMES.index(name) < forced:
-                        done[name] = step.artifact
-                        relative = step.artifact.path.relative_to(project.path).as_posix()
-                        log.emit(StageSkipped(stage=name, reason="up to date", artifact=relative))
-                        continue
-                    log.emit(StageStarted(stage=name))
+                    skipped = step.artifact if STAGE_NAMES.index(name) < forced else None
+                    if skipped is None:
+                        log.emit(StageStarted(stage=name))
                     try:
-                        done[name] = self._run_stage(step, cluster)
+                        artifact = skipped or self._run_stage(step, cluster)
+                        done[name] = artifact
+                        worked = worked or skipped is None
+                        if name in ("sparse_reconstruction", steps[-1].stage.name):
+                            self._judge(name)
                     except Cancelled:
                         raise
                     except BaseException as error:
@@ -139,7 +147,7 @@ class Execution:
                         explained = explain(error, name)
                         log.emit(StageFailed(stage=name, error=failure_of(explained)))
                         raise explained from error
-                    worked = True
+                    log.emit(self._ended(artifact, skipped=skipped is not None))
         except BaseException:
             # What ended the run, such as a full disk, may end this too; it is the first error that counts.
             with contextlib.suppress(Exception):
@@ -188,19 +196,35 @@ class Execution:
             counts=context.counts,
             fallbacks=tuple(context.fallbacks),
         )
-        artifact = project.store.commit(work, manifest)
-        log.emit(
-            StageCompleted(
-                stage=stage.name,
-                artifact=artifact.path.relative_to(project.path).as_posix(),
-                seconds=manifest.seconds,
-                cpu_seconds=manifest.cpu_seconds,
-                peak_memory=manifest.peak_memory,
-                counts=manifest.counts,
-                fallbacks=manifest.fallbacks,
+        return project.store.commit(work, manifest)
+
+    def _ended(self, artifact: Artifact, *, skipped: bool) -> StageCompleted | StageSkipped:
+        manifest = artifact.manifest
+        relative = artifact.path.relative_to(self.project.path).as_posix()
+        if skipped:
+            return StageSkipped(stage=artifact.stage, reason="up to date", artifact=relative)
+        return StageCompleted(
+            stage=artifact.stage,
+            artifact=relative,
+            seconds=manifest.seconds,
+            cpu_seconds=manifest.cpu_seconds,
+            peak_memory=manifest.peak_memory,
+            counts=manifest.counts,
+            fallbacks=manifest.fallbacks,
+        )
+
+    def _judge(self, stage: str) -> None:
+        """Say how far what is there can be trusted, before hours are spent on what follows."""
+        verdict = judge_artifacts(self.done, known_cameras=self.project.poses is not None)
+        if verdict is None:
+            return
+        self.log.emit(
+            VerdictReached(
+                stage=stage, level=verdict.level, sentences=verdict.sentences, advice=verdict.advice
             )
         )
-        return artifact
+        if verdict.level == "unusable" and not self.settings.accept_partial:
+            raise ReconstructionError(" ".join(verdict.doubts), " ".join((*verdict.advice, KEEP_PARTIAL)))
 
     def _publish(self, worked: bool) -> None:
         """Bring ``results`` up to date with what was made, also when the run fails or is cancelled."""

@@ -42,6 +42,10 @@ class Pipeline:
         Worker processes on this machine; by default one a core.
     seed : int
         Seed of everything random.
+    accept_partial : bool
+        Continue although the verdict on the cameras is that they make no model worth looking at.
+    force : bool
+        Continue although the check of the inputs says that they cannot make a model.
     **stage_options : mapping
         Options by stage, as in ``mesh_generation={"max_faces": 50_000}``.
 
@@ -65,6 +69,8 @@ class Pipeline:
         scheduler: str | None = None,
         workers: int | None = None,
         seed: int = 0,
+        accept_partial: bool = False,
+        force: bool = False,
         **stage_options: Unpack[StageValues],
     ) -> None:
         if engine not in get_args(Engine):
@@ -80,6 +86,8 @@ class Pipeline:
         self.scheduler = scheduler
         self.workers = workers
         self.seed = seed
+        self.accept_partial = accept_partial
+        self.force = force
 
     def plan(self, project: Project, *, until: StageName | None = None) -> tuple[Step, ...]:
         """Plan a run of a project.
@@ -129,7 +137,14 @@ class Pipeline:
         for name in STAGE_NAMES:
             load_stage(name)
         settings = RunSettings(
-            self.quality, self.options, self.engine, self.scheduler, self.workers, self.seed
+            quality=self.quality,
+            options=self.options,
+            engine=self.engine,
+            scheduler=self.scheduler,
+            workers=self.workers,
+            seed=self.seed,
+            accept_partial=self.accept_partial,
+            force=self.force,
         )
         return Run(settings, project, until, rerun_from, on_event)
 

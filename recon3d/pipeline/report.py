@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import numpy as np
-from numpy.typing import NDArray
 
-from recon3d.events import RunState
+from recon3d.events import InputsChecked, RunState, VerdictReached
 from recon3d.io.atomic import atomic_path, read_json, write_json
 from recon3d.io.components import COMPONENTS, read_component_list
 from recon3d.layout import IMAGES, PREVIEW, REPORT_HTML, REPORT_JSON, TRANSFORMS, read_registration
+from recon3d.pipeline.coverage import measure_coverage
+from recon3d.pipeline.plan_picture import plan_svg
 from recon3d.project.artifacts import Artifact
 from recon3d.project.project import Project
 from recon3d.types import Scene
@@ -110,9 +110,11 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         IMAGES: [],
         COMPONENTS: [],
         "world": {},
+        "verdict": _told(state.verdict),
+        "check": _told(state.check),
     }
     pictures: list[tuple[str, str]] = []
-    plot = ""
+    plot, weak = "", False
     sparse = by_stage.get("sparse_reconstruction")
     if sparse is not None:
         from recon3d.io.nerfstudio import write_transforms
@@ -120,7 +122,8 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         document.update(asdict(read_registration(sparse.path)))
         document[COMPONENTS] = [asdict(row) for row in read_component_list(sparse.path / COMPONENTS)]
         scene = Scene.load(sparse.path)
-        plot = _camera_plot(scene)
+        coverage = measure_coverage(scene)
+        plot, weak = plan_svg(scene, coverage), bool(coverage.gaps or coverage.weak)
         with atomic_path(folder / TRANSFORMS) as temporary:
             write_transforms(temporary, scene, IMAGES)
     for stage, title in _PREVIEWS.items():
@@ -135,6 +138,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         report=document,
         pictures=pictures,
         plot=plot,
+        weak=weak,
         seconds=sum(a.manifest.seconds for a in artifacts),
         cpu_seconds=sum(a.manifest.cpu_seconds for a in artifacts),
     )
@@ -142,39 +146,5 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         temporary.write_text(page, encoding="utf-8")
 
 
-def _camera_plot(scene: Scene, size: int = 420, points: int = 3000) -> str:
-    """Cameras and sparse points seen from above, as SVG."""
-    up = np.array([0.0, 1.0, 0.0]) if scene.up is None else scene.up / np.linalg.norm(scene.up)
-    side = np.array([1.0, 0.0, 0.0]) if abs(up[0]) < 0.9 else np.array([0.0, 0.0, 1.0])
-    right = np.cross(side, up)
-    right /= np.linalg.norm(right)
-    axes = np.stack([np.cross(up, right), -right], axis=1)
-    centers = np.array([view.center for view in scene]) @ axes
-    forward = np.array([view.cam_from_world[2, :3] for view in scene]) @ axes
-    cloud = scene.points.xyz[:: max(1, len(scene.points) // points)] @ axes
-    # A few stray points far away must not shrink the picture.
-    low, high = centers.min(axis=0), centers.max(axis=0)
-    if len(cloud):
-        low = np.minimum(low, np.percentile(cloud, 5, axis=0))
-        high = np.maximum(high, np.percentile(cloud, 95, axis=0))
-    scale = 0.84 * size / max(float((high - low).max()), 1e-9)
-    middle = (low + high) / 2
-
-    def place(xy: NDArray[np.float64]) -> NDArray[np.float64]:
-        placed: NDArray[np.float64] = (xy - middle) * scale + size / 2
-        return placed
-
-    shapes = []
-    for (x, y), color in zip(
-        place(cloud), scene.points.rgb[:: max(1, len(scene.points) // points)], strict=True
-    ):
-        if 0 <= x < size and 0 <= y < size:
-            r, g, b = color
-            shapes.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="1" fill="#{r:02x}{g:02x}{b:02x}"/>')
-    for view, position, direction in zip(scene, place(centers), forward, strict=True):
-        across = np.array([-direction[1], direction[0]])
-        corners = [position, position + 11 * direction + 4 * across, position + 11 * direction - 4 * across]
-        outline = " ".join(f"{x:.1f},{y:.1f}" for x, y in corners)
-        name = view.name.replace("&", "&amp;").replace("<", "&lt;")
-        shapes.append(f'<polygon points="{outline}" class="camera"><title>{name}</title></polygon>')
-    return f'<svg viewBox="0 0 {size} {size}" role="img">{"".join(shapes)}</svg>'
+def _told(event: InputsChecked | VerdictReached | None) -> dict[str, Any] | None:
+    return None if event is None else event.model_dump(include={"level", "sentences", "advice"}, mode="json")

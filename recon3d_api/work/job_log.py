@@ -75,6 +75,10 @@ def describe(event: run_events.Event) -> list[str]:
         ]
     if isinstance(event, run_events.StageFailed):
         return [f"{event.stage} failed: {event.error.message} {event.error.hint}".strip()]
+    if isinstance(event, run_events.VerdictReached):
+        return [f"Verdict: {event.level}.", *event.sentences, *event.advice]
+    if isinstance(event, run_events.InputsChecked):
+        return [f"Check of the inputs: {event.level}.", *event.sentences, *event.advice]
     if isinstance(event, run_events.StageProgress):
         return [event.message or f"{event.done:g} of {event.total:g} {event.unit}".strip()]
     return []

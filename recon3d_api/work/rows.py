@@ -123,7 +123,9 @@ class RunRows:
         if isinstance(event, _ENDS):
             self.end = event
             return
-        if isinstance(event, run_events.RunStarted) or event.stage not in jobs:
+        if isinstance(event, run_events.RunStarted | run_events.InputsChecked | run_events.VerdictReached):
+            return  # the state keeps them
+        if event.stage not in jobs:
             return
         job = jobs[event.stage]
         if isinstance(event, run_events.StageStarted):
@@ -153,6 +155,10 @@ class RunRows:
             job.cpu_usage = round(100 * event.cpu_seconds / max(event.seconds, 1e-3), 1)
             job.memory_usage = round(event.peak_memory / 2**20, 1)
         run.crashes = 0
+        verdict = self.state.verdict
+        if verdict is not None and verdict.stage == event.stage:
+            told = " ".join((f"Verdict: {verdict.level}.", *verdict.sentences, *verdict.advice))
+            message = told if message in ("Done", "Up to date") else f"{told} {message}"
         end_job(session, job, "completed", message)
         self._count_frames(session, run, event)
 

@@ -3,7 +3,7 @@
 It takes the command line that the runner makes, and keeps a file for each finished stage, as the
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
 beside the project: ``seconds`` a stage, ``steps``, ``fail``, ``crash``, ``crash_once`` and
-``stubborn`` (stages), ``silent``.
+``stubborn`` (stages), ``verdict`` (a level).
 """
 
 from __future__ import annotations
@@ -99,6 +99,15 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                 time.sleep(behaviour["seconds"] / steps)
                 log.emit(events.StageProgress(stage=stage, done=step + 1, total=steps, unit="views"))
             (done / stage).touch()
+            if "verdict" in behaviour and stage in ("sparse_reconstruction", stages[-1]):
+                log.emit(
+                    events.VerdictReached(
+                        stage=stage,
+                        level=behaviour["verdict"],
+                        sentences=("Only 26 of 46 images could be placed.",),
+                        advice=("Film again.",),
+                    )
+                )
             log.emit(
                 events.StageCompleted(
                     stage=stage,

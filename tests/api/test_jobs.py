@@ -88,6 +88,19 @@ def test_a_run_from_start_to_end(worker: httpx.Client, working: Api) -> None:
     assert worker.get(f"/projects/{number}").json()["processed_frames"] == 0  # of no artifact: a stand-in
 
 
+def test_the_verdict_is_the_jobs_message(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    (working.root(number) / "behaviour.json").write_text(json.dumps({"verdict": "doubtful"}))
+    started(worker, number)
+    wait_status(worker, number, "completed")
+    jobs = {job["job_type"]: job for job in jobs_of(worker, number)}
+    told = "Verdict: doubtful. Only 26 of 46 images could be placed. Film again."
+    assert jobs["sparse_reconstruction"]["message"] == jobs["texturing"]["message"] == told
+    assert jobs["mesh_generation"]["message"] == "Done"
+    log = worker.get(f"/jobs/{jobs['texturing']['id']}/logs").json()["logs"]
+    assert any(line.endswith("Verdict: doubtful.") for line in log)
+
+
 def test_list_and_filters(client: httpx.Client) -> None:
     first, second = started(client), started(client)
     everything = client.get("/jobs").json()

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from recon3d.events import (
     Event,
+    InputsChecked,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -20,6 +21,7 @@ from recon3d.events import (
     StageProgress,
     StageSkipped,
     StageStarted,
+    VerdictReached,
     parse_event,
 )
 from recon3d.layout import EVENTS, WORKERS_LOG
@@ -119,6 +121,9 @@ def _words(event: Event) -> list[str]:
         what = _stage(event.stage) if isinstance(event, StageFailed) else "run"
         error = event.error
         return [f"{what} failed: {error.message} {error.hint}", *error.log_tail.splitlines()]
+    if isinstance(event, InputsChecked | VerdictReached):
+        what = "verdict" if isinstance(event, VerdictReached) else "check of the inputs"
+        return [f"{what}: {event.level}", *event.sentences, *event.advice]
     if isinstance(event, RunCompleted):
         return [f"run completed in {event.seconds:.1f} s"]
     return ["run cancelled"] if isinstance(event, RunCancelled) else []
