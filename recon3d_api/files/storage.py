@@ -5,6 +5,7 @@
     DATA_DIR/installation.id                ties this folder to its database
     DATA_DIR/projects/FOLDER/model/         the project of recon3d
     DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
+    DATA_DIR/reserve                        room for deletions, given back on a full disk
     DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
     DATA_DIR/trash/FOLDER/                  a project that its owner deleted, while its files are removed
     DATA_DIR/quarantine/FOLDER/             a folder that ``recon3d-api gc --apply`` set aside
@@ -39,6 +40,7 @@ from recon3d import Project, ProjectError
 from recon3d_api.errors import ApiError
 from recon3d_api.files.content import content_problem
 from recon3d_api.files.received import ReceivedFile
+from recon3d_api.files.reserve import Reserve
 from recon3d_api.schemas import FileKind
 from recon3d_api.settings import Settings
 
@@ -110,6 +112,7 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._intakes = threading.BoundedSemaphore(2)
+        self.reserve = Reserve(settings.data_dir)
 
     def root(self, folder: str) -> Path:
         """Locate everything of a project.

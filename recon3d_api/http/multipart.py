@@ -18,7 +18,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from recon3d_api.errors import ApiError
+from recon3d_api.errors import DISK_FULL, ApiError
 from recon3d_api.files.received import ReceivedFile
 
 _BUFFER = 1 << 20
@@ -144,7 +144,7 @@ class FormReader:
         except ClientDisconnect as error:
             raise ApiError(400, "The upload was cut off") from error
         except OSError as error:
-            raise ApiError(507, "The server's disk is full") from error
+            raise ApiError(507, DISK_FULL) from error
         finally:
             if self._part is not None and self._part.file is not None:
                 self._part.file.close()
@@ -241,7 +241,7 @@ class FormReader:
 
     def _write(self, file: BinaryIO, piece: bytearray) -> None:
         if shutil.disk_usage(self._folder).free - len(piece) < self._min_free:
-            raise ApiError(507, "The server's disk is full")
+            raise ApiError(507, DISK_FULL)
         file.write(piece)
 
     async def _end(self, part: _Part) -> None:

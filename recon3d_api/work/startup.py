@@ -31,8 +31,13 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
     InstallationMismatch
         The database and the data folder do not belong together.
     """
-    installation.open()
-    deletions.carry_out_all(database, storage)
+    # A server writes while it starts: on a full disk, nobody could delete anything otherwise.
+    storage.reserve.release()
+    try:
+        installation.open()
+        deletions.carry_out_all(database, storage)
+    finally:
+        storage.reserve.keep()
     storage.remove_abandoned_uploads()
     unowned = len(orphans.find(database, storage))
     if unowned:

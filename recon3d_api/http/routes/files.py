@@ -183,7 +183,7 @@ def _open_project(service: Service, user: models.User, project_id: int) -> model
 @router.post(
     "/extract-frames",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409),
+    responses=answers(400, 401, 404, 409, 507),
 )
 def extract_frames(
     user: UserDep,
