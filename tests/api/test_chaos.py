@@ -34,8 +34,7 @@ class Server:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        # An empty value means the default here, so that limits are made high instead.
-        values: dict[str, object] = {**dict.fromkeys(NO_LIMITS, "100000/second"), **settings}
+        values: dict[str, object] = {**NO_LIMITS, **settings}
         values |= {"data_dir": data, "database_url": database_url}
         self.environment = {**os.environ, **{f"RECON3D_API_{k.upper()}": str(v) for k, v in values.items()}}
         self.command = [sys.executable, "-m", "tests.api.server", str(self.port)]
