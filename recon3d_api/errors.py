@@ -12,11 +12,9 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from recon3d_api.files.reserve import disk_is_full
+from recon3d_api.files.reserve import DISK_FULL, disk_is_full
 
 logger = logging.getLogger("recon3d_api")
-
-DISK_FULL = "The server's disk is full. Delete projects that you do not need, or tell the operator"
 
 
 class ApiError(Exception):

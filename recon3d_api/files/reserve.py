@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from sqlalchemy.exc import DBAPIError
 
+DISK_FULL = "The server's disk is full. Delete projects that you do not need, or tell the operator"
 _FILE = "reserve"
 _SIZE = 16 << 20
 _T = TypeVar("_T")

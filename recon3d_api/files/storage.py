@@ -54,7 +54,23 @@ _INTAKE_TIMEOUT = 900
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 #: Names the project that an upload goes to.
 _FOR = ".for"
+#: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
+_MAX_STEM = 120
 _RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
+
+
+def base_name(name: str) -> str:
+    """Remove the folders that a client put before a file's name, such as ``C:\\fakepath\\``.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    return re.split(r"[/\\]", name)[-1]
 
 
 def name_problem(name: str, suffixes: Sequence[str]) -> str:
@@ -71,29 +87,29 @@ def name_problem(name: str, suffixes: Sequence[str]) -> str:
     str
         Empty when the name is accepted.
     """
-    if not name or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in name):
+    # Format characters (Cf) are fine: emoji are joined by them. Names are made harmless later anyway.
+    if not name or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         return "The file's name is empty or has control characters"
-    if "/" in name or "\\" in name or name in (".", "..") or len(name) > 255:
-        return "The file's name must not be a path, nor longer than 255 characters"
     if Path(name).suffix.lower() not in suffixes:
-        return f"{name!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
+        return f"{name[:100]!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
     return ""
 
 
 def safe_name(name: str) -> str:
-    """Make a file name of harmless characters.
+    """Make a file name of harmless characters, short enough for every file system.
 
     Parameters
     ----------
     name : str
-        One that `name_problem` accepts.
+        One without folders that `name_problem` accepts.
 
     Returns
     -------
     str
     """
     path = Path(unicodedata.normalize("NFC", name))
-    return (re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "file") + path.suffix.lower()
+    stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._-").encode()[:_MAX_STEM].decode(errors="ignore")
+    return (stem or "file") + path.suffix.lower()
 
 
 @dataclass(frozen=True)

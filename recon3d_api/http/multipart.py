@@ -18,8 +18,10 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from recon3d_api.errors import DISK_FULL, ApiError
+from recon3d_api.errors import ApiError
 from recon3d_api.files.received import ReceivedFile
+from recon3d_api.files.reserve import DISK_FULL, disk_is_full
+from recon3d_api.files.storage import base_name
 
 _BUFFER = 1 << 20
 _MAX_FIELD = 16_384
@@ -144,6 +146,8 @@ class FormReader:
         except ClientDisconnect as error:
             raise ApiError(400, "The upload was cut off") from error
         except OSError as error:
+            if not disk_is_full(error):
+                raise
             raise ApiError(507, DISK_FULL) from error
         finally:
             if self._part is not None and self._part.file is not None:
@@ -212,7 +216,7 @@ class FormReader:
             raise ApiError(
                 413 if self._max_files > 1 else 400, f"At most {self._max_files} files in one upload"
             )
-        name = _text(options[b"filename"])
+        name = base_name(_text(options[b"filename"]))
         if problem := self._name_problem(name):
             raise ApiError(400, problem)
         number = len(self._form.files)

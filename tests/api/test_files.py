@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from recon3d_api.files import intake
 from tests.api.conftest import Api, jobs_of, new_project, photo, wait_for
 
 
@@ -194,9 +195,8 @@ MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 @pytest.mark.parametrize(
     "name",
     [
-        "../../x.mp4",
-        "/etc/x.mp4",
-        "a\\b.mp4",
+        "../..",
+        "x.mp4/",
         "a\0.mp4",
         "a\nb.mp4",
         "..",
@@ -214,6 +214,50 @@ def test_bad_names(client: httpx.Client, idle: Api, video: Path, name: str) -> N
     assert answer.status_code == 400, answer.text
     assert leftovers(idle) == []
     assert client.get(f"/files/list/{number}").json() == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("写" * 80 + ".mp4", "写" * 40 + ".mp4"),
+        ("x" * 2000 + ".mp4", "x" * 120 + ".mp4"),
+        ("👩\u200d🔬 at work.mp4", "at_work.mp4"),
+        ("👩\u200d🔬.mp4", "file.mp4"),
+        ("../../x.mp4", "x.mp4"),
+        ("../../../etc/evil.mp4", "evil.mp4"),
+        ("C:\\fakepath\\x.mp4", "x.mp4"),
+        ("a\\b.mp4", "b.mp4"),
+        ("photo\u202egnp.mp4", "photo_gnp.mp4"),
+    ],
+)
+def test_names_are_made_harmless(client: httpx.Client, idle: Api, video: Path, name: str, kept: str) -> None:
+    number = new_project(client)
+    head = f'Content-Disposition: form-data; name="file"; filename="{name}"'.encode()
+    body = form(("name=project_id", b"%d" % number))
+    body += b"--b\r\n" + head + b"\r\n\r\n" + video.read_bytes() + b"\r\n--b--\r\n"
+    answer = client.post("/files/upload/video", content=body, headers=MULTIPART)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["file_path"] == f"inputs/videos/{kept}"
+    inputs = idle.root(number) / "model" / "inputs" / "videos"
+    assert [path.name for path in inputs.iterdir()] == [kept]
+
+
+def test_each_error_of_storing_has_its_own_status(tmp_path: Path) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "0.jpg"
+    path.write_bytes(photo())
+
+    def take(root: Path) -> tuple[int, str]:
+        row = {"path": str(path), "name": "a.jpg"}
+        answer = intake.take({"project": str(root / "model"), "kind": "photo", "files": [row]})
+        return answer["status"], answer["error"]
+
+    status, error = take(Path("/proc/nowhere"))
+    assert status == 500
+    assert "cannot store" in error
+    assert "full" not in error
+    assert intake._not_stored(OSError(28, "No space left on device"))["status"] == 507
+    assert intake._not_stored(OSError(36, "File name too long"))["status"] == 500
 
 
 def test_malformed_forms(client: httpx.Client, video: Path) -> None:
