@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import itertools
 import shutil
 import socket
 import struct
@@ -12,12 +13,14 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from recon3d_api.files import intake
-from tests.api.conftest import Api, jobs_of, new_project, photo, wait_for
+from recon3d_api.http.routes import files as files_routes
+from tests.api.conftest import Api, jobs_of, new_project, photo, plant, wait_for
 
 
 def upload(client: httpx.Client, number: int, data: bytes, name: str = "clip.mp4") -> httpx.Response:
@@ -277,16 +280,71 @@ def test_malformed_forms(client: httpx.Client, video: Path) -> None:
         (form(project, file), MULTIPART, 400),
         (form(project, ("nothing", b"x")) + end, MULTIPART, 400),
         (form(project, file, file) + end, MULTIPART, 400),
-        (form(*[("name=f", b"")] * 50) + end, MULTIPART, 200),
+        (form(("name=f", b"")) + end, MULTIPART, 422),
+        (form(project, ("name=interval", b"1"), file) + end, MULTIPART, 422),
+        (form(project, project, file) + end, MULTIPART, 422),
+        (form(project, ('name="files"; filename="v.mp4"', b"x")) + end, MULTIPART, 422),
+        (form(project, ("name=file", b"x")) + end, MULTIPART, 422),
+        (form(project, file) + end + b"x" * 70_000, MULTIPART, 413),
         (b"--wrong\r\n\r\n", MULTIPART, 400),
         (form((f"name=x; y={'z' * 100_000}", b"")) + end, MULTIPART, 400),
     ]
     for body, headers, status in cases:
         answer = client.post(url, content=body, headers=headers)
-        assert answer.status_code == (422 if status == 200 else status), (body[:200], answer.text)
+        assert answer.status_code == status, (body[:200], answer.text)
         assert isinstance(answer.json()["detail"], str)
     # The order of the fields does not matter.
     assert client.post(url, content=form(file, project) + end, headers=MULTIPART).status_code == 200
+
+
+def sent_until_refused(client: httpx.Client, pieces: Iterator[bytes]) -> tuple[int, int]:
+    """Status of an upload, and how many bytes were sent of it."""
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        for piece in pieces:
+            sent += len(piece)
+            yield piece
+
+    try:
+        status = client.post("/files/upload/video", content=body(), headers=MULTIPART).status_code
+    except httpx.TransportError:
+        status = 0  # the server has hung up while we were sending
+    return status, sent
+
+
+def test_what_is_not_file_is_limited(
+    client: httpx.Client, idle: Api, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = new_project(client)
+    project = form(("name=project_id", b"%d" % number))
+    whole = project + form(('name="file"; filename="v.mp4"', video.read_bytes())) + b"--b--\r\n"
+    epilogue = itertools.chain([whole], itertools.repeat(b"x" * 65_536, 4800))
+    status, sent = sent_until_refused(client, epilogue)
+    assert status in (413, 0)
+    assert sent < 60 << 20, "300 MB after the form were read"
+    looked = 0
+    genuine = files_routes.own_project
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return genuine(*arguments, **named)
+
+    monkeypatch.setattr(files_routes, "own_project", counted)
+    assert sent_until_refused(client, iter([project * 12_000]))[0] in (422, 0)
+    assert looked <= 1
+    assert leftovers(idle) == []
+    assert client.get(f"/files/list/{number}").json() == []
+
+
+def test_unknown_fields_are_refused(client: httpx.Client) -> None:
+    number = plant(client, new_project(client))
+    answer = client.post("/files/extract-frames", data={"project_id": number, "intervall": 0.5})
+    assert answer.status_code == 422
+    assert "intervall" in answer.json()["detail"]
+    assert jobs_of(client, number) == []
 
 
 def test_too_large(client: httpx.Client, idle: Api, video: Path) -> None:
