@@ -67,7 +67,7 @@ def worker() -> None:
     """Work on runs, without serving; share DATA_DIR and DATABASE_URL with the servers."""
     settings = _settings()
     from recon3d_api.work.runner import JobRunner
-    from recon3d_api.work.startup import begin
+    from recon3d_api.work.startup import Sweeper, begin
 
     with _parts(settings) as (database, storage, installation):
         begin(installation, database, storage)
@@ -75,9 +75,12 @@ def worker() -> None:
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
+        sweeper = Sweeper(database, storage)
         runner.start()
+        sweeper.start()
         ended.wait()
         runner.stop()
+        sweeper.stop()
         installation.close()
 
 

@@ -54,6 +54,8 @@ _INTAKE_TIMEOUT = 900
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 #: Names the project that an upload goes to.
 _FOR = ".for"
+#: Starts the name of an upload's folder until it is locked.
+_NEW, _NEW_SECONDS = ".new-", 60.0
 #: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
 _MAX_STEM = 120
 _RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
@@ -232,8 +234,8 @@ class Storage:
     def incoming(self) -> Iterator[Path]:
         """Give a folder for an upload, which is gone afterwards, also when this process is killed.
 
-        The lock on the folder ends with the process; `remove_abandoned_uploads` removes folders
-        without one.
+        The lock on the folder ends with the process. A folder gets its name only when it is locked,
+        so that one without a lock is abandoned; `remove_abandoned_uploads` removes it.
 
         Yields
         ------
@@ -241,10 +243,12 @@ class Storage:
             The folder.
         """
         folder = self.settings.incoming_dir / uuid.uuid4().hex
-        folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY)
+        new = folder.with_name(f"{_NEW}{folder.name}")
+        new.mkdir(mode=0o700)
+        descriptor = os.open(new, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            new.rename(folder)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -489,18 +493,16 @@ class Storage:
             _remove_tree(self.root(folder))
         _remove_tree(trash)
 
-    def remove_abandoned_uploads(self, older_than: float = 60.0) -> None:
-        """Remove uploads whose receiver is gone.
-
-        Parameters
-        ----------
-        older_than : float
-            Seconds that an upload must be old; a younger one may not be locked yet.
-        """
+    def remove_abandoned_uploads(self) -> None:
+        """Remove uploads whose receiver is gone."""
         for path in self.settings.incoming_dir.iterdir():
-            ours = is_folder_name(path.name) and path.is_dir() and not path.is_symlink()
-            if ours and _age(path) > older_than and unlocked(path):
+            if path.is_symlink() or not path.is_dir():
+                continue
+            if is_folder_name(path.name) and unlocked(path):
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(_NEW) and _age(path) > _NEW_SECONDS:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # empty: whoever made it was gone before the lock
 
 
 def is_folder_name(name: str) -> bool:

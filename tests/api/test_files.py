@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import itertools
+import os
 import shutil
 import socket
 import struct
@@ -20,6 +21,7 @@ import pytest
 
 from recon3d_api.files import intake
 from recon3d_api.http.routes import files as files_routes
+from recon3d_api.work.startup import Sweeper
 from tests.api.conftest import Api, jobs_of, new_project, photo, plant, wait_for
 
 
@@ -461,15 +463,27 @@ def test_disk_full(serve: object, video: Path) -> None:
 def test_only_abandoned_uploads_are_removed(idle: Api) -> None:
     storage = idle.service.storage
     incoming = storage.settings.incoming_dir
-    abandoned, foreign = incoming / ("a" * 32), incoming / "backup of mine"
+    abandoned, foreign, unnamed = incoming / ("a" * 32), incoming / "backup of mine", incoming / ".new-1"
     for folder in (abandoned, foreign):
         folder.mkdir()
         (folder / "x").write_text("x")
-    storage.remove_abandoned_uploads()
-    assert abandoned.exists()  # too young: it may not be locked yet
+    unnamed.mkdir()
     with storage.incoming() as mine:
-        storage.remove_abandoned_uploads(older_than=-1.0)
+        storage.remove_abandoned_uploads()
         assert mine.exists()
     assert not abandoned.exists()
     assert (foreign / "x").exists()
+    assert unnamed.exists()  # it may be locked any moment now
+    os.utime(unnamed, (0, 0))
+    storage.remove_abandoned_uploads()
+    assert not unnamed.exists()
     shutil.rmtree(foreign)
+
+
+def test_sweeping_is_periodic(idle: Api) -> None:
+    abandoned = idle.service.settings.incoming_dir / ("b" * 32)
+    sweeper = Sweeper(idle.service.database, idle.service.storage, every=0.05)
+    sweeper.start()
+    abandoned.mkdir()
+    wait_for(lambda: not abandoned.exists(), timeout=5)
+    sweeper.stop()
