@@ -17,6 +17,8 @@ from recon3d_api import logs
 from recon3d_api.settings import InsecureSettings, Settings
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from recon3d_api.files.installation import Installation
     from recon3d_api.files.storage import Storage
     from recon3d_api.store.database import Database
@@ -65,7 +67,7 @@ def worker() -> None:
     """Work on runs, without serving; share DATA_DIR and DATABASE_URL with the servers."""
     settings = _settings()
     from recon3d_api.work.runner import JobRunner
-    from recon3d_api.work.startup import begin
+    from recon3d_api.work.startup import Sweeper, begin
 
     with _parts(settings) as (database, storage, installation):
         begin(installation, database, storage)
@@ -73,9 +75,12 @@ def worker() -> None:
         ended = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
+        sweeper = Sweeper(database, storage)
         runner.start()
+        sweeper.start()
         ended.wait()
         runner.stop()
+        sweeper.stop()
         installation.close()
 
 
@@ -232,6 +237,8 @@ def _parts(settings: Settings) -> Iterator[tuple[Database, Storage, Installation
         yield database, storage, Installation(database, storage)
     except (InstallationMismatch, DataFolderBusy) as error:
         _refuse(str(error))
+    except OSError as error:
+        _refuse(_unusable(error))
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error).strip()
         _refuse(f"The database {database.url} fails: {reason}\nCheck RECON3D_API_DATABASE_URL.")
@@ -246,11 +253,21 @@ def _settings() -> Settings:
     except InsecureSettings as error:
         _refuse(str(error))
     except OSError as error:
-        _refuse(f"{error.filename}: {error.strerror}. Check RECON3D_API_DATA_DIR.")
+        _refuse(_unusable(error))
     except ValidationError as error:
-        _refuse("\n".join(f"RECON3D_API_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors()))
+        _refuse("\n".join(_wrong(row) for row in error.errors()))
     logs.configure(settings.log_level, settings.log_format)
     return settings
+
+
+def _wrong(row: ErrorDetails) -> str:
+    return f"RECON3D_API_{str(row['loc'][0]).upper()}: {row['msg'].removeprefix('Value error, ')}."
+
+
+def _unusable(error: OSError) -> str:
+    return (
+        f"{error.filename}: {error.strerror}. Set RECON3D_API_DATA_DIR to a folder that this user may write."
+    )
 
 
 def _refuse(message: str) -> NoReturn:

@@ -25,7 +25,7 @@ from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
-from recon3d_api.work.startup import begin
+from recon3d_api.work.startup import Sweeper, begin
 
 _DESCRIPTION = """\
 From a video or photos to a textured 3D model, as a service.
@@ -76,14 +76,18 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         runner=JobRunner(settings, database, storage, command=command),
     )
 
+    sweeper = Sweeper(database, storage)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             await to_thread.run_sync(start, service)
+            sweeper.start()
             yield
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
+            await to_thread.run_sync(sweeper.stop)
             service.installation.close()
             database.dispose()
 

@@ -9,7 +9,10 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+
+from recon3d_api.files.reserve import DISK_FULL, disk_is_full
 
 logger = logging.getLogger("recon3d_api")
 
@@ -72,11 +75,20 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    for kind in (OSError, DBAPIError):
+        app.add_exception_handler(kind, _full_disk)
 
 
 def _api_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, ApiError)
     return JSONResponse({"detail": error.detail}, error.status, error.headers)
+
+
+def _full_disk(request: Request, error: Exception) -> JSONResponse:
+    if not disk_is_full(error):
+        raise error
+    logger.error("The disk is full: %s", error)
+    return JSONResponse({"detail": DISK_FULL}, 507)
 
 
 def _http_error(request: Request, error: Exception) -> JSONResponse:

@@ -179,6 +179,17 @@ class Started(BaseModel):
     jobs: list[Job]
 
 
+class ExtractFrames(BaseModel):
+    """The form of an extraction; a field that is misspelled must not be lost silently."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    project_id: int = Field(ge=1, le=MAX_ID, description="Project ID", examples=[1])
+    interval: float = Field(
+        1.0, gt=0, le=86_400, allow_inf_nan=False, description="Seconds between frames", examples=[0.5]
+    )
+
+
 class Extraction(BaseModel):
     """An extraction of frames that was put in the queue."""
 

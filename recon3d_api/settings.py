@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from limits import parse
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError
 
 MIN_SECRET_BYTES = 32
 _SECRET_FILE = "secret.key"
 _DEFAULTS = ("secret", "changeme", "change-me", "change_me", "password", "your-", "example", "default")
+
+
+_RATES = ("rate_limit", "rate_limit_processing", "rate_limit_login")
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql+psycopg")
 
 
 class InsecureSettings(ValueError):
@@ -63,7 +71,7 @@ class Settings(BaseSettings):
     log_level : str
     """
 
-    model_config = SettingsConfigDict(env_prefix="RECON3D_API_", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
 
     data_dir: Path = Path("recon3d-data")
     database_url: str = ""
@@ -87,6 +95,42 @@ class Settings(BaseSettings):
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, values: Any) -> Any:
+        """Empty variables mean the default, except where they turn something off."""
+        return {key: value for key, value in values.items() if value != "" or key in _RATES}
+
+    @field_validator(*_RATES)
+    @classmethod
+    def _rate(cls, value: str) -> str:
+        try:
+            item = parse(value) if value.strip() else None
+        except ValueError:
+            item = None
+        else:
+            if item is None or (item.amount > 0 and item.multiples > 0):
+                return value.strip()
+        raise ValueError(f"{value!r} is not a rate. Write it as in 10/second, or leave it empty for no limit")
+
+    @field_validator("database_url")
+    @classmethod
+    def _database(cls, value: str) -> str:
+        try:
+            known = not value or make_url(_with_driver(value)).drivername in _DRIVERS
+        except (ArgumentError, ValueError):
+            known = False
+        if not known:
+            raise ValueError("Use postgresql://USER:PASSWORD@HOST/NAME or sqlite:////PATH, or leave it empty")
+        return value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: str) -> str:
+        if value and not re.match(r"(rediss?|redis\+\w+)://.", value):
+            raise ValueError("Use redis://HOST:PORT/NUMBER, or leave it empty to count in memory")
+        return value
+
     @field_validator("cors_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -107,11 +151,7 @@ class Settings(BaseSettings):
     @property
     def resolved_database_url(self) -> str:
         """The database's URL, with the driver that is installed."""
-        url = self.database_url or f"sqlite:///{self.data_dir / 'recon3d.db'}"
-        for prefix in ("postgresql://", "postgres://"):
-            if url.startswith(prefix):
-                return "postgresql+psycopg://" + url.removeprefix(prefix)
-        return url
+        return _with_driver(self.database_url or f"sqlite:///{self.data_dir / 'recon3d.db'}")
 
     @property
     def projects_dir(self) -> Path:
@@ -155,6 +195,13 @@ class Settings(BaseSettings):
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return self.model_copy(update={"secret_key": secret})
+
+
+def _with_driver(url: str) -> str:
+    for prefix in ("postgresql://", "postgres://"):
+        if url.startswith(prefix):
+            return "postgresql+psycopg://" + url.removeprefix(prefix)
+    return url
 
 
 def weakness(secret: str) -> str:

@@ -17,6 +17,7 @@ from PIL import Image
 
 from recon3d import Project, ProjectError, Recon3DError
 from recon3d_api.files.content import content_kind
+from recon3d_api.files.reserve import DISK_FULL, disk_is_full
 
 _MEMORY = 8 << 30
 _CPU_SECONDS = 600
@@ -82,13 +83,23 @@ def take(request: dict[str, Any]) -> dict[str, Any]:
     except ProjectError as error:
         if "Another process" in error.message:
             return {"status": 409, "error": "The project is being worked on; wait for it, or cancel it."}
-        return {"status": 507, "error": "The files could not be stored: the disk is full or read-only."}
+        return _not_stored(error.__cause__)
     except Recon3DError as error:
         message = f"{error.message} {error.hint}".strip()
         for folder in hidden:
             message = message.replace(folder, "")
         return {"status": 400, "error": message}
+    except OSError as error:
+        return _not_stored(error)
     return {"status": 200, "files": [{"path": f"inputs/{row.path}", "name": row.name} for row in added]}
+
+
+def _not_stored(cause: BaseException | None) -> dict[str, Any]:
+    """The answer when the server, and not the files, is at fault."""
+    if cause is not None and disk_is_full(cause):
+        return {"status": 507, "error": DISK_FULL}
+    why = cause.strerror if isinstance(cause, OSError) else "the project is damaged"
+    return {"status": 500, "error": f"The server cannot store the files: {why}. Tell its operator."}
 
 
 def main() -> None:

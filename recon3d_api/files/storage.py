@@ -5,6 +5,7 @@
     DATA_DIR/installation.id                ties this folder to its database
     DATA_DIR/projects/FOLDER/model/         the project of recon3d
     DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
+    DATA_DIR/reserve                        room for deletions, given back on a full disk
     DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
     DATA_DIR/trash/FOLDER/                  a project that its owner deleted, while its files are removed
     DATA_DIR/quarantine/FOLDER/             a folder that ``recon3d-api gc --apply`` set aside
@@ -39,6 +40,7 @@ from recon3d import Project, ProjectError
 from recon3d_api.errors import ApiError
 from recon3d_api.files.content import content_problem
 from recon3d_api.files.received import ReceivedFile
+from recon3d_api.files.reserve import Reserve
 from recon3d_api.schemas import FileKind
 from recon3d_api.settings import Settings
 
@@ -52,7 +54,25 @@ _INTAKE_TIMEOUT = 900
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 #: Names the project that an upload goes to.
 _FOR = ".for"
+#: Starts the name of an upload's folder until it is locked.
+_NEW, _NEW_SECONDS = ".new-", 60.0
+#: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
+_MAX_STEM = 120
 _RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
+
+
+def base_name(name: str) -> str:
+    """Remove the folders that a client put before a file's name, such as ``C:\\fakepath\\``.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    return re.split(r"[/\\]", name)[-1]
 
 
 def name_problem(name: str, suffixes: Sequence[str]) -> str:
@@ -69,29 +89,29 @@ def name_problem(name: str, suffixes: Sequence[str]) -> str:
     str
         Empty when the name is accepted.
     """
-    if not name or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in name):
+    # Format characters (Cf) are fine: emoji are joined by them. Names are made harmless later anyway.
+    if not name or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
         return "The file's name is empty or has control characters"
-    if "/" in name or "\\" in name or name in (".", "..") or len(name) > 255:
-        return "The file's name must not be a path, nor longer than 255 characters"
     if Path(name).suffix.lower() not in suffixes:
-        return f"{name!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
+        return f"{name[:100]!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
     return ""
 
 
 def safe_name(name: str) -> str:
-    """Make a file name of harmless characters.
+    """Make a file name of harmless characters, short enough for every file system.
 
     Parameters
     ----------
     name : str
-        One that `name_problem` accepts.
+        One without folders that `name_problem` accepts.
 
     Returns
     -------
     str
     """
     path = Path(unicodedata.normalize("NFC", name))
-    return (re.sub(r"[^\w.-]+", "_", path.stem).strip("._-")[:80] or "file") + path.suffix.lower()
+    stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._-").encode()[:_MAX_STEM].decode(errors="ignore")
+    return (stem or "file") + path.suffix.lower()
 
 
 @dataclass(frozen=True)
@@ -110,6 +130,7 @@ class Storage:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._intakes = threading.BoundedSemaphore(2)
+        self.reserve = Reserve(settings.data_dir)
 
     def root(self, folder: str) -> Path:
         """Locate everything of a project.
@@ -213,8 +234,8 @@ class Storage:
     def incoming(self) -> Iterator[Path]:
         """Give a folder for an upload, which is gone afterwards, also when this process is killed.
 
-        The lock on the folder ends with the process; `remove_abandoned_uploads` removes folders
-        without one.
+        The lock on the folder ends with the process. A folder gets its name only when it is locked,
+        so that one without a lock is abandoned; `remove_abandoned_uploads` removes it.
 
         Yields
         ------
@@ -222,10 +243,12 @@ class Storage:
             The folder.
         """
         folder = self.settings.incoming_dir / uuid.uuid4().hex
-        folder.mkdir()
-        descriptor = os.open(folder, os.O_RDONLY)
+        new = folder.with_name(f"{_NEW}{folder.name}")
+        new.mkdir(mode=0o700)
+        descriptor = os.open(new, os.O_RDONLY)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
+            new.rename(folder)
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -470,18 +493,16 @@ class Storage:
             _remove_tree(self.root(folder))
         _remove_tree(trash)
 
-    def remove_abandoned_uploads(self, older_than: float = 60.0) -> None:
-        """Remove uploads whose receiver is gone.
-
-        Parameters
-        ----------
-        older_than : float
-            Seconds that an upload must be old; a younger one may not be locked yet.
-        """
+    def remove_abandoned_uploads(self) -> None:
+        """Remove uploads whose receiver is gone."""
         for path in self.settings.incoming_dir.iterdir():
-            ours = is_folder_name(path.name) and path.is_dir() and not path.is_symlink()
-            if ours and _age(path) > older_than and unlocked(path):
+            if path.is_symlink() or not path.is_dir():
+                continue
+            if is_folder_name(path.name) and unlocked(path):
                 shutil.rmtree(path, ignore_errors=True)
+            elif path.name.startswith(_NEW) and _age(path) > _NEW_SECONDS:
+                with contextlib.suppress(OSError):
+                    path.rmdir()  # empty: whoever made it was gone before the lock
 
 
 def is_folder_name(name: str) -> bool:

@@ -6,7 +6,7 @@ FastAPI's own forms read the whole body before anything is checked, the caller's
 from __future__ import annotations
 
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,10 +20,13 @@ from starlette.requests import ClientDisconnect
 
 from recon3d_api.errors import ApiError
 from recon3d_api.files.received import ReceivedFile
+from recon3d_api.files.reserve import DISK_FULL, disk_is_full
+from recon3d_api.files.storage import base_name
 
 _BUFFER = 1 << 20
 _MAX_FIELD = 16_384
-_MAX_FIELDS = 20
+#: Bytes that are no file's: fields, headers, boundaries, and what surrounds the parts.
+_MAX_REST, _MAX_REST_OF_FILE = 64 << 10, 2 << 10
 #: Of an upload that is too large so much is still read, so that the client sees the answer.
 _DRAIN = 32 << 20
 
@@ -79,8 +82,10 @@ class FormReader:
     max_files : int
     min_free : int
         Bytes that the disk must keep free.
-    check : async callable
-        Is given each field as it comes, and raises to refuse the form.
+    file_field : str
+        Name of the fields that hold files.
+    check : mapping of str to async callable
+        By name of each other field: is given its value as it comes, and raises to refuse the form.
     name_problem : callable
         Is given the name of each file before its bytes; what it returns, unless empty, refuses it.
     """
@@ -93,7 +98,8 @@ class FormReader:
         max_file: int,
         max_files: int,
         min_free: int,
-        check: Callable[[str, str], Awaitable[None]],
+        file_field: str,
+        check: Mapping[str, Callable[[str], Awaitable[None]]],
         name_problem: Callable[[str], str],
     ) -> None:
         self._request = request
@@ -101,12 +107,14 @@ class FormReader:
         self._max_file = max_file
         self._max_files = max_files
         self._min_free = min_free
+        self._file_field = file_field
         self._check = check
         self._name_problem = name_problem
         self._form = Form()
         self._part: _Part | None = None
         self._actions: list[tuple[str, bytes]] = []
         self._ended = False
+        self._rest = 0
 
     async def read(self) -> Form:
         """Read the form to its end.
@@ -131,8 +139,10 @@ class FormReader:
             stream = self._request.stream()
             async for chunk in stream:
                 parser.write(chunk)
+                self._rest += len(chunk)
                 try:
                     await self._act()
+                    self._limit_rest()
                 except ApiError as error:
                     if error.status == 413:
                         await _drain(stream)
@@ -144,7 +154,9 @@ class FormReader:
         except ClientDisconnect as error:
             raise ApiError(400, "The upload was cut off") from error
         except OSError as error:
-            raise ApiError(507, "The server's disk is full") from error
+            if not disk_is_full(error):
+                raise
+            raise ApiError(507, DISK_FULL) from error
         finally:
             if self._part is not None and self._part.file is not None:
                 self._part.file.close()
@@ -199,20 +211,31 @@ class FormReader:
                 await self._end(part)
                 self._part = None
 
+    def _limit_rest(self) -> None:
+        if self._rest > _MAX_REST + _MAX_REST_OF_FILE * len(self._form.files):
+            raise ApiError(413, "The form has too much beside its files")
+
     async def _begin(self, part: _Part) -> None:
         kind, options = parse_options_header(part.headers.get(b"content-disposition", b""))
         if kind != b"form-data" or b"name" not in options:
             raise ApiError(400, "The form is malformed: a part has no name")
         part.name = _text(options[b"name"])
+        shown = part.name[:50]
         if b"filename" not in options:
-            if len(self._form.fields) >= _MAX_FIELDS:
-                raise ApiError(400, "The form has too many fields")
+            if part.name not in self._check:
+                known = ", ".join([self._file_field, *self._check])
+                raise field_error(shown, f"Unknown field, or not a file; use {known}", "extra_forbidden")
+            if part.name in self._form.fields:
+                raise field_error(shown, "Field given more than once", "value_error")
+            self._form.fields[part.name] = ""
             return
+        if part.name != self._file_field:
+            raise field_error(shown, f"Not a field for files; use {self._file_field}", "extra_forbidden")
         if len(self._form.files) >= self._max_files:
             raise ApiError(
                 413 if self._max_files > 1 else 400, f"At most {self._max_files} files in one upload"
             )
-        name = _text(options[b"filename"])
+        name = base_name(_text(options[b"filename"]))
         if problem := self._name_problem(name):
             raise ApiError(400, problem)
         number = len(self._form.files)
@@ -227,6 +250,7 @@ class FormReader:
                 raise ApiError(400, f"The field {part.name[:50]} is too long")
             part.buffer += piece
             return
+        self._rest -= len(piece)
         part.received.size += len(piece)
         if part.received.size > self._max_file:
             raise ApiError(413, f"The file is larger than {self._max_file // (1024 * 1024)} MB")
@@ -241,14 +265,14 @@ class FormReader:
 
     def _write(self, file: BinaryIO, piece: bytearray) -> None:
         if shutil.disk_usage(self._folder).free - len(piece) < self._min_free:
-            raise ApiError(507, "The server's disk is full")
+            raise ApiError(507, DISK_FULL)
         file.write(piece)
 
     async def _end(self, part: _Part) -> None:
         if part.received is None:
             value = _text(bytes(part.buffer))
             self._form.fields[part.name] = value
-            await self._check(part.name, value)
+            await self._check[part.name](value)
             return
         await self._flush(part)
         if part.file is not None:

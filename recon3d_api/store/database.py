@@ -18,6 +18,8 @@ from sqlalchemy.orm import Session
 # Any numbers that no other use of the database has.
 _MIGRATION_LOCK = 0x7265636F
 _FOLDERS_LOCK = 0x72656370
+#: A host that does not answer at all would hold callers for minutes.
+_CONNECT_SECONDS = 10
 _WRITE = "recon3d_write"
 
 
@@ -36,6 +38,8 @@ class Database:
         options: dict[str, Any] = {"pool_pre_ping": not self.is_sqlite, "pool_size": 10, "max_overflow": 40}
         if self.is_sqlite:
             options["connect_args"] = {"check_same_thread": False, "timeout": 30}
+        elif "connect_timeout" not in self.url.query:
+            options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
         self.engine = sa.create_engine(self.url, **options)
         if self.is_sqlite:
             event.listen(self.engine, "connect", _configure_sqlite)

@@ -80,7 +80,7 @@ class Base(DeclarativeBase):
     )
     type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: UtcDateTime,
-        dict[str, Any]: sa.JSON,
+        dict[str, Any]: sa.JSON(none_as_null=True),
         float: sa.Double,
     }
 
@@ -152,6 +152,8 @@ class Run(Timestamps, Base):
     #: Whether it is a reconstruction; extracting frames alone leaves the project's status.
     full: Mapped[bool] = mapped_column(default=True)
     cancel_requested: Mapped[bool] = mapped_column(default=False)
+    #: The project's numbers that belong to an earlier run's results, should this one make none.
+    kept_numbers: Mapped[dict[str, Any] | None]
     #: Number of the claim; a runner whose number is not this one any more writes nothing.
     attempt: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)

@@ -26,6 +26,9 @@ from recon3d_api.store.tables import (
 
 BUSY = "A run of this project is going on; wait for it, or cancel it"
 
+#: Columns of a project that belong to the run that made its results.
+_NUMBERS = ("total_frames", "processed_frames", "processing_time", "reconstruction_quality")
+
 
 def active_run(session: Session, project_id: int) -> Run | None:
     """Find the run that waits or works.
@@ -89,7 +92,14 @@ def create_run(
     if active_run(session, project.id) is not None:
         raise ApiError(409, BUSY)
     full = until is None
-    run = Run(project_id=project.id, quality=quality, until=until, options=options, full=full)
+    run = Run(
+        project_id=project.id,
+        quality=quality,
+        until=until,
+        options=options,
+        full=full,
+        kept_numbers=_numbers_of_results(session, project),
+    )
     session.add(run)
     try:
         session.flush()
@@ -110,6 +120,14 @@ def create_run(
         project.processing_time = 0.0
     session.flush()
     return run
+
+
+def _numbers_of_results(session: Session, project: Project) -> dict[str, Any] | None:
+    """Numbers of the results that the project has; None before its first reconstruction."""
+    finished = select(Run.id).where(Run.project_id == project.id, Run.full, Run.status == "completed")
+    if project.status != "completed" and session.scalar(finished.limit(1)) is None:
+        return None
+    return {name: getattr(project, name) for name in _NUMBERS}
 
 
 def emit(session: Session, job: Job, event: str) -> None:
@@ -201,6 +219,9 @@ def end_run(
     project = session.get_one(Project, run.project_id)
     if run.full:
         project.status = project.previous_status if status == "cancelled" else status
+    if run.kept_numbers is not None and not (run.full and status == "completed"):
+        for name, value in run.kept_numbers.items():
+            setattr(project, name, value)
     session.flush()
 
 

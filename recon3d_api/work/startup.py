@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
@@ -31,9 +34,13 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
     InstallationMismatch
         The database and the data folder do not belong together.
     """
-    installation.open()
-    deletions.carry_out_all(database, storage)
-    storage.remove_abandoned_uploads()
+    # A server writes while it starts: on a full disk, nobody could delete anything otherwise.
+    storage.reserve.release()
+    try:
+        installation.open()
+        sweep(database, storage)
+    finally:
+        storage.reserve.keep()
     unowned = len(orphans.find(database, storage))
     if unowned:
         logger.warning(
@@ -45,3 +52,52 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
             extra={"folders": unowned},
         )
     return unowned
+
+
+def sweep(database: Database, storage: Storage) -> None:
+    """Finish what interrupted processes left.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    """
+    storage.remove_abandoned_uploads()
+    deletions.carry_out_all(database, storage)
+
+
+class Sweeper:
+    """Sweeps now and then, in a thread of its own.
+
+    Parameters
+    ----------
+    database : Database
+    storage : Storage
+    every : float
+        Seconds.
+    """
+
+    def __init__(self, database: Database, storage: Storage, every: float = 60.0) -> None:
+        self._database = database
+        self._storage = storage
+        self._every = every
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="recon3d-sweeper", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, after the sweep that is going on."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(30)
+
+    def _work(self) -> None:
+        while not self._stopping.wait(self._every):
+            try:
+                sweep(self._database, self._storage)
+                self._storage.reserve.keep()
+            except (OSError, SQLAlchemyError) as error:
+                logger.warning("Sweeping failed, it is tried again: %s", error)

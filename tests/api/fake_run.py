@@ -115,7 +115,7 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                     seconds=behaviour["seconds"],
                     cpu_seconds=behaviour["seconds"],
                     peak_memory=1 << 20,
-                    counts={"frames": 12, "images": 12},
+                    counts={"frames": behaviour.get("frames", 12), "images": 12},
                     fallbacks=(),
                 )
             )

@@ -34,8 +34,7 @@ class Server:
             self.port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.data = data
-        # An empty value means the default here, so that limits are made high instead.
-        values: dict[str, object] = {**dict.fromkeys(NO_LIMITS, "100000/second"), **settings}
+        values: dict[str, object] = {**NO_LIMITS, **settings}
         values |= {"data_dir": data, "database_url": database_url}
         self.environment = {**os.environ, **{f"RECON3D_API_{k.upper()}": str(v) for k, v in values.items()}}
         self.command = [sys.executable, "-m", "tests.api.server", str(self.port)]
@@ -120,6 +119,29 @@ def mostly_on(backend: str) -> pytest.MarkDecorator:
     other = {"sqlite": "postgresql", "postgresql": "sqlite"}[backend]
     values = [backend, pytest.param(other, marks=pytest.mark.slow)]
     return pytest.mark.parametrize("backend", values, indirect=True, scope="session")
+
+
+def test_a_killed_servers_upload_is_gone_after_a_restart(
+    new_database: Callable[[], str], tmp_path: Path
+) -> None:
+    with servers(1, tmp_path, new_database(), runners=0) as (server,):
+        with Client(server.url) as client:
+            register(client)
+            number, token = client.create_project("cut off").id, client.token
+        head = (
+            "POST /api/v1/files/upload/video HTTP/1.1\r\nHost: x\r\n"
+            f"Authorization: Bearer {token}\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            "Content-Length: 9000000\r\n\r\n"
+            f"--b\r\nContent-Disposition: form-data; name=project_id\r\n\r\n{number}\r\n"
+            '--b\r\nContent-Disposition: form-data; name=file; filename="v.mp4"\r\n\r\n'
+        )
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(head.encode() + b"\0" * 4_000_000)
+            incoming = tmp_path / "incoming"
+            wait_for(lambda: sum(file.stat().st_size for file in incoming.rglob("*.mp4")) > 2_000_000)
+            server.kill()
+            server.start()
+        wait_for(lambda: not list(incoming.iterdir()), timeout=5)
 
 
 @mostly_on("sqlite")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import concurrent.futures
 import io
+import itertools
+import os
 import shutil
 import socket
 import struct
@@ -12,11 +14,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from tests.api.conftest import Api, jobs_of, new_project, photo, wait_for
+from recon3d_api.files import intake
+from recon3d_api.http.routes import files as files_routes
+from recon3d_api.work.startup import Sweeper
+from tests.api.conftest import Api, jobs_of, new_project, photo, plant, wait_for
 
 
 def upload(client: httpx.Client, number: int, data: bytes, name: str = "clip.mp4") -> httpx.Response:
@@ -194,9 +200,8 @@ MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 @pytest.mark.parametrize(
     "name",
     [
-        "../../x.mp4",
-        "/etc/x.mp4",
-        "a\\b.mp4",
+        "../..",
+        "x.mp4/",
         "a\0.mp4",
         "a\nb.mp4",
         "..",
@@ -216,6 +221,50 @@ def test_bad_names(client: httpx.Client, idle: Api, video: Path, name: str) -> N
     assert client.get(f"/files/list/{number}").json() == []
 
 
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("写" * 80 + ".mp4", "写" * 40 + ".mp4"),
+        ("x" * 2000 + ".mp4", "x" * 120 + ".mp4"),
+        ("👩\u200d🔬 at work.mp4", "at_work.mp4"),
+        ("👩\u200d🔬.mp4", "file.mp4"),
+        ("../../x.mp4", "x.mp4"),
+        ("../../../etc/evil.mp4", "evil.mp4"),
+        ("C:\\fakepath\\x.mp4", "x.mp4"),
+        ("a\\b.mp4", "b.mp4"),
+        ("photo\u202egnp.mp4", "photo_gnp.mp4"),
+    ],
+)
+def test_names_are_made_harmless(client: httpx.Client, idle: Api, video: Path, name: str, kept: str) -> None:
+    number = new_project(client)
+    head = f'Content-Disposition: form-data; name="file"; filename="{name}"'.encode()
+    body = form(("name=project_id", b"%d" % number))
+    body += b"--b\r\n" + head + b"\r\n\r\n" + video.read_bytes() + b"\r\n--b--\r\n"
+    answer = client.post("/files/upload/video", content=body, headers=MULTIPART)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["file_path"] == f"inputs/videos/{kept}"
+    inputs = idle.root(number) / "model" / "inputs" / "videos"
+    assert [path.name for path in inputs.iterdir()] == [kept]
+
+
+def test_each_error_of_storing_has_its_own_status(tmp_path: Path) -> None:
+    (tmp_path / "up").mkdir()
+    path = tmp_path / "up" / "0.jpg"
+    path.write_bytes(photo())
+
+    def take(root: Path) -> tuple[int, str]:
+        row = {"path": str(path), "name": "a.jpg"}
+        answer = intake.take({"project": str(root / "model"), "kind": "photo", "files": [row]})
+        return answer["status"], answer["error"]
+
+    status, error = take(Path("/proc/nowhere"))
+    assert status == 500
+    assert "cannot store" in error
+    assert "full" not in error
+    assert intake._not_stored(OSError(28, "No space left on device"))["status"] == 507
+    assert intake._not_stored(OSError(36, "File name too long"))["status"] == 500
+
+
 def test_malformed_forms(client: httpx.Client, video: Path) -> None:
     number = new_project(client)
     project = ("name=project_id", b"%d" % number)
@@ -233,16 +282,71 @@ def test_malformed_forms(client: httpx.Client, video: Path) -> None:
         (form(project, file), MULTIPART, 400),
         (form(project, ("nothing", b"x")) + end, MULTIPART, 400),
         (form(project, file, file) + end, MULTIPART, 400),
-        (form(*[("name=f", b"")] * 50) + end, MULTIPART, 200),
+        (form(("name=f", b"")) + end, MULTIPART, 422),
+        (form(project, ("name=interval", b"1"), file) + end, MULTIPART, 422),
+        (form(project, project, file) + end, MULTIPART, 422),
+        (form(project, ('name="files"; filename="v.mp4"', b"x")) + end, MULTIPART, 422),
+        (form(project, ("name=file", b"x")) + end, MULTIPART, 422),
+        (form(project, file) + end + b"x" * 70_000, MULTIPART, 413),
         (b"--wrong\r\n\r\n", MULTIPART, 400),
         (form((f"name=x; y={'z' * 100_000}", b"")) + end, MULTIPART, 400),
     ]
     for body, headers, status in cases:
         answer = client.post(url, content=body, headers=headers)
-        assert answer.status_code == (422 if status == 200 else status), (body[:200], answer.text)
+        assert answer.status_code == status, (body[:200], answer.text)
         assert isinstance(answer.json()["detail"], str)
     # The order of the fields does not matter.
     assert client.post(url, content=form(file, project) + end, headers=MULTIPART).status_code == 200
+
+
+def sent_until_refused(client: httpx.Client, pieces: Iterator[bytes]) -> tuple[int, int]:
+    """Status of an upload, and how many bytes were sent of it."""
+    sent = 0
+
+    def body() -> Iterator[bytes]:
+        nonlocal sent
+        for piece in pieces:
+            sent += len(piece)
+            yield piece
+
+    try:
+        status = client.post("/files/upload/video", content=body(), headers=MULTIPART).status_code
+    except httpx.TransportError:
+        status = 0  # the server has hung up while we were sending
+    return status, sent
+
+
+def test_what_is_not_file_is_limited(
+    client: httpx.Client, idle: Api, video: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = new_project(client)
+    project = form(("name=project_id", b"%d" % number))
+    whole = project + form(('name="file"; filename="v.mp4"', video.read_bytes())) + b"--b--\r\n"
+    epilogue = itertools.chain([whole], itertools.repeat(b"x" * 65_536, 4800))
+    status, sent = sent_until_refused(client, epilogue)
+    assert status in (413, 0)
+    assert sent < 60 << 20, "300 MB after the form were read"
+    looked = 0
+    genuine = files_routes.own_project
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        nonlocal looked
+        looked += 1
+        return genuine(*arguments, **named)
+
+    monkeypatch.setattr(files_routes, "own_project", counted)
+    assert sent_until_refused(client, iter([project * 12_000]))[0] in (422, 0)
+    assert looked <= 1
+    assert leftovers(idle) == []
+    assert client.get(f"/files/list/{number}").json() == []
+
+
+def test_unknown_fields_are_refused(client: httpx.Client) -> None:
+    number = plant(client, new_project(client))
+    answer = client.post("/files/extract-frames", data={"project_id": number, "intervall": 0.5})
+    assert answer.status_code == 422
+    assert "intervall" in answer.json()["detail"]
+    assert jobs_of(client, number) == []
 
 
 def test_too_large(client: httpx.Client, idle: Api, video: Path) -> None:
@@ -359,15 +463,27 @@ def test_disk_full(serve: object, video: Path) -> None:
 def test_only_abandoned_uploads_are_removed(idle: Api) -> None:
     storage = idle.service.storage
     incoming = storage.settings.incoming_dir
-    abandoned, foreign = incoming / ("a" * 32), incoming / "backup of mine"
+    abandoned, foreign, unnamed = incoming / ("a" * 32), incoming / "backup of mine", incoming / ".new-1"
     for folder in (abandoned, foreign):
         folder.mkdir()
         (folder / "x").write_text("x")
-    storage.remove_abandoned_uploads()
-    assert abandoned.exists()  # too young: it may not be locked yet
+    unnamed.mkdir()
     with storage.incoming() as mine:
-        storage.remove_abandoned_uploads(older_than=-1.0)
+        storage.remove_abandoned_uploads()
         assert mine.exists()
     assert not abandoned.exists()
     assert (foreign / "x").exists()
+    assert unnamed.exists()  # it may be locked any moment now
+    os.utime(unnamed, (0, 0))
+    storage.remove_abandoned_uploads()
+    assert not unnamed.exists()
     shutil.rmtree(foreign)
+
+
+def test_sweeping_is_periodic(idle: Api) -> None:
+    abandoned = idle.service.settings.incoming_dir / ("b" * 32)
+    sweeper = Sweeper(idle.service.database, idle.service.storage, every=0.05)
+    sweeper.start()
+    abandoned.mkdir()
+    wait_for(lambda: not abandoned.exists(), timeout=5)
+    sweeper.stop()

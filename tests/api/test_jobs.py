@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Callable
@@ -99,6 +100,43 @@ def test_the_verdict_is_the_jobs_message(worker: httpx.Client, working: Api) -> 
     assert jobs["mesh_generation"]["message"] == "Done"
     log = worker.get(f"/jobs/{jobs['texturing']['id']}/logs").json()["logs"]
     assert any(line.endswith("Verdict: doubtful.") for line in log)
+@pytest.mark.parametrize("end", ["cancelled at once", "cancelled later", "failed", "frames only"])
+def test_numbers_belong_to_the_run_that_made_the_results(
+    worker: httpx.Client, working: Api, end: str
+) -> None:
+    names = ("total_frames", "processed_frames", "processing_time", "reconstruction_quality")
+    number = plant(worker, new_project(worker))
+    working.behave(number, frames=12)
+    started(worker, number)
+    before = wait_status(worker, number, "completed")
+    assert before["total_frames"] == before["processed_frames"] == 12
+    assert before["processing_time"] > 0
+    shutil.rmtree(working.root(number) / "done", ignore_errors=True)
+    working.behave(number, frames=7, seconds=0.3, fail=JOB_TYPES[4] if end == "failed" else None)
+    if end == "frames only":
+        data = {"project_id": number, "interval": 0.5}
+        assert worker.post("/files/extract-frames", data=data).status_code == 200
+    else:
+        started(worker, number)
+    if end == "cancelled later":
+        wait_for(lambda: worker.get(f"/projects/{number}").json()["processed_frames"] == 7)
+    if end.startswith("cancelled"):
+        for job in reversed(jobs_of(worker, number)[:7]):
+            worker.post(f"/jobs/{job['id']}/cancel")
+
+    def over() -> bool:
+        busy = worker.get(f"/projects/{number}").json()["status"] == "processing"
+        return not busy and not any(j["status"] in ("pending", "running") for j in jobs_of(worker, number))
+
+    wait_for(over)
+    after = worker.get(f"/projects/{number}").json()
+    assert after["status"] == ("failed" if end == "failed" else "completed")
+    assert {name: after[name] for name in names} == {name: before[name] for name in names}
+    # The next run that makes results has numbers of its own.
+    shutil.rmtree(working.root(number) / "done", ignore_errors=True)
+    working.behave(number, frames=9)
+    started(worker, number)
+    assert wait_status(worker, number, "completed")["total_frames"] == 9
 
 
 def test_list_and_filters(client: httpx.Client) -> None:

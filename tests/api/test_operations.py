@@ -270,7 +270,32 @@ def test_production_refuses_weak_secrets(tmp_path: Path, secret: str) -> None:
     assert Settings(data_dir=tmp_path, environment="production").prepare()  # the generated one
 
 
-@pytest.mark.parametrize(("name", "value"), [("SECRET_KEY", "short"), ("RUNNERS", "-1")])
+def test_empty_turns_a_limit_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("RATE_LIMIT", "RATE_LIMIT_PROCESSING", "RATE_LIMIT_LOGIN", "RUNNERS", "DATABASE_URL"):
+        monkeypatch.setenv(f"RECON3D_API_{name}", "")
+    settings = Settings(data_dir=tmp_path)
+    assert (settings.rate_limit, settings.rate_limit_processing, settings.rate_limit_login) == ("", "", "")
+    assert settings.runners == 1
+    limits = RateLimits(settings, Metrics())
+    for _ in range(100):
+        limits.check("general", "somebody")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SECRET_KEY", "short"),
+        ("RUNNERS", "-1"),
+        ("RATE_LIMIT", "abc"),
+        ("RATE_LIMIT_LOGIN", "0/second"),
+        ("DATABASE_URL", "mysql://h/d"),
+        ("DATABASE_URL", "postgresql://u:p@h:port/d"),
+        ("DATABASE_URL", "postgresql://u@127.0.0.1:1/d"),
+        ("REDIS_URL", "localhost"),
+        ("DATA_DIR", "/proc/nowhere"),
+        ("DATA_DIR", "/dev/null"),
+    ],
+)
 def test_bad_settings_end_the_command(tmp_path: Path, name: str, value: str) -> None:
     environment = {
         **os.environ,
@@ -288,4 +313,5 @@ def test_bad_settings_end_the_command(tmp_path: Path, name: str, value: str) -> 
     )
     assert done.returncode == 2
     assert f"RECON3D_API_{name}" in done.stderr
+    assert len(done.stderr) < 600
     assert "Traceback" not in done.stderr

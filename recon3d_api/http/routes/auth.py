@@ -21,7 +21,7 @@ logger = logging.getLogger("recon3d_api.auth")
 router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))])
 
 
-@router.post("/register", status_code=201, responses=answers(400))
+@router.post("/register", status_code=201, responses=answers(400, 507))
 def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
     """Register a new user account.
 

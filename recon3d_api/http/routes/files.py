@@ -108,10 +108,9 @@ async def _upload(
 ) -> list[schemas.VideoUploaded]:
     """Receive a form, check what came, and put it into the project."""
 
-    async def check(name: str, value: str) -> None:
+    async def check(value: str) -> None:
         # The project may be named before the file: then a wrong one costs nobody the upload.
-        if name == "project_id":
-            await to_thread.run_sync(_open_project, service, user, _project_id(value))
+        await to_thread.run_sync(_open_project, service, user, _project_id(value))
 
     settings = service.settings
     bound = ""
@@ -123,7 +122,8 @@ async def _upload(
                 max_file=settings.max_upload_bytes,
                 max_files=most,
                 min_free=settings.min_free_mb << 20,
-                check=check,
+                file_field=field,
+                check={"project_id": check},
                 name_problem=lambda name: storage.name_problem(name, suffixes),
             ).read()
             if "project_id" not in form.fields:
@@ -183,18 +183,15 @@ def _open_project(service: Service, user: models.User, project_id: int) -> model
 @router.post(
     "/extract-frames",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409),
+    responses=answers(400, 401, 404, 409, 507),
 )
 def extract_frames(
     user: UserDep,
     service: ServiceDep,
-    project_id: Annotated[int, Form(ge=1, le=schemas.MAX_ID, description="Project ID", examples=[1])],
-    interval: Annotated[
-        float,
-        Form(gt=0, le=86_400, allow_inf_nan=False, description="Seconds between frames", examples=[0.5]),
-    ] = 1.0,
+    form: Annotated[schemas.ExtractFrames, Form()],
 ) -> schemas.Extraction:
     """Extract frames from the uploaded video, as a job; later reconstructions keep the interval."""
+    project_id, interval = form.project_id, form.interval
     with service.database.write() as session:
         project = own_project(session, user, project_id, lock=True)
         if project.status == "archived":

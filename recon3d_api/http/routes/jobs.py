@@ -120,16 +120,21 @@ def get_job(job_id: JobId, user: UserDep, service: ServiceDep) -> schemas.Job:
         return job_out(_own_job(session, user, job_id)[0])
 
 
-@router.post("/{job_id}/cancel", responses=answers(400, 401, 404))
+@router.post("/{job_id}/cancel", responses=answers(400, 401, 404, 507))
 def cancel_job(job_id: JobId, user: UserDep, service: ServiceDep) -> schemas.Job:
     """Cancel a job, and the later jobs of its run.
 
     A job that is running ends within seconds; until then it says "Cancelling". What earlier jobs have
     made is kept. Cancelling a job that waits lets the ones before it go on.
     """
-    with service.database.write() as session:
-        _own_job(session, user, job_id)
-        answer = job_out(runs.cancel_job(session, job_id))
+
+    def cancel() -> schemas.Job:
+        with service.database.write() as session:
+            _own_job(session, user, job_id)
+            return job_out(runs.cancel_job(session, job_id))
+
+    # A project is deleted after its run is cancelled: so both work on a full disk.
+    answer = service.storage.reserve.spend(cancel)
     service.runner.wake()
     return answer
 

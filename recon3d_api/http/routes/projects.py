@@ -39,7 +39,7 @@ def list_projects(
         return [schemas.Project.model_validate(row) for row in rows]
 
 
-@router.post("", status_code=201, dependencies=[_general], responses=answers(401))
+@router.post("", status_code=201, dependencies=[_general], responses=answers(401, 507))
 def create_project(body: schemas.ProjectCreate, user: UserDep, service: ServiceDep) -> schemas.Project:
     """Create a new project."""
     with service.database.write() as session:
@@ -57,7 +57,7 @@ def get_project(project_id: ProjectId, user: UserDep, service: ServiceDep) -> sc
         return schemas.Project.model_validate(own_project(session, user, project_id))
 
 
-@router.put("/{project_id}", dependencies=[_general], responses=answers(400, 401, 404))
+@router.put("/{project_id}", dependencies=[_general], responses=answers(400, 401, 404, 507))
 def update_project(
     project_id: ProjectId, body: schemas.ProjectUpdate, user: UserDep, service: ServiceDep
 ) -> schemas.Project:
@@ -84,23 +84,30 @@ def update_project(
         return schemas.Project.model_validate(project)
 
 
-@router.delete("/{project_id}", dependencies=[_general], responses=answers(401, 404, 409))
+@router.delete("/{project_id}", dependencies=[_general], responses=answers(401, 404, 409, 507))
 def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) -> schemas.Message:
     """Delete a project with all its files; refused while a run works on it."""
-    with service.database.write() as session:
-        project = own_project(session, user, project_id, lock=True)
-        if runs.active_run(session, project_id) is not None:
-            raise ApiError(409, runs.BUSY)
-        folder = project.folder
-        deletions.request(session, project)
-    deletions.carry_out(service.database, service.storage, folder)
+    folders: list[str] = []
+
+    def delete() -> None:
+        if not folders:
+            with service.database.write() as session:
+                project = own_project(session, user, project_id, lock=True)
+                if runs.active_run(session, project_id) is not None:
+                    raise ApiError(409, runs.BUSY)
+                folder = project.folder
+                deletions.request(session, project)
+            folders.append(folder)
+        deletions.carry_out(service.database, service.storage, folders[0])
+
+    service.storage.reserve.spend(delete)
     return schemas.Message(message="Project deleted successfully")
 
 
 @router.post(
     "/{project_id}/start-reconstruction",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409),
+    responses=answers(400, 401, 404, 409, 507),
 )
 def start_reconstruction(
     project_id: ProjectId,
