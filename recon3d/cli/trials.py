@@ -138,7 +138,7 @@ def decode_photo() -> list[str]:
     with tempfile.TemporaryDirectory() as name:
         photo = Path(name) / "photo.jpg"
         Image.fromarray(np.full((48, 64, 3), (250, 5, 5), np.uint8)).save(photo, quality=95)
-        blue, green, red = read_photo(photo)[24, 32]
+        red, green, blue = read_photo(photo).rgb[24, 32]
     if red < 240 or max(green, blue) > 20:
         raise RuntimeError(f"red is decoded as {red}, {green}, {blue}")
     return ["JPEG, decoded in its right colours"]

@@ -100,6 +100,8 @@ def test_the_verdict_is_the_jobs_message(worker: httpx.Client, working: Api) -> 
     assert jobs["mesh_generation"]["message"] == "Done"
     log = worker.get(f"/jobs/{jobs['texturing']['id']}/logs").json()["logs"]
     assert any(line.endswith("Verdict: doubtful.") for line in log)
+
+
 @pytest.mark.parametrize("end", ["cancelled at once", "cancelled later", "failed", "frames only"])
 def test_numbers_belong_to_the_run_that_made_the_results(
     worker: httpx.Client, working: Api, end: str
