@@ -11,7 +11,7 @@ import pytest
 from recon3d.cli.commands import app
 from recon3d.errors import ReconstructionError
 from recon3d.io.atomic import read_json
-from recon3d.io.colmap_model import model_image_names
+from recon3d.io.colmap_model import model_images
 from recon3d.io.components import Component, component_numbers
 from recon3d.io.ply import read_point_cloud
 from recon3d.layout import read_registration
@@ -48,7 +48,7 @@ def test_both_scenes_are_kept_and_either_can_be_chosen(
     assert (second.number, second.images, second.used) == (1, 4, False)
     for component, name in ((first, "a"), (second, "b")):
         part = project.results.folder / "components" / str(component.number)
-        assert {image[0] for image in model_image_names(part / "sparse")} == {name}
+        assert {image.name[0] for image in model_images(part / "sparse").values()} == {name}
         assert len(read_point_cloud(part / "sparse.ply")) == component.points > 30
         assert len(read_json(part / "transforms.json")["frames"]) == component.images
     assert read_json(project.results.report.with_suffix(".json"))["components"][1]["images"] == 4
@@ -59,7 +59,7 @@ def test_both_scenes_are_kept_and_either_can_be_chosen(
     assert [c.used for c in project.results.components] == [False, True]
     sparse = project.artifacts["sparse_reconstruction"].path
     assert {view.name[0] for view in Scene.load(sparse)} == {"b"}
-    assert {name[0] for name in model_image_names(project.results.sparse)} == {"b"}
+    assert {image.name[0] for image in model_images(project.results.sparse).values()} == {"b"}
     rows = {row.name[0]: row for row in read_registration(sparse).images}
     assert (rows["a"].component, rows["a"].registered) == (0, False)
     assert rows["a"].reason == "it belongs to another part of the scene (component 0)"
