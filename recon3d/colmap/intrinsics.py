@@ -168,7 +168,7 @@ def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
     return errors
 
 
-def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]:
+def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> None:
     """Give images of a database other cameras; images that are not named keep theirs.
 
     Parameters
@@ -177,11 +177,6 @@ def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]
         COLMAP's database.
     cameras : sequence of CameraStart
         Of an image that is named twice, the last counts.
-
-    Returns
-    -------
-    list of int
-        Numbers of the cameras, after those that the database had.
     """
     opened = pycolmap.Database.open(str(database))
     try:
@@ -192,7 +187,6 @@ def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]
                 _add_camera(opened, number, start, images)
     finally:
         opened.close()
-    return list(range(first, first + len(cameras)))
 
 
 def _add_camera(
