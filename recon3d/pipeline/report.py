@@ -76,6 +76,8 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         ],
         IMAGES: [],
         "world": {},
+        "cameras": [],
+        "attempts": [],
     }
     pictures: list[tuple[str, str]] = []
     plot = ""

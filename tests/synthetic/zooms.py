@@ -29,10 +29,10 @@ def relief() -> list[Plane | Sphere]:
     return [Plane(np.array([0.0, 0.0, 1.0]), 0.3), *balls]
 
 
-def photographers(zooms: Sequence[float]) -> Scene:
-    """A walk along an arc before the relief, with a zoom for each photo."""
+def photographers(zooms: Sequence[float], arc: float = 0.6) -> Scene:
+    """A walk from -`arc` to `arc` radians before the relief, with a zoom for each photo."""
     views: list[View] = []
-    for index, (zoom, angle) in enumerate(zip(zooms, np.linspace(-0.6, 0.6, len(zooms)), strict=True)):
+    for index, (zoom, angle) in enumerate(zip(zooms, np.linspace(-arc, arc, len(zooms)), strict=True)):
         K = np.array([[FOCAL * zoom, 0, SIZE[0] / 2], [0, FOCAL * zoom, SIZE[1] / 2], [0, 0, 1]])
         distance = 4.0 + 0.5 * (index % 3)
         center = np.array([distance * np.sin(angle), 0.4 * np.sin(2.0 * index), -distance * np.cos(angle)])

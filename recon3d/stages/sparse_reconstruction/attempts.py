@@ -63,6 +63,8 @@ class Placed:
         Mean reprojection error of the largest model in pixels.
     cameras : tuple of SharedCamera
         Those that differ from the cameras in the database.
+    extends : Path, optional
+        Folder of the attempt whose model it extends.
     """
 
     attempt: Attempt
@@ -71,6 +73,7 @@ class Placed:
     names: frozenset[str]
     error: float
     cameras: tuple[SharedCamera, ...]
+    extends: Path | None = None
 
     @property
     def registered(self) -> int:
@@ -230,6 +233,7 @@ def _place(job: _Job) -> Placed:
         names=frozenset(_names(out / "0")) if found else frozenset(),
         error=found[0][1] if found else 0.0,
         cameras=job.cameras,
+        extends=None if job.extend is None else Path(job.extend),
     )
 
 

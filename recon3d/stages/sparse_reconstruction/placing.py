@@ -11,10 +11,13 @@ from recon3d.layout import read_frames
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
 
-#: Share of the images below which other attempts are made.
+#: Share of the images below which other attempts are made, and that below which all of them are.
 _ENOUGH = 0.9
+_HARDLY_ANY = 0.6
 #: Images below which own cameras fit anything.
 _FEWEST = 4
+#: Images that a message names.
+_NAMED = 6
 #: Groups are found from a model that wrong groups bent, so they are tested again.
 _ROUNDS = 3
 #: A model with split cameras may have this much larger an error: it may hold more points.
@@ -41,9 +44,11 @@ def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: S
     """
     best = attempts.make(FIRST)
     if not only_one:
-        best = _second(attempts, best, context)
-        if best.registered:
-            best = _extended(attempts, best, context)
+        best = attempts.extended(best)
+        second = _second(attempts, best, context)
+        if second is not best:
+            best = attempts.extended(second)
+        _tell_added(attempts, best, context)
     for _ in range(_ROUNDS if best.registered >= _FEWEST else 0):
         regrouped = _regrouped(attempts, best, frames, only_one=only_one, context=context)
         if regrouped is None:
@@ -88,6 +93,8 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
         return best
     context.log(f"Only {best.registered} of {total} images could be placed; trying other ways.")
     for attempt in SECOND:
+        if (attempt.other_pair or attempt.own_cameras) and best.registered >= _HARDLY_ANY * total:
+            continue
         found = attempts.make(attempt, used=best.names)
         if found.beats(best):
             best = found
@@ -101,15 +108,15 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
     return best
 
 
-def _extended(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
-    found = attempts.extended(best)
-    added = sorted(found.names - best.names)
-    if added:
-        context.fallback(
-            f"{len(added)} more images could be placed when they did not have to share a camera:"
-            f" {', '.join(added[:6])}{', …' if len(added) > 6 else ''}."
-        )
-    return found
+def _tell_added(attempts: Attempts, best: Placed, context: StageContext) -> None:
+    before = next((made for made in attempts.made if made.folder == best.extends), None)
+    if before is None:
+        return
+    added = sorted(best.names - before.names)
+    context.fallback(
+        f"{len(added)} more images could be placed with cameras of their own: {', '.join(added[:_NAMED])}"
+        f"{', …' if len(added) > _NAMED else ''}."
+    )
 
 
 def _is_better(again: Placed, before: Placed) -> bool:
