@@ -201,6 +201,8 @@ PARTS: dict[str, Callable[[], str]] = {
     "frame": fields(layout.Frame),
     "registered-image": fields(layout.RegisteredImage),
     "world-frame": fields(layout.WorldFrame),
+    "camera-group": fields(layout.CameraGroup),
+    "mapping-attempt": fields(layout.MappingAttempt),
     "counts": counts,
     "settings": settings,
 }

@@ -13,6 +13,8 @@ import pytest
 
 from recon3d import Pipeline, Project, load_mesh, load_point_cloud
 from recon3d.evaluation import pose_errors, surface_scores
+from recon3d.layout import read_registration
+from tests.benchmarks.cameras import zoomed_photos
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL, posed_frames
 from tests.stages.test_sparse_reconstruction import surveyed
 
@@ -46,6 +48,23 @@ def test_cameras_of_the_fountain(tmp_path: Path, data_dir: Path) -> None:
     # The focal length is not given: K.txt stays unread.
     assert np.median(errors.rotation) < 0.5
     assert np.median(errors.position) < 0.012  # metres, of cameras 15 m apart
+
+
+def test_two_zooms_on_the_fountain(tmp_path: Path, data_dir: Path) -> None:
+    folder = data_dir / "strecha_fountain-P11_1600"
+    photos = sorted((folder / "images").glob("*.jpg"))
+    zooms = {photo.name: 1 / 0.62 if index % 2 else 1.0 for index, photo in enumerate(photos)}
+    zoomed_photos(photos, tmp_path / "photos", zooms)
+    project = Project.create(tmp_path / "project")
+    project.add_photos(tmp_path / "photos")
+    Pipeline("low").run(project, until="sparse_reconstruction")
+    errors = pose_errors(project.scene, surveyed(folder))
+    assert len(errors.names) == 11
+    assert np.median(errors.position) < 0.02  # metres; 1.7 with one camera, 0.018 with one an image
+    assert np.median(errors.rotation) < 0.6
+    artifact = project.artifacts["sparse_reconstruction"]
+    assert [len(camera.images) for camera in read_registration(artifact.path).cameras] == [6, 5]
+    assert [note for note in artifact.manifest.fallbacks if "different focal lengths" in note]
 
 
 @pytest.mark.parametrize(("name", "photos"), [("sceaux_1600", 11), ("opensfm_berlin_1600", 3)])

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+#: Relative standard deviations that are believed. An image without points has none, one with few says
+#: too little to be more exact.
+_DEVIATIONS = (1e-4, 10.0)
 #: Points of each image that decide about its camera.
 _POINTS = 300
 
@@ -102,7 +105,9 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
                 height=camera.height,
                 params=tuple(float(p) for p in camera.params),
                 focal=float(focal),
-                deviation=float(pixel * np.sqrt(matrix[0, 0]) / focal),
+                deviation=float(
+                    np.clip(np.nan_to_num(pixel * np.sqrt(matrix[0, 0]) / focal, nan=np.inf), *_DEVIATIONS)
+                ),
                 shared_error=before[image_id],
                 own_error=after[image_id],
             )
@@ -162,13 +167,13 @@ def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
         for point in image.points2D:
             if point.has_point3D():
                 projected = image.project_point(reconstruction.point3D(point.point3D_id).xyz)
-                # A point that fell behind the camera has no projection.
-                lengths.append(np.inf if projected is None else float(np.hypot(*(projected - point.xy))))
+                if projected is not None:  # a point behind the camera has no projection
+                    lengths.append(float(np.hypot(*(projected - point.xy))))
         errors[image_id] = float(np.median(lengths)) if lengths else 0.0
     return errors
 
 
-def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]:
+def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> None:
     """Give images of a database other cameras; images that are not named keep theirs.
 
     Parameters
@@ -177,11 +182,6 @@ def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]
         COLMAP's database.
     cameras : sequence of CameraStart
         Of an image that is named twice, the last counts.
-
-    Returns
-    -------
-    list of int
-        Numbers of the cameras, after those that the database had.
     """
     opened = pycolmap.Database.open(str(database))
     try:
@@ -192,7 +192,6 @@ def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> list[int]
                 _add_camera(opened, number, start, images)
     finally:
         opened.close()
-    return list(range(first, first + len(cameras)))
 
 
 def _add_camera(

@@ -84,6 +84,8 @@ def map_incrementally(
     finally:
         if growing is not None:
             growing.close()
+    if isinstance(start, Path):  # COLMAP writes the extended model into the folder itself
+        return [out] if (out / "images.bin").is_file() else []
     return _models(out)
 
 

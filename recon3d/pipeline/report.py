@@ -112,6 +112,8 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         "world": {},
         "verdict": _told(state.verdict),
         "check": _told(state.check),
+        "cameras": [],
+        "attempts": [],
     }
     pictures: list[tuple[str, str]] = []
     plot, weak = "", False

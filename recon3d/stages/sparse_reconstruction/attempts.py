@@ -63,8 +63,8 @@ class Placed:
         Mean reprojection error of the largest model in pixels.
     cameras : tuple of SharedCamera
         Those that differ from the cameras in the database.
-    how : dict of int to str
-        How they were found, by their numbers in the models.
+    extends : Path, optional
+        Folder of the attempt whose model it extends.
     """
 
     attempt: Attempt
@@ -73,7 +73,7 @@ class Placed:
     names: frozenset[str]
     error: float
     cameras: tuple[SharedCamera, ...]
-    how: dict[int, str]
+    extends: Path | None = None
 
     @property
     def registered(self) -> int:
@@ -164,7 +164,7 @@ class Attempts:
         Placed
         """
         if attempt.own_cameras:
-            cameras = [alone(name) for name in self.names]
+            cameras = [SharedCamera((name,)) for name in self.names]
         job = _Job(
             frames=str(self._frames),
             matching=str(self._matching),
@@ -197,23 +197,9 @@ class Attempts:
         if not left or placed.registered < 2 or placed.attempt.own_cameras:
             return placed
         attempt = replace(placed.attempt, name=f"{placed.attempt.name}, the rest with own cameras")
-        cameras = [*placed.cameras, *(alone(name) for name in left)]
+        cameras = [*placed.cameras, *(SharedCamera((name,)) for name in left)]
         found = self.make(attempt, cameras=cameras, extend=placed)
         return found if found.registered > placed.registered else placed
-
-
-def alone(name: str) -> SharedCamera:
-    """Make a camera for one image.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    SharedCamera
-    """
-    return SharedCamera((name,), None, "apart: placed with its own camera")
 
 
 def _place(job: _Job) -> Placed:
@@ -227,7 +213,7 @@ def _place(job: _Job) -> Placed:
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
     starts = [colmap.CameraStart(camera.images, camera.params) for camera in job.cameras]
-    numbers = colmap.regroup_cameras(database, starts)
+    colmap.regroup_cameras(database, starts)
     models = _mapped(job, database, raw, names)
     if job.extend is not None:
         placed = set(_names(models[0])) if models else set()
@@ -247,7 +233,7 @@ def _place(job: _Job) -> Placed:
         names=frozenset(_names(out / "0")) if found else frozenset(),
         error=found[0][1] if found else 0.0,
         cameras=job.cameras,
-        how={number: camera.how for number, camera in zip(numbers, job.cameras, strict=True)},
+        extends=None if job.extend is None else Path(job.extend),
     )
 
 

@@ -8,11 +8,12 @@ focal lengths that come out say which images can share one.
 from __future__ import annotations
 
 import itertools
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from recon3d.layout import CameraGroup
 
 #: Focal lengths that differ by less are not told apart: they vary so much with focus and noise.
 _LEAST_DIFFERENCE = 0.015
@@ -27,6 +28,8 @@ _MUCH_LOWER = 0.5
 _SMALL_GROUP = 5
 #: So many groups that are not believed speak of focal lengths that waver.
 _WAVERING = 4
+#: Focal lengths that a message names.
+_NAMED = 6
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,10 @@ class SharedCamera:
     images : tuple of str
     params : tuple of float, optional
         Where the mapper starts; by default, where it started before.
-    how : str
-        How the group was found, for the report.
     """
 
     images: tuple[str, ...]
-    params: tuple[float, ...] | None
-    how: str
+    params: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,14 +88,11 @@ class Verdict:
     ----------
     cameras : tuple of SharedCamera
         Those that differ from the groups as they are; empty where the groups stand.
-    told : tuple of str
-        What was found, for the user.
     wavering : (float, float), optional
         Least and largest focal length of images that agree on none, though no grouping explains it.
     """
 
     cameras: tuple[SharedCamera, ...] = ()
-    told: tuple[str, ...] = ()
     wavering: tuple[float, float] | None = None
 
 
@@ -114,28 +111,19 @@ def find_cameras(images: Sequence[Measured]) -> Verdict:
     for image in images:
         groups.setdefault(image.group, []).append(image)
     cameras: list[SharedCamera] = []
-    told: list[str] = []
     wavering = None
     whole: list[list[Measured]] = []
     for group in groups.values():
         clusters = _clusters(group)
         if len(clusters) > 1 and _believed(clusters):
-            how = _difference(clusters)
-            cameras += [_shared(cluster, how) for cluster in clusters]
-            told.append(_told(clusters))
+            cameras += map(_shared, clusters)
             continue
         whole.append(group)
         if len(clusters) >= _WAVERING:
             focals = [image.focal for image in group]
             wavering = (min(focals), max(focals))
-    for merged in _merged(whole):
-        cameras.append(_shared(merged, "merged: the focal lengths agree"))
-        numbers = sorted(Counter(image.group for image in merged).values())
-        told.append(
-            f"{len(numbers)} cameras with {', '.join(map(str, numbers))} images have the same focal length"
-            f" ({_focal(merged):.0f} px) and are taken for one."
-        )
-    return Verdict(tuple(cameras), tuple(told), wavering)
+    cameras += map(_shared, _merged(whole))
+    return Verdict(tuple(cameras), wavering)
 
 
 def _clusters(images: Sequence[Measured]) -> list[list[Measured]]:
@@ -196,27 +184,73 @@ def _same(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
     return _apart(a, b) < 1
 
 
-def _shared(images: Sequence[Measured], how: str) -> SharedCamera:
+def _shared(images: Sequence[Measured]) -> SharedCamera:
     params = np.median([image.params for image in images], axis=0)
-    return SharedCamera(tuple(sorted(image.name for image in images)), tuple(map(float, params)), how)
+    return SharedCamera(tuple(sorted(image.name for image in images)), tuple(map(float, params)))
 
 
-def _difference(clusters: Sequence[Sequence[Measured]]) -> str:
-    focals = sorted(_focal(cluster) for cluster in clusters)
-    return f"split: the focal lengths differ by {100 * (focals[-1] / focals[0] - 1):.0f} %"
+def describe_groups(
+    groups: Sequence[tuple[float, Sequence[str]]],
+    assumed: Mapping[str, int],
+    given: Mapping[str, float | None],
+) -> tuple[tuple[CameraGroup, ...], tuple[str, ...]]:
+    """Name the cameras of a model, and say where they are not those that the metadata say.
+
+    Parameters
+    ----------
+    groups : sequence of (float, sequence of str)
+        Focal length in pixels and names of the images of each camera.
+    assumed : mapping of str to int
+        Number of each image's camera by its metadata.
+    given : mapping of str to float or None
+        Focal length in pixels by the metadata.
+
+    Returns
+    -------
+    (tuple of CameraGroup, tuple of str)
+        The cameras, those of the longest focal length last, and messages for the user.
+    """
+    parts: dict[int, list[tuple[float, Sequence[str]]]] = {}
+    for focal, names in sorted(groups, key=lambda group: (group[0], *group[1])):
+        for number in sorted({assumed[name] for name in names}):
+            parts.setdefault(number, []).append((focal, names))
+    told = [
+        _told(split, given[split[0][1][0]])
+        for split in parts.values()
+        if len(split) > 1 and _range(split) >= _LEAST_DIFFERENCE
+    ]
+    described = []
+    for focal, names in sorted(groups, key=lambda group: (group[0], *group[1])):
+        numbers = {assumed[name] for name in names}
+        split = parts[assumed[names[0]]]
+        how = "shared" if len(names) > 1 else "alone"
+        if len(numbers) > 1:
+            how = "merged: the focal lengths agree"
+            told.append(
+                f"{len(numbers)} groups of images have the same focal length ({focal:.0f} px); they share"
+                " one camera, though their metadata differ."
+            )
+        elif len(split) > 1:
+            how = f"split: the focal lengths differ by {100 * _range(split):.0f} %"
+            if _range(split) < _LEAST_DIFFERENCE:
+                how = "apart: placed with its own camera"
+        described.append(CameraGroup(tuple(sorted(names)), round(focal, 2), how, given[names[0]]))
+    return tuple(described), tuple(told)
 
 
-def _told(clusters: Sequence[Sequence[Measured]]) -> str:
-    parts = []
-    for cluster in sorted(clusters, key=_focal)[:6]:
-        parts.append(f"{_focal(cluster):.0f} px ({_listed([image.name for image in cluster])})")
-    if len(clusters) > 6:
-        parts.append(f"{len(clusters) - 6} more")
-    prior = clusters[0][0].prior
+def _range(split: Sequence[tuple[float, Sequence[str]]]) -> float:
+    focals = [focal for focal, _ in split]
+    return max(focals) / min(focals) - 1
+
+
+def _told(split: Sequence[tuple[float, Sequence[str]]], prior: float | None) -> str:
+    parts = [f"{focal:.0f} px ({_listed(names)})" for focal, names in split[:_NAMED]]
+    if len(split) > _NAMED:
+        parts.append(f"{len(split) - _NAMED} more up to {split[-1][0]:.0f} px")
     cause = "the lens was zoomed, or the photos were cropped"
     if prior is not None:
         cause += f", though their metadata say {prior:.0f} px for all"
-    return f"The images do not share one camera; their focal lengths are {', '.join(parts)}: {cause}."
+    return f"Images that should share a camera have different focal lengths: {', '.join(parts)}. So {cause}."
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recon3d.compute import StageContext
 from recon3d.layout import read_frames
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, SECOND, Attempts, Placed, alone
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
 
-#: Share of the images below which other attempts are made.
+#: Share of the images below which other attempts are made, and that below which all of them are.
 _ENOUGH = 0.9
+_HARDLY_ANY = 0.6
 #: Images below which own cameras fit anything.
 _FEWEST = 4
+#: Images that a message names.
+_NAMED = 6
+#: Groups are found from a model that wrong groups bent, so they are tested again.
+_ROUNDS = 3
 #: A model with split cameras may have this much larger an error: it may hold more points.
 _AS_GOOD = 1.05
 
@@ -38,35 +44,47 @@ def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: S
     """
     best = attempts.make(FIRST)
     if not only_one:
-        best = _second(attempts, best, context)
-        if best.registered:
-            best = _extended(attempts, best, context)
-    if best.registered < _FEWEST:
-        return best
+        best = attempts.extended(best)
+        second = _second(attempts, best, context)
+        if second is not best:
+            best = attempts.extended(second)
+        _tell_added(attempts, best, context)
+    for _ in range(_ROUNDS if best.registered >= _FEWEST else 0):
+        regrouped = _regrouped(attempts, best, frames, only_one=only_one, context=context)
+        if regrouped is None:
+            break
+        best = regrouped
+    return best
+
+
+def _regrouped(
+    attempts: Attempts, best: Placed, frames: Path, *, only_one: bool, context: StageContext
+) -> Placed | None:
+    """The images placed again with the cameras that their focal lengths speak for; None if none do."""
     verdict = context.call(_test_sharing, str(best.folder / "0"), str(frames))
     if verdict.wavering is not None:
         low, high = verdict.wavering
         context.fallback(
             f"The images agree on no focal length: {low:.0f} to {high:.0f} px, each with its own camera. They"
-            " keep the shared one. Image stabilisation, a rolling shutter or autofocus is likely; turn them"
-            " off, or move more slowly."
+            " keep the shared one. Image stabilization, a rolling shutter or autofocus is the likely cause."
+            " Turn them off, or move more slowly."
         )
     if not verdict.cameras:
-        return best
-    cameras = [*verdict.cameras, *_left_over(attempts.names, verdict.cameras, best, frames)]
-    again = attempts.make(best.attempt, cameras=cameras)
+        return None
+    cameras = [*best.cameras, *verdict.cameras, *_left_over(attempts.names, verdict.cameras, best, frames)]
+    way = best.attempt.name.partition(", ")[0]
+    attempt = replace(best.attempt, name=f"{way}, cameras regrouped", own_cameras=False, other_pair=False)
+    again = attempts.make(attempt, cameras=cameras)
     if not only_one:
         again = attempts.extended(again)
     if _is_better(again, best):
-        for message in verdict.told:
-            context.fallback(message)
         return again
     context.fallback(
-        " ".join(verdict.told)
-        + f" But with these cameras only {again.registered} images could be placed, or less well;"
-        " the cameras stay as they were, and the model may be distorted."
+        f"Some images seem not to share a camera, but with {len(verdict.cameras)} other cameras only"
+        f" {again.registered} images could be placed, or with larger errors. The cameras stay as they were."
+        " The model may be distorted: do not zoom, and add photos that overlap more."
     )
-    return best
+    return None
 
 
 def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
@@ -75,6 +93,8 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
         return best
     context.log(f"Only {best.registered} of {total} images could be placed; trying other ways.")
     for attempt in SECOND:
+        if (attempt.other_pair or attempt.own_cameras) and best.registered >= _HARDLY_ANY * total:
+            continue
         found = attempts.make(attempt, used=best.names)
         if found.beats(best):
             best = found
@@ -88,15 +108,15 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
     return best
 
 
-def _extended(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
-    found = attempts.extended(best)
-    added = sorted(found.names - best.names)
-    if added:
-        context.fallback(
-            f"{len(added)} more images could be placed when they did not have to share a camera:"
-            f" {', '.join(added[:6])}{', …' if len(added) > 6 else ''}."
-        )
-    return found
+def _tell_added(attempts: Attempts, best: Placed, context: StageContext) -> None:
+    before = next((made for made in attempts.made if made.folder == best.extends), None)
+    if before is None:
+        return
+    added = sorted(best.names - before.names)
+    context.fallback(
+        f"{len(added)} more images could be placed with cameras of their own: {', '.join(added[:_NAMED])}"
+        f"{', …' if len(added) > _NAMED else ''}."
+    )
 
 
 def _is_better(again: Placed, before: Placed) -> bool:
@@ -116,7 +136,7 @@ def _left_over(
     """Cameras for images that are not placed and whose group was split."""
     group = {frame.name: frame.camera for frame in read_frames(frames).frames}
     split = {group[name] for camera in cameras for name in camera.images}
-    return [alone(name) for name in names if name not in best.names and group[name] in split]
+    return [SharedCamera((name,)) for name in names if name not in best.names and group[name] in split]
 
 
 def _test_sharing(model: str, frames: str) -> Verdict:
@@ -124,12 +144,15 @@ def _test_sharing(model: str, frames: str) -> Verdict:
 
     rows = {frame.name: frame for frame in read_frames(Path(frames)).frames}
     images = colmap.free_intrinsics(Path(model))
+    groups = {
+        name: number for number, (_, names) in colmap.camera_groups(Path(model)).items() for name in names
+    }
     return find_cameras(
         [
             Measured(
                 name=image.name,
                 size=(image.width, image.height),
-                group=rows[image.name].camera,
+                group=groups[image.name],
                 prior=rows[image.name].focal_px,
                 params=image.params,
                 focal=image.focal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,9 @@ from recon3d.layout import (
 from recon3d.matching.orientation import find_world
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
+from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
 from recon3d.stages.sparse_reconstruction.placing import place_images
+from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
 VERSION = 4
@@ -66,19 +69,18 @@ def run(
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     attempts: tuple[MappingAttempt, ...] = ()
-    how: Mapping[int, str] | None = None
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)
     else:
-        world, attempts, how = _reconstruct(inputs, options, out_dir, context)
-    cameras = context.call(_camera_groups, str(inputs["frame_extraction"]), str(out_dir), how)
+        world, attempts = _reconstruct(inputs, options, out_dir, context)
+    cameras = _cameras(inputs, out_dir, context)
     _report(inputs, out_dir, world, cameras, attempts, options.component, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> tuple[WorldFrame, tuple[MappingAttempt, ...], Mapping[int, str]]:
+) -> tuple[WorldFrame, tuple[MappingAttempt, ...]]:
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
     attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
     best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
@@ -101,7 +103,7 @@ def _reconstruct(
         for placed in attempts.made
     )
     world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
-    return world, made, best.how
+    return world, made
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -158,23 +160,26 @@ def _take_model(model: str, frames: str, matching: str | None, out_dir: str, see
     colmap.read_scene(target, names).save(Path(out_dir))
 
 
-def _camera_groups(frames: str, out_dir: str, how: Mapping[int, str] | None) -> tuple[CameraGroup, ...]:
-    """The cameras of the largest model; `how` is None where they were given."""
+def _cameras(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> tuple[CameraGroup, ...]:
+    """The cameras of the largest model."""
+    groups = context.call(_camera_groups, str(out_dir))
+    frames = read_frames(inputs["frame_extraction"]).frames
+    cameras, told = describe_groups(
+        groups,
+        {frame.name: frame.camera for frame in frames},
+        {frame.name: frame.focal_px for frame in frames},
+    )
+    if "inputs" in inputs:
+        return tuple(replace(camera, how="given") for camera in cameras)
+    for message in told:
+        context.fallback(message)
+    return cameras
+
+
+def _camera_groups(out_dir: str) -> list[tuple[float, list[str]]]:
     from recon3d import colmap
 
-    given = {frame.name: frame.focal_px for frame in read_frames(Path(frames)).frames}
-    groups = []
-    for number, (focal, names) in sorted(colmap.camera_groups(Path(out_dir) / MODEL).items()):
-        usual = "shared" if len(names) > 1 else "alone"
-        groups.append(
-            CameraGroup(
-                images=tuple(sorted(names)),
-                focal_px=round(focal, 2),
-                how="given" if how is None else how.get(number, usual),
-                focal_given=given.get(names[0]),
-            )
-        )
-    return tuple(groups)
+    return list(colmap.camera_groups(Path(out_dir) / MODEL).values())
 
 
 def _report(
@@ -216,6 +221,9 @@ def _report(
             )
         )
     write_registration(out_dir, Registration(tuple(images), world, cameras, attempts))
+    longer_side = max((max(frame.width, frame.height) for frame in frames), default=0)
+    for message in unusual_residuals(images, longer_side):
+        context.fallback(message)
     placed = [row for row in images if row.registered]
     if len(placed) < 2:
         raise TooFewViews(f"Only {len(placed)} image could be placed.", "Take more images, closer together.")

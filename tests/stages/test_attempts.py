@@ -1,0 +1,119 @@
+"""Second attempts: what weak sets get, and what becomes of images that share a camera wrongly."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pycolmap
+import pytest
+
+from recon3d import colmap
+from recon3d.compute import InlineContext
+from recon3d.layout import MODEL, read_frames, read_registration
+from recon3d.options import SparseReconstructionOptions
+from recon3d.stages import sparse_reconstruction
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, Attempts, Placed
+from tests.stages.test_sparse_reconstruction import _features, _matches
+from tests.synthetic.zooms import photographed, photographers
+
+
+def _inputs(
+    tmp_path: Path, zooms: tuple[float, ...], arc: float = 0.6, features: int = 800
+) -> dict[str, Path]:
+    frames = photographed(tmp_path / "frames", photographers(zooms, arc), [0] * len(zooms))
+    matches = _matches(tmp_path, frames, _features(tmp_path, frames, max_features=features))
+    return {"frame_extraction": frames, "feature_matching": matches}
+
+
+def test_a_weak_set_gets_what_colmaps_defaults_register(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 8, arc=1.2, features=300)
+    database = tmp_path / "plain.db"
+    shutil.copyfile(inputs["feature_matching"] / "database.db", database)
+    images = inputs["frame_extraction"] / "images"
+    (tmp_path / "plain").mkdir()
+    plain = pycolmap.incremental_mapping(str(database), str(images), str(tmp_path / "plain"))
+    out = tmp_path / "sparse"
+    out.mkdir()
+    context = InlineContext()
+    sparse_reconstruction.run(inputs, SparseReconstructionOptions(), out, context)
+    registration = read_registration(out)
+    registered = sum(row.registered for row in registration.images)
+    assert registered >= max(model.num_reg_images() for model in plain.values())
+    attempts = {row.name: row for row in registration.attempts}
+    assert {"the usual demands", "weaker demands", "COLMAP's default options"} <= set(attempts)
+    assert registered == max(row.registered for row in attempts.values())
+    assert [row.registered for row in attempts.values() if row.used] == [registered]
+    message = next(note for note in context.fallbacks if "at first" in note)
+    for row in attempts.values():
+        assert row.name.partition(", ")[0] in message
+    assert "higher quality" in message
+
+
+def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:
+    zooms = (1.0,) * 6 + (1.6,) * 2
+    inputs = _inputs(tmp_path, zooms)
+    frames, matches = inputs["frame_extraction"], inputs["feature_matching"]
+    names = read_frames(frames).names
+    database = tmp_path / "part.db"
+    shutil.copyfile(matches / "database.db", database)
+    options = pycolmap.IncrementalPipelineOptions(image_names=names[:6], min_model_size=3)
+    folder = tmp_path / "attempts"
+    part = folder / "part"
+    part.mkdir(parents=True)
+    pycolmap.incremental_mapping(str(database), str(frames / "images"), str(part), options=options)
+    before = Placed(FIRST, part, (6,), frozenset(names[:6]), 0.3, ())
+    attempts = Attempts(
+        frames, matches, SparseReconstructionOptions(), folder, tmp_path / "growing", InlineContext()
+    )
+    found = attempts.extended(before)
+    assert found.registered == 8
+    assert found.extends == part
+    focals = {name: focal for focal, images in _cameras(found) for name in images}
+    assert [focals[name] for name in names] == pytest.approx([400 * zoom for zoom in zooms], rel=0.05)
+    assert attempts.extended(found) is found
+
+
+def _cameras(placed: Placed) -> list[tuple[float, list[str]]]:
+    return list(colmap.camera_groups(placed.folder / "0").values())
+
+
+def test_an_image_with_an_impossible_camera_does_not_count(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 5)
+    database = tmp_path / "own.db"
+    shutil.copyfile(inputs["feature_matching"] / "database.db", database)
+    names = read_frames(inputs["frame_extraction"]).names
+    colmap.regroup_cameras(database, [colmap.CameraStart((name,)) for name in names])
+    images = inputs["frame_extraction"] / "images"
+    (model,) = colmap.map_incrementally(
+        database, images, tmp_path / "models", min_model_size=3, seed=0, progress=lambda _: None
+    )
+    assert colmap.drop_implausible(model)[0] == 5
+    reconstruction = pycolmap.Reconstruction(str(model))
+    image = reconstruction.find_image_with_name(names[3])
+    reconstruction.camera(image.camera_id).focal_length = -367.0
+    reconstruction.write(str(model))
+    left, error = colmap.drop_implausible(model)
+    assert left == 4
+    assert 0 < error < 1
+    kept = [name for _, shared in colmap.camera_groups(model).values() for name in shared]
+    assert sorted(kept) == [name for name in names if name != names[3]]
+
+
+def test_another_pair_avoids_the_images_that_were_placed(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 5)
+    names = read_frames(inputs["frame_extraction"]).names
+    database = inputs["feature_matching"] / "database.db"
+    assert colmap.other_initial_pair(database, set(names[:3])) == (4, 5)
+    first, second = colmap.other_initial_pair(database, set()) or (0, 0)
+    assert 1 <= first < second <= 5
+
+
+def test_the_models_folder_holds_only_the_best_attempt(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0, 1.5) * 3)
+    out = tmp_path / "sparse"
+    out.mkdir()
+    sparse_reconstruction.run(inputs, SparseReconstructionOptions(), out, InlineContext())
+    assert (out / MODEL / "cameras.bin").is_file()
+    assert not (out / "attempts").exists()
+    assert len(colmap.camera_groups(out / MODEL)) == 2
