@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from recon3d.compute import StageContext, task_progress
+from recon3d.errors import InputError, TooFewViews
 from recon3d.io.feature_files import Features, read_features, write_features
 from recon3d.io.masks import visible_features
 from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, mask_file, read_frames
 from recon3d.options import FeatureExtractionOptions
+from recon3d.selection.plainness import Plainness, plainness
 
 VERSION = 3
 
 #: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
 _BYTES_PER_PIXEL = 160
+#: Features that a pair needs in each image, and below which an image is named; or a share of the usual.
+_NONE, _FEW, _FEW_OF_USUAL = 15, 60, 0.05
+_CAUSES: dict[Plainness, tuple[str, str]] = {
+    "dark": ("Too dark", "Light the scene, or expose longer on a tripod."),
+    "overexposed": ("Overexposed", "Expose less, and keep lamps and the sun out of the picture."),
+    "blurred": ("Blurred", "Focus on the object, hold the camera still, and use more light."),
+    "plain": (
+        "Without texture",
+        "Plain surfaces such as painted walls show nothing to recognise: have things with texture in view, "
+        "or put newspaper, chalk marks or patterned tape on the surface.",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,11 @@ def run(
     options : FeatureExtractionOptions
     out_dir : Path
     context : StageContext
+
+    Raises
+    ------
+    TooFewViews
+        Fewer than two images have features.
     """
     frames = inputs["frame_extraction"]
     names, images = read_frames(frames).names, images_folder(frames)
@@ -64,7 +84,43 @@ def run(
         gpu=gpu,
     )
     counts = context.call(_write, str(frames), str(out_dir), options, unit="frames")
+    _judge(names, counts, frames, context)
     context.count(FeatureCounts(len(names), round(float(np.mean(counts))), min(counts)))
+
+
+def _judge(names: Sequence[str], counts: Sequence[int], frames: Path, context: StageContext) -> None:
+    """Name the images that have nearly no features; refuse a set without two others."""
+    few = max(_FEW, _FEW_OF_USUAL * float(np.median(counts)))
+    poor = [index for index, count in enumerate(counts) if count < few]
+    if not poor:
+        return
+    look = context.phase(1.0, 1.0)
+    causes = look.map(_look, [str(images_folder(frames) / names[index]) for index in poor], unit="images")
+    listed = "; ".join(
+        f"{_CAUSES[cause][0]}: {_some([names[i] for i, c in zip(poor, causes, strict=True) if c == cause])}"
+        for cause in dict.fromkeys(causes)
+    )
+    useful = sum(count >= _NONE for count in counts)
+    hints = " ".join(_CAUSES[cause][1] for cause in dict.fromkeys(causes))
+    if useful < 2:
+        have = f"only {useful} has" if useful else "none has"
+        raise TooFewViews(f"Of {len(names)} images {have} features that can be recognised. {listed}.", hints)
+    context.fallback(
+        f"{len(poor)} of {len(names)} images have nearly no features and will hardly be part of the model. "
+        f"{listed}. {hints}"
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
+
+
+def _look(path: str) -> Plainness:
+    gray = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if gray is None:
+        raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")
+    return plainness(np.asarray(gray, np.uint8))
 
 
 def _extract(task: _Task) -> None:

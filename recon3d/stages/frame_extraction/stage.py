@@ -31,6 +31,7 @@ from recon3d.layout import (
 from recon3d.options import FrameExtractionOptions
 from recon3d.selection.choose import SAME_VIEW, choose_frames
 from recon3d.selection.sharpness import blur
+from recon3d.stages.frame_extraction.bridging import Bridges
 from recon3d.stages.frame_extraction.photo_set import take_photos
 from recon3d.stages.frame_extraction.sources import Problem, Source, name_sources
 from recon3d.stages.frame_extraction.video_tasks import (
@@ -86,7 +87,10 @@ def run(
     for source in videos:
         if source.problem is None:
             _choose(source, options, context)
-    _write(videos, images, options, context.phase(scanned, 1.0))
+    written = scanned + 0.8 * (1 - scanned)
+    _write(videos, images, options, context.phase(scanned, written))
+    if options.interval is None:
+        _bridge(videos, images, options, context.phase(written, 1.0))
     _check(sources, context)
     _describe(sources, bits, options, out_dir, context)
     shutil.rmtree(partial, ignore_errors=True)
@@ -184,12 +188,25 @@ def _report_damage(source: Source, context: StageContext) -> None:
         context.fallback(f"{source.name}: {errors} damaged places were skipped.")
 
 
+def _bridge(
+    videos: Sequence[Source], images: Path, options: FrameExtractionOptions, context: StageContext
+) -> None:
+    """Add frames where neighbouring ones hardly match, twice at most."""
+    bridges = Bridges(images, options.max_frames)
+    looks = context.phases(2, 1, 1, 1, 1)
+    for look, write in ((looks[0], looks[1]), (looks[2], looks[3])):
+        if not bridges.extend(videos, look):
+            break
+        _write(videos, images, options, write)
+    bridges.report(videos, looks[4])
+    context.progress(1, 1)  # also where nothing was left to do
+
+
 def _write(
     videos: Sequence[Source], images: Path, options: FrameExtractionOptions, context: StageContext
 ) -> None:
     """Decode the chosen frames at full size."""
     tasks: list[WriteTask] = []
-    reused = 0
     for source in videos:
         if source.plan is None:
             continue
@@ -199,7 +216,6 @@ def _write(
         for key, members in itertools.groupby(source.chosen, key=key_of.__getitem__):
             targets = [(int(pts[i]), images / source.frame_name(i)) for i in members]
             left = [target for target in targets if not target[1].exists()]
-            reused += len(targets) - len(left)
             if left:
                 groups.append((float(times[key]) if seekable else None, tuple(left)))
         for batch in _batches(groups):
@@ -214,8 +230,6 @@ def _write(
         memory=max((s.plan.memory for s in videos if s.plan), default=0),
     )
     lost = {name for names in missing for name in names}
-    if reused:
-        context.log(f"{reused} frames of an earlier, unfinished run were kept.")
     for source in videos:
         kept = [i for i in source.chosen if source.frame_name(i) not in lost]
         source.chosen = np.array(kept, np.int64)
