@@ -121,14 +121,12 @@ def reading(path: Path) -> Iterator[None]:
             f"{path} is too large: {error}", f"Scale it down to {MAX_PHOTO_PIXELS // 1_000_000} megapixels."
         ) from error
     except UnidentifiedImageError as error:
-        raise InputError(
-            f"{path} cannot be decoded: its header is damaged or incomplete.", DAMAGED
-        ) from error
+        message = f"{path} cannot be decoded: its header is damaged or incomplete."
+        raise InputError(message, DAMAGED) from error
     except DECODE_ERRORS as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise InputError(
-            f"{path} cannot be decoded: it is damaged or incomplete ({reason}).", DAMAGED
-        ) from error
+        message = f"{path} cannot be decoded: it is damaged or incomplete ({reason})."
+        raise InputError(message, DAMAGED) from error
 
 
 def read_header(path: Path) -> PhotoHeader:

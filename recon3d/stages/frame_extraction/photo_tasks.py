@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -102,7 +103,7 @@ def take_photo(task: PhotoTask) -> PhotoRecord | Problem:
         if info.plain and (posed or info.exif.orientation == 1):
             gray, masked = check_photo(task.source, SHARPNESS_SIZE), False
             with atomic_path(task.folder / name) as temporary:
-                temporary.write_bytes(task.source.read_bytes())
+                shutil.copyfile(task.source, temporary)
         else:
             photo = read_photo(task.source, bits=task.bits, upright=not posed)
             masked = photo.visible is not None
