@@ -97,6 +97,7 @@ def test_everything_that_is_left_out_has_its_reason(tmp_path: Path, project: Pro
     assert note.startswith("Left out 11 of 13 files in photos/: ")
     assert "notes.txt is a text file" in note
     assert "and 1 more, which the report lists" in note
+    assert "notes.txt is a text file" in project._repr_html_()
 
 
 def test_a_file_that_is_mended_is_no_longer_told(tmp_path: Path, project: Project) -> None:
