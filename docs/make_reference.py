@@ -198,6 +198,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "presets": preset_values,
     "options": options,
     "input": fields(layout.Input),
+    "left-out": fields(layout.LeftOut),
     "frame": fields(layout.Frame),
     "registered-image": fields(layout.RegisteredImage),
     "world-frame": fields(layout.WorldFrame),

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from recon3d.errors import InputError
+from recon3d.errors import InputError, printable
 from recon3d.io.atomic import read_json, write_json
 
 # --- a project -----------------------------------------------------------------------------------
@@ -252,7 +252,8 @@ def read_input_list(inputs: Path) -> InputList:
         parts = PurePosixPath(row.path).parts if isinstance(row.path, str) else ()
         if not parts or parts[0] == "/" or ".." in parts:
             raise InputError(f"{path} is damaged: {row.path!r} is not a path in the folder.", _mend(path))
-    return listed
+    # Earlier versions kept names that are not UTF-8 as they were, which broke every later run.
+    return replace(listed, inputs=tuple(replace(row, name=printable(row.name)) for row in listed.inputs))
 
 
 def write_input_list(inputs: Path, listed: InputList) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import av
 import av.error
@@ -57,8 +57,9 @@ class VideoReader:
     strict : bool
         Refuse H.264 data with any flaw, where FFmpeg would guess what is missing. Some cameras
         write flaws that do no harm: go back to False where much is refused.
-    interlaced : bool
-        Decode every frame, because deinterlacing looks at the ones before and after.
+    interlaced : {"", "marked", "all"}
+        What is known of the video: whether frames are marked as interlaced, or all are without being
+        marked. Then every frame is decoded, because deinterlacing looks at the ones before and after.
 
     Attributes
     ----------
@@ -79,11 +80,11 @@ class VideoReader:
         *,
         references_only: bool = False,
         strict: bool = False,
-        interlaced: bool = False,
+        interlaced: Literal["", "marked", "all"] = "",
     ) -> None:
         self.path = Path(path)
         self.errors = self.deinterlaced = 0
-        self._every = interlaced
+        self._interlaced = interlaced
         self._closing = contextlib.ExitStack()
         self._container: Any
         try:
@@ -271,10 +272,10 @@ class VideoReader:
         fields: Deinterlacer | None = None
         for frame in self._decode(wanted):
             self.deinterlaced += bool(frame.raw.interlaced_frame)
-            if fields is None and not frame.raw.interlaced_frame:
+            if fields is None and not frame.raw.interlaced_frame and self._interlaced != "all":
                 yield frame
                 continue
-            fields = fields or Deinterlacer()
+            fields = fields or Deinterlacer("all" if self._interlaced == "all" else "marked")
             yield from fields.push(frame)
         if fields is not None:
             yield from fields.flush()
@@ -295,7 +296,7 @@ class VideoReader:
                 return
             if packet.is_keyframe and first_key is None:
                 first_key = packet.pts
-            if wanted is not None and self._has_pts and not self._every:
+            if wanted is not None and self._has_pts and not self._interlaced:
                 needed = packet.pts is None or packet.pts in wanted
                 self._stream.codec_context.skip_frame = self._skip if needed else "NONREF"
             try:
@@ -363,4 +364,6 @@ def _described(stream: Any) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, av.error.ArgumentError):
         return "its container is not supported"  # what FFmpeg says of a format that is not allowed
+    if isinstance(error, av.error.InvalidDataError):
+        return "it is damaged or incomplete"
     return str(getattr(error, "strerror", None) or error).rstrip(".").lower()

@@ -541,7 +541,8 @@ class Project:
 
     def __dir__(self) -> list[str]:
         internal = {"input_file", "inputs_fingerprint", "lock", "store"}
-        hidden = {*internal, "relist_inputs"}  # an error names that one when it is needed
+        # An error names the first one when it is needed; the card shows what the others tell.
+        hidden = {*internal, "relist_inputs", "left_out", "notes"}
         return sorted(name for name in super().__dir__() if name not in hidden)
 
     def __repr__(self) -> str:
@@ -565,5 +566,5 @@ class Project:
             counts = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in manifest.counts.items())
             rows.append((stage.replace("_", " "), f"{manifest.seconds:.1f} s", counts))
         table = grid(["made", "time", ""], rows) if rows else ""
-        facts = [str(self.path), given, f"{self.status}, {byte_text(self.size)} on disk"]
+        facts = [str(self.path), given, *self.notes, f"{self.status}, {byte_text(self.size)} on disk"]
         return card(title, facts, jpeg_uri(picture), table)

@@ -70,9 +70,16 @@ def test_the_right_frames_or_one_clear_sentence(video: Video, tmp_path: Path) ->
         assert outcome.said == []
 
 
+def test_the_documented_table_has_every_file() -> None:
+    page = Path(__file__).parents[2] / "docs" / "reference" / "input-formats.md"
+    section = page.read_text().split("## Videos")[1].split("\n## ")[0]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in section.splitlines() if line.startswith("| ")]
+    assert rows[2:] == [video.what for video in VIDEOS]
+
+
 @pytest.mark.parametrize("video", [v for v in VIDEOS if "interlaced" in v.what], ids=lambda video: video.file)
 def test_combs_are_gone(video: Video, tmp_path: Path) -> None:
-    top_first = "top" in video.what
+    top_first = "bottom" not in video.what
     woven = [combs(frame) for frame in weave(FIELDS, top_first=top_first)]
     whole = [combs(field) for field in FIELDS]
     taken = [combs(frame) for frame in extract(video, tmp_path).frames.values()]

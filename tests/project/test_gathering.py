@@ -97,6 +97,7 @@ def test_everything_that_is_left_out_has_its_reason(tmp_path: Path, project: Pro
     assert note.startswith("Left out 11 of 13 files in photos/: ")
     assert "notes.txt is a text file" in note
     assert "and 1 more, which the report lists" in note
+    assert "notes.txt is a text file" in project._repr_html_()
 
 
 def test_a_file_that_is_mended_is_no_longer_told(tmp_path: Path, project: Project) -> None:
@@ -195,6 +196,17 @@ def test_names_are_bytes(tmp_path: Path, project: Project, name: bytes, kind: st
         assert copy.suffix == ".jpg"
     assert len(project.inputs) == 1
     assert project.notes == ()
+
+
+def test_a_project_that_such_a_name_broke_is_sound_again(tmp_path: Path, project: Project) -> None:
+    (item,) = project.add(_photo(tmp_path / "a.jpg"))
+    listed = project.path / "inputs" / "inputs.json"
+    odd = os.fsdecode(b"M\xfcller.jpg")
+    project.input_file(item).rename(project.input_file(item).with_name(odd))
+    listed.write_text(listed.read_text().replace("a.jpg", json.dumps(odd)[1:-1]))
+    (item,) = project.inputs
+    assert item.name == r"M\xfcller.jpg"
+    assert project.input_file(item).is_file()
 
 
 def test_an_error_names_a_file_whose_name_is_not_utf8(tmp_path: Path, project: Project) -> None:

@@ -302,6 +302,13 @@ VIDEOS = (
         says="dv.mpg is interlaced",
     ),
     Video(
+        "MKV, FFV1 interlaced, not marked",
+        "captured.mkv",
+        _Coded("ffv1", views=weave(FIELDS, top_first=True)),
+        says="captured.mkv is interlaced, though it is not marked so",
+        error=4.0,
+    ),
+    Video(
         "MKV, two video streams, the small one is the default",
         "two.mkv",
         _two_streams,

@@ -18,6 +18,8 @@ from recon3d.layout import Frame
 
 #: Bytes of a name, so that a time and suffixes can be added.
 _LONGEST = 160
+#: Frames with combs, and their share of those that were looked at, above which a video is interlaced.
+_COMBED_FRAMES, _COMBED_SHARE = 2, 0.2
 #: Frames per second above which frames that no other depends on are not decoded.
 _FAST_RATE = 40.0
 
@@ -100,6 +102,14 @@ class Source:
     scan: dict[str, NDArray[Any]] = field(default_factory=dict)
     chosen: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     problem: Problem | None = None
+
+    @property
+    def interlaced(self) -> Literal["", "marked", "all"]:
+        """Which frames of a scanned video are interlaced; also of one that does not say so."""
+        if int(self.scan["deinterlaced"]):
+            return "marked"
+        combed, looked = int(self.scan["combed"]), int(self.scan["looked"])
+        return "all" if combed >= max(_COMBED_FRAMES, _COMBED_SHARE * looked) else ""
 
     def frame_name(self, index: int) -> str:
         """Name a scanned frame by its time in milliseconds, so that names sort by time.

@@ -169,10 +169,11 @@ def _report_stream(source: Source, context: StageContext) -> None:
         used = f"The default, {source.plan.info.stream}, was used"
         left = f"{', '.join(others)} {'was' if len(others) == 1 else 'were'} not"
         context.fallback(f"{source.name} holds {1 + len(others)} videos. {used}; {left}.")
-    if int(source.scan["deinterlaced"]):
+    if source.interlaced:
+        unmarked = ", though it is not marked so" if source.interlaced == "all" else ""
         context.fallback(
-            f"{source.name} is interlaced: its frames hold two moments in alternate lines. They were "
-            "deinterlaced, which costs some detail. Record in a progressive mode, such as 25p or 30p."
+            f"{source.name} is interlaced{unmarked}: its frames hold two moments in alternate lines. They "
+            "were deinterlaced, which costs some detail. Record in a progressive mode, such as 25p or 30p."
         )
 
 
@@ -219,8 +220,7 @@ def _write(
             if left:
                 groups.append((float(times[key]) if seekable else None, tuple(left)))
         for batch in _batches(groups):
-            interlaced = int(source.scan["deinterlaced"]) > 0
-            how = source.plan.references_only, interlaced, batch, options.max_image_size
+            how = source.plan.references_only, source.interlaced, batch, options.max_image_size
             tasks.append(WriteTask(source.path, *how))
     missing = context.map(
         write_frames,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.selection.combs import is_combed
 from recon3d.selection.motion import MOTION_SIZE, MotionTracker
 from recon3d.selection.sharpness import SHARPNESS_SIZE, sharpness, shrink
 from recon3d.stages.frame_extraction.sources import Problem, VideoPlan
@@ -26,9 +27,14 @@ PART_SECONDS = 12.0
 #: Frames per second that are looked at, about.
 _SCAN_RATE = 30.0
 _JPEG_QUALITY = 95
+#: What a scan counts: packets that could not be decoded, frames that were deinterlaced, frames that
+#: were looked at for combs, and frames that have them.
+TOTALS = ("errors", "deinterlaced", "looked", "combed")
+#: Every so many frames are looked at for combs.
+_COMB_STEP = 4
 
 
-def _open(path: Path, **how: bool) -> VideoReader:
+def _open(path: Path, **how: Any) -> VideoReader:
     from recon3d.io.video import VideoReader  # FFmpeg is loaded for videos only
 
     return VideoReader(path, **how)
@@ -85,9 +91,10 @@ def scan_part(task: ScanTask) -> None:
     """
     if task.result.exists():
         return
-    rows, travel, errors, deinterlaced = _scan(task, strict=True)
-    if errors > max(10, 0.2 * len(rows)):
-        rows, travel, errors, deinterlaced = _scan(task, strict=False)
+    rows, travel, totals = _scan(task, strict=True)
+    if totals["errors"] > max(10, 0.2 * len(rows)):
+        rows, travel, totals = _scan(task, strict=False)
+    counted: dict[str, Any] = {name: np.array(total) for name, total in totals.items()}
     pts, times, keys, usable_rows, sharp, travels = zip(*rows, strict=True) if rows else ((),) * 6
     with atomic_path(task.result) as temporary:
         np.savez(
@@ -99,20 +106,19 @@ def scan_part(task: ScanTask) -> None:
             sharpness=np.array(sharp, np.float64),
             travel=np.array(travels, np.float64),
             end_travel=travel,
-            errors=errors,
-            deinterlaced=deinterlaced,
+            **counted,
         )
 
 
 def _scan(
     task: ScanTask, strict: bool
-) -> tuple[list[tuple[int, float, bool, bool, float, float]], float, int, int]:
-    """Rows of pts, time, key, usable, sharpness and travel; travel at the end; damaged packets and
-    deinterlaced frames."""
+) -> tuple[list[tuple[int, float, bool, bool, float, float]], float, dict[str, int]]:
+    """Rows of pts, time, key, usable, sharpness and travel; travel at the end; and the totals."""
     rows: list[tuple[int, float, bool, bool, float, float]] = []
     tracker = MotionTracker()
     size: tuple[int, ...] | None = None
     last = -np.inf
+    totals = dict.fromkeys(TOTALS, 0)
     with _open(task.path, references_only=task.references_only, strict=strict) as reader:
         if task.start:
             reader.seek(task.start)
@@ -127,6 +133,9 @@ def _scan(
             size = size or luma.shape
             if luma.shape != size:
                 continue  # some recorders change the size while they run; cameras do not
+            if len(rows) % _COMB_STEP == 0:
+                totals["looked"] += 1
+                totals["combed"] += is_combed(luma)
             detail = shrink(luma, SHARPNESS_SIZE)
             small = shrink(detail, MOTION_SIZE)
             travel = tracker.update(small)
@@ -134,7 +143,8 @@ def _scan(
                 break  # measured to know how far the next part's first frame is; it is that part's
             usable = not frame.damaged and not _is_blank(small)
             rows.append((frame.pts, frame.time, frame.key, usable, sharpness(detail), travel))
-        return rows, tracker.travel, reader.errors, reader.deinterlaced
+        totals |= {"errors": reader.errors, "deinterlaced": reader.deinterlaced}
+        return rows, tracker.travel, totals
 
 
 def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:
@@ -148,10 +158,10 @@ def merge_scans(parts: list[Path]) -> dict[str, NDArray[Any]]:
     Returns
     -------
     dict of str to ndarray, each of shape (N,)
-        pts, time, key, usable, sharpness, travel; and errors and deinterlaced, shape ().
+        pts, time, key, usable, sharpness, travel; and `TOTALS`, shape ().
     """
     columns: dict[str, list[NDArray[Any]]] = {}
-    offset, totals = 0.0, {"errors": 0, "deinterlaced": 0}
+    offset, totals = 0.0, dict.fromkeys(TOTALS, 0)
     for path in parts:
         with np.load(path) as data:
             for name in ("pts", "time", "key", "usable", "sharpness"):
@@ -170,7 +180,7 @@ class WriteTask:
 
     path: Path
     references_only: bool
-    interlaced: bool
+    interlaced: Literal["", "marked", "all"]
     groups: tuple[tuple[float | None, tuple[tuple[int, Path], ...]], ...]
     max_size: int
 
