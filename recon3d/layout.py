@@ -247,7 +247,7 @@ class Frame:
     focal_px : float, optional
         Focal length in pixels according to the metadata.
     gps : tuple of float, optional
-        Latitude and longitude in degrees, altitude in metres.
+        Latitude and longitude in degrees, altitude in metres; None for an unknown altitude.
     camera : int
         Equal for frames that share intrinsics.
     """
@@ -260,7 +260,7 @@ class Frame:
     height: int
     sharpness: float | None
     focal_px: float | None
-    gps: tuple[float, float, float] | None
+    gps: tuple[float, float, float | None] | None
     camera: int
 
 
@@ -368,11 +368,14 @@ class WorldFrame:
     up : str
     unit : {"m", ""}
     scale_from : str
+    notes : tuple of str
+        What was left out, and why.
     """
 
     up: str
     unit: str
     scale_from: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -404,7 +407,7 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    return Registration(images, world)
+    return Registration(images, replace(world, notes=tuple(world.notes)))
 
 
 def write_registration(sparse: Path, registration: Registration) -> None:
@@ -568,7 +571,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _position(gps: Sequence[float]) -> tuple[float, float, float]:
+def _position(gps: Sequence[Any]) -> tuple[float, float, float | None]:
     latitude, longitude, altitude = gps
     return latitude, longitude, altitude
 

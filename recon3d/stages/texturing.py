@@ -132,6 +132,12 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             )
             size //= 2
     context.count(counts)
+    if scene.up is not None and scene.up[1] < 1:
+        axis = "+-"[int(scene.up.sum() < 0)] + "xyz"[int(np.abs(scene.up).argmax())]
+        context.fallback(
+            f"The world's {axis} axis points up, while glTF is y-up: {TEXTURED_MESH} turns the model "
+            "upright. PLY, OBJ and COLMAP files keep the axes of the world."
+        )
     shutil.rmtree(work)
 
 
@@ -251,6 +257,6 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
         seam_levelling=task.seam_levelling,
         progress=task_progress,
     )
-    write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY)
+    write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
     write_preview(task.output, task.scene, textured.vertices, lambda *view: render_mesh(textured, *view))
     return TextureCounts(**asdict(counts))

@@ -154,7 +154,8 @@ def _bent_faces(charts: Charts, layout: Layout, view: int) -> NDArray[np.int64]:
     next_xy, next_depth = np.roll(xy, -1, axis=1), np.roll(depth, -1, axis=1)
     length = np.linalg.norm(next_xy - xy, axis=2)
     bend = length * np.abs(next_depth - depth) / (2 * (next_depth + depth))
-    return faces[bend.max(axis=1, initial=0.0) > _BEND]
+    bent: NDArray[np.int64] = faces[bend.max(axis=1, initial=0.0) > _BEND]
+    return bent
 
 
 def cell_weights(cell: int) -> Floats:

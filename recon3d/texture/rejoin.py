@@ -157,7 +157,7 @@ def _joined(state: _State, first: Ints, second: Ints) -> tuple[Ints, Floats32, I
     label = np.where(lowest <= unseen, np.take_along_axis(view, best, axis=1)[:, 0], -1)
     loss = np.maximum(np.minimum(lowest, unseen) - now, 0.0)
     same = one == two
-    label, loss = np.where(same, one, label), np.where(same, 0.0, loss)
+    label, loss = np.where(same, one, label), np.where(same, 0.0, loss).astype(np.float64)
     # Unused places come last.
     order = np.argsort(~common, axis=1, kind="stable")
     view = np.take_along_axis(np.where(common, view, -1), order, axis=1)

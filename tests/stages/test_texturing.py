@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,21 @@ def test_a_surface_that_no_photo_shows_is_an_error(inputs: dict[str, Path], tmp_
     write_mesh(inputs["mesh_generation"] / "mesh.ply", replace(mesh, vertices=mesh.vertices + 500.0))
     with pytest.raises(ReconstructionError, match="None of the 8 photos shows"):
         run(inputs, tmp_path / "out")
+
+
+def test_in_a_z_up_world_the_file_is_upright_and_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
+    folder = inputs["sparse_reconstruction"]
+    replace(Scene.load(folder), up=np.array([0, 0, 1.0])).save(folder)
+    context = run(inputs, tmp_path / "out")
+    data = (tmp_path / "out" / "textured_mesh.glb").read_bytes()
+    (node,) = json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])["nodes"]
+    np.testing.assert_allclose(node["rotation"], [-(0.5**0.5), 0, 0, 0.5**0.5])
+    textured = read_textured_mesh(tmp_path / "out" / "textured_mesh.glb")
+    np.testing.assert_allclose(np.ptp(textured.vertices, axis=0), [2, 1.4, 1.2], atol=1e-5)
+    assert context.fallbacks == [
+        "The world's +z axis points up, while glTF is y-up: textured_mesh.glb turns the model upright. "
+        "PLY, OBJ and COLMAP files keep the axes of the world."
+    ]
 
 
 def test_a_missing_frame_is_named(inputs: dict[str, Path], tmp_path: Path) -> None:

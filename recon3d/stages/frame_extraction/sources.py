@@ -54,7 +54,7 @@ class PhotoRecord:
     height: int
     sharpness: float
     focal_px: float | None
-    gps: tuple[float, float, float] | None
+    gps: tuple[float, float, float | None] | None
     camera: str
 
 
