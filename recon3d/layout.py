@@ -291,7 +291,7 @@ class Frame:
     focal_px : float, optional
         Focal length in pixels according to the metadata.
     gps : tuple of float, optional
-        Latitude and longitude in degrees, altitude in metres.
+        Latitude and longitude in degrees, altitude in metres; None for an unknown altitude.
     camera : int
         Equal for frames that share intrinsics.
     """
@@ -304,7 +304,7 @@ class Frame:
     height: int
     sharpness: float | None
     focal_px: float | None
-    gps: tuple[float, float, float] | None
+    gps: tuple[float, float, float | None] | None
     camera: int
 
 
@@ -419,11 +419,14 @@ class WorldFrame:
     up : str
     unit : {"m", ""}
     scale_from : str
+    notes : tuple of str
+        What was left out, and why.
     """
 
     up: str
     unit: str
     scale_from: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -512,7 +515,10 @@ def read_registration(sparse: Path) -> Registration:
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
     return Registration(
-        images, world, tuple(replace(row, images=tuple(row.images)) for row in cameras), attempts
+        images,
+        replace(world, notes=tuple(world.notes)),
+        tuple(replace(row, images=tuple(row.images)) for row in cameras),
+        attempts,
     )
 
 
@@ -679,7 +685,7 @@ def _read(path: Path) -> dict[str, Any]:
     return document
 
 
-def _position(gps: Sequence[float]) -> tuple[float, float, float]:
+def _position(gps: Sequence[Any]) -> tuple[float, float, float | None]:
     latitude, longitude, altitude = gps
     return latitude, longitude, altitude
 

@@ -78,7 +78,7 @@ class PhotoExif:
     focal_px : float or None
         Focal length in pixels of the image.
     gps : tuple of float, or None
-        Latitude and longitude in degrees, altitude in metres (0 where it is not recorded).
+        Latitude and longitude in degrees, altitude in metres (None where it is not recorded).
     """
 
     make: str = ""
@@ -88,7 +88,7 @@ class PhotoExif:
     focal_mm: float | None = None
     focal_35mm: float | None = None
     focal_px: float | None = None
-    gps: tuple[float, float, float] | None = None
+    gps: tuple[float, float, float | None] | None = None
 
 
 def read_exif(exif: Image.Exif, width: int, height: int) -> PhotoExif:
@@ -157,14 +157,23 @@ def _focal_in_pixels(
     return focal if focal and 0.2 * longer < focal < 50 * longer else None
 
 
-def _place(gps: Mapping[int, Any]) -> tuple[float, float, float] | None:
+def _place(gps: Mapping[int, Any]) -> tuple[float, float, float | None] | None:
     latitude, longitude = _degrees(gps.get(2), gps.get(1), "S"), _degrees(gps.get(4), gps.get(3), "W")
     if latitude is None or longitude is None or abs(latitude) > 90 or abs(longitude) > 180:
         return None
     if latitude == 0 and longitude == 0:
         return None  # written by cameras that have no fix
-    altitude = _positive(gps.get(6)) or 0.0
-    return latitude, longitude, -altitude if gps.get(5) in (1, b"\x01") else altitude
+    return latitude, longitude, _altitude(gps)
+
+
+def _altitude(gps: Mapping[int, Any]) -> float | None:
+    try:
+        altitude = float(gps[6])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    if not math.isfinite(altitude) or altitude < 0:
+        return None
+    return -altitude if gps.get(5) in (1, b"\x01") else altitude
 
 
 def _degrees(parts: Any, reference: Any, negative: str) -> float | None:

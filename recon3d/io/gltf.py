@@ -3,8 +3,8 @@
 What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, one
 primitive, one material. Photos carry the light they were taken in, so the material asks for
 ``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
-dielectric. The material is double-sided, since the inside of an open scan is part of it. Axes are
-as given (recon3d's worlds are y-up, as glTF wants).
+dielectric. The material is double-sided, since the inside of an open scan is part of it. glTF is
+y-up: in another world the node turns the model, its vertices keep the world's axes.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _VERTICES, _INDICES = 34962, 34963
 #: Worlds this many times further from the origin than they are large are moved there, and put back
 #: by the node's translation: float32 would round surveyed coordinates.
 _FAR = 100.0
+_GENERATOR = "recon3d"
 
 
 def write_glb(
@@ -48,6 +49,7 @@ def write_glb(
     *,
     texture_format: Literal["jpeg", "png"] = "jpeg",
     quality: int = 92,
+    up: Floats | None = None,
 ) -> None:
     """Write a mesh with its texture or its vertex colours.
 
@@ -59,6 +61,8 @@ def write_glb(
     texture_format : {"jpeg", "png"}
     quality : int
         JPEG's quality, 1 to 100; chroma is kept at full resolution.
+    up : ndarray of float64, shape (3,), optional
+        Direction of up; +y by default. The node's rotation takes it to +y.
 
     Raises
     ------
@@ -92,8 +96,11 @@ def write_glb(
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     center = (low + high) / 2
     node: dict[str, Any] = {"mesh": 0, "name": "model"}
+    rotation = np.array([0.0, 0.0, 0.0, 1.0]) if up is None else _to_y(up)
+    if abs(rotation[3]) < 1.0:
+        node["rotation"] = rotation.tolist()
     if np.abs(center).max() > _FAR * (high - low).max():
-        node["translation"] = center.tolist()
+        node["translation"] = (_matrix(rotation) @ center).tolist()
         vertices = vertices - center
     positions = writer.accessor(vertices.astype(np.float32), _VERTICES, bounds=True)
     primitive = {
@@ -103,7 +110,7 @@ def write_glb(
         "mode": 4,
     }
     document |= {
-        "asset": {"version": "2.0", "generator": "recon3d"},
+        "asset": {"version": "2.0", "generator": _GENERATOR},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
@@ -124,13 +131,14 @@ def read_glb(path: Path) -> Mesh | TexturedMesh:
     Returns
     -------
     Mesh or TexturedMesh
-        A `TexturedMesh` where the file has a texture; vertices split at its seams are welded.
+        A `TexturedMesh` where the file has a texture; vertices split at its seams are welded. They
+        are in the world that was written: a rotation that `write_glb` put into the node is undone.
 
     Raises
     ------
     InputError
         The file cannot be read, is damaged, or uses what is not supported (several primitives,
-        sparse or compressed data, files beside it, rotated nodes).
+        sparse or compressed data, files beside it, nodes that another program rotated).
     """
     try:
         document, binary = _chunks(Path(path).read_bytes())
@@ -164,6 +172,27 @@ def read_textured_mesh(path: Path) -> TexturedMesh:
     if isinstance(mesh, Mesh):
         raise InputError(f"{path} has no texture.", "Run the texturing stage, or read it with read_glb.")
     return mesh
+
+
+def _to_y(up: Floats) -> Floats:
+    """Quaternion (x, y, z, w) of the smallest rotation that takes `up` to +y."""
+    x, y, z = up / np.linalg.norm(up)
+    if y < -1 + 1e-9:
+        return np.array([1.0, 0.0, 0.0, 0.0])
+    turn = np.array([-z, 0.0, x, 1.0 + y])
+    quaternion: Floats = turn / np.linalg.norm(turn)
+    return quaternion
+
+
+def _matrix(quaternion: Floats) -> Floats:
+    x, y, z, w = quaternion
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
 
 
 class _Writer:
@@ -299,9 +328,11 @@ def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
     attributes = primitive["attributes"]
     vertices = _array(document, binary, attributes["POSITION"]).astype(np.float64)
     node = next(node for node in document["nodes"] if "mesh" in node)
-    if {"matrix", "rotation", "scale"} & node.keys() or len(document["nodes"]) > 1:
+    own = document.get("asset", {}).get("generator") == _GENERATOR
+    if {"matrix", "scale"} & node.keys() or len(document["nodes"]) > 1 or ("rotation" in node and not own):
         raise ValueError("its nodes are transformed")
-    vertices += node.get("translation", [0.0, 0.0, 0.0])
+    to_y = _matrix(np.array(node.get("rotation", [0.0, 0.0, 0.0, 1.0])))
+    vertices += np.array(node.get("translation", [0.0, 0.0, 0.0])) @ to_y
     if "indices" in primitive:
         faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int32)
     else:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.matching.gps import Position, fit_gps
 from recon3d.surface.region import usual_distance
 from recon3d.types import Scene
 
@@ -28,12 +29,8 @@ _PRIOR = 0.05
 _GROUND_ANGLE = 25.0
 _FACADE_ANGLE = 15.0
 _PLANE_SHARE = 0.15
-_EARTH_RADIUS = 6_378_137.0
-#: Metres that GPS positions must be spread over (their deviation along the longest axis): phones
-#: repeat a fix, and equal positions would fit a scale of 0.
-_GPS_SPREAD = 1.0
-#: Positions needed: three or four, each some metres off, too often fit a wrong similarity.
-_GPS_POSITIONS = 5
+#: Degrees between the cameras' up and the axis of a given world that is taken for it.
+_AXIS_ANGLE = 30.0
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,8 @@ class World:
         x -> scale * rotation @ x + translation.
     how : str
     unit : {"m", ""}
+    notes : tuple of str
+        What GPS gave, which positions were left out, or why none could be used.
     """
 
     scale: float
@@ -55,16 +54,17 @@ class World:
     translation: Floats
     how: str
     unit: str
+    notes: tuple[str, ...] = ()
 
 
-def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], seed: int) -> World:
+def find_world(scene: Scene, gps: Sequence[Position | None], seed: int) -> World:
     """Upright, centred world of a scene.
 
     Parameters
     ----------
     scene : Scene
     gps : sequence of (latitude, longitude, altitude) or None
-        Of each view, in degrees and metres.
+        Of each view, in degrees and metres; the altitude may be None.
     seed : int
 
     Returns
@@ -74,20 +74,19 @@ def find_world(scene: Scene, gps: Sequence[tuple[float, float, float] | None], s
         their points is 1.
     """
     centers = np.array([view.center for view in scene])
-    known = [i for i, position in enumerate(gps) if position is not None]
-    if len(known) >= _GPS_POSITIONS:
-        fit = _gps_fit(centers[known], np.array([gps[i] for i in known], np.float64))
-        if fit is not None:
-            scale, rotation = fit
-            middle = _middle(scene, centers, rotation)
-            return World(scale, rotation, -scale * middle, "up and scale from GPS", "m")
+    fit = fit_gps([view.name for view in scene], centers, gps, seed)
+    if fit.similarity is not None:
+        scale, rotation = fit.similarity
+        middle = _middle(scene, centers, rotation)
+        how = f"up and scale from GPS, {fit.residual:.2f} m off on average"
+        return World(scale, rotation, -scale * middle, how, "m", fit.notes)
     up = camera_up(scene)
     up, how = _refine(up, scene, centers, seed)
     rotation = rotation_to_y(up)
     middle = _middle(scene, centers, rotation)
     distance = usual_distance(scene, centers)
     scale = 1.0 / distance if distance > 0 else 1.0
-    return World(scale, rotation, -scale * middle, how, "")
+    return World(scale, rotation, -scale * middle, how, "", fit.notes)
 
 
 def camera_up(scene: Scene) -> Floats:
@@ -116,6 +115,28 @@ def camera_up(scene: Scene) -> Floats:
         up /= np.linalg.norm(up)
         weights = 1.0 / (1.0 + (right @ up / 0.1) ** 2)
     return up
+
+
+def world_axis_up(scene: Scene) -> Floats | None:
+    """Find the world's axis that points up, where the world was given.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    ndarray of float64, shape (3,), or None
+        A unit vector along an axis; None when up lies between the axes.
+    """
+    if not len(scene):
+        return None
+    up = camera_up(scene)
+    axis = int(np.abs(up).argmax())
+    if abs(up[axis]) < np.cos(np.radians(_AXIS_ANGLE)):
+        return None
+    along: Floats = np.sign(up[axis]) * np.eye(3)[axis]
+    return along
 
 
 def rotation_to_y(up: Floats) -> Floats:
@@ -185,22 +206,3 @@ def _middle(scene: Scene, centers: Floats, rotation: Floats) -> Floats:
     points = scene.points.xyz if len(scene.points) else centers
     middle: Floats = np.median(points @ rotation.T, axis=0)
     return middle
-
-
-def _gps_fit(centers: Floats, gps: Floats) -> tuple[float, Floats] | None:
-    """Scale and rotation to a world of metres with +y up, when the positions agree."""
-    from recon3d.similarity import umeyama
-
-    latitude, longitude = np.radians(gps[:, 0]), np.radians(gps[:, 1])
-    east = (longitude - longitude.mean()) * np.cos(latitude.mean()) * _EARTH_RADIUS
-    north = (latitude - latitude.mean()) * _EARTH_RADIUS
-    target = np.stack([east, gps[:, 2] - gps[:, 2].mean(), -north], axis=1)
-    spread = np.linalg.svd(target - target.mean(axis=0), compute_uv=False) / np.sqrt(len(target))
-    # Positions on a line leave the rotation about it open.
-    if spread[0] < _GPS_SPREAD or spread[1] < 0.2 * spread[0]:
-        return None
-    scale, rotation, translation = umeyama(centers, target)
-    residual = np.linalg.norm(scale * centers @ rotation.T + translation - target, axis=1)
-    if np.median(residual) > 0.1 * spread[0]:
-        return None
-    return scale, rotation

@@ -6,7 +6,7 @@ import functools
 import shutil
 import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
-from recon3d.texture.refine import split_large_faces
-from recon3d.types import Bytes, Camera, Mesh, Scene, SparsePoints, View
+from recon3d.texture.refine import Splits, split_large_faces
+from recon3d.types import Bytes, Camera, Mesh, PointCloud, Scene, SparsePoints, View
 
-VERSION = 2
+VERSION = 3
 
 _JPEG_QUALITY = 92
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
@@ -41,6 +41,11 @@ _FACE_BYTES = 600 + 45 * MAX_CANDIDATES
 _BASE_BYTES = 400_000_000
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024
+_SPLITS = "splits_"
+#: Splits for each face of room that is made for them, and the largest share of the faces it takes.
+_SPLITS_A_PLACE, _ROOM = 3, 5
+#: A smaller mesh has no faces to spare.
+_MANY_FACES = 500
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,12 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             )
             size //= 2
     context.count(counts)
+    if scene.up is not None and scene.up[1] < 1:
+        axis = "+-"[int(scene.up.sum() < 0)] + "xyz"[int(np.abs(scene.up).argmax())]
+        context.fallback(
+            f"The world's {axis} axis points up, while glTF is y-up: {TEXTURED_MESH} turns the model "
+            "upright. PLY, OBJ and COLMAP files keep the axes of the world."
+        )
     shutil.rmtree(work)
 
 
@@ -146,19 +157,41 @@ def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path
     fitted = [
         View(view.name, camera, view.cam_from_world) for view, camera in zip(views, cameras, strict=True)
     ]
-    mesh = split_large_faces(read_mesh(surface), fitted)
+    whole = read_mesh(surface)
+    mesh, splits = split_large_faces(whole, fitted)
+    if len(splits) and len(whole) >= _MANY_FACES:
+        # Some splits must stay, at borders of photos and of what hides others: they need room.
+        room = min(len(splits) // _SPLITS_A_PLACE, len(whole) // _ROOM)
+        mesh, splits = split_large_faces(_fewer(whole, len(whole) - room), fitted)
     arrays: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
+    arrays["max_faces"] = np.array(len(whole))
     if mesh.colors is not None:
         arrays["colors"] = mesh.colors
+    arrays |= {f"{_SPLITS}{field.name}": getattr(splits, field.name) for field in fields(splits)}
     with atomic_path(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _fewer(mesh: Mesh, faces: int) -> Mesh:
+    from recon3d.surface.cleaning import make_manifold
+    from recon3d.surface.simplification import simplify, with_attributes
+
+    fewer = make_manifold(simplify(mesh, faces))
+    return with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
 
 
 @functools.lru_cache(maxsize=1)
 def _load_mesh(path: Path) -> Mesh:
     """The prepared mesh; a worker rates many views of the same one."""
     with np.load(path) as data:
-        return Mesh(**{name: data[name] for name in data.files})
+        return Mesh(data["vertices"], data["faces"], data["colors"] if "colors" in data.files else None)
+
+
+def _load_splits(path: Path) -> tuple[Splits, int]:
+    """How the prepared mesh was split, and the number of faces before."""
+    with np.load(path) as data:
+        splits = Splits(**{field.name: data[f"{_SPLITS}{field.name}"] for field in fields(Splits)})
+        return splits, int(data["max_faces"])
 
 
 def _rate_view(task: _ViewTask) -> None:
@@ -201,6 +234,7 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
 def _assemble(task: _AssembleTask) -> TextureCounts:
     """Choose, paint and level; write the model."""
     mesh = _load_mesh(task.mesh)
+    splits, max_faces = _load_splits(task.mesh)
     table = CandidateTable(len(mesh))
     pinholes = []
     for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
@@ -224,10 +258,12 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
         pinholes,
         candidates,
         load_photo,
+        splits=splits,
+        max_faces=max_faces,
         texture_size=task.texture_size,
         seam_levelling=task.seam_levelling,
         progress=task_progress,
     )
-    write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY)
+    write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
     write_preview(task.output, task.scene, textured.vertices, lambda *view: render_mesh(textured, *view))
     return TextureCounts(**asdict(counts))

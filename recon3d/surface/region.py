@@ -136,7 +136,7 @@ def _surrounds(ring: _Ring, scene: Scene, cloud: PointCloud) -> bool:
 
 def _half_angle_tangent(scene: Scene, index: int) -> float:
     camera = scene.views[index].camera
-    return float(min(camera.width / camera.K[0, 0], camera.height / camera.K[1, 1]) / 2)
+    return float(min(camera.width / camera.K[0, 0], camera.height / camera.K[1, 1])) / 2
 
 
 def _parallax(cloud: PointCloud, centers: Floats) -> Floats:

@@ -14,6 +14,8 @@ from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import unseen_corner_colors
 from recon3d.texture.labelling import choose_views, chosen_quality
 from recon3d.texture.photo_consistency import remove_outliers, view_gains
+from recon3d.texture.refine import Splits
+from recon3d.texture.rejoin import rejoin
 from recon3d.texture.seams import find_seams, global_corrections, seam_differences
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
@@ -56,6 +58,8 @@ def texture_mesh(
     candidates: Candidates,
     load_photo: Callable[[int], Bytes],
     *,
+    splits: Splits | None = None,
+    max_faces: int | None = None,
     texture_size: int = 4096,
     seam_levelling: bool = True,
     progress: Callable[[float, float], None] = lambda done, total: None,
@@ -72,6 +76,10 @@ def texture_mesh(
     load_photo : callable
         Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
         photo is asked for once at most.
+    splits : Splits, optional
+        How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
+    max_faces : int, optional
+        Faces that the result may have; splits are undone until it does.
     texture_size : int
         Largest side of the texture.
     seam_levelling : bool
@@ -93,6 +101,12 @@ def texture_mesh(
     gains = view_gains(candidates, len(views))
     candidates, outliers = remove_outliers(candidates, pairs, gains)
     labels = choose_views(mesh, pairs, candidates)
+    quality = chosen_quality(candidates, labels)
+    if splits is not None and len(splits):
+        limit = len(mesh.faces) if max_faces is None else max_faces
+        joined = rejoin(mesh, splits, labels, candidates, limit)
+        mesh, labels, quality = joined.mesh, joined.labels, joined.quality
+        pairs = face_pairs(mesh.faces)
     charts = build_charts(mesh, pairs, labels, views)
     layout = lay_out(charts, views, texture_size)
     atlas = Atlas.empty(layout.size)
@@ -104,7 +118,7 @@ def texture_mesh(
     progress(len(used), len(used) + 1)
     atlas.outline(charts, layout)
     if seam_levelling:
-        seams = find_seams(charts, pairs, chosen_quality(candidates, labels))
+        seams = find_seams(charts, pairs, quality)
         offsets = global_corrections(charts, seams, *seam_differences(atlas, layout, seams))
         atlas.correct(charts, layout, offsets)
         blend_seams(atlas, charts, layout, seams)

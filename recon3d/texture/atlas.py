@@ -13,6 +13,9 @@ from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
 from recon3d.types import Bytes, Floats, Floats32
 
+#: Texels that a photo may misplace the middle of an edge before its face is resampled.
+_BEND = 0.25
+
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
@@ -65,6 +68,10 @@ class Atlas:
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
         p = layout.profiles
         texels.copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
+        faces = _bent_faces(charts, layout, view)
+        nodes = charts.face_nodes[faces]
+        shift = (layout.source - layout.target)[charts.face_chart[faces]]
+        texels.project(self.color, photo, layout.node_xy[nodes], charts.depth[nodes], shift, values)
 
     def outline(self, charts: Charts, layout: Layout) -> None:
         """Fill the mask; rims take the colours inside: beyond an outline photos show something else.
@@ -137,6 +144,18 @@ class Atlas:
         half, weight = texels.halve(self.color, self.mask)
         texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
         return texture
+
+
+def _bent_faces(charts: Charts, layout: Layout, view: int) -> NDArray[np.int64]:
+    """Faces of a view so large and oblique that an even mapping would misplace their middle."""
+    faces = np.flatnonzero((charts.labels == view) & (charts.face_chart >= 0))
+    nodes = charts.face_nodes[faces]
+    xy, depth = layout.node_xy[nodes], charts.depth[nodes]
+    next_xy, next_depth = np.roll(xy, -1, axis=1), np.roll(depth, -1, axis=1)
+    length = np.linalg.norm(next_xy - xy, axis=2)
+    bend = length * np.abs(next_depth - depth) / (2 * (next_depth + depth))
+    bent: NDArray[np.int64] = faces[bend.max(axis=1, initial=0.0) > _BEND]
+    return bent
 
 
 def cell_weights(cell: int) -> Floats:

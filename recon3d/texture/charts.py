@@ -39,6 +39,8 @@ class Charts:
         Node of each corner; -1 for faces without a view.
     xy : ndarray of float64, shape (N, 2)
         Pixel of each node in its chart's photo.
+    depth : ndarray of float64, shape (N,)
+        Depth of each node there.
     """
 
     labels: Ints
@@ -48,6 +50,7 @@ class Charts:
     node_chart: Ints
     face_nodes: Ints
     xy: Floats
+    depth: Floats
 
     def __len__(self) -> int:
         return len(self.chart_view)
@@ -115,15 +118,15 @@ def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[Vie
     node_vertex = (nodes % len(mesh.vertices)).astype(np.int32)
     face_nodes = np.full((len(mesh.faces), 3), -1, np.int32)
     face_nodes[seen] = inverse.reshape(-1, 3)
-    xy = np.zeros((len(nodes), 2))
+    xy, depth = np.zeros((len(nodes), 2)), np.ones(len(nodes))
     view_of = chart_view[node_chart]
     order = np.argsort(view_of, kind="stable")
     bounds = np.searchsorted(view_of[order], np.arange(len(views) + 1))
     for index, view in enumerate(views):
         mine = order[bounds[index] : bounds[index + 1]]
         q = mesh.vertices[node_vertex[mine]] @ view.projection[:, :3].T + view.projection[:, 3]
-        xy[mine] = q[:, :2] / q[:, 2:]
-    return Charts(labels, face_chart, chart_view, node_vertex, node_chart, face_nodes, xy)
+        xy[mine], depth[mine] = q[:, :2] / q[:, 2:], q[:, 2]
+    return Charts(labels, face_chart, chart_view, node_vertex, node_chart, face_nodes, xy, depth)
 
 
 def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.types import Floats, Ints, Mesh, View
 
@@ -13,7 +14,52 @@ from recon3d.types import Floats, Ints, Mesh, View
 MAX_EDGE_PIXELS = 64.0
 
 
-def split_large_faces(mesh: Mesh, views: Sequence[View], *, max_edge: float = MAX_EDGE_PIXELS) -> Mesh:
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """How `split_large_faces` divided faces, so that `recon3d.texture.rejoin` can undo it.
+
+    Parameters
+    ----------
+    rounds : ndarray of int64, shape (R + 1,)
+        Round r halved the faces ``first[rounds[r]:rounds[r + 1]]``, each once.
+    first, second : ndarray of int32, shape (M,)
+        Both halves of each divided face; the first has the number of the divided face.
+    edge : ndarray of int32, shape (M,)
+        Vertex in the middle of the edge that was halved.
+    before : ndarray of int32, shape (M, 3)
+        The face before it was divided.
+    """
+
+    rounds: NDArray[np.int64]
+    first: Ints
+    second: Ints
+    edge: Ints
+    before: Ints
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    @classmethod
+    def joined(cls, rounds: Sequence[tuple[Ints, Ints, Ints, Ints]]) -> Splits:
+        """Collect the rounds.
+
+        Parameters
+        ----------
+        rounds : sequence of (first, second, edge, before)
+
+        Returns
+        -------
+        Splits
+        """
+        sizes = np.array([0, *(len(part[0]) for part in rounds)], np.int64)
+        none = (np.zeros(0, np.int32),) * 3 + (np.zeros((0, 3), np.int32),)
+        columns = [np.concatenate(column).astype(np.int32) for column in zip(none, *rounds, strict=True)]
+        return cls(np.cumsum(sizes), *columns)
+
+
+def split_large_faces(
+    mesh: Mesh, views: Sequence[View], *, max_edge: float = MAX_EDGE_PIXELS
+) -> tuple[Mesh, Splits]:
     """Halve the edges that are long in the photos, without changing the surface.
 
     A face is painted from one photo, or not at all: a large one, as simplification leaves them on
@@ -28,29 +74,33 @@ def split_large_faces(mesh: Mesh, views: Sequence[View], *, max_edge: float = MA
 
     Returns
     -------
-    Mesh
+    mesh : Mesh
         The same object when no face is too large. Faces are never more than doubled in number;
         the largest are split first.
+    splits : Splits
     """
     pixel = pixel_sizes(mesh.vertices, views)
     vertices, faces, colors = mesh.vertices, mesh.faces, mesh.colors
     allowed = 2 * len(faces) + 10_000
+    rounds = []
     while len(faces) < allowed:
         long_edges = _edges_to_split(vertices, faces, pixel, max_edge)
         if not len(long_edges):
             break
         long_edges = long_edges[: (allowed - len(faces)) // 2 + 1]
         middle = len(vertices) + np.arange(len(long_edges), dtype=np.int32)
-        faces = _bisect(faces, long_edges, middle, len(vertices))
+        faces, halved = _bisect(faces, long_edges, middle, len(vertices))
+        rounds.append(halved)
         a, b = long_edges[:, 0], long_edges[:, 1]
         vertices = np.concatenate([vertices, (vertices[a] + vertices[b]) / 2])
         pixel = np.concatenate([pixel, (pixel[a] + pixel[b]) / 2])
         if colors is not None:
-            halved = (colors[a].astype(np.uint16) + colors[b] + 1) // 2
-            colors = np.concatenate([colors, halved.astype(np.uint8)])
-    if faces is mesh.faces:
-        return mesh
-    return replace(mesh, vertices=vertices, faces=faces, colors=colors, normals=None)
+            mixed = (colors[a].astype(np.uint16) + colors[b] + 1) // 2
+            colors = np.concatenate([colors, mixed.astype(np.uint8)])
+    splits = Splits.joined(rounds)
+    if not rounds:
+        return mesh, splits
+    return replace(mesh, vertices=vertices, faces=faces, colors=colors, normals=None), splits
 
 
 def pixel_sizes(vertices: Floats, views: Sequence[View]) -> Floats:
@@ -100,7 +150,7 @@ def _edges_to_split(vertices: Floats, faces: Ints, pixel: Floats, max_edge: floa
     return np.ascontiguousarray(ends[first[chosen]])
 
 
-def _bisect(faces: Ints, edges: Ints, middle: Ints, count: int) -> Ints:
+def _bisect(faces: Ints, edges: Ints, middle: Ints, count: int) -> tuple[Ints, tuple[Ints, Ints, Ints, Ints]]:
     """Cut the faces at `edges`; the first half takes the place of its face, the others come last."""
     order = np.argsort(edges[:, 0].astype(np.int64) * count + edges[:, 1])
     keys = (edges[:, 0].astype(np.int64) * count + edges[:, 1])[order]
@@ -114,4 +164,6 @@ def _bisect(faces: Ints, edges: Ints, middle: Ints, count: int) -> Ints:
     a, b, c = (faces[cut, (corner + k) % 3] for k in range(3))
     halves = faces.copy()
     halves[cut] = np.stack([a, new, c], axis=1)
-    return np.concatenate([halves, np.stack([new, b, c], axis=1)]).astype(np.int32)
+    second = (len(faces) + np.arange(len(cut))).astype(np.int32)
+    divided = cut.astype(np.int32), second, new.astype(np.int32), faces[cut]
+    return np.concatenate([halves, np.stack([new, b, c], axis=1)]).astype(np.int32), divided

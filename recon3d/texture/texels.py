@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -64,6 +66,74 @@ def copy(
                     atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
                         photo[y, x, channel], channel
                     ]
+
+
+@_compiled
+def project(
+    atlas: NDArray[np.int16],
+    photo: Bytes,
+    faces: Floats,
+    depth: Floats,
+    shift: Ints,
+    values: NDArray[np.int16],
+) -> None:
+    """Paint faces as their surface lies in the photo, by cubic interpolation.
+
+    Texture coordinates run evenly over a face, but a photo shows its far end smaller.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Written, in atlas units.
+    photo : ndarray of uint8, shape (h, w, 3)
+    faces : ndarray of float64, shape (F, 3, 2)
+        Places of the corners in the atlas.
+    depth : ndarray of float64, shape (F, 3)
+        Depths of the corners.
+    shift : ndarray of int32, shape (F, 2)
+        From places in the atlas to pixels of the photo.
+    values : ndarray of int16, shape (256, 3)
+        Atlas units of each gray level.
+    """
+    height, width = photo.shape[:2]
+    weights, across, down = np.empty(3), np.empty(4), np.empty(4)
+    for f in range(faces.shape[0]):
+        ax, ay, bx, by, cx, cy = faces[f].ravel()
+        det = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        low_x, high_x = span(ax, bx, cx, 0.0, atlas.shape[1])
+        low_y, high_y = span(ay, by, cy, 0.0, atlas.shape[0])
+        for row in range(low_y, high_y + 1):
+            for column in range(low_x, high_x + 1):
+                px, py = column + 0.5, row + 0.5
+                weights[1] = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / det
+                weights[2] = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
+                weights[0] = 1.0 - weights[1] - weights[2]
+                if not weights.min() >= 0.0:
+                    continue
+                weights *= depth[f]
+                weights /= weights.sum()
+                x = weights[0] * ax + weights[1] * bx + weights[2] * cx + shift[f, 0] - 0.5
+                y = weights[0] * ay + weights[1] * by + weights[2] * cy + shift[f, 1] - 0.5
+                left, top = math.floor(x), math.floor(y)
+                _cubic(x - left, across)
+                _cubic(y - top, down)
+                for channel in range(3):
+                    total = 0.0
+                    for j in range(4):
+                        v = min(max(top - 1 + j, 0), height - 1)
+                        for i in range(4):
+                            u = min(max(left - 1 + i, 0), width - 1)
+                            total += down[j] * across[i] * values[photo[v, u, channel], channel]
+                    atlas[row, column, channel] = np.int16(min(max(round(total), -32768), 32767))
+
+
+@_compiled
+def _cubic(t: float, out: Floats) -> None:
+    """Catmull and Rom's weights of four neighbours, `t` of the way from the second to the third."""
+    out[0] = ((2.0 - t) * t - 1.0) * t / 2.0
+    out[1] = ((3.0 * t - 5.0) * t * t + 2.0) / 2.0
+    out[2] = ((4.0 - 3.0 * t) * t + 1.0) * t / 2.0
+    out[3] = (t - 1.0) * t * t / 2.0
 
 
 @_compiled

@@ -66,7 +66,7 @@ def test_gps() -> None:
     )
     assert read_exif(exif(gps={**place, 5: b"\x00"}), 100, 100).gps[2] == 12.5
     without_altitude = {key: place[key] for key in (1, 2, 3, 4)}
-    assert read_exif(exif(gps=without_altitude), 100, 100).gps[2] == 0
+    assert read_exif(exif(gps=without_altitude), 100, 100).gps[2] is None
 
 
 @pytest.mark.parametrize(

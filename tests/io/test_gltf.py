@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import trimesh
 
 from recon3d.errors import InputError
 from recon3d.io.gltf import read_glb, read_textured_mesh, write_glb
+from recon3d.io.gltf_scale import scale_glb
 from recon3d.types import Mesh, TexturedMesh
 
 COLORS = {"top left": (200, 30, 20), "top right": (20, 180, 40), "bottom left": (30, 40, 210)}
@@ -147,3 +149,29 @@ def test_other_gltf_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one mesh") as error:
         read_glb(path)
     assert error.value.hint
+
+
+@pytest.mark.parametrize("up", [[0, 0, 1], [0, -1, 0], [-1, 0, 0], [0, 1, 0]])
+@pytest.mark.parametrize("far", [0.0, 5e6])
+def test_the_node_turns_another_up_to_y_and_reading_undoes_it(tmp_path: Path, up: list, far: float) -> None:
+    mesh = quad()
+    mesh = replace(mesh, vertices=mesh.vertices + far)
+    write_glb(tmp_path / "a.glb", mesh, up=np.array(up, float))
+    gltf = document(tmp_path / "a.glb")
+    (node,) = gltf["nodes"]
+    assert ("rotation" in node) == (up != [0, 1, 0])
+    x, y, z, w = node.get("rotation", [0, 0, 0, 1])
+    # What a viewer does: v + 2 w (q x v) + 2 q x (q x v).
+    q, v = np.array([x, y, z]), np.array(up, float)
+    turned = v + 2 * w * np.cross(q, v) + 2 * np.cross(q, np.cross(q, v))
+    np.testing.assert_allclose(turned, [0, 1, 0], atol=1e-12)
+    first = np.array(gltf["accessors"][gltf["meshes"][0]["primitives"][0]["attributes"]["POSITION"]]["min"])
+    low = mesh.vertices.min(axis=0)
+    shown = first + 2 * w * np.cross(q, first) + 2 * np.cross(q, np.cross(q, first))
+    wanted = low + 2 * w * np.cross(q, low) + 2 * np.cross(q, np.cross(q, low))
+    np.testing.assert_allclose(shown + node.get("translation", [0, 0, 0]), wanted, atol=1e-6)
+    back = read_textured_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(back.vertices, np.unique(mesh.vertices, axis=0), atol=1e-6)
+    scale_glb(tmp_path / "a.glb", tmp_path / "b.glb", 2.0)
+    larger = read_textured_mesh(tmp_path / "b.glb")
+    np.testing.assert_allclose(larger.vertices, 2 * back.vertices, atol=1e-6)

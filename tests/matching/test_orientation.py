@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.matching.orientation import camera_up, find_world, rotation_to_y
+from recon3d.matching.orientation import camera_up, find_world, rotation_to_y, world_axis_up
 from recon3d.types import Camera, Scene, SparsePoints
 from tests.synthetic.shapes import looking, orbit_scene
 
@@ -113,3 +113,75 @@ def test_rotation_to_y_is_a_rotation_even_upside_down() -> None:
         assert np.allclose(rotation @ up, [0, 1, 0])
         assert np.allclose(rotation @ rotation.T, np.eye(3))
         assert np.linalg.det(rotation) == pytest.approx(1)
+
+
+def _flown(count: int = 16) -> tuple[Scene, list[tuple[float, float, float | None]]]:
+    """An orbit of 80 m radius and its exact GPS positions."""
+    scene = orbit_scene(count, np.random.default_rng(0).normal(size=(200, 3)), UP)
+    side, other = _plane_basis()
+    metres = 20 * np.array([v.center for v in scene]) @ np.stack([side, other, UP], axis=1)
+    latitude = np.degrees(metres[:, 1] / 6_378_137.0) + 47
+    longitude = np.degrees(metres[:, 0] / 6_378_137.0 / np.cos(np.radians(47)))
+    altitude = metres[:, 2] + 500
+    return scene, list(zip(latitude.tolist(), longitude.tolist(), altitude.tolist(), strict=True))
+
+
+def _assert_metric(scene: Scene, gps: list) -> tuple[str, ...]:
+    world = find_world(scene, gps, seed=0)
+    assert world.unit == "m"
+    assert world.scale == pytest.approx(20, rel=1e-3)
+    assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 0.1
+    return world.notes
+
+
+def test_all_good_positions_give_no_notes() -> None:
+    assert _assert_metric(*_flown()) == ()
+
+
+def test_a_missing_altitude_is_named_and_costs_nothing() -> None:
+    scene, gps = _flown()
+    gps[3] = (gps[3][0], gps[3][1], None)
+    assert _assert_metric(scene, gps) == (
+        "GPS positions without an altitude were not used for the scale: 003.jpg.",
+    )
+
+
+def test_an_altitude_of_zero_among_others_is_left_out() -> None:
+    scene, gps = _flown()
+    gps[3] = (gps[3][0], gps[3][1], 0.0)
+    (note,) = _assert_metric(scene, gps)
+    assert note.startswith("GPS positions that disagree with the others were left out: 003.jpg (5")
+
+
+@pytest.mark.parametrize("wrong", [1, 4])
+def test_positions_far_off_are_left_out_and_named(wrong: int) -> None:
+    scene, gps = _flown()
+    for k in range(wrong):
+        gps[k] = (gps[k][0] + 100 * (k + 1) / 111_319.49, gps[k][1], gps[k][2])
+    (note,) = _assert_metric(scene, gps)
+    assert f"000.jpg ({100} m off)" in note
+    assert f"The other {16 - wrong} are" in note
+
+
+def test_positions_that_cannot_be_used_say_why() -> None:
+    scene, gps = _flown()
+    assert "all the same place" in find_world(scene, [gps[0]] * 16, 0).notes[0]
+    assert "only 3 of 16 images" in find_world(scene, [*gps[:3], *[None] * 13], 0).notes[0]
+    flat = [(latitude, longitude, None) for latitude, longitude, _ in gps]
+    assert "only 0 have an altitude" in find_world(scene, flat, 0).notes[0]
+    rng = np.random.default_rng(0)
+    shuffled = [gps[k] for k in rng.permutation(16)]
+    world = find_world(scene, shuffled, 0)
+    assert world.unit == ""
+    assert world.notes[0].startswith("The GPS positions could not be used: ")
+    assert find_world(scene, [None] * 16, 0).notes == ()
+
+
+@pytest.mark.parametrize("up", [[0, 0, 1], [0, -1, 0], [1, 0, 0]])
+def test_up_of_a_given_world_is_the_axis_next_to_the_cameras_up(up: list) -> None:
+    points = np.random.default_rng(0).normal(size=(100, 3))
+    found = world_axis_up(orbit_scene(12, points, np.array(up, float)))
+    assert found is not None
+    np.testing.assert_array_equal(found, up)
+    tilted = np.array([0, 1.0, 1.0]) / np.sqrt(2)
+    assert world_axis_up(orbit_scene(12, points, tilted)) is None

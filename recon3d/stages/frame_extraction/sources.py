@@ -80,7 +80,7 @@ class PhotoRecord:
     height: int
     sharpness: float
     focal_px: float | None
-    gps: tuple[float, float, float] | None
+    gps: tuple[float, float, float | None] | None
     camera: str
     colors: str = ""
     color_problem: str = ""

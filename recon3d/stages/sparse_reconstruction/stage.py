@@ -29,7 +29,7 @@ from recon3d.layout import (
     read_input_list,
     write_registration,
 )
-from recon3d.matching.orientation import find_world
+from recon3d.matching.orientation import find_world, world_axis_up
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
@@ -103,6 +103,8 @@ def _reconstruct(
         for placed in attempts.made
     )
     world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
+    for note in world.notes:
+        context.fallback(note)
     return world, made
 
 
@@ -121,7 +123,7 @@ def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
             colmap.transform_model(model, world.scale, world.rotation, world.translation)
             if model.name == "0":
                 source = "GPS" if world.unit else "arbitrary: median distance to the cameras is 1"
-                described = WorldFrame(world.how, world.unit, source)
+                described = WorldFrame(world.how, world.unit, source, world.notes)
     scene = colmap.read_scene(Path(out_dir) / MODEL, names)
     up = np.array([0.0, 1.0, 0.0]) if upright else None
     Scene(scene.views, scene.points, described.unit, up).save(Path(out_dir))
@@ -157,7 +159,8 @@ def _take_model(model: str, frames: str, matching: str | None, out_dir: str, see
         shutil.copyfile(Path(matching) / DATABASE, database)
         colmap.triangulate(database, images_folder(Path(frames)), Path(model), target, seed=seed)
         database.unlink()
-    colmap.read_scene(target, names).save(Path(out_dir))
+    scene = colmap.read_scene(target, names)
+    replace(scene, up=world_axis_up(scene)).save(Path(out_dir))
 
 
 def _cameras(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> tuple[CameraGroup, ...]:
