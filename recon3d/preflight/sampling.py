@@ -137,7 +137,7 @@ def small(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    ndarray of uint8
+    ndarray of uint8, shape (H, W)
     """
     scale = SIZE / max(gray.shape)
     if scale >= 1:
