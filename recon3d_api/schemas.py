@@ -211,6 +211,7 @@ class InputCheck(BaseModel):
     estimates: list[CheckEstimate]
     speed_from: str = Field(examples=["14 earlier runs on this machine"])
     looked_at: int = Field(examples=[24])
+    blank: bool = Field(description="Fewer than two images show anything", examples=[False])
     seconds: float = Field(examples=[2.4])
 
 

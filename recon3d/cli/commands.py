@@ -113,7 +113,7 @@ def run(
     _follow(pipeline, project, until=until, rerun_from=rerun_from, as_json=events)
 
 
-preflight_commands.register(app)
+app.registered_commands += preflight_commands.commands.registered_commands
 
 
 @app.command()

@@ -15,12 +15,14 @@ from rich.text import Text
 if TYPE_CHECKING:
     from recon3d.preflight.result import InputCheck
 
+commands = typer.Typer()
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead.")]
 _COLORS = {"good": "green", "doubtful": "yellow", "hopeless": "red"}
 #: Exit status of a check that finds the inputs hopeless; that of any input that cannot be used.
 _HOPELESS = 2
 
 
+@commands.command()
 def probe(
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Videos and photos.")],
     as_json: JsonOption = False,
@@ -41,6 +43,7 @@ def probe(
         out.print(table)
 
 
+@commands.command()
 def check(
     inputs: Annotated[
         list[Path], typer.Argument(metavar="INPUT…", help="A project, or videos, photos and folders.")
@@ -78,14 +81,3 @@ def _show(out: Console, found: InputCheck) -> None:
             f"Times are from {found.speed_from}; two of three are right within a factor of {error:g}.",
             soft_wrap=True,
         )
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands.
-
-    Parameters
-    ----------
-    app : typer.Typer
-    """
-    app.command()(probe)
-    app.command()(check)

@@ -232,7 +232,11 @@ class Execution:
         self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
         if found.level == "hopeless" and not self.settings.force:
             hint = "--force, or Pipeline(force=True), continues all the same."
-            raise ReconstructionError(" ".join(found.sentences), " ".join((*found.advice, hint)))
+            name = self.project.inputs[0].name
+            more = len(self.project.inputs) - 1
+            message = " ".join((f"{name} and {more} more:" if more else f"{name}:", *found.sentences))
+            kind = InputError if found.blank else ReconstructionError
+            raise kind(message, " ".join((*found.advice, hint)))
 
     def _judge(self, stage: str) -> None:
         """Say how far what is there can be trusted, before hours are spent on what follows."""

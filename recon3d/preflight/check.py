@@ -56,10 +56,10 @@ def check(
     'good'
     """
     if isinstance(inputs, Project):
-        return check_project(inputs, workers=workers)
+        return check_project(inputs, workers=workers, recall=False)
     given = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else [Path(path) for path in inputs]
     if len(given) == 1 and (given[0] / MARKER).is_file():
-        return check_project(Project.open(given[0]), workers=workers)
+        return check_project(Project.open(given[0]), workers=workers, recall=False)
     files: list[Path] = []
     for path in given:
         if not path.exists():
@@ -68,7 +68,7 @@ def check(
     return _in_another_process(files, [Path.cwd()], workers)
 
 
-def check_project(project: Project, *, workers: int | None = None) -> InputCheck:
+def check_project(project: Project, *, workers: int | None = None, recall: bool = True) -> InputCheck:
     """Look at a project's inputs, or recall what an earlier check of the same inputs found.
 
     Parameters
@@ -76,6 +76,8 @@ def check_project(project: Project, *, workers: int | None = None) -> InputCheck
     project : Project
     workers : int, optional
         As in `check`.
+    recall : bool
+        Recall an earlier check although runs since then would change the times that it foretold.
 
     Returns
     -------
@@ -90,16 +92,19 @@ def check_project(project: Project, *, workers: int | None = None) -> InputCheck
         raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
     fingerprint = project.inputs_fingerprint()
     path = project.path / CHECK_FILE
+    runs = len(project.store.all())
     try:
         document = read_json(path)
-        if document["inputs"] == fingerprint and document["workers"] == workers:
+        known = document["inputs"] == fingerprint and document["workers"] == workers
+        if known and (recall or document["runs"] == runs):
             return InputCheck.from_json(document["check"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or one of another version
     files = [project.input_file(item) for item in project.inputs]
     found = _in_another_process(files, [project.path, project.path.parent], workers)
     with contextlib.suppress(OSError):  # a full disk or a read-only folder: it is only looked at again
-        write_json(path, {"inputs": fingerprint, "workers": workers, "check": found.to_json()})
+        document = {"inputs": fingerprint, "workers": workers, "runs": runs, "check": found.to_json()}
+        write_json(path, document)
     return found
 
 

@@ -82,6 +82,7 @@ def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None 
         estimates=tuple(estimates),
         speed_from=source,
         looked_at=len(images),
+        blank=found.blank,
         seconds=round(time.monotonic() - started, 2),
     )
 

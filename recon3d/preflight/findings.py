@@ -64,12 +64,15 @@ class Findings:
     notes : list of str
         What is worth knowing.
     advice : list of str
+    blank : bool
+        Whether fewer than two images show anything.
     """
 
     hopeless: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     advice: list[str] = field(default_factory=list)
+    blank: bool = False
 
     @property
     def level(self) -> CheckLevel:
@@ -108,6 +111,7 @@ def find(
         found.doubts.append(f"{len(unreadable)} files cannot be read: {'; '.join(unreadable[:2])}{more}")
     useful = [image for image in images if image.features >= _BLANK]
     if len(useful) < 2:
+        found.blank = True
         _too_little(images, useful, found)
         return found
     _light(images, found)

@@ -33,6 +33,8 @@ class InputCheck(Described):
         Images that were looked at.
     seconds : float
         How long the check took.
+    blank : bool
+        Whether fewer than two images show anything.
     """
 
     level: CheckLevel
@@ -43,6 +45,7 @@ class InputCheck(Described):
     speed_from: str
     looked_at: int
     seconds: float
+    blank: bool = False
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> InputCheck:
