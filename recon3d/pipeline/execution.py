@@ -222,7 +222,7 @@ class Execution:
         if known_cameras or cameras is None or cameras.artifact is not None:
             return
         try:
-            found = check_project(self.project, workers=self.settings.workers)
+            found = check_project(self.project, workers=self.settings.workers, cancelled=self.cancelled)
         except StageError as error:
             # A check that fails must not stop a run that may succeed.
             self.log.emit(

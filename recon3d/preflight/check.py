@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from recon3d.errors import InputError, StageError
+from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.io.atomic import read_json, write_json
 from recon3d.layout import CHECK_FILE
 from recon3d.preflight.result import InputCheck
@@ -22,6 +24,8 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "TEMP", "TMP", "LANG", "TZ", "SYSTEMROOT", "V
 _KEPT_FAMILIES = ("PYTHON", "LC_", "LD_", "DYLD_", "OMP_", "NUMBA_", "XDG_")
 #: Seconds that a check may take: it is cut short by itself long before.
 _PATIENCE = 180
+#: Seconds between looks at whether the run is cancelled.
+_LOOK = 0.3
 
 
 def check(
@@ -68,7 +72,13 @@ def check(
     return _in_another_process(files, [Path.cwd()], workers)
 
 
-def check_project(project: Project, *, workers: int | None = None, recall: bool = True) -> InputCheck:
+def check_project(
+    project: Project,
+    *,
+    workers: int | None = None,
+    recall: bool = True,
+    cancelled: threading.Event | None = None,
+) -> InputCheck:
     """Look at a project's inputs, or recall what an earlier check of the same inputs found.
 
     Parameters
@@ -78,6 +88,8 @@ def check_project(project: Project, *, workers: int | None = None, recall: bool 
         As in `check`.
     recall : bool
         Recall an earlier check although runs since then would change the times that it foretold.
+    cancelled : threading.Event, optional
+        Ends the check.
 
     Returns
     -------
@@ -87,6 +99,8 @@ def check_project(project: Project, *, workers: int | None = None, recall: bool 
     ------
     InputError
         The project has no input.
+    Cancelled
+        `cancelled` was set.
     """
     if not project.inputs:
         raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
@@ -101,14 +115,19 @@ def check_project(project: Project, *, workers: int | None = None, recall: bool 
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or one of another version
     files = [project.input_file(item) for item in project.inputs]
-    found = _in_another_process(files, [project.path, project.path.parent], workers)
+    found = _in_another_process(files, [project.path, project.path.parent], workers, cancelled)
     with contextlib.suppress(OSError):  # a full disk or a read-only folder: it is only looked at again
         document = {"inputs": fingerprint, "workers": workers, "runs": runs, "check": found.to_json()}
         write_json(path, document)
     return found
 
 
-def _in_another_process(files: Sequence[Path], history: Sequence[Path], workers: int | None) -> InputCheck:
+def _in_another_process(
+    files: Sequence[Path],
+    history: Sequence[Path],
+    workers: int | None,
+    cancelled: threading.Event | None = None,
+) -> InputCheck:
     # Names are bytes: JSON keeps what cannot be decoded as escapes.
     request = json.dumps(
         {
@@ -117,24 +136,41 @@ def _in_another_process(files: Sequence[Path], history: Sequence[Path], workers:
             "workers": workers,
         }
     )
-    try:
-        done = subprocess.run(
-            [sys.executable, "-m", "recon3d.preflight"],
-            input=request, env=_environment(), capture_output=True, text=True, check=False, timeout=_PATIENCE,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recon3d.preflight"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=_environment(), start_new_session=True,  # Ctrl-C is for the run, which ends this itself
+    )  # fmt: skip
+    with process:
+        try:
+            answer, errors = _answer(process, request, cancelled)
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
         raise StageError(
-            f"The check of the inputs did not end within {_PATIENCE} s.",
-            "Run with --force to go on without it.",
-        ) from None
-    if done.returncode:
-        tail = done.stderr.strip().splitlines()[-5:]
-        raise StageError(
-            f"The check of the inputs failed (exit status {done.returncode}).",
-            "Run with --force to go on without it, and report this.",
-            log_tail="\n".join(tail),
+            f"The check of the inputs failed (exit status {process.returncode}).",
+            "A run continues without it; please report this.",
+            log_tail="\n".join(errors.strip().splitlines()[-5:]),
         )
-    return InputCheck.from_json(json.loads(done.stdout))
+    return InputCheck.from_json(json.loads(answer))
+
+
+def _answer(
+    process: subprocess.Popen[str], request: str, cancelled: threading.Event | None
+) -> tuple[str, str]:
+    end = time.monotonic() + _PATIENCE
+    given: str | None = request
+    while time.monotonic() < end:
+        if cancelled is not None and cancelled.is_set():
+            raise Cancelled()
+        try:
+            return process.communicate(given, timeout=_LOOK)
+        except subprocess.TimeoutExpired:
+            given = None
+    raise StageError(
+        f"The check of the inputs did not end within {_PATIENCE} s.", "A run continues without it."
+    )
 
 
 def _environment() -> dict[str, str]:

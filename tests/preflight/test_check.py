@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 import recon3d
 from recon3d.cli.commands import app
-from recon3d.errors import InputError, ReconstructionError
+from recon3d.errors import Cancelled, InputError, ReconstructionError
 from recon3d.options import resolve_options
 from recon3d.preflight.check import _environment, check_project
 from recon3d.preflight.cost import Job, Speed, estimate
@@ -197,6 +199,18 @@ def test_what_was_looked_at_is_not_looked_at_again(tmp_path: Path, monkeypatch: 
     project.add_photos(paths[3])
     with pytest.raises(TypeError):  # other inputs are looked at
         check_project(project)
+
+
+def test_a_check_is_cancelled_soon(tmp_path: Path) -> None:
+    paths = write(tmp_path / "photos", [layers(6.0 * i) for i in range(20)])
+    project = recon3d.Project.create(tmp_path / "project")
+    project.add_photos(paths)
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        check_project(project, cancelled=cancelled)
+    assert time.monotonic() - started < 2.0
 
 
 def test_the_process_that_decodes_files_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
