@@ -38,6 +38,7 @@ ABOUT = {
     "recon3d.cli": "the command recon3d",
     "recon3d.notebook": "viewer, panel, plots, HTML export",
     "recon3d.pipeline": "order, caching, resuming",
+    "recon3d.preflight": "a look at inputs before a run",
     "recon3d.project": "a project folder and its artifacts",
     "recon3d.export": "files for other programs",
     "recon3d.stages": "the seven stages",

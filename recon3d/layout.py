@@ -9,6 +9,7 @@
     PROJECT/runs/RUN/events.jsonl           what happened in a run; workers.log beside it
     PROJECT/results/                        the model, its cameras and the report
     PROJECT/scale.json                      the scale that the user set
+    PROJECT/check.json                      what a check of the inputs found
     PROJECT/export/                         results for other programs
 
 Stages, loaders, exports, plots and the report take names and rows from here, so that a renamed file
@@ -28,6 +29,7 @@ from recon3d.io.atomic import read_json, write_json
 # --- a project -----------------------------------------------------------------------------------
 
 PROJECT_FILE = "recon3d.json"
+CHECK_FILE = "check.json"
 LOCK_FILE = ".lock"
 INPUTS = "inputs"
 WORK = "work"

@@ -200,6 +200,32 @@ class Extraction(BaseModel):
     job: Job
 
 
+class CheckEstimate(BaseModel):
+    """What a run at one quality would take: `seconds` is right within the factor `error`."""
+
+    quality: Quality
+    frames: int = Field(examples=[40])
+    seconds: float = Field(examples=[95.4])
+    error: float = Field(examples=[1.3])
+    memory: int = Field(description="Bytes", examples=[1500000000])
+    disk: int = Field(description="Bytes", examples=[110000000])
+
+
+class InputCheck(BaseModel):
+    """Whether a project's inputs can make a model, and what a run would take."""
+
+    project_id: int = Field(examples=[1])
+    level: Literal["good", "doubtful", "hopeless"] = Field(examples=["good"])
+    sentences: list[str] = Field(examples=[["24 images looked at: 764 features each."]])
+    notes: list[str] = Field(examples=[[]])
+    advice: list[str] = Field(examples=[[]])
+    estimates: list[CheckEstimate]
+    speed_from: str = Field(examples=["14 earlier runs on this machine"])
+    looked_at: int = Field(examples=[24])
+    blank: bool = Field(description="Fewer than two images show anything", examples=[False])
+    seconds: float = Field(examples=[2.4])
+
+
 class Progress(BaseModel):
     """How far a run is; `percentage` weighs all stages of the run."""
 

@@ -1,4 +1,4 @@
-"""The command line: ``recon3d run | view | info | export | clean | repair | doctor | demo``."""
+"""The command line: ``recon3d run | view | info | export | clean | repair | doctor | demo`` and others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from recon3d.cli import preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
 from recon3d.options.value_types import Engine, ExportFormat, Quality
 from recon3d.rendering.formatting import byte_text, count
@@ -110,6 +111,9 @@ def run(
                 added = project.add(inputs or [])
         _tell_added(output, held, [item for item in added if item not in held])
     _follow(pipeline, project, until=until, rerun_from=rerun_from, as_json=events)
+
+
+app.registered_commands += preflight_commands.commands.registered_commands
 
 
 @app.command()

@@ -6,16 +6,17 @@ import contextlib
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
 from recon3d.compute.cuda import gpu_available, visible_devices
-from recon3d.errors import Cancelled, EngineUnavailable, InputError, ReconstructionError
+from recon3d.errors import Cancelled, EngineUnavailable, InputError, ReconstructionError, StageError
 from recon3d.events import (
     EventLog,
+    InputsChecked,
     ProgressMeter,
     RunCompleted,
     RunStarted,
@@ -32,6 +33,7 @@ from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
 from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
+from recon3d.preflight.check import check_project
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
 from recon3d.stage_table import STAGE_NAMES
@@ -113,6 +115,7 @@ class Execution:
         forced = STAGE_NAMES.index(self.rerun_from) if self.rerun_from else len(STAGE_NAMES)
         done = self.done
         worked = False
+        self._check(steps)
 
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
@@ -212,6 +215,29 @@ class Execution:
             counts=manifest.counts,
             fallbacks=manifest.fallbacks,
         )
+
+    def _check(self, steps: Sequence[Step]) -> None:
+        """Look at the inputs before hours are spent; what is certain to fail is refused."""
+        known_cameras = self.project.poses is not None
+        cameras = next((step for step in steps if step.stage.name == "sparse_reconstruction"), None)
+        if known_cameras or cameras is None or cameras.artifact is not None:
+            return
+        try:
+            found = check_project(self.project, workers=self.settings.workers, cancelled=self.cancelled)
+        except StageError as error:
+            # A check that fails must not stop a run that may succeed.
+            self.log.emit(
+                InputsChecked(level="doubtful", sentences=(error.message,), advice=("The run continues.",))
+            )
+            return
+        self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
+        if found.level == "hopeless" and not self.settings.force:
+            hint = "--force, or Pipeline(force=True), continues all the same."
+            name = self.project.inputs[0].name
+            more = len(self.project.inputs) - 1
+            message = " ".join((f"{name} and {more} more:" if more else f"{name}:", *found.sentences))
+            kind = InputError if found.blank else ReconstructionError
+            raise kind(message, " ".join((*found.advice, hint)))
 
     def _judge(self, stage: str) -> None:
         """Say how far what is there can be trusted, before hours are spent on what follows."""

@@ -16,7 +16,7 @@ class Fact:
     Attributes
     ----------
     name : str
-        As in `docs/reference/probe.md`.
+        As in `docs/how-to/check-before-you-run.md`.
     value : str, int, float or list
         As JSON has it.
     text : str

@@ -252,6 +252,19 @@ class Client:
         path = f"/projects/{project_id}/start-reconstruction"
         return self._get(schemas.Started, "POST", path, params={"quality": quality})
 
+    def check(self, project_id: int) -> schemas.InputCheck:
+        """Ask whether a project's inputs can make a model, and what a run would take.
+
+        Parameters
+        ----------
+        project_id : int
+
+        Returns
+        -------
+        schemas.InputCheck
+        """
+        return self._get(schemas.InputCheck, "GET", f"/projects/{project_id}/check")
+
     def status(self, project_id: int) -> schemas.ProjectRunStatus:
         """Get the progress of a project's newest run.
 

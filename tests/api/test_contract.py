@@ -34,9 +34,11 @@ CONTRACT: dict[tuple[str, str], tuple[set[str], set[str]]] = {
     ("GET", "/jobs/{id}/logs"): (set(), set()),
     ("GET", "/jobs/project/{project_id}/status"): (set(), set()),
 }
-#: What we add: images, which the contract names a format for, and what people run services with.
+#: What we add: images, which the contract names a format for, a check of the inputs, and what people
+#: run services with.
 ADDED = {
     ("POST", "/api/v1/files/upload/images"),
+    ("GET", "/api/v1/projects/{project_id}/check"),
     ("GET", "/health"),
     ("GET", "/ready"),
     ("GET", "/metrics"),

@@ -195,3 +195,19 @@ def test_delete_leaves_no_row(client: httpx.Client, idle: Api) -> None:
     with idle.service.database.read() as session:
         for table in (Run, Job, Event):
             assert session.query(table).filter_by(project_id=number).count() == 0
+
+
+def test_a_check_of_the_inputs(client: httpx.Client) -> None:
+    number = new_project(client)
+    empty = client.get(f"/projects/{number}/check")
+    assert (empty.status_code, "upload some first" in empty.json()["detail"]) == (400, True)
+    plant(client, number)
+    answer = client.get(f"/projects/{number}/check")
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["project_id"] == number
+    assert found["level"] in ("good", "doubtful", "hopeless")
+    assert found["looked_at"] > 3  # the photos and the video
+    assert "/projects/" not in answer.text.replace("project_id", "")  # the server's paths stay there
+    assert client.get(f"/projects/{number}/check").json() == found  # looked at once
+    assert client.get("/projects/999999/check").status_code == 404

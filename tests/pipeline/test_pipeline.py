@@ -20,6 +20,7 @@ from recon3d.compute import StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import Registration, WorldFrame, write_registration
+from recon3d.preflight.result import InputCheck
 from recon3d.project import Project
 from recon3d.stage_table import STAGE_NAMES, STAGES
 
@@ -80,6 +81,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallStages:
     stages = SmallStages()
     for user in ("plan", "pipeline", "execution"):
         monkeypatch.setattr(f"recon3d.pipeline.{user}.load_stage", stages.load)
+    # One photo of noise is enough for these stages, and not for the check (tests/preflight).
+    good = InputCheck("good", ("fine",), (), (), (), "", 1, 0.0)
+    monkeypatch.setattr("recon3d.pipeline.execution.check_project", lambda *_, **__: good)
     return stages
 
 

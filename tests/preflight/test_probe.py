@@ -129,7 +129,8 @@ def test_the_older_subtitles_have_the_longitude_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "altitude"), [
-    ("+47.3769+008.5417+408.0/", 408.0), ("-33.8-070.5/", None), ("nonsense", "none"), ("+00.0000+000.0000/", "none"),
+    ("+47.3769+008.5417+408.0/", 408.0), ("-33.8-070.5/", None), ("nonsense", "none"),
+    ("+00.0000+000.0000/", "none"),
 ])  # fmt: skip
 def test_iso6709(text: str, altitude: object) -> None:
     found = iso6709(text)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query
 from sqlalchemy import select
 
+import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
@@ -139,6 +141,29 @@ def start_reconstruction(
         )
     service.runner.wake()
     return answer
+
+
+@router.get(
+    "/{project_id}/check",
+    dependencies=[Depends(throttle("processing"))],
+    responses=answers(400, 401, 404),
+)
+def check_inputs(project_id: ProjectId, user: UserDep, service: ServiceDep) -> schemas.InputCheck:
+    """Look at a sample of a project's inputs, before hours are spent on them.
+
+    The first answer takes some seconds; the same inputs are not looked at again.
+    """
+    with service.database.read() as session:
+        folder = own_project(session, user, project_id).folder
+    opened = service.storage.open(folder)
+    if opened is None or not service.storage.has_input(folder):
+        raise ApiError(400, "The project has no video and no images; upload some first")
+    try:
+        found = recon3d.check(opened, workers=service.settings.run_workers or None)
+    except recon3d.Recon3DError as error:
+        raise ApiError(400, error.message.replace(f"{opened.path}/", "")) from error
+    told = json.loads(json.dumps(found.to_json()).replace(f"{opened.path}/", ""))
+    return schemas.InputCheck(project_id=project_id, **told)
 
 
 @router.get("/{project_id}/status", dependencies=[_general], responses=answers(401, 404))

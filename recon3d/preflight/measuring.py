@@ -1,0 +1,201 @@
+"""What a sample of the images shows: light, texture, and how neighbours differ."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.preflight.sampling import Drawn, Sample
+from recon3d.selection.sharpness import sharpness
+
+Floats = NDArray[np.float64]
+
+_FEATURES = 1500
+_RATIO = 0.8
+#: Pixels by which a match may miss the geometry of its pair.
+_TOLERANCE = 1.5
+#: Matches that a pair needs before it says anything.
+ENOUGH = 25
+#: Pixels below which a match is at rest, and above which it moves.
+_REST, _MOVES = 0.75, 3.0
+#: Share of the width that a moving match crosses, too: small shakes are no motion.
+_FAR = 0.008
+#: Focal lengths that are tried, in longer sides: 75 to 29 degrees.
+_FOCALS = (0.65, 0.75, 0.87, 1.0, 1.2, 1.5, 1.9)
+
+
+@dataclass(frozen=True)
+class ImageMeasure:
+    """What one image shows.
+
+    Attributes
+    ----------
+    name : str
+    features : int
+    sharpness : float
+    brightness : float
+        Mean grey level.
+    contrast : float
+        Standard deviation of the grey levels.
+    dark, bright : float
+        Shares of the pixels that are nearly black and white.
+    """
+
+    name: str
+    features: int
+    sharpness: float
+    brightness: float
+    contrast: float
+    dark: float
+    bright: float
+
+
+@dataclass(frozen=True)
+class PairMeasure:
+    """How two neighbours differ.
+
+    Attributes
+    ----------
+    first, second : int
+        Indices of the images.
+    inliers : int
+        Matches that fit one geometry.
+    share : float
+        Those as a share of the features of the poorer image.
+    motion : float
+        Median displacement as a fraction of the longer side.
+    flat : float
+        Share of the inliers that one homography explains: near 1 for a plane, and where the camera
+        only turns.
+    turn : float
+        How far that homography is from a rotation of the camera, at the best focal length: 0 is one.
+    at_rest, moving : float
+        Shares of the matches that stay where they are, and that move far.
+    """
+
+    first: int
+    second: int
+    inliers: int
+    share: float
+    motion: float
+    flat: float
+    turn: float
+    at_rest: float
+    moving: float
+
+
+def measure(drawn: Drawn) -> tuple[list[ImageMeasure], list[PairMeasure]]:
+    """Measure the samples.
+
+    Parameters
+    ----------
+    drawn : Drawn
+
+    Returns
+    -------
+    (list of ImageMeasure, list of PairMeasure)
+    """
+    cv2.setRNGSeed(0)  # RANSAC's, so that the same inputs are told the same
+    library: Any = cv2  # its stubs lack SIFT
+    sift = library.SIFT_create(_FEATURES)
+    images, features = [], []
+    for sample in drawn.samples:
+        keypoints, descriptors = sift.detectAndCompute(sample.gray, None)
+        points = np.array([k.pt for k in keypoints], np.float64).reshape(-1, 2)
+        found = np.zeros((0, 128), np.float32) if descriptors is None else np.sqrt(_normal(descriptors))
+        features.append((points, found))
+        images.append(_image(sample, len(points)))
+    pairs = [
+        _pair(a, b, drawn.samples[a], drawn.samples[b], features[a], features[b]) for a, b in drawn.pairs
+    ]
+    return images, pairs
+
+
+def _normal(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of sum one: their roots compare as Hellinger's distance does (RootSIFT)."""
+    normal: NDArray[np.float32] = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
+    return normal
+
+
+def _image(sample: Sample, features: int) -> ImageMeasure:
+    gray = sample.gray
+    return ImageMeasure(
+        name=sample.name,
+        features=features,
+        sharpness=sharpness(gray),
+        brightness=float(gray.mean()),
+        contrast=float(gray.std()),
+        dark=float(np.mean(gray < 12)),
+        bright=float(np.mean(gray > 250)),
+    )
+
+
+def _pair(
+    first: int,
+    second: int,
+    sample: Sample,
+    other: Sample,
+    one: tuple[Floats, NDArray[np.float32]],
+    two: tuple[Floats, NDArray[np.float32]],
+) -> PairMeasure:
+    a, b = _matches(one, two)
+    longer = max(sample.gray.shape)
+    nothing = PairMeasure(first, second, len(a), 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
+    if len(a) < ENOUGH:
+        return nothing
+    found: Any = cv2.findHomography(a, b, cv2.RANSAC, 2 * _TOLERANCE)
+    homography, on_plane = found
+    on_lines: Any = cv2.findFundamentalMat(a, b, cv2.FM_RANSAC, _TOLERANCE, 0.999, 2000)[1]
+    if on_lines is None or homography is None:
+        return nothing
+    plane, lines = on_plane.ravel() > 0, on_lines.ravel() > 0
+    # Where the camera only turns, or sees one plane, the epipolar lines mean nothing.
+    good = plane if plane.sum() > lines.sum() else lines
+    if good.sum() < ENOUGH:
+        return nothing
+    moved = np.linalg.norm(b - a, axis=1)
+    far = max(_MOVES, _FAR * longer)
+    return PairMeasure(
+        first=first,
+        second=second,
+        inliers=int(good.sum()),
+        share=float(good.sum() / max(min(len(one[0]), len(two[0])), 1)),
+        motion=float(np.median(moved[good]) / longer),
+        flat=float(plane.sum() / good.sum()),
+        turn=_turn(homography, sample) if sample.gray.shape == other.gray.shape else 1.0,
+        at_rest=float(np.mean(moved < _REST)),
+        moving=float(np.mean(moved > far)),
+    )
+
+
+def _matches(
+    one: tuple[Floats, NDArray[np.float32]], two: tuple[Floats, NDArray[np.float32]]
+) -> tuple[Floats, Floats]:
+    """Points of both images, for the matches that are each other's best by far."""
+    if min(len(one[0]), len(two[0])) < 2:
+        return np.zeros((0, 2)), np.zeros((0, 2))
+    alike = one[1] @ two[1].T  # rows have the length one
+    there, back = alike.argmax(axis=1), alike.argmax(axis=0)
+    rows = np.arange(len(there))
+    best = alike[rows, there]
+    alike[rows, there] = -1
+    clear = (2 - 2 * best) < _RATIO**2 * (2 - 2 * alike.max(axis=1))
+    kept = clear & (back[there] == rows)
+    return one[0][kept], two[0][there[kept]]
+
+
+def _turn(homography: Floats, sample: Sample) -> float:
+    """Spread of the singular values of K⁻¹ H K, which a rotation has not."""
+    height, width = sample.gray.shape
+    longer = max(height, width)
+    focals = (sample.focal,) if sample.focal else tuple(f * longer for f in _FOCALS)
+    spreads = []
+    for focal in focals:
+        K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+        values = np.linalg.svd(np.linalg.inv(K) @ homography @ K, compute_uv=False)
+        spreads.append(float(values[0] / max(values[2], 1e-12) - 1))
+    return min(spreads)

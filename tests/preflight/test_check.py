@@ -1,0 +1,289 @@
+"""The quick look at the inputs: bad ones each get their own sentence, good ones pass."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import recon3d
+from recon3d.cli.commands import app
+from recon3d.errors import Cancelled, InputError, ReconstructionError
+from recon3d.options import resolve_options
+from recon3d.preflight.check import _environment, check_project
+from recon3d.preflight.cost import Job, Speed, estimate
+from recon3d.preflight.examine import examine
+from recon3d.preflight.history import machine_speed
+from recon3d.preflight.result import InputCheck
+from recon3d.stage_table import STAGE_NAMES
+from tests.synthetic import media
+
+SIZE = (640, 480)
+GOOD_SETS = [
+    "dim_cyprus", "gt_dancinggirl_photos", "hloc_sacre_coeur", "monstree_1600", "nlesc_rock_1600",
+    "opensfm_berlin_1600", "saharov32_small", "sceaux_1600", "strecha_fountain-P11_1600", "temple47",
+]  # fmt: skip
+GOOD_VIDEOS = ["gt_bust_video/video.mp4", "video_gopro/karma.mp4", "video_bic/bic.mov"]
+
+
+def write(folder: Path, images: list[np.ndarray]) -> list[Path]:
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for number, image in enumerate(images):
+        paths.append(folder / f"{number:02d}.jpg")
+        Image.fromarray(image).save(paths[-1], quality=92)
+    return paths
+
+
+def turned(picture: np.ndarray, degrees: float, focal: float = 600.0) -> np.ndarray:
+    """The view of a camera that has turned by an angle: K R K⁻¹."""
+    height, width = picture.shape[:2]
+    K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
+    a = np.radians(degrees)
+    R = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    crop = np.array([[1, 0, -(width - SIZE[0]) / 2], [0, 1, -(height - SIZE[1]) / 2], [0, 0, 1.0]])
+    return cv2.warpPerspective(picture, crop @ K @ R @ np.linalg.inv(K), SIZE, flags=cv2.INTER_LINEAR)
+
+
+def layers(shift: float, seed: int = 0) -> np.ndarray:
+    """Near and far things, seen by a camera that has moved sideways: strips move by their depth."""
+    picture = media.texture(1400, 480, seed)
+    view = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
+    for strip in range(8):
+        rows = slice(60 * strip, 60 * strip + 60)
+        move = np.float32([[1, 0, -300 - shift * (1 + strip / 3)], [0, 1, 0]])
+        view[rows] = cv2.warpAffine(picture[rows], move, (SIZE[0], 60), flags=cv2.INTER_LINEAR)
+    return view
+
+
+def looked(paths: list[Path]) -> InputCheck:
+    return examine(paths, [])
+
+
+@pytest.fixture(scope="module")
+def panorama() -> list[np.ndarray]:
+    picture = media.texture(1000, 600)
+    return [turned(picture, angle) for angle in np.linspace(-12, 12, 10)]
+
+
+def test_a_camera_that_only_turns_is_refused(tmp_path: Path, panorama: list[np.ndarray]) -> None:
+    found = looked(write(tmp_path / "p", panorama))
+    assert found.level == "hopeless"
+    assert found.sentences == ("The camera only turns on the spot: such images have no depth.",)
+    assert "sideways" in found.advice[0]
+    assert found.estimates == ()
+
+
+def test_a_camera_that_moves_sideways_passes(tmp_path: Path) -> None:
+    found = looked(write(tmp_path / "p", [layers(12.0 * i) for i in range(8)]))
+    assert found.level == "good", found
+    assert [e.quality for e in found.estimates] == ["low", "medium", "high", "extreme"]
+    assert [e.seconds for e in found.estimates] == sorted(e.seconds for e in found.estimates)
+
+
+def test_a_plane_seen_from_several_places_is_no_rotation(tmp_path: Path) -> None:
+    # A wall, which one homography explains as well; the camera moves along it.
+    picture = media.texture(1400, 700)
+    views = [cv2.warpAffine(picture, np.float32([[1, 0, -40.0 * i], [0, 1, -100]]), SIZE) for i in range(8)]
+    assert looked(write(tmp_path / "p", views)).level == "good"
+
+
+def test_a_camera_at_rest_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    still = layers(0.0)
+    noisy = [np.clip(still + rng.normal(0, 2, still.shape), 0, 255).astype(np.uint8) for _ in range(5)]
+    found = looked(write(tmp_path / "p", noisy))
+    assert found.sentences == ("The camera stands still, and nothing moves: there is no depth to find.",)
+    assert found.level == "hopeless"
+
+
+def test_an_object_turning_before_a_still_background_is_told(tmp_path: Path) -> None:
+    behind, things = layers(0.0), media.texture(1400, 700, seed=3)
+    views = []
+    for i in range(8):
+        view = behind.copy()
+        view[120:400, 160:480] = things[200:480, 100 + 25 * i : 420 + 25 * i]
+        views.append(view)
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "doubtful"
+    assert "turntable" in found.sentences[0]
+    assert "background" in found.advice[0]
+
+
+@pytest.mark.parametrize(("level", "word"), [(3, "black"), (252, "white"), (128, "without texture")])
+def test_blank_images_are_refused_with_the_cause(tmp_path: Path, level: int, word: str) -> None:
+    blank = [np.full((480, 640, 3), level, np.uint8)] * 3
+    found = looked(write(tmp_path / "p", blank))
+    assert found.level == "hopeless"
+    assert found.sentences == (f"Of 3 images looked at, 0 show anything: 3 {word}.",)
+
+
+def test_a_wall_without_texture_is_doubtful(tmp_path: Path) -> None:
+    views = []
+    for i in range(6):
+        view = np.full((480, 640, 3), 170, np.uint8)
+        for k in range(12):
+            cv2.circle(view, (60 + 50 * k - 8 * i, 100 + 23 * k), 6, (90, 90, 90), -1)
+        views.append(view)
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "doubtful"
+    assert any("little texture" in sentence for sentence in found.sentences), found
+
+
+def test_dark_images_are_told(tmp_path: Path) -> None:
+    dark = [(layers(12.0 * i) // 5) for i in range(6)]
+    found = looked(write(tmp_path / "p", dark))
+    assert any("too dark" in sentence for sentence in found.sentences), found
+
+
+def test_too_few_images(tmp_path: Path) -> None:
+    one = write(tmp_path / "one", [layers(0.0)])
+    assert looked(one).sentences == ("There is one image only: depth needs two.",)
+    two = looked(write(tmp_path / "two", [layers(0.0), layers(12.0)]))
+    assert two.level == "doubtful"
+    assert "two images only" in two.sentences[0]
+
+
+def test_unrelated_images_do_not_overlap(tmp_path: Path) -> None:
+    found = looked(write(tmp_path / "p", [layers(0.0, seed) for seed in range(6)]))
+    assert found.level == "doubtful"
+    assert found.sentences == ("Only 0 of 6 images looked at overlap with their neighbours.",)
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    paths = write(tmp_path / "p", [layers(12.0 * i) for i in range(4)])
+    (tmp_path / "p" / "page.jpg").write_text("<html></html>")
+    found = looked([*paths, tmp_path / "p" / "page.jpg"])
+    assert found.level == "doubtful"
+    assert "page.jpg" in found.sentences[0]
+
+
+def test_mixed_cameras_are_a_note(tmp_path: Path) -> None:
+    paths = write(tmp_path / "p", [layers(12.0 * i) for i in range(6)])
+    smaller = tmp_path / "p" / "small.jpg"
+    Image.fromarray(layers(80.0)).resize((480, 360)).save(smaller)
+    found = looked([*paths, smaller])
+    assert found.level == "good"
+    assert found.notes == ("The photos come from 2 cameras or zooms: 6 of 640 x 480; 1 of 480 x 360.",)
+
+
+def test_a_video_that_only_turns_is_refused_by_a_run(tmp_path: Path) -> None:
+    picture = media.texture(1000, 600)
+    frames = [turned(picture, angle) for angle in np.linspace(-14, 14, 90)]
+    video = media.write_video(tmp_path / "turn.mp4", frames, rate=15)
+    project = recon3d.Project.create(tmp_path / "project")
+    project.add_video(video)
+    with pytest.raises(ReconstructionError, match="only turns on the spot") as caught:
+        recon3d.Pipeline("low").run(project)
+    assert "--force" in caught.value.hint
+    assert project.artifacts == {}
+    assert project.runs[-1].state.check is not None
+    assert project.runs[-1].state.check.level == "hopeless"
+
+
+def test_what_was_looked_at_is_not_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = write(tmp_path / "photos", [layers(12.0 * i) for i in range(4)])
+    project = recon3d.Project.create(tmp_path / "project")
+    project.add_photos(paths[:3])
+    first = check_project(project)
+    monkeypatch.setattr("recon3d.preflight.check._in_another_process", None)
+    assert check_project(project) == first
+    assert recon3d.check(project.path) == first
+    project.add_photos(paths[3])
+    with pytest.raises(TypeError):  # other inputs are looked at
+        check_project(project)
+
+
+def test_a_check_is_cancelled_soon(tmp_path: Path) -> None:
+    paths = write(tmp_path / "photos", [layers(6.0 * i) for i in range(20)])
+    project = recon3d.Project.create(tmp_path / "project")
+    project.add_photos(paths)
+    cancelled = threading.Event()
+    threading.Timer(0.3, cancelled.set).start()
+    started = time.monotonic()
+    with pytest.raises(Cancelled):
+        check_project(project, cancelled=cancelled)
+    assert time.monotonic() - started < 2.0
+
+
+def test_the_process_that_decodes_files_gets_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_KEY", "s")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:password@host/db")
+    assert {"SECRET_KEY", "DATABASE_URL"}.isdisjoint(_environment())
+    assert "PATH" in _environment()
+
+
+def test_missing_and_absent_inputs(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        recon3d.check(tmp_path / "none.mp4")
+    with pytest.raises(InputError, match="no input"):
+        recon3d.check(recon3d.Project.create(tmp_path / "empty"))
+
+
+def test_the_commands(tmp_path: Path, panorama: list[np.ndarray]) -> None:
+    good = write(tmp_path / "good", [layers(12.0 * i) for i in range(5)])
+    shown = CliRunner().invoke(app, ["check", str(tmp_path / "good")])
+    assert shown.exit_code == 0, shown.output
+    assert "Good. 5 images looked at" in shown.output
+    assert "extreme" in shown.output
+    as_json = CliRunner().invoke(app, ["check", "--json", str(tmp_path / "good")])
+    assert InputCheck.from_json(json.loads(as_json.stdout)).level == "good"
+    write(tmp_path / "bad", panorama)
+    refused = CliRunner().invoke(app, ["check", str(tmp_path / "bad")])
+    assert refused.exit_code == 2
+    assert "Hopeless. The camera only turns" in refused.output
+    probed = CliRunner().invoke(app, ["probe", str(good[0])])
+    assert "640 x 480" in probed.output
+    probed = CliRunner().invoke(app, ["probe", "--json", str(good[0])])
+    assert json.loads(probed.stdout)[0]["facts"]["size"]["value"] == [640, 480]
+
+
+# --- the model of the cost --------------------------------------------------------------------------
+
+
+def test_slower_machines_and_more_workers_change_the_time() -> None:
+    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000)
+    options = resolve_options("medium", {})
+    even = Speed(dict.fromkeys(STAGE_NAMES, 1.0), 2.0, "")
+    slow = Speed(dict.fromkeys(STAGE_NAMES, 2.0), 2.0, "")
+    two = estimate("medium", job, options, even, 2)
+    assert estimate("medium", job, options, slow, 2).seconds == pytest.approx(2 * two.seconds, rel=0.05)
+    eight = estimate("medium", job, options, even, 8)
+    assert two.seconds / 4 < eight.seconds < two.seconds
+    assert eight.memory > two.memory
+
+
+def test_without_kept_runs_the_speed_is_calibrated_and_uncertain(tmp_path: Path) -> None:
+    speed = machine_speed([tmp_path])
+    assert speed.error == 2.0
+    assert "calibration" in speed.source
+    assert 0.1 < speed.factors["dense_reconstruction"] < 20
+
+
+# --- real inputs ------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOOD_SETS)
+def test_every_good_set_of_the_data_folder_passes(name: str, data_dir: Path) -> None:
+    found = recon3d.check(data_dir / name / "images")
+    assert found.level == "good", found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GOOD_VIDEOS)
+def test_every_good_video_of_the_data_folder_passes(name: str, data_dir: Path) -> None:
+    found = recon3d.check(data_dir / name)
+    assert found.level == "good", found
+
+
+@pytest.mark.parametrize("name", ["strecha_fountain-P11_1600", "opensfm_berlin_1600"])
+def test_real_photos_pass(name: str, data_dir: Path) -> None:
+    assert recon3d.check(data_dir / name / "images").level == "good"
