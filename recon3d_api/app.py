@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import recon3d
-from recon3d_api import errors
+from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.dependencies import API, Service
@@ -60,6 +60,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         Production with a weak secret.
     """
     settings = (settings or Settings()).prepare()
+    logs.redact_queries()
     metrics = Metrics()
     database = Database(settings.resolved_database_url)
     storage = Storage(settings)

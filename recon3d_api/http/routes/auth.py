@@ -5,14 +5,23 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.security import OAuth2PasswordRequestForm
 from sqlalchemy import select
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, unauthorized
-from recon3d_api.http import accounts
-from recon3d_api.http.dependencies import ServiceDep, UserDep, answers, client_address, throttle
+from recon3d_api.http import access, accounts
+from recon3d_api.http.dependencies import (
+    ServiceDep,
+    TokenDep,
+    UserDep,
+    answers,
+    client_address,
+    own_project,
+    throttle,
+    ticket_target,
+)
 from recon3d_api.http.multipart import field_error
 from recon3d_api.store import tables as models
 
@@ -67,3 +76,33 @@ def token(
 def me(user: UserDep) -> schemas.User:
     """Get the current user."""
     return schemas.User.model_validate(user)
+
+
+@router.post("/logout", responses=answers(401, 507))
+def logout(
+    user: UserDep,
+    token: TokenDep,
+    service: ServiceDep,
+    everywhere: Annotated[bool, Query(description="Revoke all of the caller's tokens")] = False,
+) -> schemas.Message:
+    """Revoke the token that the request is made with; open WebSockets end within 15 seconds."""
+    if token is not None:
+        access.revoke(service.database, token, everywhere=everywhere)
+    return schemas.Message(message="Logged out everywhere" if everywhere else "Logged out")
+
+
+@router.post("/ticket", responses=answers(401, 404, 507))
+def ticket(
+    body: schemas.TicketRequest, user: UserDep, token: TokenDep, service: ServiceDep
+) -> schemas.Ticket:
+    """Get a ticket for one WebSocket or one download, to be put into an address as `?ticket=`.
+
+    It is good for 30 seconds and one use. Tokens do not belong into addresses, which are logged.
+    """
+    if token is None:
+        raise unauthorized()
+    with service.database.read() as session:
+        own_project(session, user, body.project_id)
+    target = ticket_target(body.project_id, body.purpose)
+    made = access.issue_ticket(service.database, token, target)
+    return schemas.Ticket(ticket=made, expires_in=access.TICKET_SECONDS)

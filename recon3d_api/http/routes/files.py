@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import storage
 from recon3d_api.http import multipart
+from recon3d_api.http.access import redeem_ticket
 from recon3d_api.http.dependencies import (
     ProjectId,
     Service,
     ServiceDep,
+    TokenDep,
     UserDep,
     answers,
+    current_user,
     own_project,
     throttle,
+    ticket_target,
 )
 from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
@@ -226,13 +230,21 @@ def extract_frames(
     },
 )
 def download(
-    project_id: ProjectId, file_type: schemas.FileType, request: Request, user: UserDep, service: ServiceDep
+    project_id: ProjectId,
+    file_type: schemas.FileType,
+    request: Request,
+    service: ServiceDep,
+    token: TokenDep,
+    ticket: Annotated[str | None, Query(max_length=100, description="In the place of a token")] = None,
 ) -> Response:
     """Download a file of a project.
 
     `video` is the one uploaded last, `frames` a zip archive, `mesh` and `point_cloud` are PLY,
     `textured_mesh` is GLB. `Range` and `If-Range` resume a download.
     """
+    if ticket is not None and token is None:
+        token = redeem_ticket(service.database, ticket, ticket_target(project_id, file_type))
+    user = current_user(service, token)
     with service.database.read() as session:
         project = own_project(session, user, project_id)
     folder = project.folder
