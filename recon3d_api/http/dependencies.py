@@ -13,9 +13,11 @@ from starlette.requests import HTTPConnection
 
 from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.intakes import Intakes
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.access import active_user
 from recon3d_api.http.hub import Hub
+from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.security import Passwords, Token, Tokens
@@ -35,6 +37,8 @@ class Service:
     settings: Settings
     database: Database
     storage: Storage
+    intakes: Intakes
+    lanes: Lanes
     installation: Installation
     metrics: Metrics
     limits: RateLimits

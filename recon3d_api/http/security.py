@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -22,18 +21,10 @@ _COMMON = frozenset(
 
 
 class Passwords:
-    """Hash and verify with argon2id.
+    """Hash and verify with argon2id; a hash takes 64 MB."""
 
-    A hash takes 64 MB, so that only a few are worked on at once.
-
-    Parameters
-    ----------
-    at_once : int
-    """
-
-    def __init__(self, at_once: int = 2) -> None:
+    def __init__(self) -> None:
         self._hasher = PasswordHash((Argon2Hasher(),))
-        self._slots = threading.BoundedSemaphore(at_once)
         # Verified for unknown users, so that they take as long as known ones.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -48,8 +39,7 @@ class Passwords:
         -------
         str
         """
-        with self._slots:
-            return self._hasher.hash(password)
+        return self._hasher.hash(password)
 
     def verify(self, password: str, hashed: str | None) -> bool:
         """Check a password.
@@ -65,8 +55,7 @@ class Passwords:
         bool
         """
         try:
-            with self._slots:
-                right = self._hasher.verify(password, hashed or self._nobody)
+            right = self._hasher.verify(password, hashed or self._nobody)
         except UnknownHashError:  # an account without a password, or from another system
             return False
         return right and hashed is not None

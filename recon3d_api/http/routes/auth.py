@@ -13,6 +13,7 @@ from recon3d_api import schemas
 from recon3d_api.errors import ApiError, unauthorized
 from recon3d_api.http import access, accounts
 from recon3d_api.http.dependencies import (
+    Service,
     ServiceDep,
     TokenDep,
     UserDep,
@@ -31,13 +32,13 @@ router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle
 
 
 @router.post("/register", status_code=201, responses=answers(400, 507))
-def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
+async def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
     """Register a new user account.
 
     A username and an e-mail address are good for one account, however they are capitalized.
     """
     try:
-        user = accounts.add_user(service.database, service.passwords, body)
+        user = await service.lanes.passwords.run(accounts.add_user, service.database, service.passwords, body)
     except accounts.WeakPassword as error:
         raise field_error("password", str(error)) from error
     except accounts.AccountTaken as error:
@@ -46,7 +47,7 @@ def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
 
 
 @router.post("/token", responses=answers(400, 401))
-def token(
+async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, service: ServiceDep
 ) -> schemas.Token:
     """Log in, and get an access token.
@@ -54,8 +55,14 @@ def token(
     After ten failures in a minute, further tries for the same name from the same address are
     answered with 429.
     """
-    name = form.username.strip().lower()
-    who = f"{name[:64]}@{client_address(request)}"
+    address = client_address(request)
+    made = await service.lanes.passwords.run(_log_in, service, form.username, form.password, address)
+    return schemas.Token(access_token=made)
+
+
+def _log_in(service: Service, username: str, password: str, address: str) -> str:
+    name = username.strip().lower()
+    who = f"{name[:64]}@{address}"
     service.limits.check_failures(who)
     user = None
     if name.isascii() and name.isprintable():
@@ -63,13 +70,13 @@ def token(
             user = session.scalar(select(models.User).where(models.User.username_key == name))
     # The same work and the same answer whether or not there is such a user.
     right = service.passwords.verify(
-        form.password.encode("utf-8", "replace").decode(), user.password_hash if user else None
+        password.encode("utf-8", "replace").decode(), user.password_hash if user else None
     )
     if user is None or not right or not user.is_active:
         service.limits.count_failure(who)
-        logger.warning("Login refused", extra={"username": name[:64], "address": client_address(request)})
+        logger.warning("Login refused", extra={"username": name[:64], "address": address})
         raise unauthorized("Incorrect username or password")
-    return schemas.Token(access_token=service.tokens.issue(user.id))
+    return service.tokens.issue(user.id)
 
 
 @router.get("/me", responses=answers(401))

@@ -126,6 +126,7 @@ async def _upload(
                 max_file=settings.max_upload_bytes,
                 max_files=most,
                 min_free=settings.min_free_mb << 20,
+                lane=service.lanes.disk,
                 file_field=field,
                 check={"project_id": check},
                 name_problem=lambda name: storage.name_problem(name, suffixes),
@@ -140,7 +141,7 @@ async def _upload(
             service.storage.bind(folder, bound)
             # A deletion waits for this upload from here on; one that was faster is seen now.
             await to_thread.run_sync(_open_project, service, user, project_id)
-            paths = await to_thread.run_sync(service.storage.take, project.folder, kind, form.files)
+            paths = await service.intakes.take(user.id, folder, bound, kind, form.files)
     except ApiError as error:
         service.metrics.refused.labels("upload").inc()
         logger.warning(
@@ -268,7 +269,7 @@ def download(
             source, media = FileSource(path), _MEDIA.get(path.suffix, _BINARY)
     except FileNotFoundError as error:
         raise not_yet(project, file_type) from error
-    return respond(request, source, name, media)
+    return respond(request, source, name, media, service.lanes.disk)
 
 
 def not_yet(project: models.Project, file_type: str) -> ApiError:
