@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
@@ -248,6 +249,7 @@ def _parts(settings: Settings) -> Iterator[tuple[Database, Storage, Installation
 
 def _settings() -> Settings:
     """Settings that are good, or an end with words; what takes long to import comes after."""
+    os.umask(0o077)  # all that is made from here on is this user's only
     try:
         settings = Settings().prepare()
     except InsecureSettings as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,11 +12,13 @@ from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 
 import recon3d
-from recon3d_api import errors
+from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.intakes import Intakes, sandbox_problem
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
+from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
@@ -26,6 +29,8 @@ from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
+
+logger = logging.getLogger("recon3d_api")
 
 _DESCRIPTION = """\
 From a video or photos to a textured 3D model, as a service.
@@ -60,6 +65,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         Production with a weak secret.
     """
     settings = (settings or Settings()).prepare()
+    logs.redact_queries()
     metrics = Metrics()
     database = Database(settings.resolved_database_url)
     storage = Storage(settings)
@@ -67,6 +73,8 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         settings=settings,
         database=database,
         storage=storage,
+        intakes=Intakes(storage),
+        lanes=Lanes(),
         installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
@@ -88,6 +96,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.runner.stop)
         finally:
             await to_thread.run_sync(sweeper.stop)
+            service.intakes.close()
             service.installation.close()
             database.dispose()
 
@@ -129,6 +138,8 @@ def start(service: Service) -> None:
     InstallationMismatch
         The database and the data folder do not belong together.
     """
+    if problem := sandbox_problem():
+        logger.warning("%s", problem)
     unowned = begin(service.installation, service.database, service.storage)
     service.metrics.unowned.set(unowned)
     service.runner.start()

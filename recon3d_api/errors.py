@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
-from recon3d_api.files.reserve import DISK_FULL, disk_is_full
+from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 logger = logging.getLogger("recon3d_api")
 

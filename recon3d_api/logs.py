@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import json
 import logging
+import re
 import sys
 from datetime import datetime, timezone
 from typing import Any
@@ -40,6 +41,25 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str, ensure_ascii=False)
+
+
+class _WithoutQueries(logging.Filter):
+    """Removes queries from addresses: tickets and other secrets do not belong into logs."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Redact a record; none is dropped."""
+        record.msg, record.args = _QUERY.sub("?[redacted]", record.getMessage()), None
+        return True
+
+
+_QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"']+")
+_without_queries = _WithoutQueries()
+
+
+def redact_queries() -> None:
+    """Let uvicorn log addresses without their queries, however it is started."""
+    for name in ("uvicorn.error", "uvicorn.access"):
+        logging.getLogger(name).addFilter(_without_queries)
 
 
 def configure(level: str, style: str) -> None:

@@ -107,6 +107,20 @@ class Token(BaseModel):
     token_type: Literal["bearer"] = "bearer"
 
 
+class TicketRequest(BaseModel):
+    """What a ticket shall be good for: a project's events, or one download of a file."""
+
+    project_id: int = Field(ge=1, le=MAX_ID, examples=[1])
+    purpose: FileType | Literal["events"] = Field(examples=["events"])
+
+
+class Ticket(BaseModel):
+    """A one-time ticket, for `?ticket=…` in an address."""
+
+    ticket: str = Field(examples=["Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"])
+    expires_in: int = Field(examples=[30], description="Seconds")
+
+
 class ProjectCreate(BaseModel):
     """A new project."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -47,6 +48,9 @@ class Settings(BaseSettings):
         Largest file that is taken, in megabytes of 1024 x 1024 bytes.
     max_upload_files : int
         Files that one upload of images may hold.
+    intakes : int
+        Processes that check uploads at once; of one user's uploads one fewer is worked on, so that
+        nobody waits for a busy user.
     min_free_mb : int
         Uploads are refused, and the service is not ready, when the disk has less room.
     rate_limit, rate_limit_processing, rate_limit_login : str
@@ -80,6 +84,7 @@ class Settings(BaseSettings):
     token_minutes: int = Field(default=720, ge=1)
     max_upload_mb: int = Field(default=500, ge=1)
     max_upload_files: int = Field(default=1000, ge=1)
+    intakes: int = Field(default=2, ge=1, le=64)
     min_free_mb: int = Field(default=200, ge=0)
     rate_limit: str = "10/second"
     rate_limit_processing: str = "2/second"
@@ -174,7 +179,7 @@ class Settings(BaseSettings):
         return self.data_dir / "quarantine"
 
     def prepare(self) -> Settings:
-        """Create the folders and choose the secret.
+        """Create the folders, for this user only, and choose the secret.
 
         Returns
         -------
@@ -187,7 +192,10 @@ class Settings(BaseSettings):
             Production with a secret that is short, well known or of few different characters.
         """
         for folder in (self.data_dir, self.projects_dir, self.incoming_dir, self.trash_dir):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.data_dir.stat().st_mode & 0o077:
+            with contextlib.suppress(PermissionError):  # someone else's, who knows what they do
+                self.data_dir.chmod(0o700)
         secret = self.secret_key or _kept_secret(self.data_dir / _SECRET_FILE)
         if self.environment == "production" and (problem := weakness(secret)):
             raise InsecureSettings(

@@ -1,14 +1,21 @@
-"""Decodes uploaded files and puts them into a project: ``python -m recon3d_api.files.intake``.
+"""Decodes uploaded files and puts them into a project, in processes that can do little else.
 
-It runs in a process of its own, with limits on memory and time, because it decodes what strangers
-send. Reads a JSON request on stdin, writes a JSON answer to stdout.
+The server starts `main` in a process of its own, with a clean environment. That process imports what
+is needed once, and then forks for each request: a child decodes what strangers send, so it gets
+limits and a sandbox, handles one request and ends. Requests and answers are lines of JSON on stdin
+and stdout.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import resource
+import select
+import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +23,23 @@ import filelock
 from PIL import Image
 
 from recon3d import Project, ProjectError, Recon3DError
-from recon3d_api.files.content import content_kind
-from recon3d_api.files.reserve import DISK_FULL, disk_is_full
+from recon3d_api.files import landlock
+from recon3d_api.files.content import content_kind, content_problem
+from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 _MEMORY = 8 << 30
 _CPU_SECONDS = 600
+_OPEN_FILES = 256
+#: Beyond the user's threads at the start; decoders have a few.
+_THREADS = 128
+#: An answer of a child that was taken over is not read without end.
+_MAX_ANSWER = 4 << 20
+#: What libraries read beside the modules.
+_SYSTEM = (
+    *("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo"),
+    *("/etc/ld.so.cache", "/etc/localtime", "/dev/null", "/dev/urandom", "/proc/self"),
+    *("/proc/cpuinfo", "/proc/meminfo", "/sys/devices/system/cpu", "/sys/fs/cgroup"),
+)
 
 
 def decoding_problem(path: Path) -> str:
@@ -69,7 +88,7 @@ def take(request: dict[str, Any]) -> dict[str, Any]:
         paths = []
         for row in request["files"]:
             path = Path(row["path"])
-            if problem := decoding_problem(path):
+            if problem := content_problem(path, path.suffix) or decoding_problem(path):
                 return {"status": 400, "error": f"{row['name']} {problem}."}
             # The library keeps the name that a file has.
             own = path.parent / path.stem
@@ -102,12 +121,107 @@ def _not_stored(cause: BaseException | None) -> dict[str, Any]:
     return {"status": 500, "error": f"The server cannot store the files: {why}. Tell its operator."}
 
 
+# --- the process ------------------------------------------------------------------------------------
+
+
+def confine(request: dict[str, Any], modules: Sequence[Path]) -> None:
+    """Take everything from this process that a request does not need.
+
+    Parameters
+    ----------
+    request : dict
+        ``data`` (the data folder), ``project``, ``upload`` (folder), ``largest`` (bytes of a file).
+    modules : sequence of Path
+        Folders of Python modules and libraries.
+    """
+    for limit, value in (
+        (resource.RLIMIT_AS, _MEMORY),
+        (resource.RLIMIT_CPU, _CPU_SECONDS),
+        (resource.RLIMIT_FSIZE, int(request["largest"])),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES),
+        (resource.RLIMIT_NPROC, _threads_of_user() + _THREADS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(limit)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(limit, (value, value))
+    project = Path(request["project"]).parent
+    with contextlib.suppress(OSError):  # `take` tells what is wrong
+        project.mkdir(parents=True, exist_ok=True)
+    data = Path(request["data"])
+    readable = [part for root in (*modules, *map(Path, _SYSTEM)) for part in landlock.without(root, data)]
+    landlock.restrict(readable, [Path(request["upload"]), project])
+
+
 def main() -> None:
-    """Answer one request."""
-    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
-    json.dump(take(json.load(sys.stdin)), sys.stdout)
+    """Answer requests until stdin ends."""
+    Image.init()
+    modules = [Path(part).resolve() for part in (*sys.path, sys.prefix, sys.base_prefix) if part]
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the server's to handle
+    for line in iter(sys.stdin.buffer.readline, b""):
+        answer = _in_child(json.loads(line), modules)
+        if answer is None:
+            return
+        sys.stdout.buffer.write(answer.replace(b"\n", b" ") + b"\n")
+        sys.stdout.buffer.flush()
 
 
-if __name__ == "__main__":
-    main()
+def _in_child(request: dict[str, Any], modules: Sequence[Path]) -> bytes | None:
+    """Answer of a child; empty when it died, None when the server is gone."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _answer(request, modules, writing)
+    os.close(writing)
+    answer = b""
+    try:
+        waits = select.poll()
+        waits.register(reading, select.POLLIN)
+        waits.register(0, select.POLLIN)
+        while len(answer) <= _MAX_ANSWER:
+            ready = dict(waits.poll())
+            if 0 in ready:
+                return None  # the server sends one request at a time: its end of the pipe is closed
+            piece = os.read(reading, 1 << 16)
+            if not piece:
+                return answer
+            answer += piece
+        return b""
+    finally:
+        os.close(reading)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def _answer(request: dict[str, Any], modules: Sequence[Path], writing: int) -> None:
+    """The child's life."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(writing, 1)
+        os.close(writing)
+        try:
+            confine(request, modules)
+        except OSError as error:
+            answer = json.dumps(
+                {"status": 500, "error": f"Uploads cannot be checked safely: {error}"}
+            ).encode()
+        else:
+            answer = json.dumps(take(request)).encode()
+        while answer:
+            answer = answer[os.write(1, answer) :]
+    except BaseException as error:  # nothing may unwind into the parent's loop
+        with contextlib.suppress(OSError):
+            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+    finally:
+        os._exit(0)
+
+
+def _threads_of_user() -> int:
+    """Threads that this user has: the kernel counts all of them."""
+    count, user = 0, os.getuid()
+    for entry in os.scandir("/proc"):
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and entry.stat().st_uid == user:
+                count += sum(1 for _ in os.scandir(f"{entry.path}/task"))
+    return count

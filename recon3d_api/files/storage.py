@@ -19,14 +19,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
-import logging
 import os
 import re
 import shutil
-import subprocess
-import sys
-import threading
 import time
 import unicodedata
 import uuid
@@ -34,22 +29,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from recon3d import Project, ProjectError
-from recon3d_api.errors import ApiError
-from recon3d_api.files.content import content_problem
-from recon3d_api.files.received import ReceivedFile
-from recon3d_api.files.reserve import Reserve
+from recon3d_api.reserve import Reserve
 from recon3d_api.schemas import FileKind
 from recon3d_api.settings import Settings
 
-logger = logging.getLogger("recon3d_api.files.storage")
-
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-#: What a file of a project is.
-_INTAKE_TIMEOUT = 900
 #: The names that the service gives to folders.
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 #: Names the project that an upload goes to.
@@ -129,7 +116,6 @@ class Storage:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._intakes = threading.BoundedSemaphore(2)
         self.reserve = Reserve(settings.data_dir)
 
     def root(self, folder: str) -> Path:
@@ -253,58 +239,6 @@ class Storage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(descriptor)
-
-    def take(self, folder: str, kind: str, files: Sequence[ReceivedFile]) -> list[str]:
-        """Check received files and add them to a project, all or none.
-
-        Parameters
-        ----------
-        folder : str
-            Name of the project's folder.
-        kind : str
-            "video" or "photo".
-        files : sequence of ReceivedFile
-
-        Returns
-        -------
-        list of str
-            Their paths, relative to the project.
-
-        Raises
-        ------
-        ApiError
-            400 for a bad file, 409 while a run works on the project, 507 when the disk is full.
-        """
-        for file in files:
-            if problem := content_problem(file.path, file.path.suffix):
-                raise ApiError(400, f"{safe_name(file.name)} {problem}.")
-        rows = [{"path": str(file.path), "name": safe_name(file.name)} for file in files]
-        request = {"project": str(self.model(folder)), "kind": kind, "files": rows}
-        with self._intakes:
-            try:
-                done = subprocess.run(
-                    [sys.executable, "-m", "recon3d_api.files.intake"],
-                    input=json.dumps(request).encode(),
-                    capture_output=True,
-                    timeout=_INTAKE_TIMEOUT,
-                    check=False,
-                )
-            except subprocess.TimeoutExpired:
-                done = None
-        try:
-            answer: dict[str, Any] = json.loads(done.stdout) if done is not None else {}
-        except ValueError:
-            answer = {}
-        if not answer:
-            # Killed by its limits, or by a decoder's crash: the file is at fault.
-            logger.warning(
-                "Checking an upload failed",
-                extra={"code": done and done.returncode, "stderr": done and done.stderr[-2000:].decode()},
-            )
-            raise ApiError(400, f"{rows[0]['name']} cannot be read.")
-        if answer["status"] != 200:
-            raise ApiError(answer["status"], answer["error"])
-        return [row["path"] for row in answer["files"]]
 
     # --- what there is ----------------------------------------------------------------------------
 

@@ -13,11 +13,14 @@ from starlette.requests import HTTPConnection
 
 from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.intakes import Intakes
 from recon3d_api.files.storage import Storage
+from recon3d_api.http.access import active_user
 from recon3d_api.http.hub import Hub
+from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.security import Passwords, Tokens
+from recon3d_api.http.security import Passwords, Token, Tokens
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
@@ -34,6 +37,8 @@ class Service:
     settings: Settings
     database: Database
     storage: Storage
+    intakes: Intakes
+    lanes: Lanes
     installation: Installation
     metrics: Metrics
     limits: RateLimits
@@ -107,39 +112,38 @@ def throttle(kind: str) -> Callable[..., None]:
 
     def count(request: Request, service: ServiceDep) -> None:
         known = service.tokens.read(bearer(request))
-        who = f"user:{known[0]}" if known else f"address:{client_address(request)}"
+        who = f"user:{known.user_id}" if known else f"address:{client_address(request)}"
         service.limits.check(kind, who)
 
     return count
 
 
-def user_of_token(service: Service, token: str) -> User | None:
-    """Find the active user whom a token belongs to.
-
-    Parameters
-    ----------
-    service : Service
-    token : str
-
-    Returns
-    -------
-    User or None
-    """
-    known = service.tokens.read(token)
-    if known is None:
-        return None
-    with service.database.read() as session:
-        user = session.get(User, known[0])
-    return user if user is not None and user.is_active else None
-
-
-def current_user(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> User:
-    """Find the caller.
+def current_token(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> Token | None:
+    """Read the caller's token.
 
     Parameters
     ----------
     service : ServiceDep
     token : str or None
+
+    Returns
+    -------
+    Token or None
+        None without a valid one.
+    """
+    return service.tokens.read(token or "")
+
+
+TokenDep = Annotated[Token | None, Depends(current_token)]
+
+
+def current_user(service: ServiceDep, token: TokenDep) -> User:
+    """Find the caller.
+
+    Parameters
+    ----------
+    service : ServiceDep
+    token : Token or None
 
     Returns
     -------
@@ -150,10 +154,26 @@ def current_user(service: ServiceDep, token: Annotated[str | None, Depends(_sche
     ApiError
         401 without a valid token.
     """
-    user = user_of_token(service, token or "")
+    user = active_user(service.database, token)
     if user is None:
         raise unauthorized()
     return user
+
+
+def ticket_target(project_id: int, purpose: str) -> str:
+    """Name what a ticket is good for.
+
+    Parameters
+    ----------
+    project_id : int
+    purpose : str
+        "events", or the type of a file.
+
+    Returns
+    -------
+    str
+    """
+    return f"{project_id}/{purpose}"
 
 
 UserDep = Annotated[User, Depends(current_user)]

@@ -19,6 +19,7 @@ from fastapi.responses import StreamingResponse
 from starlette.background import BackgroundTask
 
 from recon3d_api.errors import ApiError
+from recon3d_api.http.lanes import Lane
 
 _PIECE = 1 << 18
 
@@ -191,7 +192,7 @@ class ZipSource:
         yield struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, short, short, directory, min(offset, self._MAX), 0)
 
 
-def respond(request: Request, source: Source, name: str, media_type: str) -> Response:
+def respond(request: Request, source: Source, name: str, media_type: str, lane: Lane) -> Response:
     """Answer a download, whole or in part.
 
     Parameters
@@ -201,6 +202,8 @@ def respond(request: Request, source: Source, name: str, media_type: str) -> Res
     name : str
         File name for the browser.
     media_type : str
+    lane : Lane
+        For reading.
 
     Returns
     -------
@@ -242,7 +245,11 @@ def respond(request: Request, source: Source, name: str, media_type: str) -> Res
         source.close()
         return Response(status_code=status, headers=headers, media_type=media_type)
     return StreamingResponse(
-        source.read(start, end - start), status, headers, media_type, BackgroundTask(source.close)
+        lane.iterate(source.read(start, end - start)),
+        status,
+        headers,
+        media_type,
+        BackgroundTask(source.close),
     )
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from anyio import to_thread
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from python_multipart.exceptions import FormParserError
@@ -20,8 +19,9 @@ from starlette.requests import ClientDisconnect
 
 from recon3d_api.errors import ApiError
 from recon3d_api.files.received import ReceivedFile
-from recon3d_api.files.reserve import DISK_FULL, disk_is_full
 from recon3d_api.files.storage import base_name
+from recon3d_api.http.lanes import Lane
+from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 _BUFFER = 1 << 20
 _MAX_FIELD = 16_384
@@ -82,6 +82,8 @@ class FormReader:
     max_files : int
     min_free : int
         Bytes that the disk must keep free.
+    lane : Lane
+        For writing.
     file_field : str
         Name of the fields that hold files.
     check : mapping of str to async callable
@@ -98,6 +100,7 @@ class FormReader:
         max_file: int,
         max_files: int,
         min_free: int,
+        lane: Lane,
         file_field: str,
         check: Mapping[str, Callable[[str], Awaitable[None]]],
         name_problem: Callable[[str], str],
@@ -107,6 +110,7 @@ class FormReader:
         self._max_file = max_file
         self._max_files = max_files
         self._min_free = min_free
+        self._lane = lane
         self._file_field = file_field
         self._check = check
         self._name_problem = name_problem
@@ -241,7 +245,7 @@ class FormReader:
         number = len(self._form.files)
         path = self._folder / f"{number:05d}{Path(name).suffix.lower()}"
         part.received = ReceivedFile(part.name, name, path)
-        part.file = await to_thread.run_sync(open, path, "xb")
+        part.file = await self._lane.run(_create, path)
         self._form.files.append(part.received)
 
     async def _data(self, part: _Part, piece: bytes) -> None:
@@ -261,7 +265,7 @@ class FormReader:
     async def _flush(self, part: _Part) -> None:
         piece, part.buffer = part.buffer, bytearray()
         if part.file is not None and piece:
-            await to_thread.run_sync(self._write, part.file, piece)
+            await self._lane.run(self._write, part.file, piece)
 
     def _write(self, file: BinaryIO, piece: bytearray) -> None:
         if shutil.disk_usage(self._folder).free - len(piece) < self._min_free:
@@ -276,7 +280,11 @@ class FormReader:
             return
         await self._flush(part)
         if part.file is not None:
-            await to_thread.run_sync(part.file.close)
+            await self._lane.run(part.file.close)
+
+
+def _create(path: Path) -> BinaryIO:
+    return open(path, "xb")
 
 
 async def _drain(stream: Any) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import hashlib
 import time
+import uuid
+from dataclasses import dataclass
 
 from jose import JWTError, jwt
 from pwdlib import PasswordHash
@@ -19,18 +21,10 @@ _COMMON = frozenset(
 
 
 class Passwords:
-    """Hash and verify with argon2id.
+    """Hash and verify with argon2id; a hash takes 64 MB."""
 
-    A hash takes 64 MB, so that only a few are worked on at once.
-
-    Parameters
-    ----------
-    at_once : int
-    """
-
-    def __init__(self, at_once: int = 2) -> None:
+    def __init__(self) -> None:
         self._hasher = PasswordHash((Argon2Hasher(),))
-        self._slots = threading.BoundedSemaphore(at_once)
         # Verified for unknown users, so that they take as long as known ones.
         self._nobody = self._hasher.hash("nobody has this password")
 
@@ -45,8 +39,7 @@ class Passwords:
         -------
         str
         """
-        with self._slots:
-            return self._hasher.hash(password)
+        return self._hasher.hash(password)
 
     def verify(self, password: str, hashed: str | None) -> bool:
         """Check a password.
@@ -62,8 +55,7 @@ class Passwords:
         bool
         """
         try:
-            with self._slots:
-                right = self._hasher.verify(password, hashed or self._nobody)
+            right = self._hasher.verify(password, hashed or self._nobody)
         except UnknownHashError:  # an account without a password, or from another system
             return False
         return right and hashed is not None
@@ -91,6 +83,16 @@ def password_problem(password: str, username: str, email: str) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Token:
+    """What a token says whose signature is right."""
+
+    user_id: int
+    id: str
+    issued: float
+    expires: float
+
+
 class Tokens:
     """Make and check access tokens.
 
@@ -116,11 +118,16 @@ class Tokens:
         -------
         str
         """
-        now = int(time.time())
-        claims = {"sub": str(user_id), "iat": now, "exp": now + self._seconds}
+        now = time.time()
+        claims = {
+            "sub": str(user_id),
+            "iat": now,
+            "exp": int(now) + self._seconds,
+            "jti": uuid.uuid4().hex,
+        }
         return str(jwt.encode(claims, self._secret, algorithm=_ALGORITHM))
 
-    def read(self, token: str) -> tuple[int, float] | None:
+    def read(self, token: str) -> Token | None:
         """Check a token.
 
         Parameters
@@ -129,8 +136,8 @@ class Tokens:
 
         Returns
         -------
-        (int, float) or None
-            The user's id and the time of expiry; None when the token is not valid.
+        Token or None
+            None when the token is not valid; `access.active_user` tells whether it is revoked.
         """
         try:
             # The algorithm is ours to choose: the token's header is not asked.
@@ -147,4 +154,9 @@ class Tokens:
             return None
         if not isinstance(issued, int | float) or issued > time.time() + _LEEWAY:
             return None
-        return int(subject), float(claims["exp"])
+        number = claims.get("jti", "")
+        if not isinstance(number, str):
+            return None
+        # Tokens of an earlier version have no id of their own.
+        number = number or hashlib.sha256(token.encode()).hexdigest()
+        return Token(int(subject), number[:32], float(issued), float(claims["exp"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ class Database:
             options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
         self.engine = sa.create_engine(self.url, **options)
         if self.is_sqlite:
+            event.listen(self.engine, "do_connect", self._keep_private)
             event.listen(self.engine, "connect", _configure_sqlite)
             event.listen(self.engine, "begin", _begin_sqlite)
 
@@ -126,6 +128,15 @@ class Database:
                     connection.rollback()
                     connection.execute(sa.text(f"SELECT pg_advisory_unlock({_MIGRATION_LOCK})"))
                     connection.commit()
+
+    def _keep_private(self, *_: object) -> None:
+        """Make SQLite's file readable for this user only; its other files get the same mode."""
+        path = Path(self.url.database or "")
+        if path.name and path.name != ":memory:":
+            with contextlib.suppress(OSError):  # SQLite says what is wrong
+                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                if path.stat().st_mode & 0o077:
+                    path.chmod(0o600)
 
     def dispose(self) -> None:
         """Close all connections."""

@@ -106,6 +106,8 @@ class User(Base):
     full_name: Mapped[str | None] = mapped_column(sa.String(200))
     password_hash: Mapped[str] = mapped_column(sa.String(500))
     is_active: Mapped[bool] = mapped_column(default=True)
+    #: Tokens issued until then are revoked.
+    tokens_from: Mapped[float] = mapped_column(default=0.0, server_default="0")
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     __table_args__ = _IDS_ONCE
@@ -253,3 +255,26 @@ class Deletion(Base):
 
     folder: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     requested_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+
+class RevokedToken(Base):
+    """A token that is not good any more, though its time is not over."""
+
+    __tablename__ = "revoked_tokens"
+
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    expires: Mapped[float]
+
+
+class Ticket(Base):
+    """A one-time ticket, by its digest, and the token that it stands for."""
+
+    __tablename__ = "tickets"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    target: Mapped[str] = mapped_column(sa.String(64))
+    expires: Mapped[float]
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
+    token_id: Mapped[str] = mapped_column(sa.String(32))
+    token_issued: Mapped[float]
+    token_expires: Mapped[float]

@@ -81,7 +81,7 @@ def carry_out(database: Database, storage: Storage, folder: str) -> None:
     except (OSError, ValueError) as error:
         logger.warning(
             "The files of a deleted project cannot be removed: %s. Fix the cause, such as the "
-            "permissions, and restart the service, which tries again",
+            "permissions; the removal is tried again every minute",
             error,
             extra={"folder": folder},
         )

@@ -15,12 +15,12 @@ import psutil
 
 MARK = "RECON3D_API_RUN"
 _LAUNCHER = Path(__file__).with_name("launch.py")
-#: Settings of the service that a run has no business to know.
-_SECRETS = ("RECON3D_API_SECRET_KEY", "RECON3D_API_DATABASE_URL", "RECON3D_API_REDIS_URL")
+#: Settings of the service: a run has no business to know any.
+_SETTINGS = "RECON3D_API_"
 
 
 def child_environment(**extra: str) -> dict[str, str]:
-    """Copy this process's environment without the service's secrets.
+    """Copy this process's environment without the service's settings.
 
     Parameters
     ----------
@@ -31,7 +31,9 @@ def child_environment(**extra: str) -> dict[str, str]:
     -------
     dict of str to str
     """
-    return {key: value for key, value in os.environ.items() if key not in _SECRETS} | extra
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(_SETTINGS)}
+    # From Python 3.11 on: modules are not looked for in the project's folder, where the run works.
+    return {**kept, "PYTHONSAFEPATH": "1", **extra}
 
 
 def spawn(

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
 from recon3d_api.store.database import Database
+from recon3d_api.store.expiry import forget_expired
 from recon3d_api.work import deletions, orphans
 
 logger = logging.getLogger("recon3d_api")
@@ -63,6 +64,7 @@ def sweep(database: Database, storage: Storage) -> None:
     storage : Storage
     """
     storage.remove_abandoned_uploads()
+    forget_expired(database)
     deletions.carry_out_all(database, storage)
 
 

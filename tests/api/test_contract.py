@@ -37,6 +37,8 @@ CONTRACT: dict[tuple[str, str], tuple[set[str], set[str]]] = {
 #: What we add: images, which the contract names a format for, a check of the inputs, and what people
 #: run services with.
 ADDED = {
+    ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/ticket"),
     ("POST", "/api/v1/files/upload/images"),
     ("GET", "/api/v1/projects/{project_id}/check"),
     ("GET", "/health"),
@@ -87,8 +89,9 @@ def test_parameters_are_those_of_the_contract(document: dict) -> None:
         query, fields = CONTRACT[(method, plain(path))]
         found = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query"}
         assert found >= query, path
-        # Of query parameters only those of the logs are ours.
-        assert found - query == ({"offset", "follow"} if path.endswith("/logs") else set()), path
+        # Of query parameters only those of the logs and the ticket of downloads are ours.
+        ours = {"logs": {"offset", "follow"}, "{file_type}": {"ticket"}}
+        assert found - query == ours.get(path.rpartition("/")[2], set()), path
         assert fields_of(document, operation) >= fields, path
         for parameter in operation.get("parameters", []):
             if parameter["name"] in ("skip", "limit"):

@@ -9,10 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import select, update
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from recon3d_api.http.hub import Listener, Message
+from recon3d_api.http.routes import live
+from recon3d_api.store.expiry import forget_expired
+from recon3d_api.store.tables import Ticket
 from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_status
 
 FIELDS = {
@@ -96,11 +100,71 @@ def test_ways_to_give_the_token(client: httpx.Client, idle: Api) -> None:
     number = new_project(client)
     token = client.headers["authorization"].partition(" ")[2]
     none: dict[str, str] = {}
-    with listen(idle, client, number, f"?token={token}", additional_headers=none) as socket:
-        assert json.loads(socket.recv(timeout=10))["event"] == "state"
     with listen(idle, client, number, additional_headers=none, subprotocols=["bearer", token]) as socket:
         assert socket.subprotocol == "bearer"
         assert json.loads(socket.recv(timeout=10))["event"] == "state"
+
+
+def ticket_for(client: httpx.Client, number: int, purpose: str = "events") -> str:
+    answer = client.post("/auth/ticket", json={"project_id": number, "purpose": purpose})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["expires_in"] == 30
+    return str(answer.json()["ticket"])
+
+
+def test_a_ticket_is_good_once_and_is_not_logged(
+    client: httpx.Client, stranger: httpx.Client, idle: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "uvicorn.error")
+    number, other = new_project(client), new_project(client)
+    token = client.headers["authorization"].partition(" ")[2]
+    none: dict[str, str] = {}
+    ticket = ticket_for(client, number)
+    assert closed_with(listen(idle, client, other, f"?ticket={ticket}", additional_headers=none)) == 4401
+    with listen(idle, client, number, f"?ticket={ticket}", additional_headers=none) as socket:
+        assert json.loads(socket.recv(timeout=10))["event"] == "state"
+    assert closed_with(listen(idle, client, number, f"?ticket={ticket}", additional_headers=none)) == 4401
+    assert closed_with(listen(idle, client, number, f"?token={token}", additional_headers=none)) == 4401
+    assert stranger.post("/auth/ticket", json={"project_id": number, "purpose": "events"}).status_code == 404
+    logged = [record.getMessage() for record in caplog.records if "WebSocket" in record.getMessage()]
+    assert len(logged) >= 4
+    assert not any(secret in line for line in logged for secret in (ticket, token, "eyJ"))
+    late = ticket_for(client, number)
+    with idle.service.database.write() as session:
+        session.execute(update(Ticket).values(expires=time.time() - 1))
+    assert closed_with(listen(idle, client, number, f"?ticket={late}", additional_headers=none)) == 4401
+    forget_expired(idle.service.database)
+    with idle.service.database.read() as session:
+        assert session.scalars(select(Ticket)).all() == []
+
+
+def test_a_ticket_for_a_download(client: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    ticket = ticket_for(client, number, "video")
+    with idle.client() as nobody:
+        url = f"/files/download/{number}"
+        assert nobody.get(f"{url}/mesh?ticket={ticket}").status_code == 401
+        assert nobody.get(f"{url}/video?ticket={ticket}").content[4:8] == b"ftyp"
+        assert nobody.get(f"{url}/video?ticket={ticket}").status_code == 401
+
+
+def test_a_revoked_token_ends_everything(idle: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_HEARTBEAT", 0.2)
+    user, token = idle.user()
+    second, third = (idle.service.tokens.issue(user.id) for _ in range(2))
+    with idle.client(token) as one, idle.client(second) as two, idle.client(third) as three:
+        number = new_project(one)
+        ticket = ticket_for(one, number)
+        listening = listen(idle, one, number)
+        assert one.post("/auth/logout").status_code == 200
+        assert one.get("/auth/me").status_code == one.post("/auth/logout").status_code == 401
+        assert closed_with(listening) == 4401
+        assert closed_with(listen(idle, one, number, f"?ticket={ticket}", additional_headers={})) == 4401
+        assert two.get("/auth/me").status_code == 200
+        assert two.post("/auth/logout?everywhere=true").status_code == 200
+        assert three.get("/auth/me").status_code == 401
+    with idle.client(idle.service.tokens.issue(user.id)) as again:
+        assert again.get("/auth/me").status_code == 200
 
 
 def closed_with(socket: ClientConnection) -> int:
@@ -140,7 +204,7 @@ def test_an_expired_token_ends_the_connection(client: httpx.Client, idle: Api) -
     assert user is not None
     usual, tokens._seconds = tokens._seconds, 2
     try:
-        short = tokens.issue(user[0])
+        short = tokens.issue(user.user_id)
     finally:
         tokens._seconds = usual
     with listen(idle, client, number, additional_headers={"Authorization": f"Bearer {short}"}) as socket:

@@ -13,7 +13,7 @@ import psycopg.errors
 import pytest
 import sqlalchemy as sa
 
-from recon3d_api.files.reserve import disk_is_full
+from recon3d_api.reserve import disk_is_full
 from recon3d_api.store.tables import Deletion
 from tests.api.conftest import Api, new_project, started
 

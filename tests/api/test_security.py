@@ -67,7 +67,7 @@ def test_bad_tokens_everywhere(client: httpx.Client, idle: Api) -> None:
     user_id = client.get("/auth/me").json()["id"]
     document = httpx.get(f"{idle.url}/openapi.json").json()
     calls = endpoints(document, number, job)
-    assert len(calls) == 18
+    assert len(calls) == 20
     tokens = bad_tokens(idle, user_id)
     with httpx.Client(base_url=idle.url) as anyone:
         for name, token in tokens.items():
@@ -99,8 +99,8 @@ def test_tokens() -> None:
     tokens = Tokens("k" * 40, 10)
     known = tokens.read(tokens.issue(7))
     assert known is not None
-    assert known[0] == 7
-    assert 590 < known[1] - time.time() <= 600
+    assert known.user_id == 7
+    assert 590 < known.expires - time.time() <= 600
     assert Tokens("j" * 40, 10).read(tokens.issue(7)) is None
 
 

@@ -7,21 +7,25 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Form, Request
+from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import Response
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import storage
 from recon3d_api.http import multipart
+from recon3d_api.http.access import redeem_ticket
 from recon3d_api.http.dependencies import (
     ProjectId,
     Service,
     ServiceDep,
+    TokenDep,
     UserDep,
     answers,
+    current_user,
     own_project,
     throttle,
+    ticket_target,
 )
 from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
@@ -122,6 +126,7 @@ async def _upload(
                 max_file=settings.max_upload_bytes,
                 max_files=most,
                 min_free=settings.min_free_mb << 20,
+                lane=service.lanes.disk,
                 file_field=field,
                 check={"project_id": check},
                 name_problem=lambda name: storage.name_problem(name, suffixes),
@@ -136,7 +141,7 @@ async def _upload(
             service.storage.bind(folder, bound)
             # A deletion waits for this upload from here on; one that was faster is seen now.
             await to_thread.run_sync(_open_project, service, user, project_id)
-            paths = await to_thread.run_sync(service.storage.take, project.folder, kind, form.files)
+            paths = await service.intakes.take(user.id, folder, bound, kind, form.files)
     except ApiError as error:
         service.metrics.refused.labels("upload").inc()
         logger.warning(
@@ -226,13 +231,21 @@ def extract_frames(
     },
 )
 def download(
-    project_id: ProjectId, file_type: schemas.FileType, request: Request, user: UserDep, service: ServiceDep
+    project_id: ProjectId,
+    file_type: schemas.FileType,
+    request: Request,
+    service: ServiceDep,
+    token: TokenDep,
+    ticket: Annotated[str | None, Query(max_length=100, description="In the place of a token")] = None,
 ) -> Response:
     """Download a file of a project.
 
     `video` is the one uploaded last, `frames` a zip archive, `mesh` and `point_cloud` are PLY,
     `textured_mesh` is GLB. `Range` and `If-Range` resume a download.
     """
+    if ticket is not None and token is None:
+        token = redeem_ticket(service.database, ticket, ticket_target(project_id, file_type))
+    user = current_user(service, token)
     with service.database.read() as session:
         project = own_project(session, user, project_id)
     folder = project.folder
@@ -256,7 +269,7 @@ def download(
             source, media = FileSource(path), _MEDIA.get(path.suffix, _BINARY)
     except FileNotFoundError as error:
         raise not_yet(project, file_type) from error
-    return respond(request, source, name, media)
+    return respond(request, source, name, media, service.lanes.disk)
 
 
 def not_yet(project: models.Project, file_type: str) -> ApiError:

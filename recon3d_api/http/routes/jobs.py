@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response, StreamingResponse
 from sqlalchemy import select
@@ -178,7 +177,7 @@ async def _follow(service: Service, folder: str, job_id: int, offset: int) -> As
         return lines, status not in models.ACTIVE_JOB
 
     while True:
-        lines, over = await to_thread.run_sync(more)
+        lines, over = await service.lanes.logs.run(more)
         for line in lines:
             yield f"{line}\n"
         offset += len(lines)

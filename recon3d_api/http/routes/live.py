@@ -12,8 +12,10 @@ from anyio import to_thread
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from sqlalchemy import select
 
-from recon3d_api.http.dependencies import Service, bearer, get_service, user_of_token
+from recon3d_api.http.access import active_user, redeem_ticket
+from recon3d_api.http.dependencies import Service, bearer, get_service, ticket_target
 from recon3d_api.http.hub import Listener, timestamp
+from recon3d_api.http.security import Token
 from recon3d_api.schemas import MAX_ID
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
@@ -28,15 +30,19 @@ NOT_AUTHENTICATED, NOT_FOUND = 4401, 4404
 async def job_events(websocket: WebSocket, project_id: str) -> None:
     """Send the state, then every event; see docs/reference/rest-api.md."""
     service = get_service(websocket)
+    number = int(project_id) if project_id.isascii() and project_id.isdigit() and len(project_id) < 11 else 0
     token, protocol = _token(websocket)
     # Accepted first: a refused handshake could not carry the codes 4401 and 4404.
     await websocket.accept(subprotocol=protocol)
     known = service.tokens.read(token)
-    user = await to_thread.run_sync(user_of_token, service, token)
+    ticket = websocket.query_params.get("ticket")
+    if ticket is not None and known is None:
+        target = ticket_target(number, "events")
+        known = await to_thread.run_sync(redeem_ticket, service.database, ticket, target)
+    user = await to_thread.run_sync(active_user, service.database, known)
     if user is None or known is None:
         await websocket.close(NOT_AUTHENTICATED, "Could not validate credentials")
         return
-    number = int(project_id) if project_id.isascii() and project_id.isdigit() and len(project_id) < 11 else 0
     state = await to_thread.run_sync(_state, service, user, number)
     if state is None:
         await websocket.close(NOT_FOUND, "Project not found")
@@ -48,7 +54,7 @@ async def job_events(websocket: WebSocket, project_id: str) -> None:
     try:
         await websocket.send_text(json.dumps(state))
         async with service.hub.listen(number, state["seq"]) as listener:
-            sender = asyncio.create_task(_send(websocket, listener, number, known[1]))
+            sender = asyncio.create_task(_send(websocket, service, listener, number, known))
             receiver = asyncio.create_task(_drain(websocket))
             try:
                 await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +77,7 @@ def _token(websocket: WebSocket) -> tuple[str, str | None]:
         return token, protocol
     if protocol and len(offered) > 1:
         return offered[1], protocol
-    return websocket.query_params.get("token", ""), protocol
+    return "", protocol
 
 
 def _state(service: Service, user: models.User, project_id: int) -> dict[str, Any] | None:
@@ -112,15 +118,24 @@ def _state(service: Service, user: models.User, project_id: int) -> dict[str, An
         }
 
 
-async def _send(websocket: WebSocket, listener: Listener, project_id: int, expires: float) -> None:
+async def _send(
+    websocket: WebSocket, service: Service, listener: Listener, project_id: int, token: Token
+) -> None:
+    checked = time.monotonic()
     while True:
-        message = await listener.next(min(_HEARTBEAT, max(expires - time.time(), 0.01)))
+        left = min(token.expires - time.time(), checked + _HEARTBEAT - time.monotonic())
+        message = await listener.next(max(left, 0.01))
+        if time.monotonic() - checked >= _HEARTBEAT:
+            checked = time.monotonic()
+            if await to_thread.run_sync(active_user, service.database, token) is None:
+                await websocket.close(NOT_AUTHENTICATED, "The token was revoked or has expired")
+                return
         if message is not None:
             await websocket.send_text(message.text)
         elif listener.closed:
             await websocket.close(NOT_FOUND, "Project not found")
             return
-        elif time.time() >= expires:
+        elif time.time() >= token.expires:
             await websocket.close(NOT_AUTHENTICATED, "The token has expired")
             return
         else:

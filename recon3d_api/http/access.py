@@ -1,0 +1,121 @@
+"""Who may come in: tokens that are good now, their revocation, and one-time tickets for addresses.
+
+Browsers cannot send headers with a WebSocket or a link, and addresses end up in logs. A ticket in an
+address is good for one use, for one purpose and for half a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+
+from sqlalchemy import delete, exists, select, update
+
+from recon3d_api.http.security import Token
+from recon3d_api.store.database import Database
+from recon3d_api.store.tables import RevokedToken, Ticket, User
+
+TICKET_SECONDS = 30
+
+
+def active_user(database: Database, token: Token | None) -> User | None:
+    """Find the user whom a token belongs to, if both are still good.
+
+    Parameters
+    ----------
+    database : Database
+    token : Token or None
+        One whose signature was checked.
+
+    Returns
+    -------
+    User or None
+    """
+    if token is None or token.expires <= time.time():
+        return None
+    wanted = select(User).where(
+        User.id == token.user_id,
+        User.is_active,
+        User.tokens_from < token.issued,
+        ~exists().where(RevokedToken.id == token.id),
+    )
+    with database.read() as session:
+        return session.scalar(wanted)
+
+
+def revoke(database: Database, token: Token, *, everywhere: bool) -> None:
+    """Make a token useless.
+
+    Parameters
+    ----------
+    database : Database
+    token : Token
+    everywhere : bool
+        All tokens that the user has.
+    """
+    with database.write() as session:
+        session.merge(RevokedToken(id=token.id, expires=token.expires))
+        if everywhere:
+            session.execute(update(User).where(User.id == token.user_id).values(tokens_from=time.time()))
+
+
+def issue_ticket(database: Database, token: Token, target: str) -> str:
+    """Make a ticket in the place of a token.
+
+    Parameters
+    ----------
+    database : Database
+    token : Token
+    target : str
+        What it is good for.
+
+    Returns
+    -------
+    str
+    """
+    ticket = secrets.token_urlsafe(32)
+    row = Ticket(
+        digest=_digest(ticket),
+        target=target,
+        expires=time.time() + TICKET_SECONDS,
+        user_id=token.user_id,
+        token_id=token.id,
+        token_issued=token.issued,
+        token_expires=token.expires,
+    )
+    with database.write() as session:
+        session.add(row)
+    return ticket
+
+
+def redeem_ticket(database: Database, ticket: str, target: str) -> Token | None:
+    """Use a ticket up.
+
+    Parameters
+    ----------
+    database : Database
+    ticket : str
+    target : str
+        What it shall be good for.
+
+    Returns
+    -------
+    Token or None
+        The token that it stands for; None when it is not good.
+    """
+    wanted = (Ticket.digest == _digest(ticket), Ticket.target == target, Ticket.expires > time.time())
+    with database.read() as session:
+        if session.scalar(select(Ticket.digest).where(*wanted)) is None:
+            return None  # guesses take no lock for writing
+    with database.write() as session:
+        row = session.execute(
+            delete(Ticket)
+            .where(*wanted)
+            .returning(Ticket.user_id, Ticket.token_id, Ticket.token_issued, Ticket.token_expires)
+        ).first()
+    return None if row is None else Token(*row)
+
+
+def _digest(ticket: str) -> str:
+    return hashlib.sha256(ticket.encode("utf-8", "replace")).hexdigest()
