@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.io.atomic import read_json, write_json
 from recon3d.layout import CHECK_FILE
 from recon3d.preflight.result import InputCheck
-from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES, media
+from recon3d.project.gathering import gather, left_out_notes
 from recon3d.project.project import MARKER, Project
 
 #: What the process that decodes files is told of the environment: no secrets of a service.
@@ -64,12 +65,9 @@ def check(
     given = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else [Path(path) for path in inputs]
     if len(given) == 1 and (given[0] / MARKER).is_file():
         return check_project(Project.open(given[0]), workers=workers, recall=False)
-    files: list[Path] = []
-    for path in given:
-        if not path.exists():
-            raise InputError(f"{path} does not exist.", "Check the path.")
-        files += media(path, PHOTO_SUFFIXES | VIDEO_SUFFIXES) if path.is_dir() else [path]
-    return _in_another_process(files, [Path.cwd()], workers)
+    files, left_out = gather(given, None, kinds=("video", "photo"), strict=False)
+    found = _in_another_process([file.path for file in files], [Path.cwd()], workers)
+    return replace(found, notes=(*left_out_notes(left_out), *found.notes))
 
 
 def check_project(

@@ -72,7 +72,7 @@ class _Entry:
 
 
 def gather(
-    given: Sequence[Path], project: Path, *, kinds: Sequence[InputKind], strict: bool
+    given: Sequence[Path], project: Path | None, *, kinds: Sequence[InputKind], strict: bool
 ) -> tuple[list[Gathered], list[LeftOut]]:
     """Find what can be added among files and folders, and why the rest cannot.
 
@@ -83,7 +83,7 @@ def gather(
     ----------
     given : sequence of Path
         Files and folders.
-    project : Path
+    project : Path, optional
         The folder of the project, which may lie in a folder that was given.
     kinds : sequence of {"video", "photo"}
         What is wanted.
@@ -188,7 +188,7 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _groups(given: Sequence[Path], project: Path) -> Iterator[tuple[str, list[_Entry]]]:
+def _groups(given: Sequence[Path], project: Path | None) -> Iterator[tuple[str, list[_Entry]]]:
     """What was given: the entries of each folder, and the single files as a group without a name."""
     single = []
     for path in given:
@@ -203,7 +203,7 @@ def _groups(given: Sequence[Path], project: Path) -> Iterator[tuple[str, list[_E
         yield "", single
 
 
-def _walk(top: Path, folder: str, project: Path) -> Iterator[_Entry]:
+def _walk(top: Path, folder: str, project: Path | None) -> Iterator[_Entry]:
     """The files of a folder and its subfolders; what is not looked into is an entry with the trouble."""
     left = [top]
     visited: set[tuple[int, int]] = set()
@@ -229,7 +229,7 @@ def _walk(top: Path, folder: str, project: Path) -> Iterator[_Entry]:
             if not path.is_dir():
                 yield _Entry(path, folder, shown, _COMPANIONS.get(path.suffix.lower(), ""))
             elif (path / PROJECT_FILE).is_file():
-                if path.resolve() != project.resolve():
+                if project is None or path.resolve() != project.resolve():
                     yield _Entry(path, folder, f"{shown}/", "is a recon3d project")
             elif path.name.lower() in _THUMBNAILS:
                 yield _Entry(path, folder, f"{shown}/", "is a folder of thumbnails")

@@ -127,8 +127,8 @@ def _undone(start: _State, splits: Splits, most: float) -> _State:
         edges, edge = np.unique(splits.edge[part], return_inverse=True)
         whole = ~divided[first] & ~divided[second]
         view, cost, label, loss = _joined(state, first, second)
-        loss = np.bincount(edge, np.where(whole, loss, np.inf), len(edges))
-        undo = (loss <= most)[edge]
+        total = np.bincount(edge, np.where(whole, loss, np.inf), len(edges))
+        undo = (total <= most)[edge]
         kept, gone = first[undo], second[undo]
         state.faces[kept], state.labels[kept] = before[undo], label[undo]
         state.view[kept], state.cost[kept] = view[undo], cost[undo]
