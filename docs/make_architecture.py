@@ -32,6 +32,7 @@ ABOUT = {
     "recon3d_api.client": "Python client of the service",
     "recon3d_api.errors": "HTTP errors",
     "recon3d_api.logs": "structured logs",
+    "recon3d_api.reserve": "room for deletions on a full disk",
     "recon3d_api.settings": "environment variables",
     PUBLIC: "loaded when first used",
     "recon3d.__main__": "python -m recon3d",

@@ -49,8 +49,7 @@ class Settings(BaseSettings):
     max_upload_files : int
         Files that one upload of images may hold.
     intakes : int
-        Processes that check uploads at once; of one user's uploads one fewer is worked on, so that
-        nobody waits for a busy user.
+        Uploads that are checked at once; of one user one fewer, so that nobody waits for a busy user.
     min_free_mb : int
         Uploads are refused, and the service is not ready, when the disk has less room.
     rate_limit, rate_limit_processing, rate_limit_login : str

@@ -148,7 +148,7 @@ def confine(request: dict[str, Any], modules: Sequence[Path]) -> None:
     project = Path(request["project"]).parent
     with contextlib.suppress(OSError):  # `take` tells what is wrong
         project.mkdir(parents=True, exist_ok=True)
-    data = Path(request["data"])
+    data = Path(request["data"]).resolve()  # modules are, too
     readable = [part for root in (*modules, *map(Path, _SYSTEM)) for part in landlock.without(root, data)]
     landlock.restrict(readable, [Path(request["upload"]), project])
 
