@@ -47,7 +47,8 @@ def zoomed_photos(
         crop = image[top : top + inner[1], left : left + inner[0]]
         across = sizes[photo.name] if sizes else _WIDTH
         scaled = cv2.resize(crop, (across, round(across * height / width)), interpolation=cv2.INTER_AREA)
-        cv2.imwrite(str(folder / photo.name), scaled, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 92] if photo.suffix == ".jpg" else []
+        cv2.imwrite(str(folder / photo.name), scaled, quality)
         written.append(folder / photo.name)
     return written
 
