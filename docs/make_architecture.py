@@ -49,7 +49,7 @@ ABOUT = {
     "recon3d.stage_table": "the list of stages",
     "recon3d.layout": "file names and typed rows",
     "recon3d.io": "file formats",
-    "recon3d.matching": "image pairs, upright orientation",
+    "recon3d.matching": "image pairs, camera motion, upright orientation",
     "recon3d.mvs": "dense stereo",
     "recon3d.surface": "meshing",
     "recon3d.texture": "texturing",

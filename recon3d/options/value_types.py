@@ -51,6 +51,7 @@ class SparseReconstructionValues(TypedDict, total=False):
     mapper: Literal["incremental", "global"]
     min_model_size: int
     upright: bool
+    component: int
 
 
 class DenseReconstructionValues(TypedDict, total=False):

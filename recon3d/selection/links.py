@@ -47,7 +47,7 @@ def link_strength(first: Described, second: Described) -> int:
 
     Parameters
     ----------
-    first, second : (ndarray, ndarray)
+    first, second : (ndarray of shape (N, 2), ndarray of shape (N, 128))
         See `describe_frame`.
 
     Returns
@@ -90,7 +90,7 @@ def fill_weak_gaps(
 
     Returns
     -------
-    ndarray of int64
+    ndarray of int64, shape (L,)
         The chosen frames with those added, increasing.
     """
     added: list[int] = []

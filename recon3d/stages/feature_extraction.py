@@ -17,7 +17,7 @@ from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder
 from recon3d.options import FeatureExtractionOptions
 from recon3d.selection.plainness import Plainness, plainness
 
-VERSION = 3
+VERSION = 4
 
 #: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
 _BYTES_PER_PIXEL = 160

@@ -22,7 +22,7 @@ def no_pairs(pairs: int, raw: np.ndarray) -> NoInitialPair:
     ----------
     pairs : int
         Number of pairs.
-    raw : ndarray of int
+    raw : ndarray of int, shape (P,)
         Matches of each before verification.
 
     Returns
