@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import struct
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,9 @@ from PIL import Image, ImageCms
 
 from recon3d.io.icc import PRIMARIES, matrix_profile, tone_curve
 
-_INTEROPERABILITY = 0xA005
+_EXIF_IFD, _INTEROPERABILITY = 0x8769, 0xA005
+#: Pillow's modes without colours.
+_GRAY = ("L", "LA", "1")
 #: Differences of up to so many levels of 255 between a profile and sRGB are left alone: programs write
 #: sRGB with slightly different numbers.
 _SAME = 3
@@ -66,13 +69,9 @@ def declared_space(
         return ColorSpace("CMYK without a profile")
     if cicp and (cicp[0] in _PRIMARIES_BY_CODE or cicp[1] in _NAMED_CURVES):
         return coded_space(*cicp)
-    # Cameras that are set to Adobe RGB say so by the DCF's option file only.
-    if _text(exif.get_ifd(0x8769).get(_INTEROPERABILITY), exif) == "R03":
+    if _is_adobe_rgb(exif):
         return ColorSpace("Adobe RGB", _adobe_rgb())
     return None
-
-
-_GRAY = ("L", "LA", "1", "I;16")
 
 
 def coded_space(primaries: int, transfer: int) -> ColorSpace:
@@ -162,8 +161,13 @@ def _adobe_rgb() -> bytes:
     return matrix_profile("Adobe RGB", PRIMARIES["Adobe RGB"], tone_curve(563 / 256))
 
 
-def _text(pointer: object, exif: Image.Exif) -> str:
-    if pointer is None:
-        return ""
-    value = exif.get_ifd(_INTEROPERABILITY).get(1, "")
-    return value.decode("latin-1").strip("\0 ") if isinstance(value, bytes) else str(value).strip("\0 ")
+def _is_adobe_rgb(exif: Image.Exif) -> bool:
+    """Whether the camera says so by DCF's option file; damaged EXIF says nothing."""
+    try:
+        if _INTEROPERABILITY not in exif.get_ifd(_EXIF_IFD):
+            return False
+        value = exif.get_ifd(_INTEROPERABILITY).get(1, "")
+    except (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, struct.error):
+        return False
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text.strip("\0 ") == "R03"

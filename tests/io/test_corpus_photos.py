@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.synthetic.corpus_photos import PAGE, PHOTOS, PhotoFile, hidden, mean_error, take
+from tests.synthetic.corpus_photos import PAGE, PHOTOS, PhotoFile, mean_error, take
+from tests.synthetic.photo_files import hidden
 
 
 @pytest.mark.parametrize("case", PHOTOS, ids=lambda case: case.what)

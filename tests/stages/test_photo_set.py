@@ -27,8 +27,8 @@ from tests.stages.test_texturing import project_folder
 from tests.stages.test_texturing import run as run_texturing
 from tests.synthetic.box import box_mesh, photograph, ring
 from tests.synthetic.colors import color_differences, encoded, profile
-from tests.synthetic.corpus_photos import heic, raw, truth
 from tests.synthetic.media import texture
+from tests.synthetic.photo_files import heic, raw, truth
 from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 
 PICTURE = texture(320, 240)[..., ::-1]
