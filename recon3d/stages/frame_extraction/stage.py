@@ -44,7 +44,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 2
+VERSION = 3
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
