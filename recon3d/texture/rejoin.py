@@ -127,8 +127,8 @@ def _undone(start: _State, splits: Splits, most: float) -> _State:
         edges, edge = np.unique(splits.edge[part], return_inverse=True)
         whole = ~divided[first] & ~divided[second]
         view, cost, label, loss = _joined(state, first, second)
-        total = np.bincount(edge, np.where(whole, loss, np.inf), len(edges))
-        undo = (total <= most)[edge]
+        of_edge = np.bincount(edge, np.where(whole, loss, np.inf), len(edges))
+        undo = (of_edge <= most)[edge]
         kept, gone = first[undo], second[undo]
         state.faces[kept], state.labels[kept] = before[undo], label[undo]
         state.view[kept], state.cost[kept] = view[undo], cost[undo]
@@ -157,7 +157,7 @@ def _joined(state: _State, first: Ints, second: Ints) -> tuple[Ints, Floats32, I
     label = np.where(lowest <= unseen, np.take_along_axis(view, best, axis=1)[:, 0], -1)
     loss = np.maximum(np.minimum(lowest, unseen) - now, 0.0)
     same = one == two
-    label, loss = np.where(same, one, label), np.where(same, 0.0, loss).astype(np.float64)
+    label, loss = np.where(same, one, label), np.where(same, 0.0, loss)
     # Unused places come last.
     order = np.argsort(~common, axis=1, kind="stable")
     view = np.take_along_axis(np.where(common, view, -1), order, axis=1)

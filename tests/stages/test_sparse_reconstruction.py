@@ -17,6 +17,7 @@ from recon3d.evaluation import pose_errors
 from recon3d.io.atomic import read_json, write_json
 from recon3d.io.growing_model import GROWING, read_growing
 from recon3d.io.nerfstudio import write_transforms
+from recon3d.layout import read_registration
 from recon3d.options import (
     FeatureExtractionOptions,
     FeatureMatchingOptions,
@@ -242,3 +243,39 @@ def test_known_cameras_are_kept_and_points_triangulated(tmp_path: Path, data_dir
     assert np.percentile(scene.points.xyz[:, 2], 5) > -0.05
     assert np.percentile(scene.points.xyz[:, 2], 95) < 1.9
     assert read_json(out / "registration.json")["world"]["up"] == "world and cameras as given"
+
+
+def test_one_wrong_position_and_one_without_altitude_leave_the_scale_and_are_named(
+    tmp_path: Path, data_dir: Path
+) -> None:
+    folder = data_dir / "strecha_fountain-P11_1600"
+    photos = sorted((folder / "images").glob("*.jpg"))
+    frames = _frames(tmp_path / "frames", photos, 640)
+    truth = {view.name: view.center for view in surveyed(folder)}
+    document = read_json(frames / "frames.json")
+    for row in document["frames"]:
+        east, north, up = truth[row["name"]]
+        row["gps"] = [north / 111_319.4908, east / 111_319.4908, up]
+    document["frames"][2]["gps"][0] += 100 / 111_319.4908
+    document["frames"][5]["gps"][2] = None
+    write_json(frames / "frames.json", document)
+    matches = _matches(tmp_path, frames, _features(tmp_path, frames))
+    out = tmp_path / "sparse"
+    out.mkdir()
+    context = InlineContext()
+    inputs = {"frame_extraction": frames, "feature_matching": matches}
+    sparse_reconstruction.run(inputs, SparseReconstructionOptions(), out, context)
+    scene = Scene.load(out)
+    assert scene.unit == "m"
+    found = np.array([view.center for view in scene])
+    wanted = np.array([truth[view.name] for view in scene])
+    lengths = np.linalg.norm(np.diff(found, axis=0), axis=1) / np.linalg.norm(np.diff(wanted, axis=0), axis=1)
+    assert np.median(lengths) == pytest.approx(1, abs=0.01)
+    world = read_registration(out).world
+    assert world.scale_from == "GPS"
+    assert world.up.startswith("up and scale from GPS, 0.")
+    assert world.notes == tuple(context.fallbacks)
+    wrong, flat = world.notes
+    assert photos[2].name in wrong
+    assert "m off" in wrong
+    assert photos[5].name in flat

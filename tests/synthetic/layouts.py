@@ -80,8 +80,8 @@ def room(seed: int = 0) -> Layout:
 def courtyard(seed: int = 0) -> Layout:
     """Four facades from within: some cameras look across the middle, some at the wall beside them."""
     rng = np.random.default_rng(seed)
-    parts = [*_walls(rng, 30.0, 30.0, 0.0, 9.0, 2000), _ground(rng, 7.0, 0.0, 600)]
-    across = [(9.0 * _round(k / 24) + [0, 1.7, 0], np.array([0, 3.5, 0])) for k in range(24)]
+    parts = [*_walls(rng, 30.0, 30.0, 0.0, 9.0, 2000), _ground(rng, 8.0, 0.0, 2000)]
+    across = [(9.0 * _round(k / 24) + [0, 1.7, 0], np.array([0, 2.2, 0])) for k in range(24)]
     beside = [(5.0 * _round(k / 6) + [0, 1.7, 0], 15.0 * _round(k / 6) + [0, 4, 0]) for k in range(6)]
     return _layout(parts, across + beside)
 

@@ -45,6 +45,7 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         chart,
         face_nodes.reshape(-1, 3).astype(np.int32),
         xy,
+        np.ones(len(xy)),
     )
     layout = Layout(
         SIZE,
