@@ -39,11 +39,13 @@ class Attempt:
 FIRST = Attempt("the usual demands")
 #: All of them use the matches that there are.
 SECOND = (
+    Attempt("a camera for each image", own_cameras=True),
     Attempt("weaker demands", "weak"),
     Attempt("COLMAP's default options", "colmap"),
     Attempt("another initial pair", "weak", other_pair=True),
-    Attempt("a camera for each image", own_cameras=True),
 )
+#: With so many times the error of another attempt, more images are wrong ones.
+_WORSE = 2.0
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,9 @@ class Placed:
     def beats(self, other: Placed) -> bool:
         """Compare registered images first, then errors.
 
+        Weak demands place images in wrong models, too: up to twice as many images do not count with
+        an error that is much larger.
+
         Parameters
         ----------
         other : Placed
@@ -91,6 +96,9 @@ class Placed:
         -------
         bool
         """
+        few, many = sorted((self, other), key=lambda placed: placed.registered)
+        if 2 * few.registered >= many.registered and many.error > _WORSE * few.error:
+            return self is few
         return (self.registered, -self.error) > (other.registered, -other.error)
 
 

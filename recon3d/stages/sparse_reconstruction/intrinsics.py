@@ -167,12 +167,12 @@ def _believed(clusters: Sequence[Sequence[Measured]]) -> bool:
 def _merged(groups: Sequence[Sequence[Measured]]) -> list[list[Measured]]:
     """Small groups joined with those of their size whose focal lengths agree with theirs."""
     merged: list[list[Measured]] = []
-    for group in sorted(groups, key=len, reverse=True):
-        partner = next((found for found in merged if _same(found, group)), None)
-        if partner is None or len(group) >= _SMALL_GROUP:
-            merged.append(list(group))
+    for group in sorted(groups, key=lambda group: (-len(group), _deviation(group))):
+        partners = [found for found in merged if _same(found, group)] if len(group) < _SMALL_GROUP else []
+        if partners:
+            min(partners, key=lambda found: _apart(found, group)).extend(group)
         else:
-            partner += group
+            merged.append(list(group))
     return [group for group in merged if len({image.group for image in group}) > 1]
 
 

@@ -11,7 +11,7 @@ from recon3d.layout import read_frames
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
 
-#: Share of the images below which other attempts are made, and that below which all of them are.
+#: Share of the images below which other attempts are made, and that below which another pair is tried.
 _ENOUGH = 0.9
 _HARDLY_ANY = 0.6
 #: Images below which own cameras fit anything.
@@ -93,7 +93,7 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
         return best
     context.log(f"Only {best.registered} of {total} images could be placed; trying other ways.")
     for attempt in SECOND:
-        if (attempt.other_pair or attempt.own_cameras) and best.registered >= _HARDLY_ANY * total:
+        if attempt.other_pair and best.registered >= _HARDLY_ANY * total:
             continue
         found = attempts.make(attempt, used=best.names)
         if found.beats(best):
