@@ -239,6 +239,8 @@ def test_known_cameras_are_kept_and_points_triangulated(tmp_path: Path, data_dir
     assert scene.views[0].cam_from_world[:3, 3] == pytest.approx(translation, abs=1e-9)
     assert scene.views[0].camera.params == pytest.approx((1216.0, 640.0, 480.0, -0.06))
     assert len(scene.points) > 50
+    assert scene.up is not None
+    assert scene.up.tolist() == [0, 0, 1]
     # The statue stands on the ground z = 0 and is 1.8 m high.
     assert np.percentile(scene.points.xyz[:, 2], 5) > -0.05
     assert np.percentile(scene.points.xyz[:, 2], 95) < 1.9
