@@ -66,6 +66,11 @@ class Reserve:
         """Give the room back."""
         self._path.unlink(missing_ok=True)
 
+    def release_if_tight(self) -> None:
+        """Give the room back when the disk has hardly any."""
+        if shutil.disk_usage(self._path.parent).free < _SIZE:
+            self.release()
+
     def spend(self, work: Callable[[], _T]) -> _T:
         """Do what makes room; on a full disk with the help of the reserve.
 

@@ -36,12 +36,10 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
         The database and the data folder do not belong together.
     """
     # A server writes while it starts: on a full disk, nobody could delete anything otherwise.
-    storage.reserve.release()
-    try:
-        installation.open()
-        sweep(database, storage)
-    finally:
-        storage.reserve.keep()
+    storage.reserve.release_if_tight()
+    installation.open()
+    sweep(database, storage)
+    storage.reserve.keep()
     unowned = len(orphans.find(database, storage))
     if unowned:
         logger.warning(
