@@ -101,7 +101,7 @@ def gc(
         if not found:
             folders = len(storage.folders())
             if folders:
-                typer.echo(f"All {folders} project folders in {root} belong to a project in the database.")
+                typer.echo(f"Every folder in {root} belongs to a project in the database ({folders} found).")
             else:
                 typer.echo(f"{root} holds no project folder. Check RECON3D_API_DATA_DIR.")
             return

@@ -67,7 +67,7 @@ def test_bad_tokens_everywhere(client: httpx.Client, idle: Api) -> None:
     user_id = client.get("/auth/me").json()["id"]
     document = httpx.get(f"{idle.url}/openapi.json").json()
     calls = endpoints(document, number, job)
-    assert len(calls) == 20
+    assert len(calls) == 21
     tokens = bad_tokens(idle, user_id)
     with httpx.Client(base_url=idle.url) as anyone:
         for name, token in tokens.items():

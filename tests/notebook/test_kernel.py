@@ -43,7 +43,7 @@ def test_models_show_the_viewer_and_other_things_html_and_text(tmp_path: Path) -
         assert set(shown) == {"text/html", "text/plain"}
         notebook.run("options = recon3d.Pipeline('low').options['texturing']")
         assert notebook.completions("options.") == ["max_image_size", "seam_levelling", "texture_size"]
-        assert notebook.completions("recon3d.p") == ["projects"]
+        assert notebook.completions("recon3d.p") == ["probe", "projects"]
 
 
 def test_a_run_outlives_a_restart_of_the_kernel(tmp_path: Path) -> None:
