@@ -82,19 +82,27 @@ class Sweeper:
         self._storage = storage
         self._every = every
         self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._ended.set()
         self._thread = threading.Thread(target=self._work, name="recon3d-sweeper", daemon=True)
 
     def start(self) -> None:
         """Begin."""
+        self._ended.clear()
         self._thread.start()
 
     def stop(self) -> None:
         """End, after the sweep that is going on."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(30)
+        self._ended.wait(30)
 
     def _work(self) -> None:
+        try:
+            self._sweep_now_and_then()
+        finally:
+            self._ended.set()
+
+    def _sweep_now_and_then(self) -> None:
         while not self._stopping.wait(self._every):
             try:
                 sweep(self._database, self._storage)

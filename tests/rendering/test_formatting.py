@@ -210,7 +210,7 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
     assert "store" not in offered(project)
     assert {"add", "artifacts", "cloud", "mesh", "results", "runs", "scene", "view"} <= set(offered(project))
     assert len(offered(project)) <= 24
-    assert offered(project.results)[:3] == ["files", "folder", "mesh"]
+    assert offered(project.results)[:3] == ["components", "files", "folder"]
     assert offered(recon3d.Pipeline("low")) == [
         "engine",
         "options",
