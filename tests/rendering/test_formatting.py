@@ -212,7 +212,9 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
     assert len(offered(project)) <= 24
     assert offered(project.results)[:3] == ["components", "files", "folder"]
     assert offered(recon3d.Pipeline("low")) == [
+        "accept_partial",
         "engine",
+        "force",
         "options",
         "plan",
         "quality",
