@@ -180,7 +180,8 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
 
 
 def _tell_tried(attempts: Attempts, best: Placed, context: StageContext) -> None:
-    tried = ", ".join(f"{made.attempt.name} ({made.registered})" for made in attempts.made)
+    ways = [made for made in attempts.made if made.attempt in (FIRST, *SECOND)]
+    tried = ", ".join(f"{made.attempt.name} ({made.registered})" for made in ways)
     context.fallback(
         f"Only {attempts.made[0].registered} of {len(attempts.names)} images could be placed at first."
         f" Tried: {tried}. Used: {best.attempt.name}. All attempts used the same features; a higher quality"
