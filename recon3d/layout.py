@@ -484,12 +484,15 @@ class Registration:
     cameras : tuple of CameraGroup
     attempts : tuple of MappingAttempt
         In order; empty with known cameras.
+    cameras_confirmed : bool
+        False where images seemed not to share a camera and no second model confirms the groups found.
     """
 
     images: tuple[RegisteredImage, ...]
     world: WorldFrame
     cameras: tuple[CameraGroup, ...] = ()
     attempts: tuple[MappingAttempt, ...] = ()
+    cameras_confirmed: bool = True
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -513,7 +516,7 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have neither cameras nor attempts.
+    # Documents of older versions have no cameras, attempts or cameras_confirmed.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
     return Registration(
@@ -521,6 +524,7 @@ def read_registration(sparse: Path) -> Registration:
         replace(world, notes=tuple(world.notes)),
         tuple(replace(row, images=tuple(row.images)) for row in cameras),
         attempts,
+        bool(document.get("cameras_confirmed", True)),
     )
 
 

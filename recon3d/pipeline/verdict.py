@@ -121,6 +121,12 @@ def judge(evidence: Evidence) -> Verdict:
     if residual > _RESIDUAL:
         doubts.append(f"The mean reprojection error is high: {counts.reprojection_error:.2f} px.")
         advice.append(_residual_cause(evidence.known_cameras))
+    if not evidence.registration.cameras_confirmed:
+        doubts.append(
+            "The images do not agree about the camera, and no second model confirms the shape: "
+            "it may be distorted."
+        )
+        advice.append("Keep the zoom fixed, do not crop the photos, and take more that overlap by 80 %.")
     doubts += _thin(evidence, faults)
     advice += [
         f"Take more images between {gap.before} and {gap.after}: {gap.degrees:.0f}° of the circle have none."

@@ -117,6 +117,14 @@ def test_residuals_count_in_pixels_of_the_features_image() -> None:
     assert given.advice[0].startswith("Check that the given cameras")
 
 
+def test_cameras_that_no_second_model_confirms_are_doubtful() -> None:
+    made = evidence()
+    found = judge(replace(made, registration=replace(made.registration, cameras_confirmed=False)))
+    assert found.level == "doubtful"
+    assert "do not agree about the camera" in found.doubts[0]
+    assert "zoom fixed" in found.advice[0]
+
+
 def test_thin_coverage_is_doubtful() -> None:
     assert "three or more images" in judge(evidence(coverage=Coverage(0.1, 2.1))).doubts[0]
     dense = DenseCounts(10, 0, 400, 10, 1000, 0.04)

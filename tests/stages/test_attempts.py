@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pycolmap
@@ -13,7 +14,10 @@ from recon3d.compute import InlineContext
 from recon3d.layout import MODEL, read_frames, read_registration
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.agreement import agree
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.intrinsics import SharedCamera
+from recon3d.stages.sparse_reconstruction.placing import confirmed
 from tests.stages.test_sparse_reconstruction import _features, _matches
 from tests.synthetic.zooms import photographed, photographers
 
@@ -72,6 +76,41 @@ def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:
     focals = {name: focal for focal, images in _cameras(found) for name in images}
     assert [focals[name] for name in names] == pytest.approx([400 * zoom for zoom in zooms], rel=0.05)
     assert attempts.extended(found) is found
+
+
+@pytest.mark.parametrize("with_own", [True, False])
+def test_a_bent_model_is_found_out_and_its_groups_are_found_from_scratch(
+    tmp_path: Path, with_own: bool
+) -> None:
+    zooms = (1.0, 1.6) * 4
+    inputs = _inputs(tmp_path, zooms)
+    frames, context = inputs["frame_extraction"], InlineContext()
+    attempts = Attempts(
+        frames,
+        inputs["feature_matching"],
+        SparseReconstructionOptions(),
+        tmp_path / "attempts",
+        tmp_path / "growing",
+        context,
+    )
+    names = attempts.names
+    bent = attempts.make(Attempt("weaker demands", "weak"), cameras=[SharedCamera(names)])
+    assert bent.registered == 8
+    right = attempts.make(FIRST, cameras=[SharedCamera(names[::2]), SharedCamera(names[1::2])])
+    own = attempts.make(OWN)
+    assert agree(right, own, names)
+    assert not agree(bent, own, names)
+    if not with_own:  # one camera for each image places too few to tell
+        attempts.made[-1] = replace(own, sizes=(3,), names=frozenset(names[:3]))
+    found = confirmed(attempts, bent, frames, context)
+    assert found.confirmed is with_own
+    if not with_own:
+        assert found.folder == bent.folder
+        assert "places only 3 images, too few to confirm the other 8" in context.fallbacks[-1]
+        return
+    assert agree(found, right, names)
+    assert sorted(focal for focal, _ in _cameras(found)) == pytest.approx([400, 640], rel=0.03)
+    assert confirmed(attempts, found, frames, context) is found
 
 
 def _cameras(placed: Placed) -> list[tuple[float, list[str]]]:

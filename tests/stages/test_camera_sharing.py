@@ -176,3 +176,4 @@ def test_documents_of_older_versions_still_read(tmp_path: Path) -> None:
     camera = '{"images": ["a.jpg"], "focal_px": 700.5, "how": "alone"}'
     path.write_text(f'{{"images": [{row}], "world": {world}, "cameras": [{camera}]}}')
     assert read_registration(tmp_path).cameras == (CameraGroup(("a.jpg",), 700.5, "alone"),)
+    assert read_registration(tmp_path).cameras_confirmed

@@ -37,9 +37,10 @@ class Attempt:
 
 
 FIRST = Attempt("the usual demands")
+OWN = Attempt("a camera for each image", own_cameras=True)
 #: All of them use the matches that there are.
 SECOND = (
-    Attempt("a camera for each image", own_cameras=True),
+    OWN,
     Attempt("weaker demands", "weak"),
     Attempt("COLMAP's default options", "colmap"),
     Attempt("another initial pair", "weak", other_pair=True),
@@ -67,6 +68,8 @@ class Placed:
         Those that differ from the cameras in the database.
     extends : Path, optional
         Folder of the attempt whose model it extends.
+    confirmed : bool
+        False where its cameras are in doubt and a model with other cameras contradicts them.
     """
 
     attempt: Attempt
@@ -76,6 +79,7 @@ class Placed:
     error: float
     cameras: tuple[SharedCamera, ...]
     extends: Path | None = None
+    confirmed: bool = True
 
     @property
     def registered(self) -> int:

@@ -90,10 +90,13 @@ class Verdict:
         Those that differ from the groups as they are; empty where the groups stand.
     wavering : (float, float), optional
         Least and largest focal length of images that agree on none, though no grouping explains it.
+    split : bool
+        Whether images of one group do not share a camera.
     """
 
     cameras: tuple[SharedCamera, ...] = ()
     wavering: tuple[float, float] | None = None
+    split: bool = False
 
 
 def find_cameras(images: Sequence[Measured]) -> Verdict:
@@ -122,8 +125,9 @@ def find_cameras(images: Sequence[Measured]) -> Verdict:
         if len(clusters) >= _WAVERING:
             focals = [image.focal for image in group]
             wavering = (min(focals), max(focals))
+    split = bool(cameras)
     cameras += map(_shared, _merged(whole))
-    return Verdict(tuple(cameras), wavering)
+    return Verdict(tuple(cameras), wavering, split)
 
 
 def _clusters(images: Sequence[Measured]) -> list[list[Measured]]:

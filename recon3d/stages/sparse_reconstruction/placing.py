@@ -8,7 +8,8 @@ from pathlib import Path
 
 from recon3d.compute import StageContext
 from recon3d.layout import read_frames
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, SECOND, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.agreement import agree
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
 
 #: Share of the images below which other attempts are made, and that below which another pair is tried.
@@ -20,8 +21,14 @@ _FEWEST = 4
 _NAMED = 6
 #: Groups are found from a model that wrong groups bent, so they are tested again.
 _ROUNDS = 3
-#: A model with split cameras may have this much larger an error: it may hold more points.
+#: A model with split cameras may have this much larger an error: it may hold more points. One with
+#: merged cameras fits less noise, and loses more.
 _AS_GOOD = 1.05
+_AS_GOOD_MERGED = 1.25
+#: So many times the images of the first attempt, placed with a camera for each, refute the shared one.
+_MANY_MORE = 1.5
+#: Share of a model's images that another must hold to contradict it.
+_COMPARABLE = 0.7
 
 
 def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: StageContext) -> Placed:
@@ -43,25 +50,101 @@ def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: S
         The best attempt.
     """
     best = attempts.make(FIRST)
+    few = False
     if not only_one:
         best = attempts.extended(best)
+        few = best.registered < _ENOUGH * len(attempts.names)
         second = _second(attempts, best, context)
         if second is not best:
             best = attempts.extended(second)
-        _tell_added(attempts, best, context)
-    for _ in range(_ROUNDS if best.registered >= _FEWEST else 0):
-        regrouped = _regrouped(attempts, best, frames, only_one=only_one, context=context)
-        if regrouped is None:
-            break
-        best = regrouped
+    if best.registered >= _FEWEST:
+        best = _with_tested_cameras(attempts, best, frames, only_one=only_one, context=context)
+    if few:
+        _tell_tried(attempts, best, context)
+    _tell_added(attempts, best, context)
     return best
 
 
-def _regrouped(
+def _with_tested_cameras(
     attempts: Attempts, best: Placed, frames: Path, *, only_one: bool, context: StageContext
+) -> Placed:
+    """Regroup the cameras until the groups stand, and confirm them where sharing was in doubt."""
+    questioned = _own_place_many_more(attempts)
+    for _ in range(_ROUNDS):
+        verdict = _tested(best, frames, context)
+        questioned = questioned or verdict.split
+        regrouped = _regrouped(attempts, best, verdict, frames, only_one=only_one, context=context)
+        if regrouped is None:
+            break
+        best = regrouped
+    return confirmed(attempts, best, frames, context) if questioned else best
+
+
+def _own_place_many_more(attempts: Attempts) -> bool:
+    own = next((made for made in attempts.made if made.attempt == OWN), None)
+    return own is not None and own.registered >= max(_FEWEST, _MANY_MORE * attempts.made[0].registered)
+
+
+def confirmed(attempts: Attempts, best: Placed, frames: Path, context: StageContext) -> Placed:
+    """A model whose cameras are in doubt, compared with one that assumes nothing about them.
+
+    A wrong shared camera bends a model. Groups that are found in a bent model are wrong, too, with small
+    residuals. A camera for each image starts from scratch. Where it places the images elsewhere, groups
+    are found from its model.
+
+    Parameters
+    ----------
+    attempts : Attempts
+    best : Placed
+        The model in doubt.
+    frames : Path
+        Artifact of frame_extraction.
+    context : StageContext
+
+    Returns
+    -------
+    Placed
+        `best`, or a model that takes its place; not `confirmed` where no two models agree.
+    """
+    own = next((made for made in attempts.made if made.attempt == OWN), None) or attempts.make(OWN)
+    if best is own or context.call(agree, best, own, attempts.names):
+        return best
+    if own.registered < max(_FEWEST, _COMPARABLE * best.registered):
+        context.fallback(
+            f"Some images seem not to share a camera. A camera for each image places only {own.registered}"
+            f" images, too few to confirm the other {best.registered}. The model may be distorted: do not"
+            " zoom, and add photos that overlap more."
+        )
+        return replace(best, confirmed=False)
+    regrouped = _regrouped(
+        attempts, own, _tested(own, frames, context), frames, only_one=False, context=context
+    )
+    if regrouped is not None and context.call(agree, regrouped, own, attempts.names):
+        return regrouped
+    lost = max(0, best.registered - own.registered)
+    context.fallback(
+        "The images do not agree about the camera: with shared cameras they lie elsewhere than with a camera"
+        f" for each. Used: a camera for each image{f', {lost} images fewer' if lost else ''}. The model may"
+        " be distorted: do not zoom, and add photos that overlap more."
+    )
+    return replace(own, confirmed=False)
+
+
+def _tested(best: Placed, frames: Path, context: StageContext) -> Verdict:
+    verdict: Verdict = context.call(_test_sharing, str(best.folder / "0"), str(frames))
+    return verdict
+
+
+def _regrouped(
+    attempts: Attempts,
+    best: Placed,
+    verdict: Verdict,
+    frames: Path,
+    *,
+    only_one: bool,
+    context: StageContext,
 ) -> Placed | None:
     """The images placed again with the cameras that their focal lengths speak for; None if none do."""
-    verdict = context.call(_test_sharing, str(best.folder / "0"), str(frames))
     if verdict.wavering is not None:
         low, high = verdict.wavering
         context.fallback(
@@ -77,14 +160,7 @@ def _regrouped(
     again = attempts.make(attempt, cameras=cameras)
     if not only_one:
         again = attempts.extended(again)
-    if _is_better(again, best):
-        return again
-    context.fallback(
-        f"Some images seem not to share a camera, but with {len(verdict.cameras)} other cameras only"
-        f" {again.registered} images could be placed, or with larger errors. The cameras stay as they were."
-        " The model may be distorted: do not zoom, and add photos that overlap more."
-    )
-    return None
+    return again if _is_better(again, best) else None
 
 
 def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
@@ -100,12 +176,17 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
             best = found
         if best.registered == total:
             break
-    tried = ", ".join(f"{made.attempt.name} ({made.registered})" for made in attempts.made)
-    context.fallback(
-        f"Only {attempts.made[0].registered} of {total} images could be placed at first. Tried: {tried}."
-        f" Used: {best.attempt.name}. All attempts used the same features; a higher quality finds more."
-    )
     return best
+
+
+def _tell_tried(attempts: Attempts, best: Placed, context: StageContext) -> None:
+    ways = [made for made in attempts.made if made.attempt in (FIRST, *SECOND)]
+    tried = ", ".join(f"{made.attempt.name} ({made.registered})" for made in ways)
+    context.fallback(
+        f"Only {attempts.made[0].registered} of {len(attempts.names)} images could be placed at first."
+        f" Tried: {tried}. Used: {best.attempt.name}. All attempts used the same features; a higher quality"
+        " finds more."
+    )
 
 
 def _tell_added(attempts: Attempts, best: Placed, context: StageContext) -> None:
@@ -126,7 +207,8 @@ def _is_better(again: Placed, before: Placed) -> bool:
     error is much lower.
     """
     if again.registered >= before.registered:
-        return again.error <= _AS_GOOD * before.error
+        as_good = _AS_GOOD_MERGED if before.attempt.own_cameras else _AS_GOOD
+        return again.error <= as_good * before.error
     return again.registered >= _ENOUGH * before.registered and again.error < 0.7 * before.error
 
 

@@ -69,18 +69,20 @@ def run(
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
     attempts: tuple[MappingAttempt, ...] = ()
+    confirmed = True
     if "inputs" in inputs:
         world = _given(inputs, out_dir, context)
     else:
-        world, attempts = _reconstruct(inputs, options, out_dir, context)
+        world, attempts, confirmed = _reconstruct(inputs, options, out_dir, context)
     cameras = _cameras(inputs, out_dir, context)
-    _report(inputs, out_dir, world, cameras, attempts, options.component, context)
+    registration = Registration((), world, cameras, attempts, confirmed)
+    _report(inputs, out_dir, registration, options.component, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> tuple[WorldFrame, tuple[MappingAttempt, ...]]:
+) -> tuple[WorldFrame, tuple[MappingAttempt, ...], bool]:
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
     attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
     best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
@@ -98,14 +100,14 @@ def _reconstruct(
             name=placed.attempt.name,
             registered=placed.registered,
             error=round(placed.error, 3) if placed.registered else None,
-            used=placed is best,
+            used=placed.folder == best.folder,
         )
         for placed in attempts.made
     )
     world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
     for note in world.notes:
         context.fallback(note)
-    return world, made
+    return world, made, best.confirmed
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -188,13 +190,11 @@ def _camera_groups(out_dir: str) -> list[tuple[float, list[str]]]:
 def _report(
     inputs: Mapping[str, Path],
     out_dir: Path,
-    world: WorldFrame,
-    cameras: tuple[CameraGroup, ...],
-    attempts: tuple[MappingAttempt, ...],
+    registration: Registration,
     chosen: int,
     context: StageContext,
 ) -> None:
-    """Write registration.json: what became of each image, and why."""
+    """Write registration.json: `registration`, and what became of each image, and why."""
     frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
     numbers = component_numbers(len(statistics), chosen)
@@ -223,7 +223,7 @@ def _report(
                 reason=reason,
             )
         )
-    write_registration(out_dir, Registration(tuple(images), world, cameras, attempts))
+    write_registration(out_dir, replace(registration, images=tuple(images)))
     longer_side = max((max(frame.width, frame.height) for frame in frames), default=0)
     for message in unusual_residuals(images, longer_side):
         context.fallback(message)

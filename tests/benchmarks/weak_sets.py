@@ -1,0 +1,80 @@
+"""Images that weak sets get placed, against COLMAP's default options on the same matches.
+
+``python -m tests.benchmarks.weak_sets [SET[/N] ...]``, where N takes every Nth photo. It prints the
+registered images of the largest model of both, and fails where the stage registers fewer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import pycolmap
+
+from recon3d import Pipeline, Project
+from recon3d.errors import Recon3DError
+from tests.benchmarks.sets import DATA
+
+FOLDERS = {
+    "sacre_coeur": "hloc_sacre_coeur",
+    "saharov": "saharov32_small",
+    "rock": "nlesc_rock_1600",
+    "girl": "gt_dancinggirl_photos",
+    "temple": "temple47",
+    "monstree": "monstree_1600",
+    "cyprus": "dim_cyprus",
+    "sceaux": "sceaux_1600",
+}
+TRIED = (
+    *("sacre_coeur", "saharov/3", "rock/3", "girl/2", "temple/3", "monstree/2"),
+    *("cyprus", "cyprus/2", "temple/2", "sceaux/2"),
+)
+
+
+def _photos(name: str, step: int) -> list[Path]:
+    folder = DATA / FOLDERS[name]
+    if (folder / "images").is_dir():
+        folder /= "images"
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})[::step]
+
+
+def _compared(photos: list[Path], work: Path) -> tuple[int, int, float, str]:
+    """Images by the stage and by COLMAP's defaults, seconds of the stage, and the attempt used."""
+    project = Project.create(work / "project")
+    project.add_photos(photos)
+    try:
+        Pipeline("low").run(project, until="sparse_reconstruction")
+        made = project.artifacts["sparse_reconstruction"]
+        ours, seconds = made.counts.registered, made.manifest.seconds or 0.0
+        notes = " ".join(made.manifest.fallbacks)
+    except Recon3DError as error:
+        ours, seconds, notes = 0, 0.0, str(error)
+    matched, taken = (project.artifacts[stage].path for stage in ("feature_matching", "frame_extraction"))
+    database = work / "plain.db"
+    database.write_bytes((matched / "database.db").read_bytes())
+    (work / "plain").mkdir()
+    models = pycolmap.incremental_mapping(str(database), str(taken / "images"), str(work / "plain"))
+    return ours, max((model.num_reg_images() for model in models.values()), default=0), seconds, notes
+
+
+def main() -> None:
+    """Run and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=TRIED)
+    fewer = []
+    print(f"{'set':<14}{'photos':>7}{'stage':>7}{'COLMAP':>8}{'seconds':>9}   notes")
+    for given in parser.parse_args().sets:
+        name, _, step = given.partition("/")
+        photos = _photos(name, int(step or 1))
+        with tempfile.TemporaryDirectory() as temporary:
+            ours, plain, seconds, notes = _compared(photos, Path(temporary))
+        print(f"{given:<14}{len(photos):>7}{ours:>7}{plain:>8}{seconds:>9.1f}   {notes}", flush=True)
+        if ours < plain:
+            fewer.append(given)
+    if fewer:
+        raise SystemExit(f"Fewer images than COLMAP's defaults: {', '.join(fewer)}")
+
+
+if __name__ == "__main__":
+    main()
