@@ -67,7 +67,7 @@ def test_a_few_photos_become_a_textured_model(tmp_path: Path, data_dir: Path) ->
     again = _run(*photos, "-o", tmp_path / "p", "-q", "low", *_FAST)
     told = [e["type"] for e in again if e["type"] != "verdict_reached"]
     assert told == ["run_started", *["stage_skipped"] * 7, "run_completed"]
-    assert again[-2]["type"] == "verdict_reached"
+    assert len(told) < len(again)  # nothing is done again, and yet the verdict is told
 
     for format, name in (
         ("obj", "p.obj"),
