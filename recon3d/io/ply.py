@@ -265,9 +265,9 @@ def _read(path: Path) -> tuple[NDArray[Any], NDArray[np.int32] | None]:
 
 def _header(path: Path, data: bytes) -> tuple[str, list[_Element], int]:
     end = data.find(b"end_header")
-    if not data.startswith(b"ply") or end < 0:
+    offset = data.find(b"\n", end) + 1
+    if not data.startswith(b"ply") or end < 0 or offset == 0:
         raise _damaged(path, "it has no PLY header")
-    offset = data.index(b"\n", end) + 1
     order, elements = "", list[_Element]()
     for line in data[:end].decode("ascii", "replace").splitlines():
         words = line.split()

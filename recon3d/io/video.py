@@ -202,7 +202,7 @@ class VideoReader:
             rotation=rotation,
             codec=str(self._stream.codec_context.name),
             hdr=is_hdr(first.raw),
-            interlaced=self.deinterlaced > 0 or self._stream.codec_context.field_order > 1,
+            interlaced=self.deinterlaced > 0 or getattr(self._stream.codec_context, "field_order", 0) > 1,
             stream=_described(self._stream),
             other_streams=tuple(_described(stream) for stream in self._others),
         )

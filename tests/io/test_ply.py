@@ -108,6 +108,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     for name, content in (
         ("short.ply", data[:-300]),
         ("text.ply", b"not a ply"),
+        ("cut.ply", data[: data.index(b"end_header") + len(b"end_header")]),
         ("header.ply", data.replace(b"float", b"flaot")),
         ("index.ply", data[:-4] + b"\x7f\x7f\x7f\x7f"),
     ):

@@ -206,7 +206,7 @@ PHOTOS = (
     PhotoFile(
         "TIFF, floating point",
         "f.tif",
-        lambda path: cv2.imwrite(str(path), truth().astype(np.float32)),
+        lambda path: Image.fromarray(truth()[..., 0].astype(np.float32)).save(path),
         "floating-point pixels",
         usable=False,
     ),

@@ -188,8 +188,7 @@ def heic(rgb: Any = None, bits: int = 8, orientation: int = 1, **options: Any) -
 def adobe_by_exif(path: Path) -> None:
     exif = _exif({})
     exif.get_ifd(0x8769)[0xA001] = 65535
-    exif.get_ifd(0xA005)[1] = "R03"
-    exif.get_ifd(0x8769)[0xA005] = exif.get_ifd(0xA005)
+    exif.get_ifd(0x8769)[0xA005] = {1: "R03"}
     rgb = np.rint(encoded(truth(), "Adobe RGB", 563 / 256) * 255).astype(np.uint8)
     pillow("JPEG", rgb, exif=exif)(path)
 
