@@ -19,7 +19,7 @@ from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
 from recon3d.io.masks import load_view_mask, visible_at
 from recon3d.io.ply import read_mesh
-from recon3d.io.undistort import load_view_image
+from recon3d.io.undistort import load_view_image, undistorted_camera
 from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder, mask_file
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
@@ -213,8 +213,6 @@ def _rate_view(task: _ViewTask) -> None:
             quality=seen.quality,
             color=seen.color,
             area=seen.area,
-            size=np.array([camera.width, camera.height]),
-            K=camera.K,
         )
 
 
@@ -240,8 +238,7 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
     for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
         with np.load(path) as data:
             table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
-            width, height = (int(n) for n in data["size"])
-            camera = Camera.pinhole(width, height, data["K"])
+        camera = undistorted_camera(view.camera, task.max_size)
         pinholes.append(View(view.name, camera, view.cam_from_world))
     candidates = table.candidates()
     if not np.any(candidates.counts):
