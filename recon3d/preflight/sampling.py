@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.images import PhotoInfo, check_photo, probe_photo
+from recon3d.io.images import PhotoInfo, brightest_value, check_photo, probe_photo, read_photo
+from recon3d.io.photo_depth import bits_used
 from recon3d.io.video import VideoReader
 from recon3d.io.video_info import VideoInfo
 
@@ -94,10 +96,12 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
     samples: list[Sample] = []
     pairs: list[tuple[int, int]] = []
     previous = -2
-    for index in _couples(len(readable), share):
+    looked_at = _couples(len(readable), share)
+    bits = _bits([readable[index] for index in looked_at])
+    for index in looked_at:
         path, info = readable[index]
         try:
-            samples.append(_photo(path, info))
+            samples.append(_photo(path, info, bits))
         except InputError as error:
             unreadable.append(error.message)
             continue
@@ -146,8 +150,22 @@ def small(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _photo(path: Path, info: PhotoInfo) -> Sample:
-    gray = small(check_photo(path, SIZE))
+def _bits(photos: Sequence[tuple[Path, PhotoInfo]]) -> int:
+    """Bits a channel that deep photos use, as frame_extraction finds them for the whole set."""
+    brightest = []
+    for path, info in photos:
+        if info.bits > 8:
+            with contextlib.suppress(InputError):  # `_photo` tells why
+                brightest.append(brightest_value(path))
+    return bits_used(max(brightest)) if brightest else 16
+
+
+def _photo(path: Path, info: PhotoInfo, bits: int) -> Sample:
+    if info.bits > 8:
+        read = cv2.cvtColor(read_photo(path, bits=bits).rgb, cv2.COLOR_RGB2GRAY)
+        gray = small(np.asarray(read, np.uint8))
+    else:
+        gray = small(check_photo(path, SIZE))
     focal = info.exif.focal_px
     scale = max(gray.shape) / max(info.width, info.height)
     return Sample(path.name, gray, None if focal is None else focal * scale)

@@ -22,6 +22,7 @@ from recon3d.preflight.cost import Job, Speed, estimate
 from recon3d.preflight.examine import examine
 from recon3d.preflight.history import machine_speed
 from recon3d.preflight.result import InputCheck
+from recon3d.preflight.sampling import draw
 from recon3d.stage_table import STAGE_NAMES
 from tests.synthetic import media
 
@@ -123,6 +124,21 @@ def test_blank_images_are_refused_with_the_cause(tmp_path: Path, level: int, wor
     found = looked(write(tmp_path / "p", blank))
     assert found.level == "hopeless"
     assert found.sentences == (f"Of 3 images looked at, 0 show anything: 3 {word}.",)
+
+
+def test_photos_of_12_bits_are_read_as_a_run_reads_them(tmp_path: Path) -> None:
+    paths = []
+    for i in range(4):
+        paths.append(tmp_path / f"{i}.png")
+        # 12 bits in files of 16: read as 16 bits, they are black.
+        cv2.imwrite(str(paths[-1]), layers(12.0 * i).astype(np.uint16) * 16)
+    assert looked(paths).level == "good"
+    # One mapping for all of them: a dark photo among bright ones stays dark.
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), layers(60.0).astype(np.uint16) // 8)
+    drawn = draw([*paths, dark], [])
+    assert drawn.samples[0].gray.mean() > 60
+    assert drawn.samples[4].gray.mean() < 4
 
 
 def test_a_wall_without_texture_is_doubtful(tmp_path: Path) -> None:
