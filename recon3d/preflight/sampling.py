@@ -17,6 +17,7 @@ from recon3d.io.images import PhotoInfo, brightest_value, check_photo, probe_pho
 from recon3d.io.photo_depth import bits_used
 from recon3d.io.video import VideoReader
 from recon3d.io.video_info import VideoInfo
+from recon3d.preflight.travel import video_travel
 
 #: Longer side of a sample.
 SIZE = 640
@@ -28,6 +29,8 @@ _SMALL = 12
 _FEW_KEYS = 16
 #: Seconds between samples of a video at least: neighbours must have moved.
 _STEP = 0.4
+#: Seconds in which the motion of the videos is measured.
+_TRAVEL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,10 @@ class Drawn:
     videos : tuple of VideoInfo
     unreadable : tuple of str
         Why files could not be read.
+    photo_samples : int
+        Samples that are photos: the first ones.
+    travels : tuple of float
+        How far the image travels through each video, as a fraction of its longer side.
     """
 
     samples: tuple[Sample, ...]
@@ -68,6 +75,8 @@ class Drawn:
     photos: tuple[PhotoInfo, ...]
     videos: tuple[VideoInfo, ...]
     unreadable: tuple[str, ...]
+    photo_samples: int
+    travels: tuple[float, ...]
 
 
 def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -> Drawn:
@@ -111,9 +120,12 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
     if len(samples) <= _SMALL:
         pairs = [(i, j) for i in range(len(samples)) for j in range(i + 1, min(i + 4, len(samples)))]
     found: list[VideoInfo] = []
+    travels: list[float] = []
+    photo_samples = len(samples)
     for path in videos:
         try:
             taken, video = _video(path, share, seconds / len(videos))
+            travels.append(video_travel(path, _TRAVEL_SECONDS / len(videos)))
         except InputError as error:
             unreadable.append(error.message)
             continue
@@ -121,7 +133,10 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
         samples += taken
         found.append(video)
         pairs += [(i, i + 1) for i in range(start, len(samples) - 1)]
-    return Drawn(tuple(samples), tuple(pairs), tuple(infos), tuple(found), tuple(unreadable))
+    return Drawn(
+        tuple(samples), tuple(pairs), tuple(infos), tuple(found), tuple(unreadable), photo_samples,
+        tuple(travels),
+    )  # fmt: skip
 
 
 def _couples(count: int, most: int) -> list[int]:

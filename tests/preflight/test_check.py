@@ -170,7 +170,30 @@ def test_too_few_images(tmp_path: Path) -> None:
 def test_unrelated_images_do_not_overlap(tmp_path: Path) -> None:
     found = looked(write(tmp_path / "p", [layers(0.0, seed) for seed in range(6)]))
     assert found.level == "doubtful"
-    assert found.sentences == ("Only 0 of 6 images looked at overlap with their neighbours.",)
+    assert found.sentences == ("Only 0 of 6 photos looked at overlap with another one.",)
+
+
+def test_few_photos_of_a_scene_among_unrelated_ones_are_doubtful(tmp_path: Path) -> None:
+    scene = [layers(12.0 * i, seed=100) for i in range(6)]
+    found = looked(write(tmp_path / "p", [*scene, *(layers(0.0, seed) for seed in range(8))]))
+    assert found.level == "doubtful"
+    assert found.sentences == ("Only 6 of 14 photos looked at overlap with another one.",)
+
+
+def test_the_order_of_photos_means_nothing(tmp_path: Path) -> None:
+    # Two scenes in turn, so that no neighbours overlap.
+    views = [layers(12.0 * (i // 2), seed=i % 2) for i in range(14)]
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "good"
+    assert "14 of 14 photos overlap with another one" in found.sentences[0]
+
+
+def test_frames_of_a_video_are_foretold() -> None:
+    # Runs took 50 at low. Far samples of this video do not overlap, which says nothing against it.
+    found = looked([Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"])
+    assert found.level == "good"
+    assert "overlap" not in found.sentences[0]
+    assert 45 <= found.estimates[0].frames <= 50
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
