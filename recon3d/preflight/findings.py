@@ -106,8 +106,10 @@ def find(
     found = Findings()
     images = measures.images
     if unreadable:
-        more = f" and {len(unreadable) - 2} more" if len(unreadable) > 2 else ""
-        found.doubts.append(f"{len(unreadable)} files cannot be read: {'; '.join(unreadable[:2])}{more}")
+        more = f"; and {len(unreadable) - 2} more" if len(unreadable) > 2 else ""
+        files = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
+        why = "; ".join(reason.rstrip(".") for reason in unreadable[:2])
+        found.doubts.append(f"{files} cannot be read: {why}{more}.")
     useful = [image for image in images if image.features >= _BLANK]
     if len(useful) < 2:
         found.blank = True
@@ -135,7 +137,14 @@ def _too_little(images: Sequence[ImageMeasure], useful: Sequence[ImageMeasure], 
     why = Counter(_why_blank(image) for image in images if image.features < _BLANK)
     told = ", ".join(f"{number} {reason}" for reason, number in why.most_common())
     found.hopeless.append(f"Of {len(images)} images looked at, {len(useful)} show anything: {told}.")
-    found.advice.append("Check the lens, the light and the focus, and film something with texture.")
+    if "black" in why:
+        found.advice.append("Check the lens cap and the light, or expose longer.")
+    if "white" in why:
+        found.advice.append("Expose less.")
+    if "without texture" in why:
+        found.advice.append(
+            "Add texture: put newspaper or patterned tape on what you record, or beside it. Check the focus."
+        )
 
 
 def _why_blank(image: ImageMeasure) -> str:
