@@ -111,7 +111,7 @@ class Measures:
     pairs : list of PairMeasure
         Of neighbours.
     photos : int
-        Photos among the images: the first ones.
+        Photos for which there was time to search for one that overlaps.
     linked : int
         Photos that overlap with at least one other photo of the sample, in whatever order they are.
     """
@@ -150,18 +150,23 @@ def measure(drawn: Drawn) -> Measures:
     pairs = [
         _pair(a, b, drawn.samples[a], drawn.samples[b], features[a], features[b]) for a, b in drawn.pairs
     ]
-    return Measures(images, pairs, drawn.photo_samples, _linked(drawn, features, pairs))
+    linked, judged = _linked(drawn, features, pairs)
+    return Measures(images, pairs, judged, linked)
 
 
-def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeasure]) -> int:
-    """Count the photos that overlap with another one; those without such a neighbour are searched for."""
+def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeasure]) -> tuple[int, int]:
+    """Count the photos that overlap with another one, and those for which there was time to find out."""
     started = time.monotonic()
     count = drawn.photo_samples
     linked = {i for pair in pairs if pair.overlaps for i in (pair.first, pair.second) if i < count}
     tried = {frozenset(pair) for pair in drawn.pairs}
     strongest = [(points[:_STRONGEST], found[:_STRONGEST]) for points, found in features[:count]]
+    skipped = set()
     for i in range(count):
-        if i in linked or time.monotonic() - started > _SEARCH:
+        if i in linked:
+            continue
+        if time.monotonic() - started > _SEARCH:
+            skipped.add(i)
             continue
         others = [j for j in range(count) if j != i and frozenset((i, j)) not in tried]
         alike = {j: len(_matches(strongest[i], strongest[j])[0]) for j in others}
@@ -172,7 +177,7 @@ def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeas
             if _pair(i, j, drawn.samples[i], drawn.samples[j], features[i], features[j]).overlaps:
                 linked |= {i, j}
                 break
-    return len(linked)
+    return len(linked), count - len(skipped - linked)
 
 
 def _normal(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
