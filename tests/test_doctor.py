@@ -55,6 +55,18 @@ def test_doctor_tries_what_it_reports(name: str) -> None:
     assert check.fix == ""
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_an_interpreter_that_cannot_be_started_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("")  # not executable
+    monkeypatch.setattr("sys.executable", str(python))
+    for check in (doctor._module("numpy", "numpy"), doctor._trial("photo")):
+        assert check.status == "problem"
+        assert check.found == f"not tried: Python ({python}) cannot be started: Permission denied"
+
+
 def test_doctor_starts_a_worker() -> None:
     check = doctor._trial("worker")
     assert check.found.startswith("started and answered in"), check

@@ -120,9 +120,13 @@ def _module(package: str, module: str) -> Check:
             found = version("pycolmap-cuda12") + " (CUDA)"
         else:
             return Check(package, "problem", "not installed", f"pip install {package}")
-    done = subprocess.run(
-        [sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=False, timeout=120
-    )
+    try:
+        done = _in_python("-c", f"import {module}")
+    except OSError as error:
+        return _no_python(package, error)
+    except subprocess.TimeoutExpired:
+        text = f"{found} was not imported within {_PATIENCE} s"
+        return Check(package, "problem", text, f"pip install --force-reinstall {package}")
     if done.returncode == 0:
         return Check(package, "ok", found)
     text = _cause(done.stderr) or f"exit code {done.returncode}"
@@ -131,9 +135,10 @@ def _module(package: str, module: str) -> Check:
 
 def _trial(name: str) -> Check:
     """Do a small piece of real work, in a process of its own."""
-    command = [sys.executable, "-m", "recon3d.cli.trials", name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        done = _in_python("-m", "recon3d.cli.trials", name)
+    except OSError as error:
+        return _no_python(name, error)
     except subprocess.TimeoutExpired:
         return Check(name, "problem", f"no end after {_PATIENCE} s", _TRIAL_FIXES[name])
     if done.returncode:
@@ -141,6 +146,20 @@ def _trial(name: str) -> Check:
         return Check(name, "problem", f"failed: {text}", _TRIAL_FIXES[name])
     found, *note = done.stdout.splitlines()
     return Check(name, "note", found, note[1]) if note else Check(name, "ok", found)
+
+
+def _in_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+
+
+def _no_python(name: str, error: OSError) -> Check:
+    return Check(
+        name,
+        "problem",
+        f"not tried: Python ({sys.executable}) cannot be started: {error.strerror}",
+        "Check the permissions of this file, or install recon3d in a new environment.",
+    )
 
 
 def _cause(stderr: str) -> str:

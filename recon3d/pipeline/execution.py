@@ -232,12 +232,13 @@ class Execution:
             return
         self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
         if found.level == "hopeless" and not self.settings.force:
-            hint = "--force, or Pipeline(force=True), continues all the same."
+            # Forcing helps where the check may err; without two images it fails at once.
+            hint = () if found.blank else ("--force, or Pipeline(force=True), continues nevertheless.",)
             name = self.project.inputs[0].name
             more = len(self.project.inputs) - 1
             message = " ".join((f"{name} and {more} more:" if more else f"{name}:", *found.sentences))
             kind = InputError if found.blank else ReconstructionError
-            raise kind(message, " ".join((*found.advice, hint)))
+            raise kind(message, " ".join((*found.advice, *hint)))
 
     def _judge(self, stage: str) -> None:
         """Say how far what is there can be trusted, before hours are spent on what follows."""

@@ -67,7 +67,7 @@ def check(
         return check_project(Project.open(given[0]), workers=workers, recall=False)
     files, left_out = gather(given, None, kinds=("video", "photo"), strict=False)
     found = _in_another_process([file.path for file in files], [Path.cwd()], workers)
-    return replace(found, notes=(*left_out_notes(left_out), *found.notes))
+    return replace(found, notes=(*left_out_notes(left_out, reported=False), *found.notes))
 
 
 def check_project(
@@ -134,11 +134,17 @@ def _in_another_process(
             "workers": workers,
         }
     )
-    process = subprocess.Popen(
-        [sys.executable, "-m", "recon3d.preflight"],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=_environment(), start_new_session=True,  # Ctrl-C is for the run, which ends this itself
-    )  # fmt: skip
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "recon3d.preflight"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=_environment(), start_new_session=True,  # Ctrl-C is for the run, which ends this itself
+        )  # fmt: skip
+    except OSError as error:
+        raise StageError(
+            f"The check of the inputs cannot start Python ({sys.executable}): {error.strerror}.",
+            "Check the permissions of this file, or install recon3d in a new environment.",
+        ) from error
     with process:
         try:
             answer, errors = _answer(process, request, cancelled)

@@ -20,12 +20,13 @@ from recon3d.options.value_types import Quality
 from recon3d.preflight.cost import Job, estimate
 from recon3d.preflight.findings import CameraGroup, find
 from recon3d.preflight.history import machine_speed
-from recon3d.preflight.measuring import ImageMeasure, PairMeasure, measure
+from recon3d.preflight.measuring import ImageMeasure, Measures, measure
 from recon3d.preflight.result import InputCheck
 from recon3d.preflight.sampling import Drawn, draw
+from recon3d.selection.choose import SAME_VIEW
 
-#: Motion between two samples of a video that do not overlap, as a fraction of the longer side.
-_LOST = 0.25
+#: Frames that a video that hardly moves still gives.
+_FEWEST = 3
 
 
 def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None = None) -> InputCheck:
@@ -54,13 +55,13 @@ def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None 
         except InputError as error:
             unreadable.append(error.message)
     drawn = draw(photos, videos)
-    images, pairs = measure(drawn)
+    measures = measure(drawn)
+    images = measures.images
     unreadable += drawn.unreadable
     qualities = {str(quality): resolve_options(quality, {}) for quality in get_args(Quality)}
-    frames = {name: _frames(drawn, pairs, options) for name, options in qualities.items()}
+    frames = {name: _frames(drawn, options) for name, options in qualities.items()}
     found = find(
-        images,
-        pairs,
+        measures,
         total=len(drawn.photos) + frames["medium"],
         groups=_groups(drawn.photos),
         unreadable=unreadable,
@@ -76,7 +77,7 @@ def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None 
         ]
     return InputCheck(
         level=found.level,
-        sentences=tuple(found.hopeless + found.doubts) or (_seen(drawn, images, pairs),),
+        sentences=tuple(found.hopeless + found.doubts) or (_seen(measures),),
         notes=tuple(found.notes),
         advice=tuple(found.advice),
         estimates=tuple(estimates),
@@ -96,17 +97,16 @@ def _groups(photos: Sequence[PhotoInfo]) -> list[CameraGroup]:
     return [CameraGroup(camera, size, focal, number) for (camera, size, focal), number in counted.items()]
 
 
-def _frames(drawn: Drawn, pairs: Sequence[PairMeasure], options: dict[str, StageOptions]) -> int:
+def _frames(drawn: Drawn, options: dict[str, StageOptions]) -> int:
     """Frames that would be taken of the videos: as many as the motion asks for."""
     values = options["frame_extraction"].model_dump()
     total = 0
-    for video in drawn.videos:
-        moved = [pair.motion if pair.share else _LOST for pair in pairs] or [0.0]
-        # The samples' own steps, over the whole video.
-        travel = float(np.mean(moved)) * max(len(drawn.samples) / len(drawn.videos) - 1, 1)
+    for video, travel in zip(drawn.videos, drawn.travels, strict=True):
         there = (video.duration or 0.0) * (video.frame_rate or 30.0)
-        wanted = np.clip(travel / values["motion"], values["min_frames"], values["max_frames"])
-        total += int(min(wanted, max(there, 1)))
+        wanted = np.clip(travel / values["motion"] + 1, values["min_frames"], values["max_frames"])
+        # Frames closer than that would show the same.
+        differing = max(travel / SAME_VIEW + 1, _FEWEST)
+        total += int(min(wanted, differing, max(there, 1)))
     return total
 
 
@@ -124,12 +124,11 @@ def _job(drawn: Drawn, images: Sequence[ImageMeasure], video_frames: int, size: 
     )
 
 
-def _seen(drawn: Drawn, images: Sequence[ImageMeasure], pairs: Sequence[PairMeasure]) -> str:
-    known = [pair for pair in pairs if pair.share]
+def _seen(measures: Measures) -> str:
+    images = measures.images
     text = f"{len(images)} images looked at: {np.median([i.features for i in images]):.0f} features each"
-    if known:
-        text += f", {len(known)} of {len(pairs)} neighbours overlap"
-        text += f", moving by {np.median([p.motion for p in known]):.0%} of the image"
+    if measures.photos > 1:
+        text += f"; {measures.linked} of {measures.photos} photos overlap with another one"
     return text + "."
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from recon3d.events import CheckLevel
-from recon3d.preflight.measuring import ENOUGH, ImageMeasure, PairMeasure
+from recon3d.preflight.measuring import ImageMeasure, Measures, PairMeasure
 
 #: Features without which an image is of no use, and below which it has little texture.
 _BLANK, _PLAIN = 15, 120
@@ -26,8 +26,8 @@ _PAIRS = 3
 _REST, _MOVING = 0.3, 0.1
 #: Share of the matches at rest where nothing moves at all.
 _STILL = 0.9
-#: Share of the images that must overlap a neighbour: samples lie further apart than a run's frames.
-_LINKED = 0.3
+#: Share of the photos that must overlap with another one, and photos without which it tells nothing.
+_LINKED, _PHOTOS = 0.6, 4
 #: Brightness and contrast, in grey levels, of images that are too dark or too bright.
 _DARK, _BRIGHT, _DULL = 40, 215, 25
 #: Sharpness against the median of the set, as the sparse stage has it.
@@ -81,8 +81,7 @@ class Findings:
 
 
 def find(
-    images: Sequence[ImageMeasure],
-    pairs: Sequence[PairMeasure],
+    measures: Measures,
     *,
     total: int,
     groups: Sequence[CameraGroup] = (),
@@ -92,8 +91,7 @@ def find(
 
     Parameters
     ----------
-    images : sequence of ImageMeasure
-    pairs : sequence of PairMeasure
+    measures : Measures
     total : int
         Images that there are; of a video, the frames that would be taken.
     groups : sequence of CameraGroup
@@ -106,9 +104,12 @@ def find(
     Findings
     """
     found = Findings()
+    images = measures.images
     if unreadable:
-        more = f" and {len(unreadable) - 2} more" if len(unreadable) > 2 else ""
-        found.doubts.append(f"{len(unreadable)} files cannot be read: {'; '.join(unreadable[:2])}{more}")
+        more = f"; and {len(unreadable) - 2} more" if len(unreadable) > 2 else ""
+        files = "1 file" if len(unreadable) == 1 else f"{len(unreadable)} files"
+        why = "; ".join(reason.rstrip(".") for reason in unreadable[:2])
+        found.doubts.append(f"{files} cannot be read: {why}{more}.")
     useful = [image for image in images if image.features >= _BLANK]
     if len(useful) < 2:
         found.blank = True
@@ -116,9 +117,8 @@ def find(
         return found
     _light(images, found)
     _texture(useful, found)
-    known = [pair for pair in pairs if pair.inliers >= ENOUGH and pair.share > 0]
-    _motion(known, found)
-    _overlap(useful, pairs, known, found)
+    _motion([pair for pair in measures.pairs if pair.overlaps], found)
+    _overlap(measures, found)
     if total < 3:
         found.doubts.append("There are two images only: a model needs more.")
         found.advice.append("Take 20 images or more, moving a little sideways between them.")
@@ -137,7 +137,14 @@ def _too_little(images: Sequence[ImageMeasure], useful: Sequence[ImageMeasure], 
     why = Counter(_why_blank(image) for image in images if image.features < _BLANK)
     told = ", ".join(f"{number} {reason}" for reason, number in why.most_common())
     found.hopeless.append(f"Of {len(images)} images looked at, {len(useful)} show anything: {told}.")
-    found.advice.append("Check the lens, the light and the focus, and film something with texture.")
+    if "black" in why:
+        found.advice.append("Check the lens cap and the light, or expose longer.")
+    if "white" in why:
+        found.advice.append("Expose less.")
+    if "without texture" in why:
+        found.advice.append(
+            "Add texture: put newspaper or patterned tape on what you record, or beside it. Check the focus."
+        )
 
 
 def _why_blank(image: ImageMeasure) -> str:
@@ -196,20 +203,11 @@ def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
         )
 
 
-def _overlap(
-    useful: Sequence[ImageMeasure],
-    pairs: Sequence[PairMeasure],
-    known: Sequence[PairMeasure],
-    found: Findings,
-) -> None:
-    if len(pairs) < _PAIRS:
-        return
-    tried = {index for pair in pairs for index in (pair.first, pair.second)}
-    linked = {index for pair in known for index in (pair.first, pair.second)}
-    if len(linked) < _LINKED * len(tried):
-        found.doubts.append(
-            f"Only {len(linked)} of {len(tried)} images looked at overlap with their neighbours."
-        )
+def _overlap(measures: Measures, found: Findings) -> None:
+    """Judge photos only: the frames that a run takes of a video lie closer than the samples."""
+    linked, photos = measures.linked, measures.photos
+    if photos >= _PHOTOS and linked < _LINKED * photos:
+        found.doubts.append(f"Only {linked} of {photos} photos looked at overlap with another one.")
         found.advice.append("Take more images, with an overlap of 80 % from one to the next.")
 
 

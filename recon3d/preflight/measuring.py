@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,8 @@ from recon3d.preflight.sampling import Drawn, Sample
 from recon3d.selection.sharpness import sharpness
 
 Floats = NDArray[np.float64]
+#: Points and descriptors of an image, strongest first.
+Features = tuple[Floats, NDArray[np.float32]]
 
 _FEATURES = 1500
 _RATIO = 0.8
@@ -20,6 +24,10 @@ _RATIO = 0.8
 _TOLERANCE = 1.5
 #: Matches that a pair needs before it says anything.
 ENOUGH = 25
+#: Strongest features that tell which other photos to compare with, matches of theirs, and such photos.
+_STRONGEST, _ALIKE, _CANDIDATES = 400, 5, 3
+#: Seconds for the search of other photos.
+_SEARCH = 4.0
 #: Pixels below which a match is at rest, and above which it moves.
 _REST, _MOVES = 0.75, 3.0
 #: Share of the width that a moving match crosses, too: small shakes are no motion.
@@ -87,8 +95,34 @@ class PairMeasure:
     at_rest: float
     moving: float
 
+    @property
+    def overlaps(self) -> bool:
+        """Whether both show the same place."""
+        return self.inliers >= ENOUGH and self.share > 0
 
-def measure(drawn: Drawn) -> tuple[list[ImageMeasure], list[PairMeasure]]:
+
+@dataclass(frozen=True)
+class Measures:
+    """What the samples show.
+
+    Attributes
+    ----------
+    images : list of ImageMeasure
+    pairs : list of PairMeasure
+        Of neighbours.
+    photos : int
+        Photos for which there was time to search for one that overlaps.
+    linked : int
+        Photos that overlap with at least one other photo of the sample, in whatever order they are.
+    """
+
+    images: list[ImageMeasure]
+    pairs: list[PairMeasure]
+    photos: int
+    linked: int
+
+
+def measure(drawn: Drawn) -> Measures:
     """Measure the samples.
 
     Parameters
@@ -97,22 +131,53 @@ def measure(drawn: Drawn) -> tuple[list[ImageMeasure], list[PairMeasure]]:
 
     Returns
     -------
-    (list of ImageMeasure, list of PairMeasure)
+    Measures
     """
     cv2.setRNGSeed(0)  # RANSAC's, so that the same inputs are told the same
     library: Any = cv2  # its stubs lack SIFT
     sift = library.SIFT_create(_FEATURES)
-    images, features = [], []
+    images: list[ImageMeasure] = []
+    features: list[Features] = []
     for sample in drawn.samples:
         keypoints, descriptors = sift.detectAndCompute(sample.gray, None)
-        points = np.array([k.pt for k in keypoints], np.float64).reshape(-1, 2)
-        found = np.zeros((0, 128), np.float32) if descriptors is None else np.sqrt(_normal(descriptors))
+        order = np.argsort([-k.response for k in keypoints], kind="stable")
+        points = np.array([keypoints[i].pt for i in order], np.float64).reshape(-1, 2)
+        found = np.zeros((0, 128), np.float32)
+        if descriptors is not None:
+            found = np.sqrt(_normal(descriptors[order]))
         features.append((points, found))
         images.append(_image(sample, len(points)))
     pairs = [
         _pair(a, b, drawn.samples[a], drawn.samples[b], features[a], features[b]) for a, b in drawn.pairs
     ]
-    return images, pairs
+    linked, judged = _linked(drawn, features, pairs)
+    return Measures(images, pairs, judged, linked)
+
+
+def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeasure]) -> tuple[int, int]:
+    """Count the photos that overlap with another one, and those for which there was time to find out."""
+    started = time.monotonic()
+    count = drawn.photo_samples
+    linked = {i for pair in pairs if pair.overlaps for i in (pair.first, pair.second) if i < count}
+    tried = {frozenset(pair) for pair in drawn.pairs}
+    strongest = [(points[:_STRONGEST], found[:_STRONGEST]) for points, found in features[:count]]
+    skipped = set()
+    for i in range(count):
+        if i in linked:
+            continue
+        if time.monotonic() - started > _SEARCH:
+            skipped.add(i)
+            continue
+        others = [j for j in range(count) if j != i and frozenset((i, j)) not in tried]
+        alike = {j: len(_matches(strongest[i], strongest[j])[0]) for j in others}
+        for j in sorted(others, key=lambda j: -alike[j])[:_CANDIDATES]:
+            if alike[j] < _ALIKE:
+                break
+            tried.add(frozenset((i, j)))
+            if _pair(i, j, drawn.samples[i], drawn.samples[j], features[i], features[j]).overlaps:
+                linked |= {i, j}
+                break
+    return len(linked), count - len(skipped - linked)
 
 
 def _normal(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -139,8 +204,8 @@ def _pair(
     second: int,
     sample: Sample,
     other: Sample,
-    one: tuple[Floats, NDArray[np.float32]],
-    two: tuple[Floats, NDArray[np.float32]],
+    one: Features,
+    two: Features,
 ) -> PairMeasure:
     a, b = _matches(one, two)
     longer = max(sample.gray.shape)
@@ -172,9 +237,7 @@ def _pair(
     )
 
 
-def _matches(
-    one: tuple[Floats, NDArray[np.float32]], two: tuple[Floats, NDArray[np.float32]]
-) -> tuple[Floats, Floats]:
+def _matches(one: Features, two: Features) -> tuple[Floats, Floats]:
     """Points of both images, for the matches that are each other's best by far."""
     if min(len(one[0]), len(two[0])) < 2:
         return np.zeros((0, 2)), np.zeros((0, 2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import InputError
-from recon3d.io.images import PhotoInfo, check_photo, probe_photo
+from recon3d.io.images import PhotoInfo, brightest_value, check_photo, probe_photo, read_photo
+from recon3d.io.photo_depth import bits_used
 from recon3d.io.video import VideoReader
 from recon3d.io.video_info import VideoInfo
+from recon3d.preflight.travel import video_travel
 
 #: Longer side of a sample.
 SIZE = 640
@@ -26,6 +29,8 @@ _SMALL = 12
 _FEW_KEYS = 16
 #: Seconds between samples of a video at least: neighbours must have moved.
 _STEP = 0.4
+#: Seconds in which the motion of the videos is measured.
+_TRAVEL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Drawn:
     videos : tuple of VideoInfo
     unreadable : tuple of str
         Why files could not be read.
+    photo_samples : int
+        Samples that are photos: the first ones.
+    travels : tuple of float
+        How far the image travels through each video, as a fraction of its longer side.
     """
 
     samples: tuple[Sample, ...]
@@ -66,6 +75,8 @@ class Drawn:
     photos: tuple[PhotoInfo, ...]
     videos: tuple[VideoInfo, ...]
     unreadable: tuple[str, ...]
+    photo_samples: int
+    travels: tuple[float, ...]
 
 
 def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -> Drawn:
@@ -94,10 +105,12 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
     samples: list[Sample] = []
     pairs: list[tuple[int, int]] = []
     previous = -2
-    for index in _couples(len(readable), share):
+    looked_at = _couples(len(readable), share)
+    bits = _bits([readable[index] for index in looked_at])
+    for index in looked_at:
         path, info = readable[index]
         try:
-            samples.append(_photo(path, info))
+            samples.append(_photo(path, info, bits))
         except InputError as error:
             unreadable.append(error.message)
             continue
@@ -107,9 +120,12 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
     if len(samples) <= _SMALL:
         pairs = [(i, j) for i in range(len(samples)) for j in range(i + 1, min(i + 4, len(samples)))]
     found: list[VideoInfo] = []
+    travels: list[float] = []
+    photo_samples = len(samples)
     for path in videos:
         try:
             taken, video = _video(path, share, seconds / len(videos))
+            travels.append(video_travel(path, _TRAVEL_SECONDS / len(videos)))
         except InputError as error:
             unreadable.append(error.message)
             continue
@@ -117,7 +133,10 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
         samples += taken
         found.append(video)
         pairs += [(i, i + 1) for i in range(start, len(samples) - 1)]
-    return Drawn(tuple(samples), tuple(pairs), tuple(infos), tuple(found), tuple(unreadable))
+    return Drawn(
+        tuple(samples), tuple(pairs), tuple(infos), tuple(found), tuple(unreadable), photo_samples,
+        tuple(travels),
+    )  # fmt: skip
 
 
 def _couples(count: int, most: int) -> list[int]:
@@ -146,8 +165,22 @@ def small(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(gray, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _photo(path: Path, info: PhotoInfo) -> Sample:
-    gray = small(check_photo(path, SIZE))
+def _bits(photos: Sequence[tuple[Path, PhotoInfo]]) -> int:
+    """Bits a channel that deep photos use, as frame_extraction finds them for the whole set."""
+    brightest = []
+    for path, info in photos:
+        if info.bits > 8:
+            with contextlib.suppress(InputError):  # `_photo` tells why
+                brightest.append(brightest_value(path))
+    return bits_used(max(brightest)) if brightest else 16
+
+
+def _photo(path: Path, info: PhotoInfo, bits: int) -> Sample:
+    if info.bits > 8:
+        read = cv2.cvtColor(read_photo(path, bits=bits).rgb, cv2.COLOR_RGB2GRAY)
+        gray = small(np.asarray(read, np.uint8))
+    else:
+        gray = small(check_photo(path, SIZE))
     focal = info.exif.focal_px
     scale = max(gray.shape) / max(info.width, info.height)
     return Sample(path.name, gray, None if focal is None else focal * scale)

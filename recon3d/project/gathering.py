@@ -104,7 +104,7 @@ def gather(
     files: list[Gathered] = []
     left_out: list[LeftOut] = []
     first: InputError | None = None
-    seen: dict[str, str] = {}
+    seen: dict[str, Gathered] = {}
     for folder, entries in _groups(given, project):
         usable = []
         rows = []
@@ -118,9 +118,9 @@ def gather(
                 rows.append(LeftOut(folder, entry.name, _reason(error, entry.path), len(entries)))
                 continue
             if file.digest in seen and not strict:
-                rows.append(LeftOut(folder, file.name, f"is a copy of {seen[file.digest]}", len(entries)))
+                rows.append(LeftOut(folder, file.name, _again(file, seen[file.digest]), len(entries)))
                 continue
-            seen.setdefault(file.digest, file.name)
+            seen.setdefault(file.digest, file)
             usable.append(file)
         if not entries:
             rows.append(LeftOut(folder, "", "holds no files", 0))
@@ -131,7 +131,7 @@ def gather(
     return files, left_out
 
 
-def left_out_notes(rows: Sequence[LeftOut], shown: int = 10) -> tuple[str, ...]:
+def left_out_notes(rows: Sequence[LeftOut], shown: int = 10, *, reported: bool = True) -> tuple[str, ...]:
     """Say which files were left out, and why.
 
     Parameters
@@ -139,6 +139,8 @@ def left_out_notes(rows: Sequence[LeftOut], shown: int = 10) -> tuple[str, ...]:
     rows : sequence of LeftOut
     shown : int
         Files that a sentence names at most.
+    reported : bool
+        Whether a report lists the rest.
 
     Returns
     -------
@@ -156,7 +158,7 @@ def left_out_notes(rows: Sequence[LeftOut], shown: int = 10) -> tuple[str, ...]:
         where = f"files in {folder}/" if folder else "files" if files > 1 else "file"
         named = "; ".join(f"{row.name} {row.reason}" for row in group[:shown])
         more = len(group) - shown
-        rest = f"; and {more} more, which the report lists" if more > 0 else ""
+        rest = f"; and {more} more{', which the report lists' if reported else ''}" if more > 0 else ""
         notes.append(f"Left out {len(group)} of {files} {where}: {named}{rest}.")
     return tuple(notes)
 
@@ -251,6 +253,12 @@ def _examine(entry: _Entry, kinds: Sequence[InputKind]) -> Gathered:
         if still is not None and path.suffix.lower() == ".mov":
             raise InputError(f"{path} is the moving part of a Live Photo.", "The photo is used.")
     return Gathered(path, entry.folder, entry.name, probed.kind, digest_of(path))
+
+
+def _again(file: Gathered, first: Gathered) -> str:
+    # A link to another file of the folder is a copy: its own name is not resolved.
+    same = file.path.name == first.path.name and file.path.parent.resolve() == first.path.parent.resolve()
+    return "was given twice" if same else f"is a copy of {first.name}"
 
 
 def _nothing(given: Sequence[Path], left_out: Sequence[LeftOut], first: InputError | None) -> InputError:

@@ -51,7 +51,7 @@ def gather_posed(images: Path, model: Path) -> list[Gathered]:
             raise InputError(
                 f"{path} has {size[0]} x {size[1]} pixels, but its camera in the model has "
                 f"{wanted[0]} x {wanted[1]}.",
-                "Give the photos that the model was made from, at their size then.",
+                "Give the photos that the model was made from, at their original size.",
             )
         files.append(Gathered(path, "", name, "posed_photo", digest_of(path)))
     return files

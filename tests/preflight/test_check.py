@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -15,13 +16,15 @@ from typer.testing import CliRunner
 
 import recon3d
 from recon3d.cli.commands import app
-from recon3d.errors import Cancelled, InputError, ReconstructionError
+from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
 from recon3d.options import resolve_options
 from recon3d.preflight.check import _environment, check_project
 from recon3d.preflight.cost import Job, Speed, estimate
 from recon3d.preflight.examine import examine
 from recon3d.preflight.history import machine_speed
 from recon3d.preflight.result import InputCheck
+from recon3d.preflight.sampling import draw
+from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
 from tests.synthetic import media
 
@@ -117,12 +120,40 @@ def test_an_object_turning_before_a_still_background_is_told(tmp_path: Path) -> 
     assert "background" in found.advice[0]
 
 
-@pytest.mark.parametrize(("level", "word"), [(3, "black"), (252, "white"), (128, "without texture")])
-def test_blank_images_are_refused_with_the_cause(tmp_path: Path, level: int, word: str) -> None:
+@pytest.mark.parametrize(
+    ("level", "word", "advice"),
+    [(3, "black", "lens cap"), (252, "white", "Expose less."), (128, "without texture", "newspaper")],
+)
+def test_blank_images_are_refused_with_the_cause(tmp_path: Path, level: int, word: str, advice: str) -> None:
     blank = [np.full((480, 640, 3), level, np.uint8)] * 3
     found = looked(write(tmp_path / "p", blank))
     assert found.level == "hopeless"
     assert found.sentences == (f"Of 3 images looked at, 0 show anything: 3 {word}.",)
+    assert len(found.advice) == 1
+    assert advice in found.advice[0]
+
+
+def test_a_run_of_blank_images_is_refused_without_offering_force(tmp_path: Path) -> None:
+    project = recon3d.Project.create(tmp_path / "project")
+    project.add_photos(write(tmp_path / "p", [np.full((480, 640, 3), g, np.uint8) for g in (2, 3, 4)]))
+    with pytest.raises(InputError, match="0 show anything: 3 black") as caught:
+        recon3d.Pipeline("low").run(project)
+    assert caught.value.hint == "Check the lens cap and the light, or expose longer."
+
+
+def test_photos_of_12_bits_are_read_as_a_run_reads_them(tmp_path: Path) -> None:
+    paths = []
+    for i in range(4):
+        paths.append(tmp_path / f"{i}.png")
+        # 12 bits in files of 16: read as 16 bits, they are black.
+        cv2.imwrite(str(paths[-1]), layers(12.0 * i).astype(np.uint16) * 16)
+    assert looked(paths).level == "good"
+    # One mapping for all of them: a dark photo among bright ones stays dark.
+    dark = tmp_path / "dark.png"
+    cv2.imwrite(str(dark), layers(60.0).astype(np.uint16) // 8)
+    drawn = draw([*paths, dark], [])
+    assert drawn.samples[0].gray.mean() > 60
+    assert drawn.samples[4].gray.mean() < 4
 
 
 def test_a_wall_without_texture_is_doubtful(tmp_path: Path) -> None:
@@ -154,7 +185,31 @@ def test_too_few_images(tmp_path: Path) -> None:
 def test_unrelated_images_do_not_overlap(tmp_path: Path) -> None:
     found = looked(write(tmp_path / "p", [layers(0.0, seed) for seed in range(6)]))
     assert found.level == "doubtful"
-    assert found.sentences == ("Only 0 of 6 images looked at overlap with their neighbours.",)
+    assert found.sentences == ("Only 0 of 6 photos looked at overlap with another one.",)
+
+
+def test_few_photos_of_a_scene_among_unrelated_ones_are_doubtful(tmp_path: Path) -> None:
+    scene = [layers(12.0 * i, seed=100) for i in range(6)]
+    found = looked(write(tmp_path / "p", [*scene, *(layers(0.0, seed) for seed in range(8))]))
+    assert found.level == "doubtful"
+    assert found.sentences == ("Only 6 of 14 photos looked at overlap with another one.",)
+
+
+def test_the_order_of_photos_means_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recon3d.preflight.measuring._SEARCH", 60.0)  # machines of CI are busy
+    # Two scenes in turn, so that no neighbours overlap.
+    views = [layers(12.0 * (i // 2), seed=i % 2) for i in range(14)]
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "good"
+    assert "14 of 14 photos overlap with another one" in found.sentences[0]
+
+
+def test_frames_of_a_video_are_foretold() -> None:
+    # Runs took 50 at low. Far samples of this video do not overlap, which says nothing against it.
+    found = looked([Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"])
+    assert found.level == "good"
+    assert "overlap" not in found.sentences[0]
+    assert 45 <= found.estimates[0].frames <= 50
 
 
 def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
@@ -162,7 +217,38 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "p" / "page.jpg").write_text("<html></html>")
     found = looked([*paths, tmp_path / "p" / "page.jpg"])
     assert found.level == "doubtful"
+    assert found.sentences[0].startswith("1 file cannot be read: ")
     assert "page.jpg" in found.sentences[0]
+    assert ".." not in found.sentences[0]
+    (tmp_path / "p" / "page.png").write_text("<html></html>")
+    both = looked([*paths, tmp_path / "p" / "page.jpg", tmp_path / "p" / "page.png"])
+    assert both.sentences[0].startswith("2 files cannot be read: ")
+    assert ".;" not in both.sentences[0]
+
+
+def test_what_is_given_twice_is_told_so(tmp_path: Path) -> None:
+    paths = write(tmp_path / "photos", [layers(3.0 * i) for i in range(11)])
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(paths[2].read_bytes())
+    _, again = gather([paths[0].parent, paths[0].parent], None, kinds=["photo"], strict=False)
+    assert {row.reason for row in again} == {"was given twice"}
+    _, copied = gather([paths[0].parent, copy], None, kinds=["photo"], strict=False)
+    assert [row.reason for row in copied] == ["is a copy of 02.jpg"]
+    # A check writes no report.
+    found = recon3d.check([tmp_path / "photos", tmp_path / "photos"])
+    assert found.notes[0].endswith("09.jpg was given twice; and 1 more.")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_an_interpreter_that_cannot_be_started_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(tmp_path / "photos", [layers(0.0), layers(12.0)])
+    python = tmp_path / "python"
+    python.write_text("")  # not executable
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(StageError, match=r"cannot start Python \(.*/python\): Permission denied\.\nHint"):
+        recon3d.check(paths)
 
 
 def test_mixed_cameras_are_a_note(tmp_path: Path) -> None:
