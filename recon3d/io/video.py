@@ -161,6 +161,11 @@ class VideoReader:
         return self._stream
 
     @property
+    def seekable(self) -> bool:
+        """Whether `seek` can find key frames."""
+        return self._has_index
+
+    @property
     def duration(self) -> float | None:
         """Seconds, as the header has it."""
         if self._stream.duration:

@@ -18,7 +18,7 @@ from recon3d.preflight import gpmf
 from recon3d.preflight.facts import FileFacts
 from recon3d.preflight.srt import read_srt
 from recon3d.preflight.video_facts import iso6709
-from tests.synthetic import media
+from tests.synthetic import corpus_videos, media
 
 SRT = """1
 00:00:00,000 --> 00:00:00,033
@@ -176,6 +176,37 @@ def test_a_photos_depth_profile_and_focal_length(tmp_path: Path, data_dir: Path)
     real = recon3d.probe(data_dir / "monstree_1600" / "images" / "IMG_1025.jpg")
     assert (real["size"], real["rotation"], real["focal_35mm"]) == ([1200, 1600], 90, 28.0)
     assert real["gps"]["altitude"] == pytest.approx(1223.8, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "source_says"), [
+    ("avchd.mts", "flags of the frames"), ("dv.mpg", "flags of the frames"), ("captured.mkv", "combs in "),
+])  # fmt: skip
+def test_interlacing_is_told_as_the_run_finds_it(tmp_path: Path, name: str, source_says: str) -> None:
+    video = next(row for row in corpus_videos.VIDEOS if row.file == name)
+    video.make(tmp_path / name)
+    facts = recon3d.probe(tmp_path / name)
+    assert facts["interlaced"] is True
+    assert source_says in source(facts, "interlaced")
+
+
+def test_a_single_comb_leaves_it_unknown(tmp_path: Path) -> None:
+    views = media.slide(media.texture(), range(0, 160, 4))
+    combed = views[3].copy()
+    combed[::2] = views[9][::2]
+    video = media.write_video(tmp_path / "a.mkv", [*views[:3], combed, *views[4:]], codec="ffv1")
+    facts = recon3d.probe(video)
+    assert facts["interlaced"] is None
+    assert source(facts, "interlaced") == "combs in 1 of 32 frames"
+
+
+def test_a_file_of_two_videos_tells_which_is_used(tmp_path: Path) -> None:
+    views = media.slide(media.texture(), range(0, 40, 4))
+    small = [view[:120, :160] for view in views]
+    facts = recon3d.probe(media.write_streams(tmp_path / "two.mkv", [(small, False), (views, False)]))
+    assert (facts["video_streams"], facts["size"]) == (2, [160, 120])
+    text = next(fact.text for fact in facts.facts if fact.name == "video_streams")
+    assert text == "2. None is marked as the default; the first, stream 0 (160 x 120, h264), is used"
+    assert recon3d.probe(media.write_video(tmp_path / "one.mp4", views))["video_streams"] == 1
 
 
 def test_what_is_no_photo_or_video_is_refused(tmp_path: Path) -> None:
