@@ -25,7 +25,8 @@ def interlaced_fact(path: Path) -> Fact:
     Fact
         True, False, or None where the frames do not decide it.
     """
-    looked = combed = 0
+    looked: set[int] = set()
+    combed = 0
     with VideoReader(path) as reader:
         duration = reader.duration or 0.0
         # Without an index only the start can be looked at: there as much as else at all places.
@@ -33,18 +34,20 @@ def interlaced_fact(path: Path) -> Fact:
         for place in range(places):
             if place and reader.seek(duration * place / places) is None:
                 break
-            for frame in itertools.islice(reader.frames(), frames):
+            # Places between the same key frames begin alike.
+            new = (frame for frame in reader.frames() if frame.pts not in looked)
+            for frame in itertools.islice(new, frames):
                 if reader.deinterlaced:
                     break  # the lines of this frame are no longer as they were stored
-                looked += 1
+                looked.add(frame.pts)
                 combed += is_combed(frame.luma())
             if reader.deinterlaced:
                 return Fact("interlaced", True, "yes", "flags of the frames")
         fields = reader.stream.codec_context.field_order > 1
-    combs = f"combs in {combed} of {looked} frames"
-    if interlacing(0, looked, combed):
+    combs = f"combs in {combed} of {len(looked)} frames"
+    if interlacing(0, len(looked), combed):
         return Fact("interlaced", True, "yes, though it is not marked", combs)
     if fields or combed:
         why = "the stream's field order, not its frames" if fields else combs
         return Fact("interlaced", None, "unknown; a run looks at more frames", why)
-    return Fact("interlaced", False, "no", f"flags and lines of {looked} frames")
+    return Fact("interlaced", False, "no", f"flags and lines of {len(looked)} frames")

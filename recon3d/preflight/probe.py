@@ -10,7 +10,7 @@ from recon3d.preflight.facts import FileFacts
 
 
 def probe(path: str | os.PathLike[str]) -> FileFacts:
-    """Tell what a video or photo is; of a video one frame is decoded.
+    """Tell what a video or photo is; of a video some frames are decoded, of a photo all pixels.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -207,6 +208,28 @@ def test_a_file_of_two_videos_tells_which_is_used(tmp_path: Path) -> None:
     text = next(fact.text for fact in facts.facts if fact.name == "video_streams")
     assert text == "2. None is marked as the default; the first, stream 0 (160 x 120, h264), is used"
     assert recon3d.probe(media.write_video(tmp_path / "one.mp4", views))["video_streams"] == 1
+
+
+def test_the_depth_is_the_files_own(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 65536, (48, 64, 3), dtype=np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        cv2.imwrite(str(tmp_path / name), rgb)
+        assert recon3d.probe(tmp_path / name)["bits"] == 16, name
+    Image.new("1", (64, 48)).save(tmp_path / "one.png")
+    assert recon3d.probe(tmp_path / "one.png")["bits"] == 1
+
+
+def test_damaged_pixels_are_told(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        assert recon3d.probe(tmp_path / name)["damaged"] is False, name
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        facts = recon3d.probe(tmp_path / name)
+        assert facts["damaged"] is True, name
+        text = next(fact.text for fact in facts.facts if fact.name == "damaged")
+        assert text.startswith("yes: it is damaged or incomplete"), text
 
 
 def test_what_is_no_photo_or_video_is_refused(tmp_path: Path) -> None:
