@@ -12,8 +12,10 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from typer.testing import CliRunner
 
 import recon3d
+from recon3d.cli.commands import app
 from recon3d.errors import InputError
 from recon3d.preflight import gpmf
 from recon3d.preflight.facts import FileFacts
@@ -245,3 +247,27 @@ def test_facts_show_themselves(data_dir: Path) -> None:
     }  # fmt: skip
     assert "GoPro GPMF track" in facts._repr_html_()
     assert "karma.mp4" in repr(facts)
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    photo, bad, inside = tmp_path / "good.png", tmp_path / "bad.jpg", folder / "inside.png"
+    for file, value in ((photo, 9), (inside, 99)):
+        Image.new("RGB", (64, 48), (value, 9, 9)).save(file)
+    bad.write_text("<html></html>")
+    (folder / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    given = [str(path) for path in (tmp_path / "none.mp4", bad, folder, photo)]
+    done = CliRunner().invoke(app, ["probe", "--json", *given])
+    assert done.exit_code == 2
+    rows = {row["path"]: row for row in json.loads(done.stdout)}
+    assert {path for path, row in rows.items() if "facts" in row} == {str(photo), str(inside)}
+    errors = {path: row["error"] for path, row in rows.items() if "error" in row}
+    assert errors.keys() == {given[0], given[1], str(folder / "broken.mp4")}
+    assert all(error.startswith(path) for path, error in errors.items())
+    shown = CliRunner().invoke(app, ["probe", *given])
+    assert shown.exit_code == 2
+    assert shown.output.count("64 x 48") == 2
+    for error in errors.values():
+        assert f"Error: {error}" in shown.output
+    assert CliRunner().invoke(app, ["probe", str(photo)]).exit_code == 0
