@@ -32,7 +32,8 @@ def probe(
 
     found, failed = probe_all(files)
     if as_json:
-        sys.stdout.write(json.dumps([row.to_json() for row in (*found, *failed)], indent=2) + "\n")
+        rows = [*(row.to_json() for row in found), *(row.to_json() for row in failed)]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
     else:
         out = Console(highlight=False)
         for facts in found:
