@@ -43,7 +43,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 3
+VERSION = 4
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
