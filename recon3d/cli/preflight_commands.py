@@ -18,29 +18,37 @@ if TYPE_CHECKING:
 commands = typer.Typer()
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on stdout instead.")]
 _COLORS = {"good": "green", "doubtful": "yellow", "hopeless": "red"}
-#: Exit status of a check that finds the inputs hopeless; that of any input that cannot be used.
-_HOPELESS = 2
+#: Exit status where an input cannot be used: a hopeless one, or a file that cannot be described.
+_BAD_INPUT = 2
 
 
 @commands.command()
 def probe(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Videos and photos.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="Videos, photos and folders.")],
     as_json: JsonOption = False,
 ) -> None:
     """Show what videos and photos are, and where in the file each fact was found."""
-    from recon3d.preflight.probe import probe as probe_file
+    from recon3d.preflight.probe import probe_all
 
-    found = [probe_file(path) for path in files]
+    found, failed = probe_all(files)
     if as_json:
-        sys.stdout.write(json.dumps([facts.to_json() for facts in found], indent=2) + "\n")
-        return
-    out = Console(highlight=False)
-    for facts in found:
-        out.print(Text(facts.path, "bold"), soft_wrap=True)
-        table = Table("fact", "value", "source", box=None, header_style="bold")
-        for fact in facts.facts:
-            table.add_row(fact.name.replace("_", " "), Text(fact.text), Text(fact.source))
-        out.print(table)
+        rows = [*(row.to_json() for row in found), *(row.to_json() for row in failed)]
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        out = Console(highlight=False)
+        for facts in found:
+            out.print(Text(facts.path, "bold"), soft_wrap=True)
+            table = Table("fact", "value", "source", box=None, header_style="bold")
+            for fact in facts.facts:
+                table.add_row(fact.name.replace("_", " "), Text(fact.text), Text(fact.source))
+            out.print(table)
+        problems = Console(stderr=True, highlight=False)
+        for row in failed:
+            problems.print(Text("Error: ", "bold red").append(row.error, "not bold default"), soft_wrap=True)
+            if row.hint:
+                problems.print(row.hint, markup=False, soft_wrap=True)
+    if failed:
+        raise typer.Exit(_BAD_INPUT)
 
 
 @commands.command()
@@ -62,7 +70,7 @@ def check(
     else:
         _show(Console(highlight=False), found)
     if found.level == "hopeless":
-        raise typer.Exit(_HOPELESS)
+        raise typer.Exit(_BAD_INPUT)
 
 
 def _show(out: Console, found: InputCheck) -> None:

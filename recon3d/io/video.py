@@ -99,7 +99,7 @@ class VideoReader:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise InputError(f"{path} is not a readable video: {_reason(error)}.", _HINT) from error
         try:
-            self._stream, self._others = self._find_stream()
+            self._stream, self._others, self._choice = self._find_stream()
             self._stream.thread_type = "SLICE"  # frame threads would delay `wanted`'s skipping
             self._stream.codec_context.thread_count = 1
             if references_only and not interlaced:
@@ -125,8 +125,8 @@ class VideoReader:
     ) -> None:
         self._closing.close()
 
-    def _find_stream(self) -> tuple[Any, list[Any]]:
-        """The stream to read, and the ones beside it: the file's default, as players show it."""
+    def _find_stream(self) -> tuple[Any, list[Any], str]:
+        """The stream to read as players choose it, the ones beside it, and why (`VideoInfo.choice`)."""
         # Cover pictures and thumbnails are video streams, too.
         kinds = av.stream.Disposition
         pictures = kinds.attached_pic | kinds.timed_thumbnails | kinds.still_image
@@ -138,14 +138,17 @@ class VideoReader:
             raise InputError(
                 f"{self.path} is coded in a way that is not supported.", "Convert it to H.264 with ffmpeg."
             )
-        default = [s for s in readable if s.disposition & kinds.default] or readable
-        stream = max(default, key=lambda s: s.width * s.height)
+        default = [s for s in streams if s.disposition & kinds.default]
+        stream = next((s for s in readable if s in default), readable[0])
+        others = [s for s in streams if s is not stream]
+        choice = _choice(stream, streams, default)
         if stream.width * stream.height > MAX_VIDEO_PIXELS:
+            size = f"{stream.width} x {stream.height} pixels"
             raise InputError(
-                f"{self.path} has frames of {stream.width} x {stream.height} pixels, which is too large.",
+                f"{self.path} has frames of {size}, which is too large.{_beside(stream, others)}",
                 "Scale it down to 8192 x 8192 or less.",
             )
-        return stream, [s for s in streams if s is not stream]
+        return stream, others, choice
 
     @property
     def container(self) -> Any:
@@ -156,6 +159,11 @@ class VideoReader:
     def stream(self) -> Any:
         """PyAV's stream of the pictures."""
         return self._stream
+
+    @property
+    def seekable(self) -> bool:
+        """Whether `seek` can find key frames."""
+        return self._has_index
 
     @property
     def duration(self) -> float | None:
@@ -187,7 +195,7 @@ class VideoReader:
         first = next(self.frames(), None)
         if first is None:
             raise InputError(
-                f"{self.path} has no frame that can be decoded.",
+                f"{self.path} has no frame that can be decoded.{_beside(self._stream, self._others)}",
                 "The file is damaged or incomplete: copy it again from the camera.",
             )
         width, height = self._display_size(first.raw)
@@ -205,6 +213,7 @@ class VideoReader:
             interlaced=self.deinterlaced > 0 or getattr(self._stream.codec_context, "field_order", 0) > 1,
             stream=_described(self._stream),
             other_streams=tuple(_described(stream) for stream in self._others),
+            choice=self._choice,
         )
 
     def _display_size(self, raw: Any) -> tuple[int, int]:
@@ -359,6 +368,19 @@ def probe_video(path: Path) -> VideoInfo:
 def _described(stream: Any) -> str:
     codec = stream.codec_context.name if stream.codec_context is not None else "unknown codec"
     return f"stream {stream.index} ({stream.width} x {stream.height}, {codec})"
+
+
+def _beside(stream: Any, others: list[Any]) -> str:
+    return f" The file holds {1 + len(others)} videos; this is {_described(stream)}." if others else ""
+
+
+def _choice(stream: Any, streams: list[Any], default: list[Any]) -> str:
+    if len(default) == 1 and stream in default:
+        return "The default"
+    if default and stream not in default:
+        return "The default cannot be read; the first other that can"
+    marked = f"{len(default)} are marked as the default" if default else "None is marked as the default"
+    return f"{marked}; the first{'' if stream is (default or streams)[0] else ' that can be read'}"
 
 
 def _reason(error: Exception) -> str:

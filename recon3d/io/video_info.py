@@ -29,6 +29,8 @@ class VideoInfo:
         The video stream that is read: its number, size and codec.
     other_streams : tuple of str
         Video streams that are not read.
+    choice : str
+        Why that stream is read, as the beginning of a sentence about it.
     """
 
     width: int
@@ -41,6 +43,15 @@ class VideoInfo:
     interlaced: bool = False
     stream: str = ""
     other_streams: tuple[str, ...] = ()
+    choice: str = ""
+
+    @property
+    def streams_note(self) -> str:
+        """Which of several video streams is read, to follow the file's name; empty for a single one."""
+        if not self.other_streams:
+            return ""
+        left = f"{', '.join(self.other_streams)} {'was' if len(self.other_streams) == 1 else 'were'} not"
+        return f"holds {1 + len(self.other_streams)} videos. {self.choice}, {self.stream}, was used; {left}."
 
     def size(self, max_size: int = 0) -> tuple[int, int]:
         """Compute the size of a reduced image.

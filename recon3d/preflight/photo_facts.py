@@ -10,12 +10,11 @@ from PIL import Image
 
 from recon3d.io.images import PhotoInfo, probe_photo
 from recon3d.preflight.facts import Fact
+from recon3d.preflight.photo_pixels import pixel_facts
 from recon3d.preflight.track import Position, gps_fact
 
 _ROTATIONS = {3: 180, 4: 180, 5: 90, 6: 90, 7: 270, 8: 270}
 _DATE_TAKEN, _EXIF_IFD = 0x9003, 0x8769
-#: Samples of a pixel in Pillow's modes that do not say it.
-_BITS = {"1": 1, "I;16": 16, "I;16B": 16, "I": 32, "F": 32}
 
 
 def photo_facts(path: Path) -> tuple[Fact, ...]:
@@ -39,7 +38,8 @@ def photo_facts(path: Path) -> tuple[Fact, ...]:
     if exif.orientation in _ROTATIONS:
         turn = _ROTATIONS[exif.orientation]
         facts.append(Fact("rotation", turn, f"{turn}° clockwise", "EXIF orientation"))
-    facts += _pixels(path)
+    facts += pixel_facts(path, info)
+    facts += _profile_and_time(path)
     camera = f"{exif.make} {exif.model}".strip()
     if camera:
         facts.append(Fact("camera", camera, camera, "EXIF"))
@@ -69,18 +69,15 @@ def _focal(info: PhotoInfo) -> list[Fact]:
     return facts
 
 
-def _pixels(path: Path) -> list[Fact]:
-    """Bit depth, colour profile and time, which Pillow reads from the header."""
+def _profile_and_time(path: Path) -> list[Fact]:
+    """Colour profile and time, which Pillow reads from the header."""
     facts: list[Fact] = []
     try:
         with Image.open(path) as image:
-            mode, profile = image.mode, image.info.get("icc_profile")
+            profile = image.info.get("icc_profile")
             taken = image.getexif().get_ifd(_EXIF_IFD).get(_DATE_TAKEN)
-            bits = image.tag_v2.get(258) if hasattr(image, "tag_v2") else None
     except (OSError, ValueError, SyntaxError, KeyError, TypeError):
         return facts
-    depth = max(bits) if isinstance(bits, tuple) and bits else _BITS.get(mode, 8)
-    facts.append(Fact("bits", depth, f"{depth} bits a sample, {mode}", "header"))
     if profile:
         name = _profile_name(profile)
         facts.append(Fact("colour_space", name, name, "embedded ICC profile"))

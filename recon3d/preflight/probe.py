@@ -3,14 +3,36 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+from recon3d.errors import InputError
 from recon3d.io.probe import probe_input
 from recon3d.preflight.facts import FileFacts
+from recon3d.project.gathering import gather
+
+
+@dataclass(frozen=True)
+class NotProbed:
+    """A file that cannot be described, and why."""
+
+    path: str
+    error: str
+    hint: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        """Convert to what JSON can hold.
+
+        Returns
+        -------
+        dict
+        """
+        return {"path": self.path, "error": self.error, "hint": self.hint}
 
 
 def probe(path: str | os.PathLike[str]) -> FileFacts:
-    """Tell what a video or photo is; of a video one frame is decoded.
+    """Tell what a video or photo is; of a video some frames are decoded, of a photo all pixels.
 
     Parameters
     ----------
@@ -41,3 +63,38 @@ def probe(path: str | os.PathLike[str]) -> FileFacts:
     from recon3d.preflight.video_facts import video_facts
 
     return FileFacts(str(path), kind, video_facts(path))
+
+
+def probe_all(given: Sequence[Path]) -> tuple[list[FileFacts], list[NotProbed]]:
+    """Describe files, and those in folders; a bad one does not stop the others.
+
+    Parameters
+    ----------
+    given : sequence of Path
+        Files, and folders, which are searched as a run does it.
+
+    Returns
+    -------
+    found : list of FileFacts
+    failed : list of NotProbed
+    """
+    found: list[FileFacts] = []
+    failed: list[NotProbed] = []
+    for path in given:
+        files = [path]
+        if path.is_dir():
+            try:
+                gathered, left_out = gather([path], None, kinds=("video", "photo"), strict=True)
+            except InputError as error:
+                failed.append(NotProbed(str(path), error.message, error.hint))
+                continue
+            files = [file.path for file in gathered]
+            for row in left_out:
+                beside = str(path / row.name)
+                failed.append(NotProbed(beside, f"{beside} {row.reason}."))
+        for file in files:
+            try:
+                found.append(probe(file))
+            except InputError as error:
+                failed.append(NotProbed(str(file), error.message, error.hint))
+    return found, failed

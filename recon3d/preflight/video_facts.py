@@ -12,8 +12,10 @@ import av.error
 
 from recon3d.io.video import VideoReader
 from recon3d.io.video_frame import is_hdr
+from recon3d.io.video_info import VideoInfo
 from recon3d.preflight import gpmf
 from recon3d.preflight.facts import Fact
+from recon3d.preflight.interlacing import interlaced_fact
 from recon3d.preflight.srt import read_srt, sidecar
 from recon3d.preflight.track import Position, gps_fact, is_place
 
@@ -62,6 +64,7 @@ def video_facts(path: Path) -> tuple[Fact, ...]:
         metadata = {**container.metadata, **stream.metadata}
         facts = [
             Fact("container", container.format.name, container.format.long_name, "header"),
+            _streams(info),
             Fact("codec", info.codec, _codec(stream), "header"),
             Fact("bytes", path.stat().st_size, f"{path.stat().st_size / 1e6:.1f} MB", "file"),
             Fact("size", [info.width, info.height], f"{info.width} x {info.height}, upright", "first frame"),
@@ -77,6 +80,7 @@ def video_facts(path: Path) -> tuple[Fact, ...]:
             turn = info.rotation
             facts.append(Fact("rotation", turn, f"{turn}° anticlockwise", "display matrix"))
         facts += _picture(reader)
+        facts.append(interlaced_fact(path))
         facts += _described(metadata)
         facts += _gps(container, metadata)
     beside = sidecar(path)
@@ -90,6 +94,12 @@ def video_facts(path: Path) -> tuple[Fact, ...]:
     return tuple(facts)
 
 
+def _streams(info: VideoInfo) -> Fact:
+    number = 1 + len(info.other_streams)
+    text = f"{number}. {info.choice}, {info.stream}, is used" if number > 1 else "1"
+    return Fact("video_streams", number, text, "header")
+
+
 def _codec(stream: Any) -> str:
     context = stream.codec_context
     parts = [context.codec.long_name or context.name, context.profile, context.pix_fmt]
@@ -97,7 +107,7 @@ def _codec(stream: Any) -> str:
 
 
 def _picture(reader: VideoReader) -> list[Fact]:
-    """Colour, depth and interlacing, which only a decoded frame tells for certain."""
+    """Colour and depth, which only a decoded frame tells for certain."""
     reader.seek(0.0)
     first = next(reader.frames(), None)
     if first is None:
@@ -116,8 +126,6 @@ def _picture(reader: VideoReader) -> list[Fact]:
             facts.append(Fact(name, text, text, "first frame"))
     hdr = is_hdr(raw)
     facts.append(Fact("hdr", hdr, "yes" if hdr else "no", "transfer of the first frame"))
-    interlaced = bool(raw.interlaced_frame)
-    facts.append(Fact("interlaced", interlaced, "yes" if interlaced else "no", "first frame"))
     return facts
 
 

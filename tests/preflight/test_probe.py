@@ -8,17 +8,20 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from typer.testing import CliRunner
 
 import recon3d
+from recon3d.cli.commands import app
 from recon3d.errors import InputError
 from recon3d.preflight import gpmf
 from recon3d.preflight.facts import FileFacts
 from recon3d.preflight.srt import read_srt
 from recon3d.preflight.video_facts import iso6709
-from tests.synthetic import media
+from tests.synthetic import corpus_videos, media
 
 SRT = """1
 00:00:00,000 --> 00:00:00,033
@@ -178,6 +181,59 @@ def test_a_photos_depth_profile_and_focal_length(tmp_path: Path, data_dir: Path)
     assert real["gps"]["altitude"] == pytest.approx(1223.8, abs=0.1)
 
 
+@pytest.mark.parametrize(("name", "source_says"), [
+    ("avchd.mts", "flags of the frames"), ("dv.mpg", "flags of the frames"), ("captured.mkv", "combs in "),
+])  # fmt: skip
+def test_interlacing_is_told_as_the_run_finds_it(tmp_path: Path, name: str, source_says: str) -> None:
+    video = next(row for row in corpus_videos.VIDEOS if row.file == name)
+    video.make(tmp_path / name)
+    facts = recon3d.probe(tmp_path / name)
+    assert facts["interlaced"] is True
+    assert source_says in source(facts, "interlaced")
+
+
+def test_a_single_comb_leaves_it_unknown(tmp_path: Path) -> None:
+    views = media.slide(media.texture(), range(0, 160, 4))
+    combed = views[3].copy()
+    combed[::2] = views[9][::2]
+    video = media.write_video(tmp_path / "a.mkv", [*views[:3], combed, *views[4:]], codec="ffv1")
+    facts = recon3d.probe(video)
+    assert facts["interlaced"] is None
+    assert source(facts, "interlaced") == "combs in 1 of 32 frames"
+
+
+def test_a_file_of_two_videos_tells_which_is_used(tmp_path: Path) -> None:
+    views = media.slide(media.texture(), range(0, 40, 4))
+    small = [view[:120, :160] for view in views]
+    facts = recon3d.probe(media.write_streams(tmp_path / "two.mkv", [(small, False), (views, False)]))
+    assert (facts["video_streams"], facts["size"]) == (2, [160, 120])
+    text = next(fact.text for fact in facts.facts if fact.name == "video_streams")
+    assert text == "2. None is marked as the default; the first, stream 0 (160 x 120, h264), is used"
+    assert recon3d.probe(media.write_video(tmp_path / "one.mp4", views))["video_streams"] == 1
+
+
+def test_the_depth_is_the_files_own(tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 65536, (48, 64, 3), dtype=np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        cv2.imwrite(str(tmp_path / name), rgb)
+        assert recon3d.probe(tmp_path / name)["bits"] == 16, name
+    Image.new("1", (64, 48)).save(tmp_path / "one.png")
+    assert recon3d.probe(tmp_path / "one.png")["bits"] == 1
+
+
+def test_damaged_pixels_are_told(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    for name in ("a.jpg", "a.png"):
+        Image.fromarray(pixels).save(tmp_path / name)
+        assert recon3d.probe(tmp_path / name)["damaged"] is False, name
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[: len(data) // 2])
+        facts = recon3d.probe(tmp_path / name)
+        assert facts["damaged"] is True, name
+        text = next(fact.text for fact in facts.facts if fact.name == "damaged")
+        assert text.startswith("yes: it is damaged or incomplete"), text
+
+
 def test_what_is_no_photo_or_video_is_refused(tmp_path: Path) -> None:
     (tmp_path / "page.jpg").write_text("<html></html>")
     with pytest.raises(InputError, match=r"page\.jpg"):
@@ -191,3 +247,27 @@ def test_facts_show_themselves(data_dir: Path) -> None:
     }  # fmt: skip
     assert "GoPro GPMF track" in facts._repr_html_()
     assert "karma.mp4" in repr(facts)
+
+
+def test_a_bad_file_does_not_stop_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    photo, bad, inside = tmp_path / "good.png", tmp_path / "bad.jpg", folder / "inside.png"
+    for file, value in ((photo, 9), (inside, 99)):
+        Image.new("RGB", (64, 48), (value, 9, 9)).save(file)
+    bad.write_text("<html></html>")
+    (folder / "broken.mp4").write_bytes(b"\0\0\0\x18ftypmp42" + bytes(100))
+    given = [str(path) for path in (tmp_path / "none.mp4", bad, folder, photo)]
+    done = CliRunner().invoke(app, ["probe", "--json", *given])
+    assert done.exit_code == 2
+    rows = {row["path"]: row for row in json.loads(done.stdout)}
+    assert {path for path, row in rows.items() if "facts" in row} == {str(photo), str(inside)}
+    errors = {path: row["error"] for path, row in rows.items() if "error" in row}
+    assert errors.keys() == {given[0], given[1], str(folder / "broken.mp4")}
+    assert all(error.startswith(path) for path, error in errors.items())
+    shown = CliRunner().invoke(app, ["probe", *given])
+    assert shown.exit_code == 2
+    assert shown.output.count("64 x 48") == 2
+    for error in errors.values():
+        assert f"Error: {error}" in shown.output
+    assert CliRunner().invoke(app, ["probe", str(photo)]).exit_code == 0

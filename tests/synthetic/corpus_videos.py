@@ -17,7 +17,7 @@ import av
 import cv2
 import numpy as np
 
-from tests.synthetic.media import Image, slide, texture, write_video
+from tests.synthetic.media import Image, slide, texture, write_streams, write_video
 
 RATE = 25
 #: One view a field: frame k of the videos shows the view 2 k.
@@ -188,20 +188,8 @@ _H264 = _Coded("libx264", options={"g": "10"})
 
 def _two_streams(path: Path) -> None:
     """A large picture of nothing first, and the views as the default."""
-    with av.open(str(path), "w") as container:
-        large = container.add_stream("libx264", rate=RATE)
-        large.width, large.height, large.pix_fmt, large.disposition = 640, 480, "yuv420p", 0
-        small = container.add_stream("libx264", rate=RATE)
-        small.width, small.height, small.pix_fmt = 320, 240, "yuv420p"
-        small.options = {"crf": "18", "preset": "ultrafast"}
-        small.disposition = av.stream.Disposition.default
-        for index, view in enumerate(VIEWS):
-            for stream, image in ((large, np.full((480, 640, 3), 90, np.uint8)), (small, view)):
-                frame = av.VideoFrame.from_ndarray(image, format="bgr24")
-                frame.pts = index
-                container.mux(stream.encode(frame))
-        for stream in (large, small):
-            container.mux(stream.encode())
+    nothing = [np.full((480, 640, 3), 90, np.uint8)] * len(VIEWS)
+    write_streams(path, [(nothing, False), (VIEWS, True)], RATE)
 
 
 def _sound(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import av.stream
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,24 @@ def write_video(
             frame.pts = pts[index] if pts else index
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
+    return path
+
+
+def write_streams(path: Path, streams: Sequence[tuple[Sequence[Image], bool]], rate: int = 30) -> Path:
+    """Encode a file of several videos: of each its BGR images, and whether it is marked as the default."""
+    with av.open(str(path), "w") as container:
+        for images, default in streams:
+            stream = container.add_stream("libx264", rate=rate)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt, stream.options = "yuv420p", {"crf": "18", "preset": "ultrafast"}
+            stream.disposition = av.stream.Disposition.default if default else 0
+        for index in range(len(streams[0][0])):
+            for stream, (images, _) in zip(container.streams.video, streams, strict=True):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(images[index]), format="bgr24")
+                frame.pts = index
+                container.mux(stream.encode(frame))
+        for stream in container.streams.video:
+            container.mux(stream.encode())
     return path
 
 

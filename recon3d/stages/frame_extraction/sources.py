@@ -15,11 +15,10 @@ from recon3d.errors import InputError
 from recon3d.io.copy_names import cut
 from recon3d.io.video_info import VideoInfo
 from recon3d.layout import Frame
+from recon3d.selection.combs import interlacing
 
 #: Bytes of a name, so that a time and suffixes can be added.
 _LONGEST = 160
-#: Frames with combs, and their share of those that were looked at, above which a video is interlaced.
-_COMBED_FRAMES, _COMBED_SHARE = 2, 0.2
 #: Frames per second above which frames that no other depends on are not decoded.
 _FAST_RATE = 40.0
 
@@ -106,10 +105,7 @@ class Source:
     @property
     def interlaced(self) -> Literal["", "marked", "all"]:
         """Which frames of a scanned video are interlaced; also of one that does not say so."""
-        if int(self.scan["deinterlaced"]):
-            return "marked"
-        combed, looked = int(self.scan["combed"]), int(self.scan["looked"])
-        return "all" if combed >= max(_COMBED_FRAMES, _COMBED_SHARE * looked) else ""
+        return interlacing(*(int(self.scan[name]) for name in ("deinterlaced", "looked", "combed")))
 
     def frame_name(self, index: int) -> str:
         """Name a scanned frame by its time in milliseconds, so that names sort by time.

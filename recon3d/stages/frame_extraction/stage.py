@@ -43,7 +43,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 3
+VERSION = 4
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
@@ -86,7 +86,8 @@ def run(
     _scan(videos, partial, context.phase(taken, scanned))
     for source in videos:
         if source.problem is None:
-            _choose(source, options, context)
+            source.problem = _choose(source, options, context)
+            _report_stream(source, context)
     written = scanned + 0.8 * (1 - scanned)
     _write(videos, images, options, context.phase(scanned, written))
     if options.interval is None:
@@ -126,20 +127,18 @@ def _scan(videos: Sequence[Source], partial: Path, context: StageContext) -> Non
             source.scan = merge_scans([task.result for task in group])
 
 
-def _choose(source: Source, options: FrameExtractionOptions, context: StageContext) -> None:
+def _choose(source: Source, options: FrameExtractionOptions, context: StageContext) -> Problem | None:
     """Choose a video's frames, or find out why it has none."""
     scan = source.scan
     times, usable, travel = scan["time"], scan["usable"], scan["travel"]
     if len(times) == 0:
-        source.problem = Problem(f"{source.name} has no frame that can be decoded.", _DAMAGED)
-        return
+        return Problem(f"{source.name} has no frame that can be decoded.", _DAMAGED)
     if not usable.any():
         what, hint = "black or blank", "Check that the lens was uncovered and the light was on; record again."
         if int(scan["errors"]):
             what, hint = "damaged", _DAMAGED
-        source.problem = Problem(f"{source.name} shows nothing: all of its frames are {what}.", hint)
-        return
-    _report_stream(source, context)
+        return Problem(f"{source.name} shows nothing: all of its frames are {what}.", hint)
+    _report_interlacing(source, context)
     _report_damage(source, context)
     dull = blur(scan["sharpness"], times)
     if options.interval is not None:
@@ -151,24 +150,31 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
     )
     if len(source.chosen) < 2:
         moved = "has a single frame" if len(times) == 1 else "hardly moves"
-        source.problem = Problem(
+        return Problem(
             f"The picture of {source.name} {moved}, so it gives one view only.",
             "Record while you walk around the object, or add photos from other places.",
         )
-        return
     gaps = np.diff(travel[source.chosen])
     if len(gaps) and float(np.median(gaps)) > max(_WIDE_STEP, 1.5 * options.motion):
         context.fallback(
             f"{source.name} moves more than {options.max_frames} frames can follow: neighbouring frames are "
             f"{float(np.median(gaps)):.0%} of the image apart. Raise frame_extraction.max_frames."
         )
+    return None
 
 
 def _report_stream(source: Source, context: StageContext) -> None:
-    if source.plan is not None and (others := source.plan.info.other_streams):
-        used = f"The default, {source.plan.info.stream}, was used"
-        left = f"{', '.join(others)} {'was' if len(others) == 1 else 'were'} not"
-        context.fallback(f"{source.name} holds {1 + len(others)} videos. {used}; {left}.")
+    """Tell which of several videos was used; with the problem where there is one."""
+    note = source.plan.info.streams_note if source.plan else ""
+    if not note:
+        return
+    if source.problem is None:
+        context.fallback(f"{source.name} {note}")
+    else:
+        source.problem = Problem(f"{source.problem.message} The file {note}", source.problem.hint)
+
+
+def _report_interlacing(source: Source, context: StageContext) -> None:
     if source.interlaced:
         unmarked = ", though it is not marked so" if source.interlaced == "all" else ""
         context.fallback(
