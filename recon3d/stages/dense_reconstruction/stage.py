@@ -14,6 +14,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
+from recon3d.io.atomic import atomic_path
 from recon3d.layout import DEPTH_MAPS, DenseCounts, images_folder
 from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.source_selection import source_views
@@ -177,6 +178,9 @@ def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContex
     products.append([plan.folders.raw_map(name) for name in names])
     finished = [number for number, paths in enumerate(products) if all(path.exists() for path in paths)]
     phases = context.phases(*[1.0] * len(rounds))
+    for name, points in zip(names, plan.points_seen(), strict=True):
+        with atomic_path(plan.folders.seen(name)) as temporary:
+            np.save(temporary, points)
     # A finished round's own sources may have been removed.
     for number in range(max(finished, default=-1) + 1, len(rounds)):
         items = [
@@ -185,14 +189,13 @@ def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContex
                 round=number,
                 view=views[i],
                 sources=tuple(views[j] for j in plan.sources[i]),
-                points=points,
                 start_level=start,
                 schedule=rounds[number],
                 best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
                 last=number == len(rounds) - 1,
                 seed=context.seed * 100_003 + i,
             )
-            for i, points in zip(plan.active, plan.points_seen(), strict=True)
+            for i in plan.active
         ]
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
         map_missing(tasks.match, items, products[number], names, unit, plan.memory, phases[number])

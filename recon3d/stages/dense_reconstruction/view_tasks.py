@@ -135,6 +135,20 @@ class Folders:
         """
         return depth_map_file(Path(self.work), name)
 
+    def seen(self, name: str) -> Path:
+        """Locate the sparse points that a view sees, which all rounds read.
+
+        Parameters
+        ----------
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
+        return Path(self.work) / "seen" / f"{name}.npy"
+
     def points(self, name: str) -> Path:
         """Locate the points that a view contributes.
 
@@ -201,7 +215,6 @@ class MatchTask:
     round: int
     view: View
     sources: tuple[View, ...]
-    points: Floats
     start_level: int
     schedule: tuple[Sweeps, ...]
     best_views: int
@@ -218,7 +231,7 @@ def match(task: MatchTask) -> None:
     """
     folders, name = task.folders, task.view.name
     T = task.view.cam_from_world
-    points_cam = task.points @ T[:3, :3].T + T[:3, 3]
+    points_cam = np.load(folders.seen(name)) @ T[:3, :3].T + T[:3, 3]
     points_cam = points_cam[points_cam[:, 2] > 0]
     bounds = inverse_depth_bounds(points_cam)
     reference = _stereo_image(folders, task.view)
