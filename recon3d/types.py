@@ -135,7 +135,7 @@ class Camera(Described):
         Parameters
         ----------
         max_size : int
-            Longest side of the image in pixels.
+            Longest side of the image in pixels; 0 keeps every pixel.
 
         Returns
         -------
@@ -143,7 +143,7 @@ class Camera(Described):
             The same camera, or itself when its image is small enough.
         """
         scale = max_size / max(self.width, self.height)
-        if scale >= 1:
+        if scale >= 1 or max_size == 0:
             return self
         return self.scaled(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
 

@@ -17,18 +17,17 @@ from recon3d.io.components import (
 )
 from recon3d.io.nerfstudio import write_transforms
 from recon3d.io.ply import write_point_cloud
+from recon3d.layout import IMAGES
 from recon3d.types import PointCloud
 
 
 def write_components(models: Path, out: Path, names: Sequence[str], chosen: int) -> list[Component]:
     """Write a COLMAP model, a cloud and nerfstudio's cameras of each component.
 
-    Nothing is written where there is one component only.
-
     Parameters
     ----------
     models : Path
-        Folder of the models, the chosen one first.
+        Folder of two or more models, the chosen one first.
     out : Path
         Folder for the components.
     names : sequence of str
@@ -47,14 +46,13 @@ def write_components(models: Path, out: Path, names: Sequence[str], chosen: int)
     for number, folder in sorted(zip(numbers, folders, strict=True)):
         scene = read_scene(folder, names)
         components.append(Component(number, len(scene), len(scene.points), number == chosen))
-        if len(folders) == 1 or len(scene) < LEAST_IMAGES:
+        if len(scene) < LEAST_IMAGES:
             continue
         target = out / str(number)
         (target / MODEL_FOLDER).mkdir(parents=True, exist_ok=True)
         copy_model(folder, target / MODEL_FOLDER)
         write_point_cloud(target / CLOUD, PointCloud(scene.points.xyz, colors=scene.points.rgb))
-        write_transforms(target / CAMERAS, scene, "images")
-    if len(folders) > 1:
-        out.mkdir(parents=True, exist_ok=True)
-        write_component_list(out, components)
+        write_transforms(target / CAMERAS, scene, IMAGES)
+    out.mkdir(parents=True, exist_ok=True)
+    write_component_list(out, components)
     return components

@@ -50,24 +50,6 @@ def load_view_image(images_dir: Path, view: View, max_size: int = 0) -> tuple[By
     return undistorted_pixels(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), camera, max_size)
 
 
-def undistorted_camera(camera: Camera, max_size: int = 0) -> Camera:
-    """Tell the camera of an image that `load_view_image` gives.
-
-    Parameters
-    ----------
-    camera : Camera
-        The view's; it may be distorted.
-    max_size : int
-        Longer side of the image at most; 0 keeps every pixel.
-
-    Returns
-    -------
-    Camera
-        A pinhole camera.
-    """
-    return (camera.fitted(max_size) if max_size else camera).undistorted()
-
-
 def undistorted_pixels(image: Bytes, camera: Camera, max_size: int = 0) -> tuple[Bytes, Camera]:
     """Scale an image down, and take its lens distortion out.
 
@@ -86,8 +68,7 @@ def undistorted_pixels(image: Bytes, camera: Camera, max_size: int = 0) -> tuple
     camera : Camera
         Pinhole camera of the result, with the calibration matrix of `camera`, scaled.
     """
-    if max_size:
-        camera = camera.fitted(max_size)
+    camera = camera.fitted(max_size)
     if image.shape[:2] != (camera.height, camera.width):
         image = np.asarray(
             cv2.resize(image, (camera.width, camera.height), interpolation=cv2.INTER_AREA), np.uint8

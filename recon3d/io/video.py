@@ -161,6 +161,11 @@ class VideoReader:
         return self._stream
 
     @property
+    def interlaced_stream(self) -> bool:
+        """Whether the stream's order of fields says interlaced; PyAV before 18 does not tell."""
+        return int(getattr(self._stream.codec_context, "field_order", 0)) > 1
+
+    @property
     def seekable(self) -> bool:
         """Whether `seek` can find key frames."""
         return self._has_index
@@ -210,7 +215,7 @@ class VideoReader:
             rotation=rotation,
             codec=str(self._stream.codec_context.name),
             hdr=is_hdr(first.raw),
-            interlaced=self.deinterlaced > 0 or getattr(self._stream.codec_context, "field_order", 0) > 1,
+            interlaced=self.deinterlaced > 0 or self.interlaced_stream,
             stream=_described(self._stream),
             other_streams=tuple(_described(stream) for stream in self._others),
             choice=self._choice,

@@ -43,7 +43,7 @@ def interlaced_fact(path: Path) -> Fact:
                 combed += is_combed(frame.luma())
             if reader.deinterlaced:
                 return Fact("interlaced", True, "yes", "flags of the frames")
-        fields = reader.stream.codec_context.field_order > 1
+        fields = reader.interlaced_stream
     combs = f"combs in {combed} of {len(looked)} frames"
     if interlacing(0, len(looked), combed):
         return Fact("interlaced", True, "yes, though it is not marked", combs)

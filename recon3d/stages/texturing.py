@@ -19,7 +19,7 @@ from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
 from recon3d.io.masks import load_view_mask, visible_at
 from recon3d.io.ply import read_mesh
-from recon3d.io.undistort import load_view_image, undistorted_camera
+from recon3d.io.undistort import load_view_image
 from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder, mask_file
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
@@ -143,7 +143,7 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
 
 
 def _pixels(camera: Camera, max_size: int) -> int:
-    camera = camera.fitted(max_size) if max_size else camera
+    camera = camera.fitted(max_size)
     return camera.width * camera.height
 
 
@@ -153,10 +153,7 @@ def _is_whole(path: Path) -> bool:
 
 def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
     """Split what is too large to be painted from one photo; store the mesh in a form that loads fast."""
-    cameras = [view.camera.fitted(max_size) if max_size else view.camera for view in views]
-    fitted = [
-        View(view.name, camera, view.cam_from_world) for view, camera in zip(views, cameras, strict=True)
-    ]
+    fitted = [View(view.name, view.camera.fitted(max_size), view.cam_from_world) for view in views]
     whole = read_mesh(surface)
     mesh, splits = split_large_faces(whole, fitted)
     if len(splits) and len(whole) >= _MANY_FACES:
@@ -238,7 +235,7 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
     for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
         with np.load(path) as data:
             table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
-        camera = undistorted_camera(view.camera, task.max_size)
+        camera = view.camera.fitted(task.max_size).undistorted()
         pinholes.append(View(view.name, camera, view.cam_from_world))
     candidates = table.candidates()
     if not np.any(candidates.counts):

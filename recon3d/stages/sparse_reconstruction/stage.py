@@ -198,8 +198,8 @@ def _report(
     frames = read_frames(inputs["frame_extraction"]).frames
     statistics = context.call(_statistics, str(out_dir))
     numbers = component_numbers(len(statistics), chosen)
-    components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
-    if len(components) > 1:
+    if len(statistics) > 1:
+        components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
         context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
