@@ -125,6 +125,7 @@ class Execution:
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
+                cancelled=self.cancelled,
             )
 
         try:

@@ -11,15 +11,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from recon3d_api.client import Client, ReconstructionFailed
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import JOB_TYPES, Job, Project, Run
+from recon3d_api.work.processes import MARK
 from tests.api.conftest import NO_LIMITS, alive, template, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -297,3 +299,48 @@ def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str],
     assert seqs == sorted(set(seqs))
     ends = [event["job_type"] for event in watch.events if event["event"] == "job_completed"]
     assert ends == ["frame_extraction", *JOB_TYPES]
+
+
+@pytest.mark.slow
+@pytest.mark.attack("Cancel in each of the seven stages of a real run", "no process left after 2 s")
+@mostly_on("sqlite")
+def test_cancelled_in_each_stage_of_the_real_thing(
+    new_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Nothing of the run is left, and the next run goes on from what was finished."""
+    seconds: dict[str, float] = {}
+    with servers(1, tmp_path, new_database(), real=True) as (server,), Client(server.url) as client:
+        register(client)
+        number = client.create_project("real").id
+        client.upload_video(number, ROOT / "examples" / "data" / "bust.mp4")
+        for stage in JOB_TYPES:
+            client.start_reconstruction(number, "low")
+
+            def works(stage: str = stage) -> bool:
+                job = client.status(number).current_job
+                return bool(job and job.job_type == stage and job.status == "running")
+
+            wait_for(works, timeout=300)
+            assert server.process is not None
+            (mark,) = set(marked(psutil.Process(server.process.pid).children(recursive=True)).values())
+            began = time.monotonic()
+            client.cancel(client.status(number).current_job.id)  # type: ignore[union-attr]
+            wait_for(lambda mark=mark: mark not in marked(psutil.process_iter()).values())
+            seconds[stage] = time.monotonic() - began
+            project = wait_for(lambda: (p := client.project(number)).status != "processing" and p)
+            assert project.status == "draft"
+        client.start_reconstruction(number, "low")
+        client.wait(number, progress=False)
+        assert client.project(number).status == "completed"
+    record_property("seen", "; ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items()))
+    assert max(seconds.values()) < 2, seconds
+
+
+def marked(processes: Iterable[psutil.Process]) -> dict[int, str]:
+    """Those that work on a run, and the mark that the runner gave them; descendants inherit it."""
+    found = {}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and MARK in (environment := process.environ()):
+                found[process.pid] = environment[MARK]
+    return found
