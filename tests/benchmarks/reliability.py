@@ -15,11 +15,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "reliability.md"
-_HEAD = """# Reliability of the service
-
-Each row is a test that attacks a served service. `python -m tests.benchmarks.reliability --write` runs them, the long ones too, and writes this page. Figures come from two cores of a shared virtual machine.
-
-"""
+_HEAD = (
+    "# Reliability of the service\n\n"
+    "Each row is a test that attacks a served service. `python -m tests.benchmarks.reliability --write` "
+    "runs them, the long ones too, and writes this page. Figures come from two cores of a shared virtual "
+    "machine.\n\n"
+)
 
 
 def rows(report: Path) -> list[tuple[str, str, str, str, str]]:
