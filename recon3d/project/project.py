@@ -93,7 +93,10 @@ class Project:
         if (root / MARKER).is_file():
             if exist_ok:
                 return cls.open(root)
-            raise ProjectError(f"{root} is a project already.", "Use Project.open, or another folder.")
+            raise ProjectError(
+                f"{root} is a project already.",
+                "Use Project.open or exist_ok=True, or choose another folder.",
+            )
         if root.exists() and not root.is_dir():
             raise ProjectError(f"{root} is a file.", "Choose a folder for the project.")
         if root.is_dir() and any(entry.name != LOCK_FILE for entry in root.iterdir()):
