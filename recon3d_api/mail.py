@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import logging
@@ -37,6 +38,10 @@ class Mail:
 
 #: Makes a mail, or finds that there is none to send.
 MakeMail: TypeAlias = Callable[[], Mail | None]
+
+
+def _same(mail: Mail) -> Mail:
+    return mail
 
 
 class Mailer:
@@ -99,9 +104,9 @@ class Mailer:
         Parameters
         ----------
         make : Mail or callable
-            A callable is called in the mailer's thread, once an attempt.
+            A callable is called in the mailer's thread.
         """
-        work = (lambda: make) if isinstance(make, Mail) else make
+        work: MakeMail = functools.partial(_same, make) if isinstance(make, Mail) else make
         with self._changed:
             if len(self._due) >= _MOST or self._stop_by is not None:
                 logger.error("A mail is dropped: %d wait already, or the server stops", len(self._due))
@@ -133,10 +138,17 @@ class Mailer:
     def _work(self) -> None:
         while (entry := self._next()) is not None:
             _, number, attempt, make = entry
-            again = self._attempt(make, attempt)
-            if again is not None:
-                with self._changed:
-                    heapq.heappush(self._due, (time.monotonic() + again, number, attempt + 1, make))
+            try:
+                mail = make()
+            except Exception:  # whatever one mail does, the next one is sent
+                logger.exception("A mail cannot be made")
+                continue
+            if mail is None or (again := self._attempt(mail, attempt)) is None:
+                continue
+            # The same mail, not another one: it may hold a token that was made for it.
+            made: MakeMail = functools.partial(_same, mail)
+            with self._changed:
+                heapq.heappush(self._due, (time.monotonic() + again, number, attempt + 1, made))
 
     def _next(self) -> tuple[float, int, int, MakeMail] | None:
         """Wait for what is due; None at the end."""
@@ -153,13 +165,11 @@ class Mailer:
                     return heapq.heappop(self._due)
                 self._changed.wait(self._due[0][0] - now if self._due else None)
 
-    def _attempt(self, make: MakeMail, attempt: int) -> float | None:
+    def _attempt(self, mail: Mail, attempt: int) -> float | None:
         """Try once; the seconds to wait for the next attempt, None when there is to be none."""
         try:
-            mail = make()
-            if mail is not None:
-                self.deliver(mail)
-                logger.info("Mail sent", extra={"subject": mail.subject})
+            self.deliver(mail)
+            logger.info("Mail sent", extra={"subject": mail.subject})
             return None
         except (smtplib.SMTPException, OSError) as error:
             lasting = isinstance(error, smtplib.SMTPRecipientsRefused) and all(
@@ -170,6 +180,6 @@ class Mailer:
                 return None
             logger.warning("A mail is tried again in %g s: %s", self._waits[attempt], error)
             return self._waits[attempt]
-        except Exception:  # whatever one mail does, the next one is sent
-            logger.exception("A mail cannot be made")
+        except ValueError as error:  # a header that cannot be
+            logger.error("A mail cannot be made: %s", error)
             return None

@@ -91,6 +91,10 @@ class Settings(BaseSettings):
     public_url : str
         Address of the service for its users, as in ``https://recon3d.example.org``; links in mail begin
         with it.
+    registration : {"open", "invitation", "closed"}
+        Who may register: everybody, who has an invitation of ``recon3d-api user invite``, or nobody.
+    refresh_days : int
+        A session of ``POST /auth/session`` that is not used for so long ends.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -127,6 +131,8 @@ class Settings(BaseSettings):
     smtp_timeout: float = Field(default=20.0, gt=0)
     mail_from: str = Field(default="", validate_default=True)
     public_url: str = Field(default="", validate_default=True)
+    registration: Literal["open", "invitation", "closed"] = "open"
+    refresh_days: int = Field(default=30, ge=1)
 
     @model_validator(mode="before")
     @classmethod
