@@ -87,7 +87,7 @@ class Settings(BaseSettings):
     smtp_timeout : float
         Seconds to wait for the mail server.
     mail_from : str
-        Sender of the mail, as in ``recon3d <recon3d@example.org>``.
+        Sender of the mail, as in ``Models <models@example.org>``.
     public_url : str
         Address of the service for its users, as in ``https://recon3d.example.org``; links in mail begin
         with it.
