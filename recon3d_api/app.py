@@ -22,9 +22,21 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.routes import auth, files, jobs, operations, projects
+from recon3d_api.http.routes import (
+    admin,
+    auth,
+    files,
+    jobs,
+    keys,
+    operations,
+    pages,
+    passwords,
+    projects,
+    sessions,
+)
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
+from recon3d_api.mail import Mailer
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
@@ -82,6 +94,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         tokens=Tokens(settings.secret_key, settings.token_minutes),
         hub=Hub(database),
         runner=JobRunner(settings, database, storage, command=command),
+        mailer=Mailer(settings),
     )
 
     sweeper = Sweeper(database, storage)
@@ -96,6 +109,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.runner.stop)
         finally:
             await to_thread.run_sync(sweeper.stop)
+            await to_thread.run_sync(service.mailer.stop)
             service.intakes.close()
             service.installation.close()
             database.dispose()
@@ -109,10 +123,11 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, projects, files, jobs):
+    for part in (auth, passwords, sessions, keys, projects, files, jobs, admin):
         app.include_router(part.router, prefix=API)
     app.include_router(operations.router)
     app.include_router(events.router)
+    app.include_router(pages.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

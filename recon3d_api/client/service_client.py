@@ -18,6 +18,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -94,7 +95,7 @@ class Client:
     url : str
         Root of the service, as in ``http://localhost:8000``.
     token : str, optional
-        An access token, if there is one already.
+        An access token or an API key, if there is one already.
     timeout : float
         Seconds to wait for an answer.
     retries : int
@@ -163,6 +164,42 @@ class Client:
         schemas.User
         """
         return self._get(schemas.User, "GET", "/auth/me")
+
+    def create_key(self, name: str, expires_at: datetime | None = None) -> schemas.NewApiKey:
+        """Make an API key, which `Client` takes in the place of a token.
+
+        Parameters
+        ----------
+        name : str
+        expires_at : datetime, optional
+            With a time zone.
+
+        Returns
+        -------
+        schemas.NewApiKey
+            The service does not show the key again.
+        """
+        body = {"name": name, "expires_at": expires_at.isoformat() if expires_at else None}
+        return self._get(schemas.NewApiKey, "POST", "/auth/keys", json=body)
+
+    def api_keys(self) -> list[schemas.ApiKey]:
+        """List the API keys.
+
+        Returns
+        -------
+        list of schemas.ApiKey
+            Newest first.
+        """
+        return self._list(schemas.ApiKey, "/auth/keys")
+
+    def revoke_key(self, key_id: int) -> None:
+        """Revoke an API key.
+
+        Parameters
+        ----------
+        key_id : int
+        """
+        self._get(schemas.Message, "DELETE", f"/auth/keys/{key_id}")
 
     # --- projects ---------------------------------------------------------------------------------
 

@@ -6,21 +6,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
-from recon3d_api.errors import not_found, unauthorized
+from recon3d_api import logs
+from recon3d_api.errors import ApiError, not_found, unauthorized
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes
 from recon3d_api.files.storage import Storage
-from recon3d_api.http.access import active_user
+from recon3d_api.http import keys
+from recon3d_api.http.access import active_user, identify
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.security import Passwords, Token, Tokens
+from recon3d_api.mail import Mailer
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
@@ -46,6 +50,7 @@ class Service:
     tokens: Tokens
     hub: Hub
     runner: JobRunner
+    mailer: Mailer
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -97,6 +102,28 @@ def bearer(connection: HTTPConnection) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
+async def known_token(connection: HTTPConnection, service: ServiceDep) -> Token | None:
+    """Read the caller's access token or API key; once a request.
+
+    Parameters
+    ----------
+    connection : HTTPConnection
+    service : ServiceDep
+
+    Returns
+    -------
+    Token or None
+        None without a valid one.
+    """
+    text = bearer(connection)
+    if text.startswith(keys.PREFIX):  # found in the database; tokens are only computed
+        return await to_thread.run_sync(identify, service.database, service.tokens, text)
+    return service.tokens.read(text)
+
+
+KnownDep = Annotated[Token | None, Depends(known_token)]
+
+
 def throttle(kind: str) -> Callable[..., None]:
     """Make a dependency that counts requests per user or, without a token, per address.
 
@@ -110,28 +137,26 @@ def throttle(kind: str) -> Callable[..., None]:
     callable
     """
 
-    def count(request: Request, service: ServiceDep) -> None:
-        known = service.tokens.read(bearer(request))
+    def count(request: Request, service: ServiceDep, known: KnownDep) -> None:
         who = f"user:{known.user_id}" if known else f"address:{client_address(request)}"
         service.limits.check(kind, who)
 
     return count
 
 
-def current_token(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> Token | None:
-    """Read the caller's token.
+def current_token(known: KnownDep, _: Annotated[str | None, Depends(_scheme)]) -> Token | None:
+    """Get the caller's token, and tell the documentation that one is needed.
 
     Parameters
     ----------
-    service : ServiceDep
-    token : str or None
+    known : Token or None
 
     Returns
     -------
     Token or None
         None without a valid one.
     """
-    return service.tokens.read(token or "")
+    return known
 
 
 TokenDep = Annotated[Token | None, Depends(current_token)]
@@ -157,6 +182,8 @@ def current_user(service: ServiceDep, token: TokenDep) -> User:
     user = active_user(service.database, token)
     if user is None:
         raise unauthorized()
+    if caller := logs.caller.get():
+        caller.user_id = user.id
     return user
 
 
@@ -176,6 +203,28 @@ def ticket_target(project_id: int, purpose: str) -> str:
     return f"{project_id}/{purpose}"
 
 
+def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
+    """Find the caller, who must be an administrator.
+
+    Parameters
+    ----------
+    user : User
+
+    Returns
+    -------
+    User
+
+    Raises
+    ------
+    ApiError
+        403 for other users.
+    """
+    if not user.is_admin:
+        raise ApiError(403, "This needs an administrator's account")
+    return user
+
+
+AdminDep = Annotated[User, Depends(current_admin)]
 UserDep = Annotated[User, Depends(current_user)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
@@ -210,6 +259,7 @@ def own_project(session: Session, user: User, project_id: int, *, lock: bool = F
 _WORDS = {
     400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
     401: "No valid token",
+    403: "Not allowed for this caller, or turned off by the operator; `detail` says which",
     404: "It does not exist, or belongs to someone else",
     409: "A run of this project is going on",
     413: "Too large",

@@ -108,6 +108,7 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     #: Tokens issued until then are revoked.
     tokens_from: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    is_admin: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     __table_args__ = _IDS_ONCE
@@ -278,3 +279,71 @@ class Ticket(Base):
     token_id: Mapped[str] = mapped_column(sa.String(32))
     token_issued: Mapped[float]
     token_expires: Mapped[float]
+
+
+class AuditEntry(Base):
+    """What somebody did; without a foreign key, so that it outlives the account."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float] = mapped_column(index=True)
+    user_id: Mapped[int | None]
+    username: Mapped[str] = mapped_column(sa.String(64))
+    address: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    target: Mapped[str] = mapped_column(sa.String(200))
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+
+    __table_args__ = _IDS_ONCE
+
+
+class ApiKey(Base):
+    """A key that programs use in the place of a token, by its digest."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(sa.String(100))
+    #: First characters, by which its owner recognizes it.
+    start: Mapped[str] = mapped_column(sa.String(12))
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+    __table_args__ = _IDS_ONCE
+
+
+class LoginSession(Base):
+    """A login that is renewed: the digest of the only refresh token that is good now."""
+
+    __tablename__ = "sessions"
+
+    #: Also the id of the session's access tokens.
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64))
+    expires: Mapped[float]
+
+
+class PasswordReset(Base):
+    """A one-time token that sets a new password, by its digest."""
+
+    __tablename__ = "resets"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created: Mapped[float]
+    expires: Mapped[float]
+
+
+class Invitation(Base):
+    """A one-time code to register with, by its digest; for one address if it names one."""
+
+    __tablename__ = "invitations"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    email_key: Mapped[str] = mapped_column(sa.String(320))
+    expires: Mapped[float]

@@ -12,7 +12,7 @@ from anyio import to_thread
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from sqlalchemy import select
 
-from recon3d_api.http.access import active_user, redeem_ticket
+from recon3d_api.http.access import active_user, identify, redeem_ticket
 from recon3d_api.http.dependencies import Service, bearer, get_service, ticket_target
 from recon3d_api.http.hub import Listener, timestamp
 from recon3d_api.http.security import Token
@@ -34,7 +34,7 @@ async def job_events(websocket: WebSocket, project_id: str) -> None:
     token, protocol = _token(websocket)
     # Accepted first: a refused handshake could not carry the codes 4401 and 4404.
     await websocket.accept(subprotocol=protocol)
-    known = service.tokens.read(token)
+    known = await to_thread.run_sync(identify, service.database, service.tokens, token)
     ticket = websocket.query_params.get("ticket")
     if ticket is not None and known is None:
         target = ticket_target(number, "events")
