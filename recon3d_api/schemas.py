@@ -43,6 +43,11 @@ Name = Annotated[
 Description = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
 
 
+OptionValue = (
+    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[Text, Field(max_length=100)] | None
+)
+
+
 class Out(BaseModel):
     """Base of answers made from rows."""
 
@@ -181,6 +186,30 @@ class Job(Out):
     memory_usage: float | None = Field(examples=[731.2])
     created_at: datetime = Field(examples=[_TIME])
     updated_at: datetime = Field(examples=[_TIME])
+
+
+class StartReconstruction(BaseModel):
+    """Options of one run; all may be left out.
+
+    `options` takes those of the command line's ``--set``, by stage. A value of null leaves an option
+    to the stage.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    options: dict[StageName, Annotated[dict[str, OptionValue], Field(max_length=50)]] = Field(
+        default={}, examples=[{"mesh_generation": {"max_faces": 50000}}], description="Option values by stage"
+    )
+    until: StageName | None = Field(
+        default=None, examples=[None], description="Last stage; without one the run makes a model"
+    )
+    component: int | None = Field(
+        default=None, ge=0, le=MAX_ID, examples=[None], description="Part of the set to make the model from"
+    )
+    force: bool = Field(default=False, description="Continue with inputs that the check calls hopeless")
+    accept_partial: bool = Field(
+        default=False, description="Continue with a model of a small part of the images"
+    )
 
 
 class Started(BaseModel):
