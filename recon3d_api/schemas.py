@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
 
 from recon3d import Quality as Quality
 from recon3d import StageName
@@ -341,6 +341,60 @@ class FileInfo(BaseModel):
     path: str = Field(examples=["results/mesh.ply"])
     size: int = Field(examples=[2097152])
     modified: datetime = Field(examples=[_TIME])
+
+
+class ShareCreate(BaseModel):
+    """A link to a project's model, for who has no account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = Field(default=None, examples=["For the museum"])
+    download: bool = Field(default=False, description="Whether the files may be downloaded")
+    expires_at: AwareDatetime | None = Field(
+        default=None, examples=["2033-01-01T00:00:00Z"], description="By default it never expires"
+    )
+
+
+class Share(Out):
+    """A link, without its token."""
+
+    id: int = Field(examples=[1])
+    name: str | None = Field(examples=["For the museum"])
+    download: bool = Field(examples=[False])
+    expires_at: datetime | None = Field(examples=["2033-01-01T00:00:00Z"])
+    views: int = Field(examples=[12])
+    viewed_at: datetime | None = Field(examples=[_TIME])
+    created_at: datetime = Field(examples=[_TIME])
+
+
+class ShareCreated(Share):
+    """A new link; the token is not shown again."""
+
+    token: str = Field(examples=["Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"])
+    path: str = Field(examples=["/share/Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"], description="Of the page")
+
+
+SharedType = Literal["mesh", "textured_mesh", "point_cloud"]
+
+
+class SharedFile(BaseModel):
+    """A file that a link lets download."""
+
+    type: SharedType
+    size: int = Field(examples=[2097152])
+
+
+class SharedModel(BaseModel):
+    """What a link shows; `files` is empty where it lets nothing be downloaded."""
+
+    name: str = Field(examples=["Bust of a philosopher"])
+    status: ProjectStatus = Field(examples=["completed"])
+    ready: bool = Field(examples=[True], description="Whether there is a model")
+    size: int | None = Field(examples=[2097152], description="Of the model, in bytes")
+    modified: datetime | None = Field(examples=[_TIME])
+    expires_at: datetime | None = Field(examples=[None])
+    download: bool = Field(examples=[False])
+    files: list[SharedFile]
 
 
 class Alive(BaseModel):

@@ -278,3 +278,22 @@ class Ticket(Base):
     token_id: Mapped[str] = mapped_column(sa.String(32))
     token_issued: Mapped[float]
     token_expires: Mapped[float]
+
+
+class Share(Base):
+    """A link that shows a project's model to who has no account; the token itself is not kept."""
+
+    __tablename__ = "shares"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    name: Mapped[str | None] = mapped_column(sa.String(200))
+    #: Whether files may be downloaded.
+    download: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[datetime | None]
+    views: Mapped[int] = mapped_column(default=0)
+    viewed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE

@@ -38,6 +38,8 @@ CONTRACT: dict[tuple[str, str], tuple[set[str], set[str]]] = {
 OPERATIONS = {"/health", "/ready", "/metrics"}
 #: Paths that need no token.
 PUBLIC = OPERATIONS | {"/api/v1/auth/register", "/api/v1/auth/token"}
+#: Links that share a model: their token is in the address.
+PUBLIC |= {f"/api/v1/shared/{{token}}{rest}" for rest in ("", "/model", "/download/{file_type}")}
 
 
 @pytest.fixture(scope="module")
