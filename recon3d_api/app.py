@@ -25,6 +25,7 @@ from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import auth, files, jobs, operations, projects, shared, shares
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
+from recon3d_api.mail import Mailer
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
@@ -82,6 +83,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         tokens=Tokens(settings.secret_key, settings.token_minutes),
         hub=Hub(database),
         runner=JobRunner(settings, database, storage, command=command),
+        mailer=Mailer(settings),
     )
 
     sweeper = Sweeper(database, storage)
@@ -96,6 +98,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.runner.stop)
         finally:
             await to_thread.run_sync(sweeper.stop)
+            await to_thread.run_sync(service.mailer.stop)
             service.intakes.close()
             service.installation.close()
             database.dispose()

@@ -6,11 +6,13 @@ import contextlib
 import os
 import re
 import secrets
+from email.utils import parseaddr
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from email_validator import EmailNotValidError, validate_email
 from limits import parse
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -72,6 +74,23 @@ class Settings(BaseSettings):
         A run whose process died so often without finishing a stage is given up.
     log_format : {"json", "text"}
     log_level : str
+    audit_days : int
+        How long the audit log keeps its entries.
+    smtp_host : str
+        Mail server; without one, the service sends no mail.
+    smtp_port : int, optional
+        By default 587 for STARTTLS, 465 for SSL, and 25 for neither.
+    smtp_security : {"starttls", "ssl", "none"}
+        How the connection to the mail server is protected.
+    smtp_user, smtp_password : str
+        Log in at the mail server; without a user, no login.
+    smtp_timeout : float
+        Seconds to wait for the mail server.
+    mail_from : str
+        Sender of the mail, as in ``recon3d <recon3d@example.org>``.
+    public_url : str
+        Address of the service for its users, as in ``https://recon3d.example.org``; links in mail begin
+        with it.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -98,6 +117,16 @@ class Settings(BaseSettings):
     max_crashes: int = Field(default=3, ge=1)
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    audit_days: int = Field(default=365, ge=1)
+    smtp_host: str = ""
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_security: Literal["starttls", "ssl", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    smtp_timeout: float = Field(default=20.0, gt=0)
+    mail_from: str = Field(default="", validate_default=True)
+    public_url: str = Field(default="", validate_default=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -141,6 +170,25 @@ class Settings(BaseSettings):
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str, info: ValidationInfo) -> str:
+        _needed_for_mail(value, info)
+        if value:
+            try:
+                validate_email(parseaddr(value)[1], check_deliverability=False)
+            except EmailNotValidError as error:
+                raise ValueError(f"{value!r} is no e-mail address. {error}") from error
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str, info: ValidationInfo) -> str:
+        _needed_for_mail(value, info)
+        if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError("Use https://HOST, without a query")
+        return value.rstrip("/")
 
     @field_validator("data_dir")
     @classmethod
@@ -202,6 +250,11 @@ class Settings(BaseSettings):
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return self.model_copy(update={"secret_key": secret})
+
+
+def _needed_for_mail(value: str, info: ValidationInfo) -> None:
+    if not value and info.data.get("smtp_host"):
+        raise ValueError("Is needed with RECON3D_API_SMTP_HOST")
 
 
 def _with_driver(url: str) -> str:

@@ -11,6 +11,7 @@ from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.orm import Session
 from starlette.requests import HTTPConnection
 
+from recon3d_api import logs
 from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes
@@ -21,6 +22,7 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.security import Passwords, Token, Tokens
+from recon3d_api.mail import Mailer
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
@@ -46,6 +48,7 @@ class Service:
     tokens: Tokens
     hub: Hub
     runner: JobRunner
+    mailer: Mailer
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -157,6 +160,8 @@ def current_user(service: ServiceDep, token: TokenDep) -> User:
     user = active_user(service.database, token)
     if user is None:
         raise unauthorized()
+    if caller := logs.caller.get():
+        caller.user_id = user.id
     return user
 
 

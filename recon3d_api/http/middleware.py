@@ -42,6 +42,8 @@ class RequestMiddleware:
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         request_id = given if _GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
         mark = logs.request_id.set(request_id)
+        caller = logs.Caller(scope["client"][0] if scope.get("client") else "")
+        caller_mark = logs.caller.set(caller)
         began = time.perf_counter()
         status = 0
 
@@ -66,10 +68,11 @@ class RequestMiddleware:
             if not status:
                 await _plain(answer, 500, "Internal server error")
         finally:
-            self._count(scope, status, time.perf_counter() - began)
+            self._count(scope, caller, status, time.perf_counter() - began)
+            logs.caller.reset(caller_mark)
             logs.request_id.reset(mark)
 
-    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+    def _count(self, scope: Scope, caller: logs.Caller, status: int, seconds: float) -> None:
         # The route's pattern, not the path: projects must not each have a time series.
         route = getattr(scope.get("route"), "path", "unknown")
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "DELETE") else "OTHER"
@@ -83,7 +86,8 @@ class RequestMiddleware:
             extra={
                 "status": status,
                 "seconds": round(seconds, 4),
-                "address": scope["client"][0] if scope.get("client") else "",
+                "address": caller.address,
+                "user_id": caller.user_id,
             },
         )
 

@@ -280,6 +280,23 @@ class Ticket(Base):
     token_expires: Mapped[float]
 
 
+class AuditEntry(Base):
+    """What somebody did; without a foreign key, so that it outlives the account."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float] = mapped_column(index=True)
+    user_id: Mapped[int | None]
+    username: Mapped[str] = mapped_column(sa.String(64))
+    address: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    target: Mapped[str] = mapped_column(sa.String(200))
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+
+    __table_args__ = _IDS_ONCE
+
+
 class Share(Base):
     """A link that shows a project's model to who has no account; the token itself is not kept."""
 

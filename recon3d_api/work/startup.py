@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.storage import Storage
+from recon3d_api.store import audit
 from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.work import deletions, orphans
@@ -63,6 +64,7 @@ def sweep(database: Database, storage: Storage) -> None:
     """
     storage.remove_abandoned_uploads()
     forget_expired(database)
+    audit.forget(database, storage.settings.audit_days)
     deletions.carry_out_all(database, storage)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import select
 
 import recon3d
 from recon3d.io.gltf import write_glb
-from recon3d_api.store.tables import Share
+from recon3d_api.store.tables import AuditEntry, Share
 from tests.api.conftest import Api, new_project, plant
 from tests.notebook.browser import EXECUTABLE, launch
 
@@ -128,6 +128,21 @@ def test_a_link_ends_at_once(serve: Callable[..., AbstractContextManager[Api]], 
         unknown = httpx.get(f"{idle.url}/api/v1/shared/{'x' * 43}")
         known = httpx.get(f"{idle.url}/api/v1/shared/{made['token']}")
         assert (unknown.status_code, unknown.json()) == (known.status_code, known.json())
+
+
+def test_links_are_in_the_audit_log(idle: Api) -> None:
+    user, token = idle.user()
+    with idle.client(token) as client:
+        project_id = with_model(idle, client)
+        made = share(client, project_id)
+        client.delete(f"/projects/{project_id}/shares/{made['id']}")
+    with idle.service.database.read() as session:
+        rows = session.scalars(
+            select(AuditEntry).where(AuditEntry.user_id == user.id).order_by(AuditEntry.id)
+        )
+        found = [(row.action, row.target) for row in rows]
+    target = f"share {made['id']} of project {project_id}"
+    assert found == [("share.created", target), ("share.revoked", target)]
 
 
 def test_links_are_their_owners(idle: Api, client: httpx.Client, stranger: httpx.Client) -> None:

@@ -15,6 +15,7 @@ from recon3d_api.errors import ApiError
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.http.run_options import checked
+from recon3d_api.store import audit
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
@@ -100,6 +101,7 @@ def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
                 if runs.active_run(session, project_id) is not None:
                     raise ApiError(409, runs.BUSY)
                 folder = project.folder
+                audit.record(session, "project.deleted", user=user, target=f"project {project.id}")
                 deletions.request(session, project)
             folders.append(folder)
         deletions.carry_out(service.database, service.storage, folders[0])

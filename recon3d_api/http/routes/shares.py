@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
-from recon3d_api.store import shares
+from recon3d_api.store import audit, shares
 from recon3d_api.store.tables import Share, utcnow
 
 router = APIRouter(
@@ -41,6 +41,7 @@ def create_share(
         )
         session.add(share)
         session.flush()
+        audit.record(session, "share.created", user=user, target=f"share {share.id} of project {project_id}")
         known = schemas.Share.model_validate(share).model_dump()
     return schemas.ShareCreated(**known, token=token, path=f"/share/{token}")
 
@@ -68,4 +69,5 @@ def revoke_share(
         if share is None or share.project_id != project_id:
             raise not_found("Share")
         session.delete(share)
+        audit.record(session, "share.revoked", user=user, target=f"share {share_id} of project {project_id}")
     return schemas.Message(message="The link is revoked")
