@@ -22,7 +22,7 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.routes import auth, files, jobs, operations, projects, shared, shares
+from recon3d_api.http.routes import auth, files, jobs, operations, projects, shared, shares, webhooks
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.mail import Mailer
@@ -30,6 +30,7 @@ from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
+from recon3d_api.work.webhooks import WebhookSender
 
 logger = logging.getLogger("recon3d_api")
 
@@ -84,6 +85,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         hub=Hub(database),
         runner=JobRunner(settings, database, storage, command=command),
         mailer=Mailer(settings),
+        webhooks=WebhookSender(settings, database),
     )
 
     sweeper = Sweeper(database, storage)
@@ -93,10 +95,12 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         try:
             await to_thread.run_sync(start, service)
             sweeper.start()
+            service.webhooks.start()
             yield
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
+            await to_thread.run_sync(service.webhooks.stop)
             await to_thread.run_sync(sweeper.stop)
             await to_thread.run_sync(service.mailer.stop)
             service.intakes.close()
@@ -114,7 +118,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     errors.install(app)
     for part in (auth, projects, files, jobs):
         app.include_router(part.router, prefix=API)
-    for part in (shares, shared):
+    for part in (shares, shared, webhooks):
         app.include_router(part.router, prefix=API)
     app.include_router(shared.page_router)
     app.include_router(operations.router)

@@ -397,6 +397,51 @@ class SharedModel(BaseModel):
     files: list[SharedFile]
 
 
+WebhookEvent = Literal["run.completed", "run.failed", "run.cancelled"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
+_EVENTS: list[WebhookEvent] = ["run.completed", "run.failed", "run.cancelled"]
+
+
+class WebhookCreate(BaseModel):
+    """An address that shall be told how a project's runs end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] = Field(
+        examples=["https://example.com/recon3d"]
+    )
+    events: Annotated[list[WebhookEvent], Field(min_length=1, max_length=10)] = Field(default=_EVENTS)
+
+
+class Webhook(Out):
+    """An address that is told how a project's runs end, without its secret."""
+
+    id: int = Field(examples=[1])
+    url: str = Field(examples=["https://example.com/recon3d"])
+    events: list[WebhookEvent]
+    created_at: datetime = Field(examples=[_TIME])
+
+
+class WebhookCreated(Webhook):
+    """A new webhook; the secret is not shown again."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class WebhookDelivery(Out):
+    """A message to a webhook, and how its newest attempt went."""
+
+    id: int = Field(examples=[1])
+    event: str = Field(examples=["run.completed"])
+    status: DeliveryStatus
+    attempts: int = Field(examples=[1])
+    response_status: int | None = Field(examples=[200])
+    error: str | None = Field(examples=[None])
+    created_at: datetime = Field(examples=[_TIME])
+    attempted_at: datetime | None = Field(examples=[_TIME])
+    next_attempt: datetime | None = Field(examples=[None])
+
+
 class Alive(BaseModel):
     """The process answers."""
 

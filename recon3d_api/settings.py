@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -91,6 +92,9 @@ class Settings(BaseSettings):
     public_url : str
         Address of the service for its users, as in ``https://recon3d.example.org``; links in mail begin
         with it.
+    webhook_networks : list of str
+        Networks that webhooks may reach although they are not public, as in ``10.1.0.0/16``, separated
+        by commas.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -128,6 +132,8 @@ class Settings(BaseSettings):
     mail_from: str = Field(default="", validate_default=True)
     public_url: str = Field(default="", validate_default=True)
 
+    webhook_networks: Annotated[list[str], NoDecode] = []
+
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, values: Any) -> Any:
@@ -164,7 +170,7 @@ class Settings(BaseSettings):
             raise ValueError("Use redis://HOST:PORT/NUMBER, or leave it empty to count in memory")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -189,6 +195,16 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
             raise ValueError("Use https://HOST, without a query")
         return value.rstrip("/")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}. Write networks as in 10.1.0.0/16, separated by commas") from error
+        return value
 
     @field_validator("data_dir")
     @classmethod

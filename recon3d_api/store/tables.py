@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from recon3d import STAGE_NAMES
-from recon3d_api.schemas import JobStatus, ProjectStatus
+from recon3d_api.schemas import DeliveryStatus, JobStatus, ProjectStatus
 
 RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: Stages of a reconstruction, in order; the values of a job's `job_type`.
@@ -314,3 +314,43 @@ class Share(Base):
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     __table_args__ = _IDS_ONCE
+
+
+class Webhook(Base):
+    """An address that is told how a project's runs end."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(sa.String(2000))
+    #: Signs what is sent; it cannot be a digest.
+    secret: Mapped[str] = mapped_column(sa.String(100))
+    events: Mapped[list[str]] = mapped_column(sa.JSON)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
+class Delivery(Base):
+    """A message to a webhook: queue's entry and log at once."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    #: Of one owner, one message at a time is on its way.
+    owner_id: Mapped[int]
+    event: Mapped[str] = mapped_column(sa.String(40))
+    body: Mapped[str] = mapped_column(sa.Text)
+    status: Mapped[DeliveryStatus] = mapped_column(sa.String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When the next attempt is due; while an attempt goes on, when somebody else may try.
+    due: Mapped[float] = mapped_column(default=0.0)
+    in_flight: Mapped[bool] = mapped_column(default=False)
+    response_status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(sa.String(500))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    attempted_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("ix_deliveries_status", "status", "due"), _IDS_ONCE)
