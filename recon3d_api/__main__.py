@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -51,6 +52,14 @@ def serve(
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
         installation.settle()
+    if settings.operations_port is not None:
+        try:
+            socket.create_server((settings.operations_host, settings.operations_port)).close()
+        except OSError as error:
+            _refuse(
+                f"Port {settings.operations_port} of {settings.operations_host}: {os.strerror(error.errno or 0)}. "
+                "Choose another RECON3D_API_OPERATIONS_PORT."
+            )
     uvicorn.run(
         create_app(settings),
         host=host,

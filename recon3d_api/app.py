@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 
 import recon3d
 from recon3d_api import errors, logs
@@ -21,6 +22,7 @@ from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
+from recon3d_api.http.operations_server import OperationsServer
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import auth, files, jobs, operations, projects, shared, shares, webhooks
 from recon3d_api.http.routes import live as events
@@ -89,6 +91,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
 
     sweeper = Sweeper(database, storage)
+    operators = OperationsServer(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -96,10 +99,12 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(start, service)
             sweeper.start()
             service.webhooks.start()
+            operators.start()
             yield
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
+            await to_thread.run_sync(operators.stop)
             await to_thread.run_sync(service.webhooks.stop)
             await to_thread.run_sync(sweeper.stop)
             await to_thread.run_sync(service.mailer.stop)
@@ -107,7 +112,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             service.installation.close()
             database.dispose()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="recon3d API",
         version=recon3d.__version__,
         description=_DESCRIPTION,
@@ -122,6 +127,8 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         app.include_router(part.router, prefix=API)
     app.include_router(shared.page_router)
     app.include_router(operations.router)
+    if settings.operations_port is None:
+        app.include_router(operations.internal)
     app.include_router(events.router)
     if settings.cors_origins:
         app.add_middleware(

@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     webhook_networks : list of str
         Networks that webhooks may reach although they are not public, as in ``10.1.0.0/16``, separated
         by commas.
+    operations_token : str
+        Bearer token that ``/metrics`` and ``/ready`` need; by default none.
+    operations_host : str
+        Address of `operations_port`.
+    operations_port : int, optional
+        Port of its own for ``/metrics`` and ``/ready``; by default the service's.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -133,6 +139,9 @@ class Settings(BaseSettings):
     public_url: str = Field(default="", validate_default=True)
 
     webhook_networks: Annotated[list[str], NoDecode] = []
+    operations_token: str = ""
+    operations_host: str = "127.0.0.1"
+    operations_port: int | None = Field(default=None, ge=1, le=65535)
 
     @model_validator(mode="before")
     @classmethod
