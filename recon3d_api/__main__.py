@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
@@ -46,6 +48,15 @@ def serve(
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
         installation.settle()
+    if settings.operations_port is not None:
+        try:
+            socket.create_server((settings.operations_host, settings.operations_port)).close()
+        except OSError as error:
+            _refuse(
+                f"Port {settings.operations_port} of {settings.operations_host}: "
+                f"{os.strerror(error.errno or 0)}. "
+                "Choose another RECON3D_API_OPERATIONS_PORT."
+            )
     uvicorn.run(
         create_app(settings),
         host=host,

@@ -10,6 +10,7 @@ from typing import Any
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 
 import recon3d
 from recon3d_api import errors, logs
@@ -21,6 +22,7 @@ from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
+from recon3d_api.http.operations_server import OperationsServer
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import (
     admin,
@@ -33,6 +35,9 @@ from recon3d_api.http.routes import (
     passwords,
     projects,
     sessions,
+    shared,
+    shares,
+    webhooks,
 )
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
@@ -41,6 +46,7 @@ from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
+from recon3d_api.work.webhooks import WebhookSender
 
 logger = logging.getLogger("recon3d_api")
 
@@ -95,26 +101,32 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         hub=Hub(database),
         runner=JobRunner(settings, database, storage, command=command),
         mailer=Mailer(settings),
+        webhooks=WebhookSender(settings, database),
     )
 
     sweeper = Sweeper(database, storage)
+    operators = OperationsServer(service)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         try:
             await to_thread.run_sync(start, service)
             sweeper.start()
+            service.webhooks.start()
+            operators.start()
             yield
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
+            await to_thread.run_sync(operators.stop)
+            await to_thread.run_sync(service.webhooks.stop)
             await to_thread.run_sync(sweeper.stop)
             await to_thread.run_sync(service.mailer.stop)
             service.intakes.close()
             service.installation.close()
             database.dispose()
 
-    app = FastAPI(
+    app = FastAPIOffline(
         title="recon3d API",
         version=recon3d.__version__,
         description=_DESCRIPTION,
@@ -125,7 +137,12 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     errors.install(app)
     for part in (auth, passwords, sessions, keys, projects, files, jobs, admin):
         app.include_router(part.router, prefix=API)
+    for part in (shares, shared, webhooks):
+        app.include_router(part.router, prefix=API)
+    app.include_router(shared.page_router)
     app.include_router(operations.router)
+    if settings.operations_port is None:
+        app.include_router(operations.internal)
     app.include_router(events.router)
     app.include_router(pages.router)
     if settings.cors_origins:

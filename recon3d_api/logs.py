@@ -74,6 +74,23 @@ _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"']+")
 _without_queries = _WithoutQueries()
 
 
+_SHARE = re.compile(r"(/shared?/)[^/]+")
+
+
+def without_token(path: str) -> str:
+    """Remove the token of a shared model from a path.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+    """
+    return _SHARE.sub(r"\1[redacted]", path)
+
+
 def redact_queries() -> None:
     """Let uvicorn log addresses without their queries, however it is started."""
     for name in ("uvicorn.error", "uvicorn.access"):

@@ -43,6 +43,11 @@ Name = Annotated[
 Description = Annotated[str, StringConstraints(max_length=10_000), AfterValidator(_storable)]
 
 
+OptionValue = (
+    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[Text, Field(max_length=100)] | None
+)
+
+
 class Out(BaseModel):
     """Base of answers made from rows."""
 
@@ -269,6 +274,30 @@ class Job(Out):
     updated_at: datetime = Field(examples=[_TIME])
 
 
+class StartReconstruction(BaseModel):
+    """Options of one run; all may be left out.
+
+    `options` takes those of the command line's ``--set``, by stage. A value of null leaves an option
+    to the stage.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    options: dict[StageName, Annotated[dict[str, OptionValue], Field(max_length=50)]] = Field(
+        default={}, examples=[{"mesh_generation": {"max_faces": 50000}}], description="Option values by stage"
+    )
+    until: StageName | None = Field(
+        default=None, examples=[None], description="Last stage; without one the run makes a model"
+    )
+    component: int | None = Field(
+        default=None, ge=0, le=MAX_ID, examples=[None], description="Part of the set to make the model from"
+    )
+    force: bool = Field(default=False, description="Continue with inputs that the check calls hopeless")
+    accept_partial: bool = Field(
+        default=False, description="Continue with a model of a small part of the images"
+    )
+
+
 class Started(BaseModel):
     """A reconstruction that was put in the queue."""
 
@@ -398,6 +427,105 @@ class FileInfo(BaseModel):
     path: str = Field(examples=["results/mesh.ply"])
     size: int = Field(examples=[2097152])
     modified: datetime = Field(examples=[_TIME])
+
+
+class ShareCreate(BaseModel):
+    """A link to a project's model, for who has no account."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Name | None = Field(default=None, examples=["For the museum"])
+    download: bool = Field(default=False, description="Whether the files may be downloaded")
+    expires_at: AwareDatetime | None = Field(
+        default=None, examples=["2033-01-01T00:00:00Z"], description="By default it never expires"
+    )
+
+
+class Share(Out):
+    """A link, without its token."""
+
+    id: int = Field(examples=[1])
+    name: str | None = Field(examples=["For the museum"])
+    download: bool = Field(examples=[False])
+    expires_at: datetime | None = Field(examples=["2033-01-01T00:00:00Z"])
+    views: int = Field(examples=[12])
+    viewed_at: datetime | None = Field(examples=[_TIME])
+    created_at: datetime = Field(examples=[_TIME])
+
+
+class ShareCreated(Share):
+    """A new link; the token is not shown again."""
+
+    token: str = Field(examples=["Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"])
+    path: str = Field(examples=["/share/Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"], description="Of the page")
+
+
+SharedType = Literal["mesh", "textured_mesh", "point_cloud"]
+
+
+class SharedFile(BaseModel):
+    """A file that a link lets download."""
+
+    type: SharedType
+    size: int = Field(examples=[2097152])
+
+
+class SharedModel(BaseModel):
+    """What a link shows; `files` is empty where it lets nothing be downloaded."""
+
+    name: str = Field(examples=["Bust of a philosopher"])
+    status: ProjectStatus = Field(examples=["completed"])
+    ready: bool = Field(examples=[True], description="Whether there is a model")
+    size: int | None = Field(examples=[2097152], description="Of the model, in bytes")
+    modified: datetime | None = Field(examples=[_TIME])
+    expires_at: datetime | None = Field(examples=[None])
+    download: bool = Field(examples=[False])
+    files: list[SharedFile]
+
+
+WebhookEvent = Literal["run.completed", "run.failed", "run.cancelled"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
+_EVENTS: list[WebhookEvent] = ["run.completed", "run.failed", "run.cancelled"]
+
+
+class WebhookCreate(BaseModel):
+    """An address that shall be told how a project's runs end."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    url: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] = Field(
+        examples=["https://example.com/recon3d"]
+    )
+    events: Annotated[list[WebhookEvent], Field(min_length=1, max_length=10)] = Field(default=_EVENTS)
+
+
+class Webhook(Out):
+    """An address that is told how a project's runs end, without its secret."""
+
+    id: int = Field(examples=[1])
+    url: str = Field(examples=["https://example.com/recon3d"])
+    events: list[WebhookEvent]
+    created_at: datetime = Field(examples=[_TIME])
+
+
+class WebhookCreated(Webhook):
+    """A new webhook; the secret is not shown again."""
+
+    secret: str = Field(examples=["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+
+
+class WebhookDelivery(Out):
+    """A message to a webhook, and how its newest attempt went."""
+
+    id: int = Field(examples=[1])
+    event: str = Field(examples=["run.completed"])
+    status: DeliveryStatus
+    attempts: int = Field(examples=[1])
+    response_status: int | None = Field(examples=[200])
+    error: str | None = Field(examples=[None])
+    created_at: datetime = Field(examples=[_TIME])
+    attempted_at: datetime | None = Field(examples=[_TIME])
+    next_attempt: datetime | None = Field(examples=[None])
 
 
 class Alive(BaseModel):

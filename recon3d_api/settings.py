@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -95,6 +96,15 @@ class Settings(BaseSettings):
         Who may register: everybody, who has an invitation of ``recon3d-api user invite``, or nobody.
     refresh_days : int
         A session of ``POST /auth/session`` that is not used for so long ends.
+    webhook_networks : list of str
+        Networks that webhooks may reach although they are not public, as in ``10.1.0.0/16``, separated
+        by commas.
+    operations_token : str
+        Bearer token that ``/metrics`` and ``/ready`` need; by default none.
+    operations_host : str
+        Address of `operations_port`.
+    operations_port : int, optional
+        Port of its own for ``/metrics`` and ``/ready``; by default the service's.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -134,6 +144,11 @@ class Settings(BaseSettings):
     registration: Literal["open", "invitation", "closed"] = "open"
     refresh_days: int = Field(default=30, ge=1)
 
+    webhook_networks: Annotated[list[str], NoDecode] = []
+    operations_token: str = ""
+    operations_host: str = "127.0.0.1"
+    operations_port: int | None = Field(default=None, ge=1, le=65535)
+
     @model_validator(mode="before")
     @classmethod
     def _without_empty(cls, values: Any) -> Any:
@@ -170,7 +185,7 @@ class Settings(BaseSettings):
             raise ValueError("Use redis://HOST:PORT/NUMBER, or leave it empty to count in memory")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
@@ -195,6 +210,16 @@ class Settings(BaseSettings):
         if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
             raise ValueError("Use https://HOST, without a query")
         return value.rstrip("/")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}. Write networks as in 10.1.0.0/16, separated by commas") from error
+        return value
 
     @field_validator("data_dir")
     @classmethod

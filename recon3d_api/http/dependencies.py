@@ -30,6 +30,7 @@ from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, User
 from recon3d_api.work.runner import JobRunner
+from recon3d_api.work.webhooks import WebhookSender
 
 API = "/api/v1"
 
@@ -51,6 +52,7 @@ class Service:
     hub: Hub
     runner: JobRunner
     mailer: Mailer
+    webhooks: WebhookSender
 
 
 def get_service(connection: HTTPConnection) -> Service:

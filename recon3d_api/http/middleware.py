@@ -64,7 +64,7 @@ class RequestMiddleware:
         try:
             await self._app(scope, body.receive, answer)
         except Exception:
-            logger.exception("Unhandled error", extra={"path": scope["path"]})
+            logger.exception("Unhandled error", extra={"path": logs.without_token(scope["path"])})
             if not status:
                 await _plain(answer, 500, "Internal server error")
         finally:
@@ -81,7 +81,7 @@ class RequestMiddleware:
         logger.info(
             "%s %s %d",
             method,
-            scope["path"],
+            logs.without_token(scope["path"]),
             status,
             extra={
                 "status": status,

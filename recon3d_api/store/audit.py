@@ -39,6 +39,10 @@ Action = Literal[
     "user.promoted",
     "user.demoted",
     "project.deleted",
+    "share.created",
+    "share.revoked",
+    "webhook.created",
+    "webhook.deleted",
 ]
 _DAY = 86_400.0
 

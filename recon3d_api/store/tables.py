@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from recon3d import STAGE_NAMES
-from recon3d_api.schemas import JobStatus, ProjectStatus
+from recon3d_api.schemas import DeliveryStatus, JobStatus, ProjectStatus
 
 RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: Stages of a reconstruction, in order; the values of a job's `job_type`.
@@ -316,6 +316,25 @@ class ApiKey(Base):
     __table_args__ = _IDS_ONCE
 
 
+class Share(Base):
+    """A link that shows a project's model to who has no account; the token itself is not kept."""
+
+    __tablename__ = "shares"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    name: Mapped[str | None] = mapped_column(sa.String(200))
+    #: Whether files may be downloaded.
+    download: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[datetime | None]
+    views: Mapped[int] = mapped_column(default=0)
+    viewed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
 class LoginSession(Base):
     """A login that is renewed: the digest of the only refresh token that is good now."""
 
@@ -347,3 +366,43 @@ class Invitation(Base):
     digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
     email_key: Mapped[str] = mapped_column(sa.String(320))
     expires: Mapped[float]
+
+
+class Webhook(Base):
+    """An address that is told how a project's runs end."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(sa.String(2000))
+    #: Signs what is sent; it cannot be a digest.
+    secret: Mapped[str] = mapped_column(sa.String(100))
+    events: Mapped[list[str]] = mapped_column(sa.JSON)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
+class Delivery(Base):
+    """A message to a webhook: queue's entry and log at once."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    #: Of one owner, one message at a time is on its way.
+    owner_id: Mapped[int]
+    event: Mapped[str] = mapped_column(sa.String(40))
+    body: Mapped[str] = mapped_column(sa.Text)
+    status: Mapped[DeliveryStatus] = mapped_column(sa.String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When the next attempt is due; while an attempt goes on, when somebody else may try.
+    due: Mapped[float] = mapped_column(default=0.0)
+    in_flight: Mapped[bool] = mapped_column(default=False)
+    response_status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(sa.String(500))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    attempted_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("ix_deliveries_status", "status", "due"), _IDS_ONCE)

@@ -16,6 +16,7 @@ from recon3d_api.store.database import Database
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
 from recon3d_api.work.follow import Follower
+from recon3d_api.work.queue import FLAGS, PIPELINE
 from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
@@ -147,6 +148,9 @@ class JobRunner:
         if claim.until:
             command += ["--until", claim.until]
         for stage, options in claim.options.items():
+            if stage == PIPELINE:
+                command += [f"--{flag.replace('_', '-')}" for flag in FLAGS if options.get(flag)]
+                continue
             for option, value in options.items():
                 command += ["--set", f"{stage}.{option}={value}"]
         if self._settings.run_workers:

@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Body, Depends, Query
 from sqlalchemy import select
 
 import recon3d
@@ -14,6 +14,7 @@ from recon3d_api import schemas
 from recon3d_api.errors import ApiError
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.run_options import checked
 from recon3d_api.store import audit
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
@@ -21,6 +22,7 @@ from recon3d_api.work import queue as runs
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 _general = Depends(throttle("general"))
+_NO_OPTIONS = schemas.StartReconstruction()
 
 
 @router.get("", dependencies=[_general], responses=answers(401))
@@ -118,27 +120,35 @@ def start_reconstruction(
     user: UserDep,
     service: ServiceDep,
     quality: Annotated[schemas.Quality, Query(description="Reconstruction quality")] = "medium",
+    body: Annotated[schemas.StartReconstruction, Body()] = _NO_OPTIONS,
 ) -> schemas.Started:
     """Start 3D reconstruction for a project: one job for each stage.
 
     What an earlier run has finished with the same options is used again. An interval that was given
-    to extract-frames is kept.
+    to extract-frames is kept, unless this run has its own. A run that ends before `texturing` makes no
+    model, and leaves the project's status as it is.
     """
+    wanted = checked(quality, body)
     with service.database.write() as session:
         project = own_project(session, user, project_id, lock=True)
         if project.status == "archived":
             raise ApiError(400, "The project is archived; set its status back first")
         if not service.storage.has_input(project.folder):
             raise ApiError(400, "The project has no video and no images; upload some first")
-        options: dict[str, dict[str, Any]] = {}
-        if project.frame_interval is not None:
-            options["frame_extraction"] = {"interval": project.frame_interval}
-        run = runs.create_run(session, project, quality=quality, options=options)
+        wanted.setdefault("frame_extraction", {}).setdefault("interval", project.frame_interval)
+        run = runs.create_run(
+            session,
+            project,
+            quality=quality,
+            options=_given(wanted),
+            until=None if body.until == recon3d.STAGE_NAMES[-1] else body.until,
+            flags=[name for name in runs.FLAGS if getattr(body, name)],
+        )
         answer = schemas.Started(
             message="Reconstruction started",
             project_id=project_id,
             quality=quality,
-            status="processing",
+            status=project.status,
             jobs=[job_out(job) for job in run.jobs],
         )
     service.runner.wake()
@@ -192,6 +202,15 @@ def project_status(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
             created_at=project.created_at,
             updated_at=project.updated_at,
         )
+
+
+def _given(options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Options without those that are left to the stage."""
+    told = {
+        stage: {option: value for option, value in values.items() if value is not None}
+        for stage, values in options.items()
+    }
+    return {stage: values for stage, values in told.items() if values}
 
 
 def _eta(run: models.Run | None, current: models.Job | None) -> float | None:
