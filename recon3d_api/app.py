@@ -16,6 +16,7 @@ from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes, sandbox_problem
 from recon3d_api.files.storage import Storage
+from recon3d_api.http import listing
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
@@ -119,7 +120,10 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE", "HEAD"],
             allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"],
-            expose_headers=["Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"],
+            expose_headers=[
+                *("Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"),
+                *listing.HEADERS,
+            ],
         )
     app.add_middleware(RequestMiddleware, metrics=metrics)
     return app

@@ -16,6 +16,9 @@ from recon3d import StageName
 JobType = StageName
 ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+#: Orders of lists.
+ProjectOrder = Literal["id", "-id", "name", "-name", "updated_at", "-updated_at"]
+JobOrder = Literal["id", "-id"]
 #: What the service lists.
 FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 #: What the service lets download.

@@ -10,13 +10,20 @@ import hashlib
 import secrets
 import time
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from recon3d_api.http.security import Token
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import RevokedToken, Ticket, User
 
 TICKET_SECONDS = 30
+#: Built once: every request asks.
+_OWNER = select(User).where(
+    User.id == bindparam("user_id"),
+    User.is_active,
+    User.tokens_from < bindparam("issued"),
+    ~exists().where(RevokedToken.id == bindparam("token_id")),
+)
 
 
 def active_user(database: Database, token: Token | None) -> User | None:
@@ -34,14 +41,9 @@ def active_user(database: Database, token: Token | None) -> User | None:
     """
     if token is None or token.expires <= time.time():
         return None
-    wanted = select(User).where(
-        User.id == token.user_id,
-        User.is_active,
-        User.tokens_from < token.issued,
-        ~exists().where(RevokedToken.id == token.id),
-    )
+    values = {"user_id": token.user_id, "issued": token.issued, "token_id": token.id}
     with database.read() as session:
-        return session.scalar(wanted)
+        return session.scalar(_OWNER, values)
 
 
 def revoke(database: Database, token: Token, *, everywhere: bool) -> None:

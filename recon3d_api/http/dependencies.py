@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import Depends, Path, Request
 from fastapi.security import OAuth2PasswordBearer
 from sqlalchemy.orm import Session
@@ -20,6 +21,7 @@ from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
+from recon3d_api.http.routing import in_thread
 from recon3d_api.http.security import Passwords, Token, Tokens
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
@@ -63,7 +65,13 @@ def get_service(connection: HTTPConnection) -> Service:
     return service
 
 
-ServiceDep = Annotated[Service, Depends(get_service)]
+async def _service(connection: HTTPConnection) -> Service:
+    # FastAPI would take a thread for what is no coroutine.
+    return get_service(connection)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+_TOKEN = "recon3d.token"
 _scheme = OAuth2PasswordBearer(tokenUrl=f"{API}/auth/token", auto_error=False)
 
 
@@ -97,7 +105,7 @@ def bearer(connection: HTTPConnection) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def throttle(kind: str) -> Callable[..., None]:
+def throttle(kind: str) -> Callable[..., Awaitable[None]]:
     """Make a dependency that counts requests per user or, without a token, per address.
 
     Parameters
@@ -110,39 +118,65 @@ def throttle(kind: str) -> Callable[..., None]:
     callable
     """
 
-    def count(request: Request, service: ServiceDep) -> None:
-        known = service.tokens.read(bearer(request))
+    async def count(request: Request) -> None:
+        service = get_service(request)
+        known = read_token(request)
         who = f"user:{known.user_id}" if known else f"address:{client_address(request)}"
-        service.limits.check(kind, who)
+        if service.limits.blocking:
+            await to_thread.run_sync(service.limits.check, kind, who)
+        else:
+            service.limits.check(kind, who)
 
     return count
 
 
-def current_token(service: ServiceDep, token: Annotated[str | None, Depends(_scheme)]) -> Token | None:
-    """Read the caller's token.
+def read_token(request: HTTPConnection) -> Token | None:
+    """Read the caller's token, once in a request.
 
     Parameters
     ----------
-    service : ServiceDep
-    token : str or None
+    request : HTTPConnection
 
     Returns
     -------
     Token or None
         None without a valid one.
     """
-    return service.tokens.read(token or "")
+    if _TOKEN not in request.scope:
+        request.scope[_TOKEN] = get_service(request).tokens.read(bearer(request))
+    token: Token | None = request.scope[_TOKEN]
+    return token
+
+
+#: Describes the header in the OpenAPI document.
+_Described = Annotated[str | None, Depends(_scheme)]
+
+
+async def current_token(request: Request, described: _Described) -> Token | None:
+    """Read the caller's token.
+
+    Parameters
+    ----------
+    request : Request
+    described : str or None
+
+    Returns
+    -------
+    Token or None
+        None without a valid one.
+    """
+    return read_token(request)
 
 
 TokenDep = Annotated[Token | None, Depends(current_token)]
 
 
-def current_user(service: ServiceDep, token: TokenDep) -> User:
+def current_user(service: Service, token: Token | None) -> User:
     """Find the caller.
 
     Parameters
     ----------
-    service : ServiceDep
+    service : Service
     token : Token or None
 
     Returns
@@ -158,6 +192,29 @@ def current_user(service: ServiceDep, token: TokenDep) -> User:
     if user is None:
         raise unauthorized()
     return user
+
+
+async def caller(request: Request, described: _Described) -> User:
+    """Find the caller, in the endpoint's thread where it has one.
+
+    Parameters
+    ----------
+    request : Request
+    described : str or None
+
+    Returns
+    -------
+    User
+
+    Raises
+    ------
+    ApiError
+        401 without a valid token.
+    """
+    token = read_token(request)
+    if token is None:
+        raise unauthorized()
+    return await in_thread(current_user, get_service(request), token)
 
 
 def ticket_target(project_id: int, purpose: str) -> str:
@@ -176,7 +233,7 @@ def ticket_target(project_id: int, purpose: str) -> str:
     return f"{project_id}/{purpose}"
 
 
-UserDep = Annotated[User, Depends(current_user)]
+UserDep = Annotated[User, Depends(caller)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 

@@ -24,11 +24,14 @@ from recon3d_api.http.dependencies import (
     ticket_target,
 )
 from recon3d_api.http.multipart import field_error
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 
 logger = logging.getLogger("recon3d_api.auth")
 
-router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))])
+router = APIRouter(
+    route_class=Route, prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))]
+)
 
 
 @router.post("/register", status_code=201, responses=answers(400, 507))

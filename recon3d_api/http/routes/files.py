@@ -29,13 +29,14 @@ from recon3d_api.http.dependencies import (
 )
 from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
 
 logger = logging.getLogger("recon3d_api.files")
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = APIRouter(route_class=Route, prefix="/files", tags=["files"])
 _general = Depends(throttle("general"))
 
 _NOT_YET = {

@@ -11,9 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 import recon3d
 from recon3d_api import schemas
 from recon3d_api.http.dependencies import Service, ServiceDep, answers
+from recon3d_api.http.routing import Route
 from recon3d_api.store.tables import Runner
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(route_class=Route, tags=["operations"])
 
 
 @router.get("/health", responses=answers())

@@ -6,39 +6,60 @@ import json
 import uuid
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
-from sqlalchemy import select
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import TypeAdapter
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError
+from recon3d_api.http import listing
 from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answers, own_project, throttle
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
 
-router = APIRouter(prefix="/projects", tags=["projects"])
+router = APIRouter(route_class=Route, prefix="/projects", tags=["projects"])
 _general = Depends(throttle("general"))
 
+_PROJECTS = TypeAdapter(list[schemas.Project])
+_COLUMNS = tuple(getattr(models.Project, name) for name in schemas.Project.model_fields)
+_NAME = func.lower(models.Project.name)
+_ORDERS: dict[str, tuple[ColumnElement[Any] | InstrumentedAttribute[Any], ...]] = {
+    "id": (models.Project.id,),
+    "-id": (models.Project.id.desc(),),
+    "name": (_NAME, models.Project.id),
+    "-name": (_NAME.desc(), models.Project.id.desc()),
+    "updated_at": (models.Project.updated_at, models.Project.id),
+    "-updated_at": (models.Project.updated_at.desc(), models.Project.id.desc()),
+}
 
-@router.get("", dependencies=[_general], responses=answers(401))
+
+@router.get("", dependencies=[_general], responses={**answers(401), 200: listing.described()})
 def list_projects(
+    request: Request,
+    response: Response,
     user: UserDep,
     service: ServiceDep,
-    skip: Annotated[int, Query(ge=0, le=schemas.MAX_ID, description="Projects to skip")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Projects to return at most")] = 100,
+    search: listing.Search = None,
+    status: Annotated[schemas.ProjectStatus | None, Query(description="Filter by status")] = None,
+    order: Annotated[schemas.ProjectOrder, Query(description="A minus reverses it")] = "-id",
+    skip: listing.Skip = 0,
+    limit: listing.Limit = 100,
 ) -> list[schemas.Project]:
-    """List the caller's projects, newest first."""
+    """List the caller's projects, newest first unless `order` says otherwise."""
+    wanted = select(*_COLUMNS).where(models.Project.owner_id == user.id)
+    if search is not None:
+        wanted = wanted.where(listing.contains(models.Project.name, search))
+    if status is not None:
+        wanted = wanted.where(models.Project.status == status)
+    wanted = wanted.order_by(*_ORDERS[order])
     with service.database.read() as session:
-        rows = session.scalars(
-            select(models.Project)
-            .where(models.Project.owner_id == user.id)
-            .order_by(models.Project.id.desc())
-            .offset(skip)
-            .limit(limit)
-        )
-        return [schemas.Project.model_validate(row) for row in rows]
+        rows = listing.read_page(session, wanted, request, response, skip, limit)
+    return _PROJECTS.validate_python([dict(row._mapping) for row in rows])
 
 
 @router.post("", status_code=201, dependencies=[_general], responses=answers(401, 507))
