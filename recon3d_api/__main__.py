@@ -77,11 +77,13 @@ def worker() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         sweeper = Sweeper(database, storage)
+        database.changes.start()
         runner.start()
         sweeper.start()
         ended.wait()
         runner.stop()
         sweeper.stop()
+        database.changes.stop()
         installation.close()
 
 

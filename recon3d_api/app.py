@@ -97,6 +97,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.runner.stop)
         finally:
             await to_thread.run_sync(sweeper.stop)
+            await to_thread.run_sync(database.changes.stop)
             service.intakes.close()
             service.installation.close()
             database.dispose()
@@ -146,6 +147,7 @@ def start(service: Service) -> None:
         logger.warning("%s", problem)
     unowned = begin(service.installation, service.database, service.storage)
     service.metrics.unowned.set(unowned)
+    service.database.changes.start()
     service.runner.start()
 
 

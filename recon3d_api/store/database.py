@@ -16,12 +16,15 @@ from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from recon3d_api.store.changes import CHANNEL, Changes
+
 # Any numbers that no other use of the database has.
 _MIGRATION_LOCK = 0x7265636F
 _FOLDERS_LOCK = 0x72656370
 #: A host that does not answer at all would hold callers for minutes.
 _CONNECT_SECONDS = 10
 _WRITE = "recon3d_write"
+_NOTIFY = sa.text(f"NOTIFY {CHANNEL}")
 
 
 class Database:
@@ -31,6 +34,11 @@ class Database:
     ----------
     url : str
         SQLAlchemy URL of SQLite or PostgreSQL.
+
+    Attributes
+    ----------
+    changes : Changes
+        Tells when there is something new.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +50,7 @@ class Database:
         elif "connect_timeout" not in self.url.query:
             options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
         self.engine = sa.create_engine(self.url, **options)
+        self.changes = Changes(self.engine)
         if self.is_sqlite:
             event.listen(self.engine, "do_connect", self._keep_private)
             event.listen(self.engine, "connect", _configure_sqlite)
@@ -59,8 +68,13 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, *, quiet: bool = False) -> Iterator[Session]:
         """Open a session that commits at the end, or rolls back when the block raises.
+
+        Parameters
+        ----------
+        quiet : bool
+            Nobody is told of the change: it is none that others wait for.
 
         Yields
         ------
@@ -72,8 +86,12 @@ class Database:
             with contextlib.ExitStack() as undo:
                 undo.callback(session.rollback)
                 yield session
+                if not quiet and not self.is_sqlite:
+                    session.execute(_NOTIFY)
                 session.commit()
                 undo.pop_all()
+        if not quiet:
+            self.changes.tell()
 
     def serialize(self, session: Session) -> None:
         """Make transactions that tie folders to rows wait for each other.

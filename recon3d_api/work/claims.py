@@ -114,7 +114,7 @@ class RunClaims:
 
     def beat(self) -> None:
         """Record that this process works on runs."""
-        with self._database.write() as session:
+        with self._database.write(quiet=True) as session:
             now = self._database.now(session)
             session.merge(Runner(name=self._name, seen=now))
             session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
