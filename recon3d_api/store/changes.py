@@ -11,7 +11,6 @@ import contextlib
 import logging
 import os
 import select
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -116,7 +115,7 @@ class Changes:
             while not self._stopping.is_set():
                 try:
                     watch(reading)
-                except (sa.exc.SQLAlchemyError, sqlite3.Error, OSError) as error:
+                except Exception as error:  # also the drivers' own, when the server goes away
                     logger.warning("Changes by other processes cannot be followed: %s", error)
                     self._stopping.wait(_RETRY)
                     self.tell()
@@ -135,7 +134,7 @@ class Changes:
                 if found != known:
                     known = found
                     self.tell()
-                select.select([reading], [], [], _LOOK)
+                _wait(_LOOK, reading)
 
     def _watch_postgresql(self, reading: int) -> None:
         engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -147,7 +146,7 @@ class Changes:
             try:
                 probed = time.monotonic()
                 while not self._stopping.is_set():
-                    select.select([raw.fileno(), reading], [], [], _PROBE)
+                    _wait(_PROBE, reading, raw.fileno())
                     if list(raw.notifies(timeout=0)):
                         self.tell()
                     if time.monotonic() - probed > _PROBE:
@@ -155,3 +154,10 @@ class Changes:
                         connection.exec_driver_sql("SELECT 1")  # fails when the server is gone
             finally:
                 connection.invalidate()  # the pool must not give out one that listens
+
+
+def _wait(seconds: float, *descriptors: int) -> None:
+    waits = select.poll()  # `select.select` takes no descriptor above 1023
+    for descriptor in descriptors:
+        waits.register(descriptor, select.POLLIN)
+    waits.poll(1000 * seconds)

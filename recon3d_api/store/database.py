@@ -152,7 +152,10 @@ class Database:
         path = Path(self.url.database or "")
         if path.name and path.name != ":memory:":
             with contextlib.suppress(OSError):  # SQLite says what is wrong
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                # An existing file must not be opened here: closing it would drop the locks of this
+                # process's other connections, and other processes would remove the log in use.
+                if not path.exists():
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
                 if path.stat().st_mode & 0o077:
                     path.chmod(0o600)
 
