@@ -47,6 +47,7 @@ def serve(
     import uvicorn
 
     from recon3d_api.app import create_app
+    from recon3d_api.http.connections import limited_protocol
 
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
@@ -56,6 +57,7 @@ def serve(
         host=host,
         port=port,
         log_config=None,
+        http=limited_protocol(settings),
         ws="websockets-sansio",
         ws_max_size=65_536,
         ws_ping_interval=20,

@@ -23,11 +23,12 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.routes import auth, files, jobs, operations, projects
+from recon3d_api.http.routes import auth, files, jobs, operations, projects, quota
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
+from recon3d_api.work.quotas import Quotas
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
 
@@ -76,6 +77,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         storage=storage,
         intakes=Intakes(storage),
         lanes=Lanes(),
+        quotas=Quotas(database, storage),
         installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
@@ -111,7 +113,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, projects, files, jobs):
+    for part in (auth, projects, files, jobs, quota):
         app.include_router(part.router, prefix=API)
     app.include_router(operations.router)
     app.include_router(events.router)
@@ -126,7 +128,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
                 *listing.HEADERS,
             ],
         )
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics, body_seconds=settings.body_seconds)
     return app
 
 

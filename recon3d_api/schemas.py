@@ -103,6 +103,22 @@ class User(Out):
     created_at: datetime = Field(examples=[_TIME])
 
 
+class QuotaUse(BaseModel):
+    """How much of something the caller uses; `limit` is null where there is none."""
+
+    used: int = Field(examples=[2])
+    limit: int | None = Field(examples=[20])
+
+
+class Quota(BaseModel):
+    """What the caller uses, and may use."""
+
+    disk_bytes: QuotaUse
+    projects: QuotaUse
+    queued_runs: QuotaUse
+    uploads: QuotaUse
+
+
 class Token(BaseModel):
     """An access token, for the header ``Authorization: Bearer …``."""
 
@@ -262,6 +278,9 @@ class ProjectRunStatus(BaseModel):
     reconstruction_quality: float = Field(examples=[0.0])
     processing_time: float = Field(examples=[62.1])
     error_message: str | None = Field(examples=[None])
+    queue_position: int | None = Field(
+        None, examples=[2], description="While the run waits: runs until it is taken, itself included"
+    )
     created_at: datetime = Field(examples=[_TIME])
     updated_at: datetime = Field(examples=[_TIME])
 

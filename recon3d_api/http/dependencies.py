@@ -27,6 +27,7 @@ from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, User
+from recon3d_api.work.quotas import Quotas
 from recon3d_api.work.runner import JobRunner
 
 API = "/api/v1"
@@ -41,6 +42,7 @@ class Service:
     storage: Storage
     intakes: Intakes
     lanes: Lanes
+    quotas: Quotas
     installation: Installation
     metrics: Metrics
     limits: RateLimits
@@ -267,7 +269,9 @@ def own_project(session: Session, user: User, project_id: int, *, lock: bool = F
 _WORDS = {
     400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
     401: "No valid token",
+    403: "A quota of the caller is used up; `detail` says which, and `GET /auth/quota` tells all",
     404: "It does not exist, or belongs to someone else",
+    408: "The body came too slowly",
     409: "A run of this project is going on",
     413: "Too large",
     416: "The range lies outside the file",
@@ -296,5 +300,5 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _WORDS[status],
             "model": ValidationErrors if status == 422 else Error,
         }
-        for status in sorted({*statuses, 400, 413, 422, 429, 500})
+        for status in sorted({*statuses, 400, 408, 413, 422, 429, 500})
     }

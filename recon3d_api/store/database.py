@@ -20,7 +20,7 @@ from recon3d_api.store.changes import CHANNEL, Changes
 
 # Any numbers that no other use of the database has.
 _MIGRATION_LOCK = 0x7265636F
-_FOLDERS_LOCK = 0x72656370
+FOLDERS, CLAIMS = 0x72656370, 0x72656371
 #: A host that does not answer at all would hold callers for minutes.
 _CONNECT_SECONDS = 10
 _WRITE = "recon3d_write"
@@ -93,17 +93,19 @@ class Database:
         if not quiet:
             self.changes.tell()
 
-    def serialize(self, session: Session) -> None:
-        """Make transactions that tie folders to rows wait for each other.
+    def serialize(self, session: Session, kind: int = FOLDERS) -> None:
+        """Make transactions of one kind wait for each other.
 
         Holds until the transaction of `write` ends. SQLite has one writer anyway.
 
         Parameters
         ----------
         session : Session
+        kind : int
+            `FOLDERS` for those that tie folders to rows, `CLAIMS` for those that claim runs.
         """
         if not self.is_sqlite:
-            session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_FOLDERS_LOCK})"))
+            session.execute(sa.text(f"SELECT pg_advisory_xact_lock({kind})"))
 
     @property
     def exists(self) -> bool:

@@ -16,6 +16,7 @@ from recon3d_api.store.database import Database
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
 from recon3d_api.work.follow import Follower
+from recon3d_api.work.quotas import count_bytes
 from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
@@ -138,6 +139,7 @@ class JobRunner:
             max_crashes=self._settings.max_crashes,
             stopping=self._stopping,
         ).follow()
+        count_bytes(self._database, self._storage, claim.project_id, claim.folder)
         logger.info("Leaving a run", extra={"run": claim.run_id, "attempt": claim.attempt})
 
     def _recon3d(self, claim: Claim) -> list[str]:

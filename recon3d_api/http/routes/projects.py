@@ -19,7 +19,7 @@ from recon3d_api.http.dependencies import ProjectId, ServiceDep, UserDep, answer
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
-from recon3d_api.work import deletions
+from recon3d_api.work import deletions, turns
 from recon3d_api.work import queue as runs
 
 router = APIRouter(route_class=Route, prefix="/projects", tags=["projects"])
@@ -62,10 +62,11 @@ def list_projects(
     return _PROJECTS.validate_python([dict(row._mapping) for row in rows])
 
 
-@router.post("", status_code=201, dependencies=[_general], responses=answers(401, 507))
+@router.post("", status_code=201, dependencies=[_general], responses=answers(401, 403, 507))
 def create_project(body: schemas.ProjectCreate, user: UserDep, service: ServiceDep) -> schemas.Project:
     """Create a new project."""
     with service.database.write() as session:
+        service.quotas.check_projects(session, user.id)
         project = models.Project(
             owner_id=user.id, name=body.name, description=body.description, folder=uuid.uuid4().hex
         )
@@ -130,7 +131,7 @@ def delete_project(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
 @router.post(
     "/{project_id}/start-reconstruction",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409, 507),
+    responses=answers(400, 401, 403, 404, 409, 507),
 )
 def start_reconstruction(
     project_id: ProjectId,
@@ -141,14 +142,16 @@ def start_reconstruction(
     """Start 3D reconstruction for a project: one job for each stage.
 
     What an earlier run has finished with the same options is used again. An interval that was given
-    to extract-frames is kept.
+    to extract-frames is kept. Users take turns: `queue_position` of the status tells when it is taken.
     """
+    service.quotas.check_disk(user.id, 0)
     with service.database.write() as session:
         project = own_project(session, user, project_id, lock=True)
         if project.status == "archived":
             raise ApiError(400, "The project is archived; set its status back first")
         if not service.storage.has_input(project.folder):
             raise ApiError(400, "The project has no video and no images; upload some first")
+        service.quotas.check_queue(session, user.id)
         options: dict[str, dict[str, Any]] = {}
         if project.frame_interval is not None:
             options["frame_extraction"] = {"interval": project.frame_interval}
@@ -208,6 +211,7 @@ def project_status(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
             reconstruction_quality=project.reconstruction_quality,
             processing_time=project.processing_time,
             error_message=run.error if run else None,
+            queue_position=turns.position(session, run) if run else None,
             created_at=project.created_at,
             updated_at=project.updated_at,
         )
