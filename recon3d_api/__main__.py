@@ -60,7 +60,7 @@ def serve(
         http=limited_protocol(settings),
         ws="websockets-sansio",
         ws_max_size=65_536,
-        ws_ping_interval=20,
+        ws_ping_interval=60,  # beside the heartbeats that each listener gets
         timeout_graceful_shutdown=10,
     )
 

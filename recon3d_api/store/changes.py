@@ -20,7 +20,7 @@ import sqlalchemy as sa
 logger = logging.getLogger("recon3d_api.store.changes")
 
 CHANNEL = "recon3d_changes"
-_LOOK = 0.1
+_LOOK = 0.15
 _RETRY = 2.0
 _PROBE = 30.0
 
