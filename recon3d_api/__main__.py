@@ -44,6 +44,7 @@ def serve(
     import uvicorn
 
     from recon3d_api.app import create_app
+    from recon3d_api.http.connections import limited_protocol
 
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
@@ -62,9 +63,10 @@ def serve(
         host=host,
         port=port,
         log_config=None,
+        http=limited_protocol(settings),
         ws="websockets-sansio",
         ws_max_size=65_536,
-        ws_ping_interval=20,
+        ws_ping_interval=60,  # beside the heartbeats that each listener gets
         timeout_graceful_shutdown=10,
     )
 
@@ -83,11 +85,13 @@ def worker() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         sweeper = Sweeper(database, storage)
+        database.changes.start()
         runner.start()
         sweeper.start()
         ended.wait()
         runner.stop()
         sweeper.stop()
+        database.changes.stop()
         installation.close()
 
 

@@ -17,6 +17,7 @@ from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes, sandbox_problem
 from recon3d_api.files.storage import Storage
+from recon3d_api.http import listing
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
@@ -34,6 +35,7 @@ from recon3d_api.http.routes import (
     pages,
     passwords,
     projects,
+    quota,
     sessions,
     shared,
     shares,
@@ -44,6 +46,7 @@ from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.mail import Mailer
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
+from recon3d_api.work.quotas import Quotas
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
 from recon3d_api.work.webhooks import WebhookSender
@@ -93,6 +96,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         storage=storage,
         intakes=Intakes(storage),
         lanes=Lanes(),
+        quotas=Quotas(database, storage),
         installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
@@ -122,6 +126,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.webhooks.stop)
             await to_thread.run_sync(sweeper.stop)
             await to_thread.run_sync(service.mailer.stop)
+            await to_thread.run_sync(database.changes.stop)
             service.intakes.close()
             service.installation.close()
             database.dispose()
@@ -135,7 +140,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, passwords, sessions, keys, projects, files, jobs, admin):
+    for part in (auth, passwords, sessions, keys, projects, files, jobs, admin, quota):
         app.include_router(part.router, prefix=API)
     for part in (shares, shared, webhooks):
         app.include_router(part.router, prefix=API)
@@ -151,9 +156,12 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST", "PUT", "DELETE", "HEAD"],
             allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"],
-            expose_headers=["Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"],
+            expose_headers=[
+                *("Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"),
+                *listing.HEADERS,
+            ],
         )
-    app.add_middleware(RequestMiddleware, metrics=metrics)
+    app.add_middleware(RequestMiddleware, metrics=metrics, body_seconds=settings.body_seconds)
     return app
 
 
@@ -174,6 +182,7 @@ def start(service: Service) -> None:
         logger.warning("%s", problem)
     unowned = begin(service.installation, service.database, service.storage)
     service.metrics.unowned.set(unowned)
+    service.database.changes.start()
     service.runner.start()
 
 

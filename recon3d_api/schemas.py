@@ -16,6 +16,9 @@ from recon3d import StageName
 JobType = StageName
 ProjectStatus = Literal["draft", "processing", "completed", "failed", "archived"]
 JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
+#: Orders of lists.
+ProjectOrder = Literal["id", "-id", "name", "-name", "updated_at", "-updated_at"]
+JobOrder = Literal["id", "-id"]
 #: What the service lists.
 FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 #: What the service lets download.
@@ -106,6 +109,22 @@ class User(Out):
     full_name: str | None = Field(examples=["Ada Lovelace"])
     is_active: bool = Field(examples=[True])
     created_at: datetime = Field(examples=[_TIME])
+
+
+class QuotaUse(BaseModel):
+    """How much of something the caller uses; `limit` is null where there is none."""
+
+    used: int = Field(examples=[2])
+    limit: int | None = Field(examples=[20])
+
+
+class Quota(BaseModel):
+    """What the caller uses, and may use."""
+
+    disk_bytes: QuotaUse
+    projects: QuotaUse
+    queued_runs: QuotaUse
+    uploads: QuotaUse
 
 
 class Token(BaseModel):
@@ -374,6 +393,9 @@ class ProjectRunStatus(BaseModel):
     reconstruction_quality: float = Field(examples=[0.0])
     processing_time: float = Field(examples=[62.1])
     error_message: str | None = Field(examples=[None])
+    queue_position: int | None = Field(
+        None, examples=[2], description="While the run waits: runs until it is taken, itself included"
+    )
     created_at: datetime = Field(examples=[_TIME])
     updated_at: datetime = Field(examples=[_TIME])
 

@@ -105,6 +105,17 @@ class Settings(BaseSettings):
         Address of `operations_port`.
     operations_port : int, optional
         Port of its own for ``/metrics`` and ``/ready``; by default the service's.
+
+    quota_disk_mb, quota_projects, quota_queued_runs, quota_uploads : int
+        What one user may have: megabytes on disk, projects, runs that wait, uploads at once on one
+        server. 0 means no limit.
+    body_seconds : float
+        A request whose body brings less than 1 KiB a second for so long is refused; 0 means no limit.
+    header_seconds : float
+        A connection that brings no whole request head for so long is closed; 0 means no limit.
+    connections_per_address : int
+        Connections that one address may have; proxies in ``FORWARDED_ALLOW_IPS`` (by default
+        127.0.0.1) may have any number. 0 means no limit.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -148,6 +159,13 @@ class Settings(BaseSettings):
     operations_token: str = ""
     operations_host: str = "127.0.0.1"
     operations_port: int | None = Field(default=None, ge=1, le=65535)
+    quota_disk_mb: int = Field(default=0, ge=0)
+    quota_projects: int = Field(default=0, ge=0)
+    quota_queued_runs: int = Field(default=100, ge=0)
+    quota_uploads: int = Field(default=64, ge=0)
+    body_seconds: float = Field(default=30.0, ge=0)
+    header_seconds: float = Field(default=20.0, ge=0)
+    connections_per_address: int = Field(default=200, ge=0)
 
     @model_validator(mode="before")
     @classmethod

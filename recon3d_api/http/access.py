@@ -6,10 +6,12 @@ address is good for one use, for one purpose and for half a minute.
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
+from collections.abc import Iterable
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import bindparam, delete, exists, select
 from sqlalchemy.orm import Session
 
 from recon3d_api.http import keys
@@ -19,6 +21,14 @@ from recon3d_api.store.database import Database
 from recon3d_api.store.tables import LoginSession, PasswordReset, RevokedToken, Ticket, User
 
 TICKET_SECONDS = 30
+_BATCH = 500
+#: Built once: every request asks.
+_OWNER = select(User).where(
+    User.id == bindparam("user_id"),
+    User.is_active,
+    User.tokens_from < bindparam("issued"),
+    ~exists().where(RevokedToken.id == bindparam("token_id")),
+)
 
 
 def identify(database: Database, tokens: Tokens, text: str) -> Token | None:
@@ -55,14 +65,40 @@ def active_user(database: Database, token: Token | None) -> User | None:
     """
     if token is None or token.expires <= time.time():
         return None
-    wanted = select(User).where(
-        User.id == token.user_id,
-        User.is_active,
-        User.tokens_from < token.issued,
-        ~exists().where(RevokedToken.id == token.id),
-    )
+    values = {"user_id": token.user_id, "issued": token.issued, "token_id": token.id}
     with database.read() as session:
-        return session.scalar(wanted)
+        return session.scalar(_OWNER, values)
+
+
+def good_tokens(session: Session, tokens: Iterable[Token]) -> set[Token]:
+    """Choose the tokens that are good now; many cost little more than one.
+
+    Parameters
+    ----------
+    session : Session
+    tokens : iterable of Token
+        Ones whose signature was checked.
+
+    Returns
+    -------
+    set of Token
+    """
+    now = time.time()
+    asked = [token for token in tokens if token.expires > now]
+    good: set[Token] = set()
+    for start in range(0, len(asked), _BATCH):
+        part = asked[start : start + _BATCH]
+        users = {token.user_id for token in part}
+        rows = session.execute(select(User.id, User.tokens_from).where(User.id.in_(users), User.is_active))
+        since = {row.id: row.tokens_from for row in rows}
+        ids = [token.id for token in part]
+        revoked = set(session.scalars(select(RevokedToken.id).where(RevokedToken.id.in_(ids))))
+        good.update(
+            token
+            for token in part
+            if token.id not in revoked and since.get(token.user_id, math.inf) < token.issued
+        )
+    return good
 
 
 def revoke(database: Database, token: Token, *, everywhere: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -23,12 +23,14 @@ from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
+from recon3d_api.http.routing import in_thread
 from recon3d_api.http.security import Passwords, Token, Tokens
 from recon3d_api.mail import Mailer
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, User
+from recon3d_api.work.quotas import Quotas
 from recon3d_api.work.runner import JobRunner
 from recon3d_api.work.webhooks import WebhookSender
 
@@ -44,6 +46,7 @@ class Service:
     storage: Storage
     intakes: Intakes
     lanes: Lanes
+    quotas: Quotas
     installation: Installation
     metrics: Metrics
     limits: RateLimits
@@ -70,7 +73,13 @@ def get_service(connection: HTTPConnection) -> Service:
     return service
 
 
-ServiceDep = Annotated[Service, Depends(get_service)]
+async def _service(connection: HTTPConnection) -> Service:
+    # FastAPI would take a thread for what is no coroutine.
+    return get_service(connection)
+
+
+ServiceDep = Annotated[Service, Depends(_service)]
+_TOKEN = "recon3d.token"
 _scheme = OAuth2PasswordBearer(tokenUrl=f"{API}/auth/token", auto_error=False)
 
 
@@ -104,29 +113,7 @@ def bearer(connection: HTTPConnection) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-async def known_token(connection: HTTPConnection, service: ServiceDep) -> Token | None:
-    """Read the caller's access token or API key; once a request.
-
-    Parameters
-    ----------
-    connection : HTTPConnection
-    service : ServiceDep
-
-    Returns
-    -------
-    Token or None
-        None without a valid one.
-    """
-    text = bearer(connection)
-    if text.startswith(keys.PREFIX):  # found in the database; tokens are only computed
-        return await to_thread.run_sync(identify, service.database, service.tokens, text)
-    return service.tokens.read(text)
-
-
-KnownDep = Annotated[Token | None, Depends(known_token)]
-
-
-def throttle(kind: str) -> Callable[..., None]:
+def throttle(kind: str) -> Callable[..., Awaitable[None]]:
     """Make a dependency that counts requests per user or, without a token, per address.
 
     Parameters
@@ -139,37 +126,69 @@ def throttle(kind: str) -> Callable[..., None]:
     callable
     """
 
-    def count(request: Request, service: ServiceDep, known: KnownDep) -> None:
+    async def count(request: Request) -> None:
+        service = get_service(request)
+        known = await read_token(request)
         who = f"user:{known.user_id}" if known else f"address:{client_address(request)}"
-        service.limits.check(kind, who)
+        if service.limits.blocking:
+            await to_thread.run_sync(service.limits.check, kind, who)
+        else:
+            service.limits.check(kind, who)
 
     return count
 
 
-def current_token(known: KnownDep, _: Annotated[str | None, Depends(_scheme)]) -> Token | None:
-    """Get the caller's token, and tell the documentation that one is needed.
+async def read_token(request: HTTPConnection) -> Token | None:
+    """Read the caller's access token or API key, once in a request.
 
     Parameters
     ----------
-    known : Token or None
+    request : HTTPConnection
 
     Returns
     -------
     Token or None
         None without a valid one.
     """
-    return known
+    if _TOKEN not in request.scope:
+        service, text = get_service(request), bearer(request)
+        if text.startswith(keys.PREFIX):  # found in the database; tokens are only computed
+            request.scope[_TOKEN] = await to_thread.run_sync(identify, service.database, service.tokens, text)
+        else:
+            request.scope[_TOKEN] = service.tokens.read(text)
+    token: Token | None = request.scope[_TOKEN]
+    return token
+
+
+#: Describes the header in the OpenAPI document.
+_Described = Annotated[str | None, Depends(_scheme)]
+
+
+async def current_token(request: Request, described: _Described) -> Token | None:
+    """Read the caller's token.
+
+    Parameters
+    ----------
+    request : Request
+    described : str or None
+
+    Returns
+    -------
+    Token or None
+        None without a valid one.
+    """
+    return await read_token(request)
 
 
 TokenDep = Annotated[Token | None, Depends(current_token)]
 
 
-def current_user(service: ServiceDep, token: TokenDep) -> User:
+def current_user(service: Service, token: Token | None) -> User:
     """Find the caller.
 
     Parameters
     ----------
-    service : ServiceDep
+    service : Service
     token : Token or None
 
     Returns
@@ -189,6 +208,29 @@ def current_user(service: ServiceDep, token: TokenDep) -> User:
     return user
 
 
+async def caller(request: Request, described: _Described) -> User:
+    """Find the caller, in the endpoint's thread where it has one.
+
+    Parameters
+    ----------
+    request : Request
+    described : str or None
+
+    Returns
+    -------
+    User
+
+    Raises
+    ------
+    ApiError
+        401 without a valid token.
+    """
+    token = await read_token(request)
+    if token is None:
+        raise unauthorized()
+    return await in_thread(current_user, get_service(request), token)
+
+
 def ticket_target(project_id: int, purpose: str) -> str:
     """Name what a ticket is good for.
 
@@ -205,12 +247,13 @@ def ticket_target(project_id: int, purpose: str) -> str:
     return f"{project_id}/{purpose}"
 
 
-def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
+async def administrator(request: Request, described: _Described) -> User:
     """Find the caller, who must be an administrator.
 
     Parameters
     ----------
-    user : User
+    request : Request
+    described : str or None
 
     Returns
     -------
@@ -219,15 +262,20 @@ def current_admin(user: Annotated[User, Depends(current_user)]) -> User:
     Raises
     ------
     ApiError
-        403 for other users.
+        401 without a valid token, 403 for other users.
     """
+    return await in_thread(_current_admin, get_service(request), await read_token(request))
+
+
+def _current_admin(service: Service, token: Token | None) -> User:
+    user = current_user(service, token)
     if not user.is_admin:
         raise ApiError(403, "This needs an administrator's account")
     return user
 
 
-AdminDep = Annotated[User, Depends(current_admin)]
-UserDep = Annotated[User, Depends(current_user)]
+AdminDep = Annotated[User, Depends(administrator)]
+UserDep = Annotated[User, Depends(caller)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 
@@ -261,8 +309,9 @@ def own_project(session: Session, user: User, project_id: int, *, lock: bool = F
 _WORDS = {
     400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
     401: "No valid token",
-    403: "Not allowed for this caller, or turned off by the operator; `detail` says which",
+    403: "Not allowed for this caller, turned off by the operator, or beyond a quota; `detail` says which",
     404: "It does not exist, or belongs to someone else",
+    408: "The body came too slowly",
     409: "A run of this project is going on",
     413: "Too large",
     416: "The range lies outside the file",
@@ -291,5 +340,5 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": _WORDS[status],
             "model": ValidationErrors if status == 422 else Error,
         }
-        for status in sorted({*statuses, 400, 413, 422, 429, 500})
+        for status in sorted({*statuses, 400, 408, 413, 422, 429, 500})
     }

@@ -120,7 +120,7 @@ class Project(Timestamps, Base):
     __tablename__ = "projects"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    owner_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    owner_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sa.String(200))
     description: Mapped[str | None] = mapped_column(sa.Text)
     folder: Mapped[str] = mapped_column(sa.String(32), unique=True)
@@ -136,8 +136,11 @@ class Project(Timestamps, Base):
     frame_interval: Mapped[float | None]
     #: Number of the newest event; counted here so that events commit in the order of their numbers.
     event_seq: Mapped[int] = mapped_column(default=0)
+    #: Bytes of its files when they were last counted; None before the first time.
+    disk_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
 
-    __table_args__ = _IDS_ONCE
+    # Lists are read from an index, in its order, and end with the page.
+    __table_args__ = (sa.Index("ix_projects_owner_id_id", "owner_id", "id"), _IDS_ONCE)
 
 
 class Run(Timestamps, Base):
@@ -147,6 +150,8 @@ class Run(Timestamps, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    #: The project's owner, who never changes.
+    owner_id: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[RunStatus] = mapped_column(sa.String(20), default="queued", index=True)
     quality: Mapped[str] = mapped_column(sa.String(20))
     #: Last stage, and options by stage.
@@ -182,6 +187,8 @@ class Run(Timestamps, Base):
             sqlite_where=sa.text("status IN ('queued', 'running')"),
             postgresql_where=sa.text("status IN ('queued', 'running')"),
         ),
+        # When a user was last served.
+        sa.Index("ix_runs_owner_id_started_at", "owner_id", "started_at"),
         _IDS_ONCE,
     )
 
@@ -192,11 +199,13 @@ class Job(Timestamps, Base):
     __tablename__ = "jobs"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"))
+    #: The project's owner, who never changes.
+    owner_id: Mapped[int] = mapped_column(server_default="0")
     run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
     position: Mapped[int]
     job_type: Mapped[str] = mapped_column(sa.String(40))
-    status: Mapped[JobStatus] = mapped_column(sa.String(20), default="pending", index=True)
+    status: Mapped[JobStatus] = mapped_column(sa.String(20), default="pending")
     progress: Mapped[float] = mapped_column(default=0.0)
     message: Mapped[str | None] = mapped_column(sa.Text)
     error_message: Mapped[str | None] = mapped_column(sa.Text)
@@ -209,7 +218,13 @@ class Job(Timestamps, Base):
 
     run: Mapped[Run] = relationship(back_populates="jobs")
 
-    __table_args__ = _IDS_ONCE
+    # Lists are read from an index, in its order, and end with the page.
+    __table_args__ = (
+        sa.Index("ix_jobs_owner_id_id", "owner_id", "id"),
+        sa.Index("ix_jobs_owner_id_status_id", "owner_id", "status", "id"),
+        sa.Index("ix_jobs_project_id_id", "project_id", "id"),
+        _IDS_ONCE,
+    )
 
 
 class Event(Base):

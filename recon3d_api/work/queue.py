@@ -104,6 +104,7 @@ def create_run(
     told = dict.fromkeys(flags, True)
     run = Run(
         project_id=project.id,
+        owner_id=project.owner_id,
         quality=quality,
         until=until,
         options={**options, **({PIPELINE: told} if told else {})},
@@ -119,7 +120,13 @@ def create_run(
     for position, job_type in enumerate(JOB_TYPES[: last + 1]):
         parameters = {"quality": quality, **told, **options.get(job_type, {})}
         run.jobs.append(
-            Job(project_id=project.id, position=position, job_type=job_type, parameters=parameters)
+            Job(
+                project_id=project.id,
+                owner_id=project.owner_id,
+                position=position,
+                job_type=job_type,
+                parameters=parameters,
+            )
         )
     # Of earlier runs only the states stay, so that a project's events do not grow for ever.
     session.execute(delete(Event).where(Event.project_id == project.id, Event.event == "job_progress"))

@@ -80,7 +80,7 @@ class RunRows:
         """
         before = (self.state, self.end, self.cancel, self._held)
         try:
-            with self._database.write() as session:
+            with self._database.write(quiet=not events) as session:
                 run = self._fence(session)
                 jobs = {job.job_type: job for job in run.jobs}
                 self.job_ids = {name: job.id for name, job in jobs.items()}

@@ -17,10 +17,11 @@ from typing import Any
 
 import psutil
 import pytest
+import sqlalchemy as sa
 
 from recon3d_api.client import Client, ReconstructionFailed
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import JOB_TYPES, Job, Project, Run
+from recon3d_api.store.tables import JOB_TYPES, Event, Job, Project, Run
 from recon3d_api.work.processes import MARK
 from tests.api.conftest import NO_LIMITS, alive, template, wait_for
 
@@ -209,6 +210,44 @@ def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path
     with database.read() as session:
         assert {run.attempt for run in session.query(Run)} == {1}
         assert session.query(Job).filter_by(status="completed").count() == 7 * runs
+    database.dispose()
+
+
+@mostly_on("sqlite")
+@pytest.mark.parametrize("runs", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_servers_runs_go_to_the_other(
+    new_database: Callable[[], str], tmp_path: Path, runs: int
+) -> None:
+    """Two servers on one database file, one killed in the middle: each run is finished once."""
+    url, slots = new_database(), 2
+    with (
+        servers(2, tmp_path, url, runners=slots, lease_seconds=5) as (first, second),
+        Client(first.url) as one,
+        Client(second.url) as two,
+    ):
+        register(one)
+        two.login("chaos", "correct horse")
+        made = [project_with_input(one, tmp_path, url, '{"seconds": 0.2}') for _ in range(runs)]
+        for number, _ in made:
+            one.start_reconstruction(number, "low")
+        wait_for(lambda: sum((root / "begun").exists() for _, root in made) > slots)
+        first.kill()
+        for number, _ in made:
+            assert two.wait(number, progress=False).status == "completed"
+    database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
+    with database.read() as session:
+        if database.is_sqlite:
+            assert session.scalar(sa.text("PRAGMA integrity_check")) == "ok"
+        found = {run.project_id: run for run in session.query(Run)}
+        ends = session.query(Event).filter_by(event="job_completed").all()
+        assert len(found) == runs
+        assert len(ends) == len({event.job_id for event in ends}) == len(JOB_TYPES) * runs
+        again = [run for run in found.values() if run.attempt > 1]
+        assert len(again) <= slots
+        for number, root in made:
+            run = found[number]
+            assert run.status == "completed"
+            assert 1 <= len((root / "begun").read_text().split()) <= run.attempt <= 2
     database.dispose()
 
 

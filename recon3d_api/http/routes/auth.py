@@ -23,9 +23,12 @@ from recon3d_api.http.dependencies import (
 )
 from recon3d_api.http.login import log_in
 from recon3d_api.http.multipart import field_error
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 
-router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))])
+router = APIRouter(
+    route_class=Route, prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))]
+)
 
 
 @router.post("/register", status_code=201, responses=answers(400, 403, 507))

@@ -29,13 +29,15 @@ from recon3d_api.http.dependencies import (
 )
 from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
+from recon3d_api.work.quotas import count_bytes
 
 logger = logging.getLogger("recon3d_api.files")
 
-router = APIRouter(prefix="/files", tags=["files"])
+router = APIRouter(route_class=Route, prefix="/files", tags=["files"])
 _general = Depends(throttle("general"))
 
 _NOT_YET = {
@@ -69,7 +71,7 @@ _FILE = {"type": "string", "contentMediaType": _BINARY}
 @router.post(
     "/upload/video",
     dependencies=[_general],
-    responses=answers(400, 401, 404, 409, 413, 507),
+    responses=answers(400, 401, 403, 404, 409, 413, 507),
     openapi_extra=_form({"file": {**_FILE, "description": "MP4, AVI, MOV or MKV"}}, "file"),
 )
 async def upload_video(request: Request, user: UserDep, service: ServiceDep) -> schemas.VideoUploaded:
@@ -84,7 +86,7 @@ async def upload_video(request: Request, user: UserDep, service: ServiceDep) -> 
 @router.post(
     "/upload/images",
     dependencies=[_general],
-    responses=answers(400, 401, 404, 409, 413, 507),
+    responses=answers(400, 401, 403, 404, 409, 413, 507),
     openapi_extra=_form(
         {"files": {"type": "array", "items": _FILE, "description": "JPG, JPEG, PNG or TIFF"}}, "files"
     ),
@@ -119,7 +121,10 @@ async def _upload(
     settings = service.settings
     bound = ""
     try:
-        with service.storage.incoming() as folder:
+        with service.quotas.uploading(user.id) as upload, service.storage.incoming() as folder:
+            length = request.headers.get("content-length", "")
+            upload.size = int(length) if length.isascii() and length.isdigit() else 0
+            await service.lanes.disk.run(service.quotas.check_disk, user.id, upload.size, upload)
             form = await multipart.FormReader(
                 request,
                 folder,
@@ -138,10 +143,13 @@ async def _upload(
             project_id = _project_id(form.fields["project_id"])
             project = await to_thread.run_sync(_open_project, service, user, project_id)
             bound = project.folder
+            upload.size = sum(file.size for file in form.files)
+            await service.lanes.disk.run(service.quotas.check_disk, user.id, upload.size, upload)
             service.storage.bind(folder, bound)
             # A deletion waits for this upload from here on; one that was faster is seen now.
             await to_thread.run_sync(_open_project, service, user, project_id)
             paths = await service.intakes.take(user.id, folder, bound, kind, form.files)
+            await service.lanes.disk.run(count_bytes, service.database, service.storage, project_id, bound)
     except ApiError as error:
         service.metrics.refused.labels("upload").inc()
         logger.warning(
@@ -188,7 +196,7 @@ def _open_project(service: Service, user: models.User, project_id: int) -> model
 @router.post(
     "/extract-frames",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409, 507),
+    responses=answers(400, 401, 403, 404, 409, 507),
 )
 def extract_frames(
     user: UserDep,
@@ -203,6 +211,7 @@ def extract_frames(
             raise ApiError(400, "The project is archived; set its status back first")
         if not service.storage.has_video(project.folder):
             raise ApiError(400, "The project has no video; upload one first")
+        service.quotas.check_queue(session, user.id)
         options = {"frame_extraction": {"interval": interval}}
         run = runs.create_run(session, project, quality="medium", options=options, until="frame_extraction")
         project.frame_interval = interval

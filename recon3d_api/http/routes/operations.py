@@ -14,19 +14,20 @@ import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import unauthorized
 from recon3d_api.http.dependencies import Service, ServiceDep, answers, bearer
+from recon3d_api.http.routing import Route
 from recon3d_api.store.tables import Runner
 
 
-def _operator(request: Request, service: ServiceDep) -> None:
+async def _operator(request: Request, service: ServiceDep) -> None:
     """Refuse who does not have the operators' token, where there is one."""
     wanted = service.settings.operations_token
     if wanted and not secrets.compare_digest(bearer(request).encode(), wanted.encode()):
         raise unauthorized()
 
 
-router = APIRouter(tags=["operations"])
+router = APIRouter(route_class=Route, tags=["operations"])
 #: What may be on a port of its own.
-internal = APIRouter(tags=["operations"], dependencies=[Depends(_operator)])
+internal = APIRouter(route_class=Route, tags=["operations"], dependencies=[Depends(_operator)])
 
 
 @router.get("/health", responses=answers())
