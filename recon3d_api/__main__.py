@@ -7,6 +7,7 @@ import signal
 import socket
 import threading
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,8 +56,7 @@ def serve(
         except OSError as error:
             _refuse(
                 f"Port {settings.operations_port} of {settings.operations_host}: "
-                f"{os.strerror(error.errno or 0)}. "
-                "Choose another RECON3D_API_OPERATIONS_PORT."
+                f"{os.strerror(error.errno or 0)}. Choose another RECON3D_API_OPERATIONS_PORT."
             )
     uvicorn.run(
         create_app(settings),
@@ -197,6 +197,38 @@ def relink() -> None:
             f"{database.url} and {storage.settings.data_dir} belong together now. "
             "`recon3d-api gc` lists folders without a project in the database."
         )
+
+
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder, outside of DATA_DIR.")],
+) -> None:
+    """Copy the database and the projects; the service may run meanwhile."""
+    from recon3d_api.work.backup import BackupError, back_up
+
+    with _parts(_settings()) as (database, storage, installation):
+        installation.settle()
+        try:
+            files = back_up(database, storage, target)
+        except BackupError as error:
+            _refuse(f"{error}.")
+        typer.echo(f"{target} holds the database and {files} files. Keep it private: it holds secrets.")
+
+
+@app.command("restore")
+def restore_backup(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="What `recon3d-api backup` made.")],
+) -> None:
+    """Put a backup into an empty database and an empty data folder; overwrites nothing."""
+    from recon3d_api.work.backup import BackupError, restore
+
+    with _parts(_settings()) as (database, storage, installation):
+        try:
+            files = restore(database, storage, source)
+        except BackupError as error:
+            _refuse(f"{error}.")
+        installation.settle()
+        typer.echo(f"Restored the database and {files} files. Start the service; interrupted runs resume.")
 
 
 def _line(orphan: Orphan, storage: Storage) -> str:
