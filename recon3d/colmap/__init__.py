@@ -19,7 +19,7 @@ from recon3d.colmap.database import (
     write_matches,
 )
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.intrinsics import CameraStart, ImageIntrinsics, free_intrinsics, regroup_cameras
+from recon3d.colmap.intrinsics import ImageIntrinsics, free_intrinsics, regroup_cameras
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
@@ -40,7 +40,6 @@ if threading.current_thread() is threading.main_thread():
 pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value
 
 __all__ = [
-    "CameraStart",
     "Demands",
     "Growing",
     "ImageIntrinsics",

@@ -16,8 +16,8 @@ from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
-from recon3d.stages.sparse_reconstruction.intrinsics import SharedCamera
 from recon3d.stages.sparse_reconstruction.placing import confirmed
+from recon3d.types import SharedCamera
 from tests.stages.test_sparse_reconstruction import _features, _matches
 from tests.synthetic.zooms import photographed, photographers
 
@@ -122,7 +122,7 @@ def test_an_image_with_an_impossible_camera_does_not_count(tmp_path: Path) -> No
     database = tmp_path / "own.db"
     shutil.copyfile(inputs["feature_matching"] / "database.db", database)
     names = read_frames(inputs["frame_extraction"]).names
-    colmap.regroup_cameras(database, [colmap.CameraStart((name,)) for name in names])
+    colmap.regroup_cameras(database, [SharedCamera((name,)) for name in names])
     images = inputs["frame_extraction"] / "images"
     (model,) = colmap.map_incrementally(
         database, images, tmp_path / "models", min_model_size=3, seed=0, progress=lambda _: None

@@ -12,10 +12,11 @@ from recon3d.cli.commands import app
 from recon3d.errors import ReconstructionError
 from recon3d.io.atomic import read_json
 from recon3d.io.colmap_model import model_images
-from recon3d.io.components import Component, component_numbers
 from recon3d.io.ply import read_point_cloud
-from recon3d.layout import read_registration
+from recon3d.layout import Component, read_registration, write_component_list
 from recon3d.project.project import Project
+from recon3d.project.results import Results
+from recon3d.stages.sparse_reconstruction.choice import component_numbers
 from recon3d.types import Scene
 from tests.synthetic.motions import turntable
 
@@ -77,12 +78,12 @@ def test_the_chosen_component_comes_first() -> None:
 
 
 def test_components_of_former_images_do_not_stay(tmp_path: Path) -> None:
-    from recon3d.io.components import remove_components, write_component_list
-
     part = tmp_path / "components" / "0"
     (part / "sparse").mkdir(parents=True)
     (part / "sparse.ply").write_text("")
     (tmp_path / "components" / "notes.txt").write_text("mine")
-    write_component_list(tmp_path / "components", [Component(0, 3, 1, True), Component(1, 2, 1, False)])
-    remove_components(tmp_path / "components")
+    write_component_list(tmp_path, [Component(0, 3, 1, True), Component(1, 2, 1, False)])
+    artifact = tmp_path / "artifact"
+    (artifact / "models" / "0").mkdir(parents=True)
+    Results(tmp_path).publish("sparse_reconstruction", artifact)
     assert [path.name for path in (tmp_path / "components").iterdir()] == ["notes.txt"]

@@ -11,7 +11,7 @@ from typing import Literal
 from recon3d.compute import StageContext, task_progress
 from recon3d.layout import DATABASE, images_folder, read_frames
 from recon3d.options import SparseReconstructionOptions
-from recon3d.stages.sparse_reconstruction.intrinsics import SharedCamera
+from recon3d.types import SharedCamera
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,7 @@ def _place(job: _Job) -> Placed:
     database = out / DATABASE
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
-    starts = [colmap.CameraStart(camera.images, camera.params) for camera in job.cameras]
-    colmap.regroup_cameras(database, starts)
+    colmap.regroup_cameras(database, job.cameras)
     models = _mapped(job, database, raw, names)
     if job.extend is not None:
         placed = set(_names(models[0])) if models else set()

@@ -10,7 +10,8 @@ from recon3d.compute import StageContext
 from recon3d.layout import read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, SECOND, Attempts, Placed
-from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
+from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
+from recon3d.types import SharedCamera
 
 #: Share of the images below which other attempts are made, and that below which another pair is tried.
 _ENOUGH = 0.9

@@ -11,14 +11,15 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair, TooFewViews
-from recon3d.io.components import COMPONENTS, Component, component_numbers, components_message, put_first
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
+    COMPONENTS,
     DATABASE,
     MATCHES,
     MODEL,
     MODELS,
     CameraGroup,
+    Component,
     MappingAttempt,
     RegisteredImage,
     Registration,
@@ -32,6 +33,7 @@ from recon3d.layout import (
 from recon3d.matching.orientation import find_world, world_axis_up
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
+from recon3d.stages.sparse_reconstruction.choice import component_numbers, components_message, put_first
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
 from recon3d.stages.sparse_reconstruction.placing import place_images
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
@@ -199,7 +201,7 @@ def _report(
     statistics = context.call(_statistics, str(out_dir))
     numbers = component_numbers(len(statistics), chosen)
     if len(statistics) > 1:
-        components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
+        components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), numbers)
         context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
@@ -249,13 +251,11 @@ def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
     return [colmap.image_statistics(model) for model in models]
 
 
-def _write_components(frames: str, out_dir: str, chosen: int) -> list[Component]:
+def _write_components(frames: str, out_dir: str, numbers: list[int]) -> list[Component]:
     from recon3d import colmap
 
     folder = Path(out_dir)
-    return colmap.write_components(
-        folder / MODELS, folder / COMPONENTS, read_frames(Path(frames)).names, chosen
-    )
+    return colmap.write_components(folder / MODELS, folder, read_frames(Path(frames)).names, numbers)
 
 
 def _best_inliers(matching: Path | None, count: int) -> np.ndarray:
