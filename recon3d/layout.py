@@ -490,6 +490,8 @@ class Registration:
         In order; empty with known cameras.
     cameras_confirmed : bool
         False where images seemed not to share a camera and no second model confirms the groups found.
+    notes : tuple of str
+        What was done differently while the images were placed, and why.
     """
 
     images: tuple[RegisteredImage, ...]
@@ -497,6 +499,7 @@ class Registration:
     cameras: tuple[CameraGroup, ...] = ()
     attempts: tuple[MappingAttempt, ...] = ()
     cameras_confirmed: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -520,7 +523,7 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have no cameras, attempts or cameras_confirmed.
+    # Documents of older versions have no cameras, attempts, cameras_confirmed or notes.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
     return Registration(
@@ -529,6 +532,7 @@ def read_registration(sparse: Path) -> Registration:
         tuple(replace(row, images=tuple(row.images)) for row in cameras),
         attempts,
         bool(document.get("cameras_confirmed", True)),
+        tuple(document.get("notes", ())),
     )
 
 

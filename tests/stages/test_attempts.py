@@ -66,7 +66,7 @@ def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:
     part = folder / "part"
     part.mkdir(parents=True)
     pycolmap.incremental_mapping(str(database), str(frames / "images"), str(part), options=options)
-    before = Placed(FIRST, part, (6,), frozenset(names[:6]), 0.3, ())
+    before = Placed(FIRST, part, (frozenset(names[:6]),), 0.3, ())
     attempts = Attempts(
         frames, matches, SparseReconstructionOptions(), folder, tmp_path / "growing", InlineContext()
     )
@@ -101,7 +101,7 @@ def test_a_bent_model_is_found_out_and_its_groups_are_found_from_scratch(
     assert agree(right, own, names)
     assert not agree(bent, own, names)
     if not with_own:  # one camera for each image places too few to tell
-        attempts.made[-1] = replace(own, sizes=(3,), names=frozenset(names[:3]))
+        attempts.made[-1] = replace(own, models=(frozenset(names[:3]),))
     found = confirmed(attempts, bent, frames, context)
     assert found.confirmed is with_own
     if not with_own:

@@ -54,8 +54,8 @@ def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: S
     few = False
     if not only_one:
         best = attempts.extended(best)
-        few = best.registered < _ENOUGH * len(attempts.names)
-        second = _second(attempts, best, context)
+        few = not _enough(attempts, best)
+        second = _second(attempts, best, context) if few else best
         if second is not best:
             best = attempts.extended(second)
     if best.registered >= _FEWEST:
@@ -164,15 +164,26 @@ def _regrouped(
     return again if _is_better(again, best) else None
 
 
+def _enough(attempts: Attempts, best: Placed) -> bool:
+    """Whether nearly all images are placed that could be part of a model with others.
+
+    Where the set falls apart into several scenes, each has a model of its own.
+    """
+    if best.registered >= _ENOUGH * len(attempts.names):
+        return True
+    parts = [part for part in attempts.graph.parts(best.models) if len(part) >= attempts.least]
+    return best.registered > 0 and all(
+        max(len(part & model) for model in best.models) >= _ENOUGH * len(part) for part in parts
+    )
+
+
 def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
     total = len(attempts.names)
-    if best.registered >= _ENOUGH * total:
-        return best
     context.log(f"Only {best.registered} of {total} images could be placed; trying other ways.")
     for attempt in SECOND:
         if attempt.other_pair and best.registered >= _HARDLY_ANY * total:
             continue
-        found = attempts.make(attempt, used=best.names)
+        found = attempts.make(attempt, known=best)
         if found.beats(best):
             best = found
         if best.registered == total:

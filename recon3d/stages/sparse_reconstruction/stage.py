@@ -28,6 +28,7 @@ from recon3d.layout import (
     images_folder,
     read_frames,
     read_input_list,
+    read_registration,
     write_registration,
 )
 from recon3d.matching.orientation import find_world, world_axis_up
@@ -39,10 +40,14 @@ from recon3d.stages.sparse_reconstruction.placing import place_images
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
-VERSION = 4
+VERSION = 5
+#: Options that only choose among what the stage made; the pipeline gives it its own artifact then.
+CHOICES = ("component",)
 
+_OWN = "sparse_reconstruction"
 _BLUR = 0.35
 _ATTEMPTS = "attempts"
+_UNKNOWN = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
 _FEW_MATCHES = 30
 
 
@@ -55,7 +60,7 @@ def run(
     ----------
     inputs : mapping of str to Path
         The folders of ``frame_extraction`` and ``feature_matching``; with known cameras, that of the
-        inputs, too.
+        inputs, too; for a component that is not the first, that of ``sparse_reconstruction``.
     options : SparseReconstructionOptions
     out_dir : Path
     context : StageContext
@@ -66,27 +71,36 @@ def run(
         No two images are good enough to start from.
     TooFewViews
         Fewer than two images could be placed.
+    ReconstructionError
+        There is no such component.
     """
     for name in (MODELS, COMPONENTS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
-    attempts: tuple[MappingAttempt, ...] = ()
-    confirmed = True
-    if "inputs" in inputs:
-        world = _given(inputs, out_dir, context)
+    if _OWN in inputs:
+        placed = _chosen(inputs[_OWN], options.component, out_dir, context)
+    elif "inputs" in inputs:
+        placed = Registration((), _given(inputs, out_dir, context))
     else:
-        world, attempts, confirmed = _reconstruct(inputs, options, out_dir, context)
-    cameras = _cameras(inputs, out_dir, context)
-    registration = Registration((), world, cameras, attempts, confirmed)
-    _report(inputs, out_dir, registration, options.component, context)
+        placed = _reconstruct(inputs, options, out_dir, context)
+    if "inputs" not in inputs:
+        frames = str(inputs["frame_extraction"])
+        world = context.call(_orient, frames, str(out_dir), options.upright, context.seed)
+        for note in world.notes:
+            context.fallback(note)
+        placed = replace(placed, world=world)
+    placed = replace(placed, cameras=_cameras(inputs, out_dir, context))
+    _report(inputs, out_dir, placed, options.component if _OWN in inputs else 0, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> tuple[WorldFrame, tuple[MappingAttempt, ...], bool]:
+) -> Registration:
+    """Place the images; the models are numbered by size."""
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
     attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
+    told = len(context.fallbacks)
     best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
     if not best.registered:
         shutil.rmtree(out_dir / _ATTEMPTS)
@@ -95,7 +109,6 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     shutil.move(best.folder, out_dir / MODELS)
-    put_first(out_dir / MODELS, options.component)
     shutil.rmtree(out_dir / _ATTEMPTS)
     made = tuple(
         MappingAttempt(
@@ -106,10 +119,18 @@ def _reconstruct(
         )
         for placed in attempts.made
     )
-    world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
-    for note in world.notes:
+    return Registration((), _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
+
+
+def _chosen(made: Path, component: int, out_dir: Path, context: StageContext) -> Registration:
+    """Take the models of an earlier artifact, another one first."""
+    component_numbers(len(list((made / MODELS).iterdir())), component)
+    shutil.copytree(made / MODELS, out_dir / MODELS)
+    put_first(out_dir / MODELS, component)
+    before = read_registration(made)
+    for note in before.notes:
         context.fallback(note)
-    return world, made, best.confirmed
+    return replace(before, images=())
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -119,7 +140,7 @@ def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
     listed = read_frames(Path(frames))
     names = listed.names
     gps = {frame.name: frame.gps for frame in listed.frames}
-    described = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
+    described = _UNKNOWN
     for model in sorted((Path(out_dir) / MODELS).iterdir()):
         if upright:
             scene = colmap.read_scene(model, names)
