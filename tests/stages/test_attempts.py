@@ -6,6 +6,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pycolmap
 import pytest
 
@@ -18,7 +20,8 @@ from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.placing import confirmed
 from recon3d.types import SharedCamera
-from tests.stages.test_sparse_reconstruction import _features, _matches
+from tests.stages.test_sparse_reconstruction import _features, _frames, _matches
+from tests.synthetic.motions import turntable
 from tests.synthetic.zooms import photographed, photographers
 
 
@@ -156,3 +159,21 @@ def test_the_models_folder_holds_only_the_best_attempt(tmp_path: Path) -> None:
     assert (out / MODEL / "cameras.bin").is_file()
     assert not (out / "attempts").exists()
     assert len(colmap.camera_groups(out / MODEL)) == 2
+
+
+def test_another_pair_gives_each_model_once_and_loses_none(tmp_path: Path) -> None:
+    photos = []
+    for box in range(2):
+        for image in turntable(np.arange(0, 40, 10.0), None, (480, 360), seed=100 * box)[0]:
+            photos.append(tmp_path / f"{len(photos)}.png")
+            cv2.imwrite(str(photos[-1]), image)
+    frames = _frames(tmp_path / "frames", photos, 480)
+    matches = _matches(tmp_path, frames, _features(tmp_path, frames))
+    options = SparseReconstructionOptions()
+    growing = tmp_path / "growing"
+    attempts = Attempts(frames, matches, options, tmp_path / "attempts", growing, InlineContext())
+    first = attempts.make(FIRST)
+    assert [len(model) for model in first.models] == [4, 4]
+    other = attempts.make(Attempt("another pair", "weak", other_pair=True), known=first)
+    # A mapper that starts from a given pair starts every further model from it, too.
+    assert sorted(other.models, key=sorted) == sorted(first.models, key=sorted)
