@@ -13,6 +13,7 @@ from recon3d.colmap.components import write_components
 from recon3d.colmap.database import (
     ImageRow,
     camera_model,
+    features_per_image,
     other_initial_pair,
     read_rows,
     write_database,
@@ -50,6 +51,7 @@ __all__ = [
     "copy_model",
     "drop_implausible",
     "extract_sift",
+    "features_per_image",
     "free_intrinsics",
     "image_statistics",
     "map_globally",

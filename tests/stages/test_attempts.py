@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import pytest
 
 from recon3d import colmap
 from recon3d.compute import InlineContext
-from recon3d.layout import MODEL, read_frames, read_registration
+from recon3d.io.feature_files import read_features
+from recon3d.layout import MODEL, features_file, mask_file, read_frames, read_registration
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.more_features import find_more
 from recon3d.stages.sparse_reconstruction.placing import confirmed
 from recon3d.types import SharedCamera
 from tests.stages.test_sparse_reconstruction import _features, _frames, _matches
@@ -54,7 +57,45 @@ def test_a_weak_set_gets_what_colmaps_defaults_register(tmp_path: Path) -> None:
     message = next(note for note in context.fallbacks if "at first" in note)
     for row in attempts.values():
         assert row.name.partition(", ")[0] in message
-    assert "higher quality" in message
+    # The same matches place 7; more features place all, with the usual demands.
+    assert max(row.registered for name, row in attempts.items() if "more features" not in name) == 7
+    assert attempts["more features and the usual demands"].registered == registered == 8
+    assert "Used: more features and the usual demands." in message
+    assert not (out / "more").exists()
+
+
+def test_features_are_not_looked_for_again_where_there_are_many(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 3)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    with sqlite3.connect(matching / "database.db") as database:
+        database.execute("UPDATE keypoints SET rows = 5000")
+    assert find_more(frames, matching, frozenset(), tmp_path / "more", InlineContext()) is None
+    assert not (tmp_path / "more").exists()
+
+
+def test_more_features_keep_out_hidden_pixels_and_pairs_that_are_placed(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 4, arc=1.2, features=300)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    names = read_frames(frames).names
+    hidden = np.full((300, 400), 255, np.uint8)
+    hidden[:, :200] = 0
+    mask = mask_file(frames / "images", names[0])
+    mask.parent.mkdir()
+    cv2.imwrite(str(mask), hidden)
+    with np.load(matching / "matches.npz") as data:
+        pairs, inliers = data["pairs"], data["inliers"].copy()
+    inliers[:] = 0
+    np.savez(matching / "matches.npz", pairs=pairs, inliers=inliers)
+    more = find_more(frames, matching, frozenset(names[:3]), tmp_path / "more", InlineContext())
+    assert more is not None
+    # Pairs of the first three are placed and did not match.
+    with np.load(more / "matches.npz") as data:
+        assert data["pairs"].tolist() == [[0, 3], [1, 3], [2, 3]]
+    counts = [len(read_features(features_file(more, index))[0]) for index in range(4)]
+    positions = read_features(features_file(more, 0))[0][:, 0]
+    assert positions.min() >= 200
+    assert min(counts[1:]) > 600
+    assert colmap.features_per_image(more / "database.db") == round(np.mean(counts))
 
 
 def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:

@@ -140,6 +140,8 @@ class Attempts:
     growing : Path
         File that shows the model while it grows.
     context : StageContext
+    label : str
+        What is special of all of them, before their names.
     """
 
     def __init__(
@@ -150,7 +152,9 @@ class Attempts:
         folder: Path,
         growing: Path,
         context: StageContext,
+        label: str = "",
     ) -> None:
+        self.label = label
         self._frames, self._matching, self._growing = frames, matching, growing
         self._options, self._folder, self._context = options, folder, context
         self.names = read_frames(frames).names

@@ -36,7 +36,8 @@ from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
 from recon3d.stages.sparse_reconstruction.choice import component_numbers, components_message, put_first
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
-from recon3d.stages.sparse_reconstruction.placing import place_images
+from recon3d.stages.sparse_reconstruction.more_features import find_more
+from recon3d.stages.sparse_reconstruction.placing import needs_more, place_images, settled
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
@@ -46,7 +47,7 @@ CHOICES = ("component",)
 
 _OWN = "sparse_reconstruction"
 _BLUR = 0.35
-_ATTEMPTS = "attempts"
+_ATTEMPTS, _MORE = "attempts", "more"
 _UNKNOWN = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
 _FEW_MATCHES = 30
 
@@ -99,9 +100,22 @@ def _reconstruct(
 ) -> Registration:
     """Place the images; the models are numbered by size."""
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
-    attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
+    growing, only_one = out_dir / GROWING, options.mapper == "global"
+    attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS / "usual", growing, context)
+    best = place_images(attempts, only_one=only_one, context=context)
+    tried = [attempts]
+    if not only_one and needs_more(attempts, best):
+        context.log("Looking for more features.")
+        more = find_more(frames, matching, best.names, out_dir / _MORE, context)
+        if more is not None:
+            folder = out_dir / _ATTEMPTS / "more"
+            again = Attempts(frames, more, options, folder, growing, context, "more features and ")
+            found = place_images(again, only_one=only_one, context=context)
+            better = found.beats(best)
+            best = found if better else best
+            tried = [attempts, again] if better else [again, attempts]
     told = len(context.fallbacks)
-    best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
+    best = settled(tried, best, frames, only_one=only_one, context=context)
     if not best.registered:
         shutil.rmtree(out_dir / _ATTEMPTS)
         raise NoInitialPair(
@@ -109,15 +123,17 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     shutil.move(best.folder, out_dir / MODELS)
-    shutil.rmtree(out_dir / _ATTEMPTS)
+    for name in (_ATTEMPTS, _MORE):
+        shutil.rmtree(out_dir / name, ignore_errors=True)
     made = tuple(
         MappingAttempt(
-            name=placed.attempt.name,
+            name=each.label + placed.attempt.name,
             registered=placed.registered,
             error=round(placed.error, 3) if placed.registered else None,
             used=placed.folder == best.folder,
         )
-        for placed in attempts.made
+        for each in sorted(tried, key=lambda each: each.label)
+        for placed in each.made
     )
     return Registration((), _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
 
