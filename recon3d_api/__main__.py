@@ -174,6 +174,8 @@ def adopt(
                 row = orphans.adopt(database, storage, owner, path)
                 adopted += 1
                 typer.echo(f"{path} is project {row.id} of {user}: {row.name} ({row.status})")
+                if trouble := orphans.trouble(storage.root(row.folder)):
+                    typer.echo(f"  It is an empty draft, because nothing could be read: {trouble}", err=True)
             except orphans.OrphanError as error:
                 kept += 1
                 typer.echo(f"Left {path}: {error}.", err=True)

@@ -27,6 +27,7 @@ from recon3d.layout import (
     InputKind,
     LeftOut,
     images_folder,
+    input_list_file,
 )
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.cleaning import Cleaning, superseded_artifacts
@@ -99,6 +100,8 @@ class Project:
             )
         if root.exists() and not root.is_dir():
             raise ProjectError(f"{root} is a file.", "Choose a folder for the project.")
+        if _lost_marker(root):
+            raise _lost(root)
         if root.is_dir() and any(entry.name != LOCK_FILE for entry in root.iterdir()):
             raise ProjectError(
                 f"{root} is not empty and not a project.", "Choose an empty or a new folder for the project."
@@ -136,6 +139,8 @@ class Project:
         try:
             document = read_json(root / MARKER)
         except FileNotFoundError:
+            if _lost_marker(root):
+                raise _lost(root) from None
             raise ProjectError(
                 f"{root} is not a recon3d project.",
                 "Make one with Project.create or `recon3d run INPUT -o FOLDER`.",
@@ -571,3 +576,17 @@ class Project:
         table = grid(["made", "time", ""], rows) if rows else ""
         facts = [str(self.path), given, *self.notes, f"{self.status}, {byte_text(self.size)} on disk"]
         return card(title, facts, jpeg_uri(picture), table)
+
+
+def _lost_marker(root: Path) -> bool:
+    """Whether a folder has what a project has, but not the file that makes it one."""
+    return not (root / MARKER).exists() and (
+        input_list_file(root / INPUTS).is_file() or bool(ArtifactStore(root).all())
+    )
+
+
+def _lost(root: Path) -> ProjectError:
+    return ProjectError(
+        f"{root} holds a recon3d project, but its {MARKER} is missing.",
+        f'Restore the file, or write it again with the text {{"format": {_FORMAT}}}: nothing else is lost.',
+    )

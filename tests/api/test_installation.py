@@ -382,6 +382,20 @@ def test_a_lost_database_of_the_version_before(new_database: NewDatabase, tmp_pa
     settled(tmp_path, url)
 
 
+def test_a_folder_without_a_model_is_adopted_with_a_word(new_database: NewDatabase, tmp_path: Path) -> None:
+    url = another(new_database, tmp_path)
+    for name in "ab":
+        shutil.copytree(template(), tmp_path / "projects" / (name * 32) / "model")
+    (tmp_path / "projects" / ("b" * 32) / "model").rename(tmp_path / "projects" / ("b" * 32) / "mdl")
+    age(tmp_path / "projects")
+    assert cli(tmp_path, url, "create-user", "ada", "a@example.com", stdin=PASSWORD).returncode == 0
+    adopted = cli(tmp_path, url, "adopt", "ada")
+    assert adopted.returncode == 0
+    assert adopted.stdout.count("(draft)") == 2
+    assert adopted.stderr.count("It is an empty draft, because nothing could be read") == 1
+    assert f"{'b' * 32}/model is not a recon3d project" in adopted.stderr
+
+
 @pytest.mark.parametrize("case", ["other folders", "no folders", "no rows"])
 def test_the_version_before_with_another_folder_is_refused(
     new_database: NewDatabase, tmp_path: Path, case: str
