@@ -16,8 +16,6 @@ from recon3d.preflight.measuring import ImageMeasure, Measures, PairMeasure
 
 #: Features without which an image is of no use, and below which it has little texture.
 _BLANK, _PLAIN = 15, 120
-#: A pair in which the camera only turned: one homography explains it, and that is a rotation.
-_FLAT, _TURN = 0.85, 0.02
 #: Shares of the pairs from which turning is a warning, and certain.
 _OFTEN, _ALWAYS = 0.5, 0.95
 #: Pairs without which nothing is certain.
@@ -184,7 +182,7 @@ def _texture(useful: Sequence[ImageMeasure], found: Findings) -> None:
 def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
     if len(known) < _PAIRS:
         return
-    turned = np.mean([pair.flat > _FLAT and pair.turn < _TURN for pair in known])
+    turned = np.mean([pair.turned for pair in known])
     still = np.mean([pair.at_rest > _STILL for pair in known])
     table = np.mean([pair.at_rest > _REST and pair.moving > _MOVING for pair in known])
     if still >= _ALWAYS:

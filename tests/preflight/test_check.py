@@ -67,7 +67,8 @@ def layers(shift: float, seed: int = 0) -> np.ndarray:
 
 
 def looked(paths: list[Path]) -> InputCheck:
-    return examine(paths, [])
+    videos = [path for path in paths if path.suffix == ".mp4"]
+    return examine([path for path in paths if path not in videos], videos)
 
 
 @pytest.fixture(scope="module")
@@ -335,7 +336,7 @@ def test_the_commands(tmp_path: Path, panorama: list[np.ndarray]) -> None:
 
 
 def test_slower_machines_and_more_workers_change_the_time() -> None:
-    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000)
+    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000, 40_000_000)
     options = resolve_options("medium", {})
     even = Speed(dict.fromkeys(STAGE_NAMES, 1.0), 2.0, "")
     slow = Speed(dict.fromkeys(STAGE_NAMES, 2.0), 2.0, "")
