@@ -26,6 +26,11 @@ _REST, _MOVING = 0.3, 0.1
 _STILL = 0.9
 #: Share of the photos that must overlap with another one, and photos without which it tells nothing.
 _LINKED, _PHOTOS = 0.6, 4
+#: Share of the neighbours by name that overlap where the names follow the camera: chance gives 1 in 50.
+_NAMED = 0.15
+#: Overlapping photos that each photo has at least in a good set, and photos of a sample in no order that
+#: must meet one of theirs before the sample tells anything.
+_NEIGHBOURS, _MEETINGS = 2, 4
 #: Brightness and contrast, in grey levels, of images that are too dark or too bright.
 _DARK, _BRIGHT, _DULL = 40, 215, 25
 #: Sharpness against the median of the set, as the sparse stage has it.
@@ -204,7 +209,20 @@ def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
 def _overlap(measures: Measures, found: Findings) -> None:
     """Judge photos only: the frames that a run takes of a video lie closer than the samples."""
     linked, photos = measures.linked, measures.photos
-    if photos >= _PHOTOS and linked < _LINKED * photos:
+    if photos < _PHOTOS:
+        return
+    least = _LINKED * photos
+    if measures.given > photos and measures.in_order < _NAMED:
+        # Names in no order: a photo's neighbours need not be in the sample.
+        missed = (1 - _NEIGHBOURS / (measures.given - 1)) ** (photos - 1)
+        least *= 1 - missed
+        if (1 - missed) * photos < _MEETINGS:
+            found.notes.append(
+                f"The names of the photos are in no order: whether they overlap cannot be told from {photos} "
+                f"of {measures.given}."
+            )
+            return
+    if linked < least:
         found.doubts.append(f"Only {linked} of {photos} photos looked at overlap with another one.")
         found.advice.append("Take more images, with an overlap of 80 % from one to the next.")
 

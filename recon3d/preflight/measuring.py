@@ -105,12 +105,18 @@ class Measures:
         Photos for which there was time to search for one that overlaps.
     linked : int
         Photos that overlap with at least one other photo of the sample, in whatever order they are.
+    given : int
+        Photos that there are.
+    in_order : float
+        Share of the photos that were compared because of their names, and overlap.
     """
 
     images: list[ImageMeasure]
     pairs: list[PairMeasure]
     photos: int
     linked: int
+    given: int = 0
+    in_order: float = 1.0
 
 
 @dataclass(eq=False)
@@ -198,10 +204,17 @@ def measure(drawn: Drawn) -> Measures:
         points, descriptors = describe_small(sample.gray, _FEATURES)
         comparison.features.append((points, as_roots(descriptors)))
         images.append(_image(sample, len(points)))
-    for first, second in drawn.pairs:
-        comparison.add(first, second)
+    neighbours = [comparison.add(first, second) for first, second in drawn.pairs]
+    of_photos = [pair.overlaps for pair in neighbours if pair.second < drawn.photo_samples]
     linked, judged = _linked(drawn, comparison)
-    return Measures(images, comparison.judged(), judged, linked)
+    return Measures(
+        images,
+        comparison.judged(),
+        judged,
+        linked,
+        given=len(drawn.photos),
+        in_order=float(np.mean(of_photos)) if of_photos else 1.0,
+    )
 
 
 def _linked(drawn: Drawn, comparison: _Comparison) -> tuple[int, int]:

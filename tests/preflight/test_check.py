@@ -21,9 +21,12 @@ from recon3d.options import resolve_options
 from recon3d.preflight.check import _environment, check_project
 from recon3d.preflight.cost import Job, Speed, estimate
 from recon3d.preflight.examine import examine
+from recon3d.preflight.findings import find
 from recon3d.preflight.history import machine_speed
+from recon3d.preflight.measuring import ImageMeasure, Measures
 from recon3d.preflight.result import InputCheck
 from recon3d.preflight.sampling import draw
+from recon3d.project import gathering
 from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
 from tests.synthetic import media
@@ -203,6 +206,49 @@ def test_the_order_of_photos_means_nothing(tmp_path: Path, monkeypatch: pytest.M
     found = looked(write(tmp_path / "p", views))
     assert found.level == "good"
     assert "14 of 14 photos overlap with another one" in found.sentences[0]
+
+
+def test_many_photos_under_random_names_are_not_doubtful(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d.preflight.measuring._SEARCH", 60.0)  # machines of CI are busy
+    # A walk along a facade: each photo overlaps with four others, of which the sample often has none.
+    facade = media.texture(320 + 100 * 199, 240)
+    views = [facade[:, 100 * i : 100 * i + 320] for i in np.random.default_rng(0).permutation(200)]
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "good", found
+    # The same number of photos that show different things.
+    strangers = [facade[:, 320 * (i % 60) : 320 * (i % 60) + 320] for i in range(60)]
+    assert looked(write(tmp_path / "q", strangers)).level == "doubtful"
+    # A sample of thousands tells nothing, and says so.
+    few = Measures([ImageMeasure("", 900, 1.0, 128, 60, 0, 0)] * 32, [], 32, 1, given=3000, in_order=0.0)
+    told = find(few, total=3000)
+    assert told.doubts == []
+    assert told.notes == [
+        "The names of the photos are in no order: whether they overlap cannot be told from 32 of 3000."
+    ]
+
+
+def test_a_shuffled_turn_of_the_camera_is_refused(tmp_path: Path, panorama: list[np.ndarray]) -> None:
+    order = np.random.default_rng(1).permutation(len(panorama))
+    found = looked(write(tmp_path / "p", [panorama[i] for i in order]))
+    assert found.sentences == ("The camera only turns on the spot: such images have no depth.",)
+
+
+def test_a_check_reads_only_files_of_the_same_size_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(tmp_path / "photos", [layers(12.0 * i) for i in range(4)])
+    (tmp_path / "photos" / "copy.jpg").write_bytes(paths[2].read_bytes())
+    hashed: list[str] = []
+    digest = gathering.digest_of
+    monkeypatch.setattr(gathering, "digest_of", lambda path: hashed.append(path.name) or digest(path))
+    files, left_out = gather([tmp_path / "photos"], None, kinds=["photo"], strict=False, hashed=False)
+    assert len(files) == 4
+    assert [(row.name, row.reason) for row in left_out] == [("copy.jpg", "is a copy of 02.jpg")] or [
+        (row.name, row.reason) for row in left_out
+    ] == [("02.jpg", "is a copy of copy.jpg")]
+    assert sorted(hashed) == ["02.jpg", "copy.jpg"]
 
 
 def test_frames_of_a_video_are_foretold() -> None:
