@@ -197,7 +197,11 @@ def _fit(
     names = [name for name in rows[0][0] if any(parts[name] for parts, _ in rows)]
     weights = np.array([1 / (value + blur) for _, value in rows])
     units = np.array([[parts[name] for name in names] for parts, _ in rows])
-    solution, _ = nnls(units * weights[:, None], np.array([v for _, v in rows]) * weights)
+    measured = np.array([value for _, value in rows])
+    solution, _ = nnls(units * weights[:, None], measured * weights)
+    # Least squares of relative errors foretell too little on the whole.
+    if (foretold := units @ solution).all():
+        solution *= np.median((measured + blur) / (foretold + blur))
     return {**dict.fromkeys(rows[0][0], 0.0), **known, **dict(zip(names, solution.tolist(), strict=True))}
 
 
