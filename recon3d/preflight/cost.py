@@ -14,6 +14,8 @@ from recon3d.options import StageOptions
 from recon3d.preflight.work import Counts, cost_model, cpu_parts, disk_parts, memory_parts, priced
 from recon3d.stage_table import STAGE_NAMES
 
+#: Other work seldom lasts as long as a run: more than this it is not expected to slow one down.
+_SLOWEST = 2.0
 #: What a project keeps besides the artifacts of its stages.
 BESIDE_STAGES = ("inputs", "results")
 
@@ -109,7 +111,9 @@ class Speed:
         -------
         float
         """
-        return max(1.0, (self.busy + workers) / self.cores) if self.cores else 1.0
+        if not self.cores:
+            return 1.0
+        return min(max(1.0, (self.busy + workers) / self.cores), _SLOWEST)
 
 
 def scaled_size(width: int, height: int, longest: int) -> float:

@@ -18,8 +18,9 @@ import recon3d
 from recon3d.cli.commands import app
 from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
 from recon3d.options import resolve_options
+from recon3d.preflight import history
 from recon3d.preflight.check import _environment, check_project
-from recon3d.preflight.cost import Job, Speed, estimate
+from recon3d.preflight.cost import Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import examine
 from recon3d.preflight.findings import find
 from recon3d.preflight.history import machine_speed
@@ -391,6 +392,46 @@ def test_slower_machines_and_more_workers_change_the_time() -> None:
     eight = estimate("medium", job, options, even, 8)
     assert two.seconds / 4 < eight.seconds < two.seconds
     assert eight.memory > two.memory
+
+
+def test_other_work_makes_the_time_longer() -> None:
+    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000, 40_000_000)
+    options = resolve_options("low", {})
+    factors = dict.fromkeys(STAGE_NAMES, 1.0)
+    alone = estimate("low", job, options, Speed(factors, 2.0, "", cores=4), 2)
+    beside = estimate("low", job, options, Speed(factors, 2.0, "", busy=2.0, cores=4), 2)
+    crowded = estimate("low", job, options, Speed(factors, 2.0, "", busy=6.0, cores=4), 2)
+    flooded = estimate("low", job, options, Speed(factors, 2.0, "", busy=60.0, cores=4), 2)
+    assert flooded.seconds == crowded.seconds  # which will not last
+    assert beside.seconds == alone.seconds  # two cores are free
+    assert crowded.seconds == pytest.approx(2 * alone.seconds, rel=0.01)
+
+
+def test_a_kept_run_with_little_work_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first run after the installation compiles: a tiny set seems three times slower than it is.
+    monkeypatch.setattr(history, "_projects", lambda folders: list(folders))
+    rows = {
+        name: [(stage, work, 3.0 if stage == "texturing" else 1.0) for stage in STAGE_NAMES]
+        for name, work in (("tiny", 2.0), ("long", 200.0))
+    }
+    monkeypatch.setattr(history, "_ratios", lambda project: rows[project.name])
+    assert machine_speed([tmp_path / "tiny"]).factors["texturing"] < 1.2
+    assert machine_speed([tmp_path / "long"]).factors["texturing"] > 2.5
+
+
+def test_the_model_foretells_kept_runs() -> None:
+    """CPU-seconds of whole runs on the machine of the prices, in this order: berlin, girl, rock at low."""
+    # (images, image size, features of an image of 640 pixels, bytes), seconds of all stages
+    measured = [
+        (Job(3, 0, 1600, 1200, 1500.0, 0.0, 2_000_000, 2_000_000), 16.9),
+        (Job(24, 0, 1280, 960, 800.0, 0.0, 7_000_000, 7_000_000), 46.0),
+        (Job(53, 0, 1600, 1067, 1500.0, 0.0, 30_000_000, 30_000_000), 175.0),
+    ]
+    options = resolve_options("low", {})
+    for job, seconds in measured:
+        counts = expected_counts(job, options)
+        foretold = sum(stage_work(stage, counts) for stage in STAGE_NAMES)
+        assert seconds / 1.5 < foretold < 1.5 * seconds
 
 
 def test_without_kept_runs_the_speed_is_calibrated_and_uncertain(tmp_path: Path) -> None:
