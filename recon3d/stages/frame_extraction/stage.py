@@ -43,7 +43,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 4
+VERSION = 5
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
