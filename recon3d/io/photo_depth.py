@@ -20,6 +20,9 @@ _USED = (8, 10, 12, 14, 16)
 _TOP = (1 << 16) - 1
 #: Different values without which gaps between them mean nothing.
 _LEVELS = 64
+_LEVELS_OF_8_BITS = 256
+#: Step between values of 8 bits that stand in both bytes.
+_REPEATED = 257
 
 
 def bits_used(brightest: int) -> int:
@@ -58,7 +61,10 @@ def value_used(values: NDArray[np.uint16], declared: int | None = None) -> int:
     brightest = int(levels[-1]) if len(levels) else 0
     if declared is not None and brightest <= declared:
         return declared
-    if len(levels) >= _LEVELS and np.gcd.reduce(levels) > 1:
+    step = int(np.gcd.reduce(levels)) if len(levels) >= _LEVELS else 1
+    # Values of 8 bits that were scaled up to 10 or 12 have gaps as well, but no more than 256 levels.
+    room = (1 << bits_used(brightest)) // step
+    if step == _REPEATED or (step > 1 and room > _LEVELS_OF_8_BITS):
         return _TOP
     return brightest
 
