@@ -144,12 +144,14 @@ def throttle(kind: str) -> Callable[..., None]:
     return count
 
 
-def current_token(known: KnownDep, _: Annotated[str | None, Depends(_scheme)]) -> Token | None:
+def current_token(known: KnownDep, shown: Annotated[str | None, Depends(_scheme)]) -> Token | None:
     """Get the caller's token, and tell the documentation that one is needed.
 
     Parameters
     ----------
     known : Token or None
+    shown : str or None
+        The same as text.
 
     Returns
     -------
