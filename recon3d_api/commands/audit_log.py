@@ -11,7 +11,6 @@ import typer
 
 from recon3d_api.commands.common import parts, settings
 
-
 app = typer.Typer()
 
 
