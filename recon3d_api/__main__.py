@@ -29,7 +29,7 @@ app = typer.Typer(
 )
 app.add_typer(users.app, name="user")
 app.command("create-user", hidden=True)(users.add)  # its name until `user add` came
-app.command("audit")(audit_log.show)
+app.add_typer(audit_log.app)
 
 
 @app.callback(invoke_without_command=True)

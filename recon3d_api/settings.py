@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     mail_from : str
         Sender of the mail, as in ``Models <models@example.org>``.
     public_url : str
-        Address of the service for its users, as in ``https://recon3d.example.org``; links in mail begin
+        Address of the service for its users, as in ``https://models.example.org``; links in mail begin
         with it.
     registration : {"open", "invitation", "closed"}
         Who may register: everybody, who has an invitation of ``recon3d-api user invite``, or nobody.

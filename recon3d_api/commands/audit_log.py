@@ -11,7 +11,10 @@ import typer
 
 from recon3d_api.commands.common import parts, settings
 
+app = typer.Typer()
 
+
+@app.command("audit")
 def show(
     user: Annotated[str, typer.Option(help="Only of this user.")] = "",
     action: Annotated[str, typer.Option(help="Only this, as in login or login.failed.")] = "",
