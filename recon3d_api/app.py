@@ -22,7 +22,7 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.routes import auth, files, jobs, operations, projects
+from recon3d_api.http.routes import auth, downloads, files, jobs, operations, projects
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
@@ -109,7 +109,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, projects, files, jobs):
+    for part in (auth, projects, downloads, files, jobs):
         app.include_router(part.router, prefix=API)
     app.include_router(operations.router)
     app.include_router(events.router)

@@ -19,7 +19,7 @@ JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 #: What the service lists.
 FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 #: What the service lets download.
-FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
+FileType = FileKind
 
 MAX_ID = 2**31 - 1
 _TIME = "2023-01-01T00:00:00Z"
@@ -202,6 +202,7 @@ class ExtractFrames(BaseModel):
     interval: float = Field(
         1.0, gt=0, le=86_400, allow_inf_nan=False, description="Seconds between frames", examples=[0.5]
     )
+    quality: Quality = Field("medium", description="Of the reconstruction that shall use the frames")
 
 
 class Extraction(BaseModel):
@@ -312,6 +313,14 @@ class FileInfo(BaseModel):
     path: str = Field(examples=["results/mesh.ply"])
     size: int = Field(examples=[2097152])
     modified: datetime = Field(examples=[_TIME])
+
+
+class FileRemoved(BaseModel):
+    """A file that was removed, and what that means for the results."""
+
+    message: str = Field(examples=["File removed. There are no results yet"])
+    project_id: int = Field(examples=[1])
+    path: str = Field(examples=["inputs/videos/statue.mp4"])
 
 
 class Alive(BaseModel):

@@ -178,6 +178,9 @@ def ticket_target(project_id: int, purpose: str) -> str:
 
 UserDep = Annotated[User, Depends(current_user)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+FilePath = Annotated[
+    str, Path(min_length=1, max_length=1000, description="As in the list", examples=["inputs/photos/a.jpg"])
+]
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 
 

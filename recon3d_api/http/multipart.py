@@ -18,8 +18,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from recon3d_api.errors import ApiError
+from recon3d_api.files.names import base_name
 from recon3d_api.files.received import ReceivedFile
-from recon3d_api.files.storage import base_name
 from recon3d_api.http.lanes import Lane
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
