@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -15,14 +16,17 @@ import recon3d
 from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes, sandbox_problem
+from recon3d_api.files.resumable import Uploads
+from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
+from recon3d_api.http import receiving, tus
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.rate_limits import RateLimits
-from recon3d_api.http.routes import auth, downloads, files, jobs, operations, projects
+from recon3d_api.http.routes import auth, downloads, files, jobs, operations, projects, uploads
 from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.settings import Settings
@@ -74,6 +78,8 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         database=database,
         storage=storage,
         intakes=Intakes(storage),
+        room=Room(storage),
+        uploads=Uploads(storage),
         lanes=Lanes(),
         installation=Installation(database, storage),
         metrics=metrics,
@@ -91,7 +97,9 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         try:
             await to_thread.run_sync(start, service)
             sweeper.start()
+            finishing = asyncio.create_task(receiving.finish_now_and_then(service))
             yield
+            finishing.cancel()
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
@@ -109,7 +117,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, projects, downloads, files, jobs):
+    for part in (auth, projects, uploads, downloads, files, jobs):
         app.include_router(part.router, prefix=API)
     app.include_router(operations.router)
     app.include_router(events.router)
@@ -117,9 +125,15 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE", "HEAD"],
-            allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"],
-            expose_headers=["Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"),
+                *tus.REQUEST_HEADERS,
+            ],
+            expose_headers=[
+                *("Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"),
+                *tus.ANSWER_HEADERS,
+            ],
         )
     app.add_middleware(RequestMiddleware, metrics=metrics)
     return app

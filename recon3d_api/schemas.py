@@ -315,6 +315,38 @@ class FileInfo(BaseModel):
     modified: datetime = Field(examples=[_TIME])
 
 
+UploadId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class ResumableUpload(BaseModel):
+    """An upload that resumes.
+
+    `status` is `receiving` until the file is `stored` in the project, or `refused` with an `error`. With
+    `hold`, it waits to be taken together with others.
+    """
+
+    id: UploadId = Field(examples=["0123456789abcdef0123456789abcdef"])
+    project_id: int = Field(examples=[1])
+    name: str = Field(examples=["statue.mp4"])
+    length: int = Field(examples=[4007885])
+    offset: int = Field(examples=[2097152], description="Bytes that need not be sent again")
+    hold: bool = Field(examples=[False])
+    status: Literal["receiving", "stored", "refused"] = Field(examples=["receiving"])
+    file_path: str | None = Field(examples=[None], description="Relative to the project, once it is stored")
+    error: str | None = Field(examples=[None])
+    expires: datetime = Field(examples=[_TIME], description="Unless more of it comes")
+
+
+class TakeUploads(BaseModel):
+    """Complete uploads that become files of their project together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uploads: list[UploadId] = Field(
+        min_length=1, max_length=1000, examples=[["0123456789abcdef0123456789abcdef"]]
+    )
+
+
 class FileRemoved(BaseModel):
     """A file that was removed, and what that means for the results."""
 

@@ -72,6 +72,11 @@ class Settings(BaseSettings):
         A run whose process died so often without finishing a stage is given up.
     log_format : {"json", "text"}
     log_level : str
+
+    upload_hours : float
+        A resumable upload is removed when nothing came of it for so long.
+    max_resumable_uploads : int
+        Resumable uploads that a user may have, finished ones of the last `upload_hours` included.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -98,6 +103,9 @@ class Settings(BaseSettings):
     max_crashes: int = Field(default=3, ge=1)
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    upload_hours: float = Field(default=24.0, gt=0)
+    max_resumable_uploads: int = Field(default=5000, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -168,6 +176,11 @@ class Settings(BaseSettings):
         return self.data_dir / "incoming"
 
     @property
+    def uploads_dir(self) -> Path:
+        """Folder of uploads that resume."""
+        return self.data_dir / "uploads"
+
+    @property
     def trash_dir(self) -> Path:
         """Folder of the projects that users deleted, while their files are removed."""
         return self.data_dir / "trash"
@@ -190,7 +203,9 @@ class Settings(BaseSettings):
         InsecureSettings
             Production with a secret that is short, well known or of few different characters.
         """
-        for folder in (self.data_dir, self.projects_dir, self.incoming_dir, self.trash_dir):
+        for folder in (
+            *(self.data_dir, self.projects_dir, self.incoming_dir, self.uploads_dir, self.trash_dir),
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.data_dir.stat().st_mode & 0o077:
             with contextlib.suppress(PermissionError):  # someone else's, who knows what they do

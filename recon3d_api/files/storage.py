@@ -8,6 +8,7 @@
     DATA_DIR/projects/FOLDER/pictures/      smaller pictures of photos and frames, made when asked for
     DATA_DIR/reserve                        room for deletions, given back on a full disk
     DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
+    DATA_DIR/uploads/USER/ID/               an upload that resumes (files/resumable.py)
     DATA_DIR/trash/FOLDER/                  a project that its owner deleted, while its files are removed
     DATA_DIR/quarantine/FOLDER/             a folder that ``recon3d-api gc --apply`` set aside
 

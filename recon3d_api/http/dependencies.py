@@ -14,6 +14,8 @@ from starlette.requests import HTTPConnection
 from recon3d_api.errors import not_found, unauthorized
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes
+from recon3d_api.files.resumable import Uploads
+from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
 from recon3d_api.http.access import active_user
 from recon3d_api.http.hub import Hub
@@ -38,6 +40,8 @@ class Service:
     database: Database
     storage: Storage
     intakes: Intakes
+    room: Room
+    uploads: Uploads
     lanes: Lanes
     installation: Installation
     metrics: Metrics
@@ -214,11 +218,17 @@ _WORDS = {
     400: "The request cannot be read, or makes no sense at this moment; `detail` says why",
     401: "No valid token",
     404: "It does not exist, or belongs to someone else",
-    409: "A run of this project is going on",
+    408: "Nothing came for too long",
+    409: "A run of this project is going on, or an upload has another offset",
+    410: "The upload was refused, and has to begin anew",
+    412: "The header `Tus-Resumable` is not 1.0.0",
     413: "Too large",
+    415: "The body is not `application/offset+octet-stream`",
     416: "The range lies outside the file",
     422: "Something in the request is invalid",
+    423: "Another request writes to the upload",
     429: "Too many requests; see `Retry-After`",
+    460: "The body has another check sum",
     500: "An error of the server's own; `X-Request-ID` finds it in the logs",
     503: "Not ready",
     507: "The server's disk is full",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import catalog, names
-from recon3d_api.http import multipart
+from recon3d_api.http import arrivals, multipart
 from recon3d_api.http.dependencies import (
     FilePath,
     ProjectId,
@@ -26,10 +25,7 @@ from recon3d_api.http.dependencies import (
 )
 from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.store import tables as models
-from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
-
-logger = logging.getLogger("recon3d_api.files")
 
 router = APIRouter(prefix="/files", tags=["files"])
 _general = Depends(throttle("general"))
@@ -95,49 +91,28 @@ async def _upload(
 
     async def check(value: str) -> None:
         # The project may be named before the file: then a wrong one costs nobody the upload.
-        await to_thread.run_sync(_open_project, service, user, _project_id(value))
+        await to_thread.run_sync(arrivals.open_project, service, user, _project_id(value))
 
     settings = service.settings
-    bound = ""
-    try:
-        with service.storage.incoming() as folder:
-            form = await multipart.FormReader(
-                request,
-                folder,
-                max_file=settings.max_upload_bytes,
-                max_files=most,
-                min_free=settings.min_free_mb << 20,
-                lane=service.lanes.disk,
-                file_field=field,
-                check={"project_id": check},
-                name_problem=lambda name: names.name_problem(name, suffixes),
-            ).read()
-            if "project_id" not in form.fields:
-                raise multipart.field_error("project_id", "Field required", "missing")
-            if not form.files:
-                raise multipart.field_error(field, "Field required", "missing")
-            project_id = _project_id(form.fields["project_id"])
-            project = await to_thread.run_sync(_open_project, service, user, project_id)
-            bound = project.folder
-            service.storage.bind(folder, bound)
-            # A deletion waits for this upload from here on; one that was faster is seen now.
-            await to_thread.run_sync(_open_project, service, user, project_id)
-            paths = await service.intakes.take(user.id, folder, bound, kind, form.files)
-    except ApiError as error:
-        service.metrics.refused.labels("upload").inc()
-        logger.warning(
-            "Upload refused", extra={"user": user.id, "status": error.status, "reason": error.detail}
-        )
-        raise
-    finally:
-        if bound:  # the project may have been deleted meanwhile
-            await to_thread.run_sync(deletions.carry_out, service.database, service.storage, bound)
-    try:
-        await to_thread.run_sync(_open_project, service, user, project_id)
-    except ApiError as error:
-        if error.status == 404:
-            raise
-    service.metrics.uploaded.inc(sum(file.size for file in form.files))
+    async with arrivals.arriving(service, user) as arrival:
+        form = await multipart.FormReader(
+            request,
+            arrival.folder,
+            max_file=settings.max_upload_bytes,
+            max_files=most,
+            room=lambda size, unwritten: service.room.check(user.id, size, unwritten),
+            lane=service.lanes.disk,
+            file_field=field,
+            check={"project_id": check},
+            name_problem=lambda name: names.name_problem(name, suffixes),
+        ).read()
+        if "project_id" not in form.fields:
+            raise multipart.field_error("project_id", "Field required", "missing")
+        if not form.files:
+            raise multipart.field_error(field, "Field required", "missing")
+        project_id = _project_id(form.fields["project_id"])
+        paths = await arrival.take(project_id, kind, form.files)
+    await arrivals.require_project(service, user, project_id)
     return [
         schemas.VideoUploaded(
             message=f"{'Video' if kind == 'video' else 'Image'} uploaded successfully",
@@ -153,17 +128,6 @@ def _project_id(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= schemas.MAX_ID):
         raise multipart.field_error("project_id", "Input should be a valid, positive integer", "int_parsing")
     return int(text)
-
-
-def _open_project(service: Service, user: models.User, project_id: int) -> models.Project:
-    """A project of the caller that takes files now."""
-    with service.database.read() as session:
-        project = own_project(session, user, project_id)
-        if project.status == "archived":
-            raise ApiError(400, "The project is archived; set its status back first")
-        if runs.active_run(session, project_id) is not None:
-            raise ApiError(409, runs.BUSY)
-        return project
 
 
 @router.post(
