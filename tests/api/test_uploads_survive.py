@@ -9,9 +9,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from recon3d_api.client import Client
 from tests.api.conftest import photo
-from tests.api.test_chaos import register, servers
+from tests.api.test_chaos import mostly_on, register, servers
 
 
 class Network(threading.Thread):
@@ -66,6 +68,7 @@ class Network(threading.Thread):
         self._listening.close()
 
 
+@pytest.mark.slow
 def test_cut_ten_times_and_the_server_killed_twice(
     new_database: Callable[[], str], tmp_path: Path, video: Path
 ) -> None:
@@ -99,6 +102,7 @@ def test_cut_ten_times_and_the_server_killed_twice(
         assert not list((data / "incoming").iterdir())
 
 
+@mostly_on("sqlite")
 def test_a_cut_at_70_percent_goes_on_at_70_percent(
     new_database: Callable[[], str], tmp_path: Path, video: Path
 ) -> None:
