@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
@@ -16,8 +17,9 @@ import recon3d
 from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes, sandbox_problem
+from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
-from recon3d_api.http import listing
+from recon3d_api.http import listing, receiving, tus
 from recon3d_api.http.dependencies import API, Service
 from recon3d_api.http.hub import Hub
 from recon3d_api.http.lanes import Lanes
@@ -28,6 +30,7 @@ from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import (
     admin,
     auth,
+    downloads,
     files,
     jobs,
     keys,
@@ -39,6 +42,7 @@ from recon3d_api.http.routes import (
     sessions,
     shared,
     shares,
+    uploads,
     webhooks,
 )
 from recon3d_api.http.routes import live as events
@@ -90,13 +94,16 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     metrics = Metrics()
     database = Database(settings.resolved_database_url)
     storage = Storage(settings)
+    resumable = Uploads(storage)
     service = Service(
         settings=settings,
         database=database,
         storage=storage,
         intakes=Intakes(storage),
+        room=Room(storage),
+        uploads=resumable,
         lanes=Lanes(),
-        quotas=Quotas(database, storage),
+        quotas=Quotas(database, storage, resumable),
         installation=Installation(database, storage),
         metrics=metrics,
         limits=RateLimits(settings, metrics),
@@ -118,7 +125,9 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             sweeper.start()
             service.webhooks.start()
             operators.start()
+            finishing = asyncio.create_task(receiving.finish_now_and_then(service))
             yield
+            finishing.cancel()
             await service.hub.close()
             await to_thread.run_sync(service.runner.stop)
         finally:
@@ -140,7 +149,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     )
     app.state.service = service
     errors.install(app)
-    for part in (auth, passwords, sessions, keys, projects, files, jobs, admin, quota):
+    for part in (auth, passwords, sessions, keys, projects, uploads, downloads, files, jobs, admin, quota):
         app.include_router(part.router, prefix=API)
     for part in (shares, shared, webhooks):
         app.include_router(part.router, prefix=API)
@@ -154,11 +163,15 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "PUT", "DELETE", "HEAD"],
-            allow_headers=["Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"],
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"],
+            allow_headers=[
+                *("Authorization", "Content-Type", "Range", "If-Range", "X-Request-ID"),
+                *tus.REQUEST_HEADERS,
+            ],
             expose_headers=[
                 *("Content-Disposition", "Content-Range", "ETag", "Retry-After", "X-Request-ID"),
                 *listing.HEADERS,
+                *tus.ANSWER_HEADERS,
             ],
         )
     app.add_middleware(RequestMiddleware, metrics=metrics, body_seconds=settings.body_seconds)

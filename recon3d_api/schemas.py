@@ -22,7 +22,7 @@ JobOrder = Literal["id", "-id"]
 #: What the service lists.
 FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
 #: What the service lets download.
-FileType = Literal["video", "frames", "mesh", "textured_mesh", "point_cloud"]
+FileType = FileKind
 
 MAX_ID = 2**31 - 1
 _TIME = "2023-01-01T00:00:00Z"
@@ -336,6 +336,7 @@ class ExtractFrames(BaseModel):
     interval: float = Field(
         1.0, gt=0, le=86_400, allow_inf_nan=False, description="Seconds between frames", examples=[0.5]
     )
+    quality: Quality = Field("medium", description="Of the reconstruction that shall use the frames")
 
 
 class Extraction(BaseModel):
@@ -548,6 +549,46 @@ class WebhookDelivery(Out):
     created_at: datetime = Field(examples=[_TIME])
     attempted_at: datetime | None = Field(examples=[_TIME])
     next_attempt: datetime | None = Field(examples=[None])
+
+
+UploadId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+
+
+class ResumableUpload(BaseModel):
+    """An upload that resumes.
+
+    `status` is `receiving` until the file is `stored` in the project, or `refused` with an `error`. With
+    `hold`, it waits to be taken together with others.
+    """
+
+    id: UploadId = Field(examples=["0123456789abcdef0123456789abcdef"])
+    project_id: int = Field(examples=[1])
+    name: str = Field(examples=["statue.mp4"])
+    length: int = Field(examples=[4007885])
+    offset: int = Field(examples=[2097152], description="Bytes that need not be sent again")
+    hold: bool = Field(examples=[False])
+    status: Literal["receiving", "stored", "refused"] = Field(examples=["receiving"])
+    file_path: str | None = Field(examples=[None], description="Relative to the project, once it is stored")
+    error: str | None = Field(examples=[None])
+    expires: datetime = Field(examples=[_TIME], description="Unless more of it comes")
+
+
+class TakeUploads(BaseModel):
+    """Complete uploads that become files of their project together."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    uploads: list[UploadId] = Field(
+        min_length=1, max_length=1000, examples=[["0123456789abcdef0123456789abcdef"]]
+    )
+
+
+class FileRemoved(BaseModel):
+    """A file that was removed, and what that means for the results."""
+
+    message: str = Field(examples=["File removed. There are no results yet"])
+    project_id: int = Field(examples=[1])
+    path: str = Field(examples=["inputs/videos/statue.mp4"])
 
 
 class Alive(BaseModel):

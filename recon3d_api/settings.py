@@ -116,6 +116,12 @@ class Settings(BaseSettings):
     connections_per_address : int
         Connections that one address may have; proxies in ``FORWARDED_ALLOW_IPS`` (by default
         127.0.0.1) may have any number. 0 means no limit.
+
+
+    upload_hours : float
+        A resumable upload is removed when nothing came of it for so long.
+    max_resumable_uploads : int
+        Resumable uploads that a user may have, finished ones of the last `upload_hours` included.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -166,6 +172,9 @@ class Settings(BaseSettings):
     body_seconds: float = Field(default=30.0, ge=0)
     header_seconds: float = Field(default=20.0, ge=0)
     connections_per_address: int = Field(default=200, ge=0)
+
+    upload_hours: float = Field(default=24.0, gt=0)
+    max_resumable_uploads: int = Field(default=5000, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -265,6 +274,11 @@ class Settings(BaseSettings):
         return self.data_dir / "incoming"
 
     @property
+    def uploads_dir(self) -> Path:
+        """Folder of uploads that resume."""
+        return self.data_dir / "uploads"
+
+    @property
     def trash_dir(self) -> Path:
         """Folder of the projects that users deleted, while their files are removed."""
         return self.data_dir / "trash"
@@ -287,7 +301,9 @@ class Settings(BaseSettings):
         InsecureSettings
             Production with a secret that is short, well known or of few different characters.
         """
-        for folder in (self.data_dir, self.projects_dir, self.incoming_dir, self.trash_dir):
+        for folder in (
+            *(self.data_dir, self.projects_dir, self.incoming_dir, self.uploads_dir, self.trash_dir),
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.data_dir.stat().st_mode & 0o077:
             with contextlib.suppress(PermissionError):  # someone else's, who knows what they do

@@ -319,6 +319,31 @@ class Project:
         with self.lock():
             return self._inputs.add(files, poses=Path(model).expanduser())
 
+    def remove_inputs(self, inputs: Sequence[Input]) -> tuple[Input, ...]:
+        """Remove the project's copies of inputs; the files that were added stay where they are.
+
+        Results stay until the next run, which starts from the inputs that are left.
+
+        Parameters
+        ----------
+        inputs : sequence of Input
+            Some of `inputs`.
+
+        Returns
+        -------
+        tuple of Input
+            What was removed.
+
+        Raises
+        ------
+        InputError
+            One is not an input of this project. Nothing was removed.
+        ProjectError
+            An input's camera is known, or a run works on the project. Nothing was removed.
+        """
+        with self.lock():
+            return self._inputs.remove([item.path for item in inputs])
+
     def relist_inputs(self) -> tuple[Input, ...]:
         """Write ``inputs/inputs.json`` anew, from the files in ``inputs``, when it was lost or damaged.
 

@@ -16,6 +16,8 @@ from recon3d_api import logs
 from recon3d_api.errors import ApiError, not_found, unauthorized
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes
+from recon3d_api.files.resumable import Uploads
+from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
 from recon3d_api.http import keys
 from recon3d_api.http.access import active_user, identify
@@ -45,6 +47,8 @@ class Service:
     database: Database
     storage: Storage
     intakes: Intakes
+    room: Room
+    uploads: Uploads
     lanes: Lanes
     quotas: Quotas
     installation: Installation
@@ -277,6 +281,9 @@ def _current_admin(service: Service, token: Token | None) -> User:
 AdminDep = Annotated[User, Depends(administrator)]
 UserDep = Annotated[User, Depends(caller)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
+FilePath = Annotated[
+    str, Path(min_length=1, max_length=1000, description="As in the list", examples=["inputs/photos/a.jpg"])
+]
 JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 
 
@@ -312,11 +319,16 @@ _WORDS = {
     403: "Not allowed for this caller, turned off by the operator, or beyond a quota; `detail` says which",
     404: "It does not exist, or belongs to someone else",
     408: "The body came too slowly",
-    409: "A run of this project is going on",
+    409: "A run of this project is going on, or an upload has another offset",
+    410: "The upload was refused, and has to begin anew",
+    412: "The header `Tus-Resumable` is not 1.0.0",
     413: "Too large",
+    415: "The body is not `application/offset+octet-stream`",
     416: "The range lies outside the file",
     422: "Something in the request is invalid",
+    423: "Another request writes to the upload",
     429: "Too many requests; see `Retry-After`",
+    460: "The body has another check sum",
     500: "An error of the server's own; `X-Request-ID` finds it in the logs",
     503: "Not ready",
     507: "The server's disk is full",

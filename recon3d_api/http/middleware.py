@@ -19,7 +19,8 @@ logger = logging.getLogger("recon3d_api.access")
 
 _MAX_BODY = 1 << 20
 _SLOWEST = 1024
-_STREAMED = "/files/upload/"
+_STREAMED = ("/files/upload/", "/files/uploads/")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -65,7 +66,7 @@ class RequestMiddleware:
                 ]
             await send(message)
 
-        most = None if _STREAMED in scope["path"] else _MAX_BODY
+        most = None if any(part in scope["path"] for part in _STREAMED) else _MAX_BODY
         body = _Body(scope, receive, most, self._body_seconds)
         try:
             await self._app(scope, body.receive, answer)
@@ -81,7 +82,7 @@ class RequestMiddleware:
     def _count(self, scope: Scope, caller: logs.Caller, status: int, seconds: float) -> None:
         # The route's pattern, not the path: projects must not each have a time series.
         route = getattr(scope.get("route"), "path", "unknown")
-        method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "PUT", "DELETE") else "OTHER"
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"
         self._metrics.requests.labels(method, route, status).inc()
         self._metrics.seconds.labels(method, route).observe(seconds)
         logger.info(

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError
+from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.storage import Storage
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, Run, User
@@ -34,10 +35,13 @@ class Quotas:
     ----------
     database : Database
     storage : Storage
+    uploads : Uploads
+        Those that resume; what they announced is kept for them.
     """
 
-    def __init__(self, database: Database, storage: Storage) -> None:
+    def __init__(self, database: Database, storage: Storage, uploads: Uploads) -> None:
         self._database = database
+        self._resumable = uploads
         self._storage = storage
         self._settings = storage.settings
         self._uploads: defaultdict[int, list[Upload]] = defaultdict(list)
@@ -155,6 +159,7 @@ class Quotas:
         if not most:
             return
         coming = sum(other.size for other in self._uploads.get(user_id, ()) if other is not upload)
+        coming += self._resumable.announced(user_id)
         used = self.disk(user_id)
         if used + coming + size > most:
             raise ApiError(
