@@ -17,6 +17,7 @@ import recon3d
 from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
 from recon3d_api.files.intakes import Intakes, sandbox_problem
+from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
 from recon3d_api.http import listing, receiving, tus

@@ -138,6 +138,24 @@ class Storage:
         project = self.open(folder)
         return project is not None and bool(project.inputs)
 
+    def result(self, folder: str, name: str) -> Path | None:
+        """Locate a result.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+        name : str
+            Its name in the API.
+
+        Returns
+        -------
+        Path or None
+            None when it does not exist.
+        """
+        project = self.open(folder)
+        return project.results.files().get(name) if project else None
+
     def has_video(self, folder: str) -> bool:
         """Tell whether there is a video to extract frames from.
 

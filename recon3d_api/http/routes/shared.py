@@ -14,7 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
-from recon3d_api.files import storage
+from recon3d_api.files import names
 from recon3d_api.http.dependencies import Service, ServiceDep, answers, throttle
 from recon3d_api.store.shares import count_view, find_share
 from recon3d_api.store.tables import Project, Share
@@ -104,7 +104,7 @@ def shared_file(token: _Token, file_type: schemas.SharedType, service: ServiceDe
     path = _file(service, project, file_type)
     if path is None:
         raise ApiError(404, "The file has not been made yet")
-    base = storage.safe_name(f"{project.name}.x").removesuffix(".x")
+    base = names.safe_name(f"{project.name}.x").removesuffix(".x")
     media = _GLB if path.suffix == ".glb" else _PLY
     return FileResponse(path, media_type=media, filename=f"{base}-{path.name}", headers=_PRIVATE)
 
