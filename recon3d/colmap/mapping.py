@@ -146,12 +146,17 @@ def map_globally(database: Path, images: Path, out: Path, *, seed: int) -> list[
 
 
 def _models(folder: Path) -> list[Path]:
-    models = [p for p in folder.iterdir() if (p / "images.bin").is_file()]
-    return sorted(models, key=lambda p: (-_registered(p), p.name))
+    """Models by size, without those whose images a larger one has all: starts that led nowhere."""
+    images = {p: _registered(p) for p in folder.iterdir() if (p / "images.bin").is_file()}
+    kept: list[Path] = []
+    for path in sorted(images, key=lambda p: (-len(images[p]), p.name)):
+        if not any(images[path] <= images[larger] for larger in kept):
+            kept.append(path)
+    return kept
 
 
-def _registered(model: Path) -> int:
-    return int(pycolmap.Reconstruction(str(model)).num_reg_images())
+def _registered(model: Path) -> frozenset[int]:
+    return frozenset(pycolmap.Reconstruction(str(model)).reg_image_ids())
 
 
 def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: int) -> None:

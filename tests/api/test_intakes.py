@@ -131,6 +131,7 @@ def test_what_decodes_can_do_nothing_else(tmp_path: Path) -> None:
         "project": str(tmp_path / "projects/mine/model"),
         "largest": 1 << 20,
         "parent": os.getpid(),
+        "kind": "photo",
     }
     command = [sys.executable, "-c", textwrap.dedent(_PROBE), json.dumps(request)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

@@ -165,6 +165,7 @@ def test_status(client: httpx.Client) -> None:
         "progress",
         "current_job",
         "eta_seconds",
+        "queue_position",
         "reconstruction_quality",
         "processing_time",
         "error_message",
