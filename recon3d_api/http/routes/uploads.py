@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
@@ -229,23 +229,27 @@ def delete_upload(upload_id: UploadId, user: UserDep, service: ServiceDep) -> Re
     return Response(status_code=204)
 
 
-@router.post("/uploads/{upload_id}", include_in_schema=False, dependencies=[tus.SPEAKS_TUS])
+@router.post(
+    "/uploads/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[tus.SPEAKS_TUS],
+    responses=answers(400, 401, 404, 408, 409, 410, 412, 415, 423, 460, 507),
+    openapi_extra={"requestBody": {"required": False, **_BODY}},
+)
 async def overridden(
     upload_id: UploadId,
     request: Request,
     user: UserDep,
     service: ServiceDep,
-    x_http_method_override: Annotated[str, Header()] = "",
+    x_http_method_override: Annotated[Literal["PATCH", "DELETE"], Header(description="What is meant")],
     upload_offset: Offset = None,
-    upload_checksum: Annotated[str | None, Header()] = None,
+    upload_checksum: Annotated[str | None, Header(description="As for PATCH")] = None,
 ) -> Response:
     """Stand in for PATCH and DELETE where a network lets only GET and POST through."""
-    method = x_http_method_override.upper()
-    if method == "PATCH":
+    if x_http_method_override == "PATCH":
         return await append_to_upload(upload_id, request, user, service, upload_offset, upload_checksum)
-    if method == "DELETE":
-        return await to_thread.run_sync(delete_upload, upload_id, user, service)
-    raise ApiError(405, "Method Not Allowed", {"Allow": "DELETE, GET, HEAD, PATCH"})
+    return await to_thread.run_sync(delete_upload, upload_id, user, service)
 
 
 def _own(service: Service, user: models.User, upload_id: str) -> resumable.Upload:
