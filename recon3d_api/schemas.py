@@ -66,7 +66,11 @@ Description = Annotated[str, StringConstraints(max_length=10_000), AfterValidato
 
 
 OptionValue = (
-    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[Text, Field(max_length=100)] | None
+    bool
+    | Annotated[int, Field(ge=-(2**53), le=2**53)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[Text, Field(max_length=100)]
+    | None
 )
 
 

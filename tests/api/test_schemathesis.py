@@ -52,7 +52,9 @@ def run(api: Api, tmp_path: Path, token: str, examples: int, known: dict[str, st
     )
     assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     selected = re.search(r"Tested: (\d+)", done.stdout)
-    operations = sum(len(methods) for methods in httpx.get(f"{api.url}/openapi.json").json()["paths"].values())
+    operations = sum(
+        len(methods) for methods in httpx.get(f"{api.url}/openapi.json").json()["paths"].values()
+    )
     assert selected and int(selected[1]) == operations - len(_ENDS_THE_TOKEN if token else ()), done.stdout
     if token:  # it was good to the end
         with api.client(token) as client:
@@ -107,6 +109,6 @@ def test_many_of_everything(
     working: Api, tmp_path: Path, logged_in: bool, record_property: Callable[[str, object], None]
 ) -> None:
     token, known = beginning(working, logged_in)
-    requests = run(working, tmp_path, token, 75, known)
+    requests = run(working, tmp_path, token, 160, known)
     record_property("seen", f"{requests} requests {'with' if logged_in else 'without'} a token")
     assert requests >= 10_000

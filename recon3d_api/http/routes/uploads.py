@@ -67,10 +67,6 @@ def create_upload(
     if upload_length > settings.max_upload_bytes:
         raise ApiError(413, f"The file is larger than {settings.max_upload_mb} MB")
     project = open_project(service, user, int(number))
-    if service.uploads.count(user.id) >= settings.max_resumable_uploads:
-        raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
-    service.quotas.check_disk(user.id, upload_length)
-    service.room.check(user.id, upload_length, upload_length)
     video = name.lower().endswith(names.VIDEO_SUFFIXES)
     upload = resumable.Upload(
         id=resumable.new_id(),
@@ -83,7 +79,12 @@ def create_upload(
         hold="hold" in told,
         created=time.time(),
     )
-    service.uploads.create(upload)
+    with service.uploads.beginning(user.id), service.quotas.keeping(user.id, upload_length) as kept:
+        if service.uploads.count(user.id) >= settings.max_resumable_uploads:
+            raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
+        service.quotas.check_disk(user.id, upload_length, kept)
+        service.room.check(user.id, upload_length, upload_length)
+        service.uploads.create(upload)
     # Without host and scheme, which a proxy may know better.
     headers = {"Location": f"{request.url.path.rstrip('/')}/{upload.id}"}
     return Response(status_code=201, headers=headers | tus.progress(0, service.uploads.expires(upload)))
