@@ -8,7 +8,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, EmailStr, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+)
 
 from recon3d import Quality as Quality
 from recon3d import StageName
@@ -39,7 +50,15 @@ def _storable(text: str) -> str:
     return text
 
 
+def _written(value: object) -> object:
+    """Refuse numbers: the document says that a time is a string."""
+    if isinstance(value, (int, float)):
+        raise ValueError("must be a string as in 2030-01-01T00:00:00Z")
+    return value
+
+
 Text = Annotated[str, AfterValidator(_storable)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 Name = Annotated[
     str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200), AfterValidator(_storable)
 ]
@@ -47,7 +66,11 @@ Description = Annotated[str, StringConstraints(max_length=10_000), AfterValidato
 
 
 OptionValue = (
-    bool | int | Annotated[float, Field(allow_inf_nan=False)] | Annotated[Text, Field(max_length=100)] | None
+    bool
+    | Annotated[int, Field(ge=-(2**53), le=2**53)]
+    | Annotated[float, Field(allow_inf_nan=False)]
+    | Annotated[Text, Field(max_length=100)]
+    | None
 )
 
 
@@ -178,7 +201,7 @@ class ApiKeyCreate(BaseModel):
     """A new API key."""
 
     name: Annotated[Name, StringConstraints(max_length=100)] = Field(examples=["build server"])
-    expires_at: AwareDatetime | None = Field(None, examples=["2030-01-01T00:00:00Z"])
+    expires_at: Moment | None = Field(None, examples=["2030-01-01T00:00:00Z"])
 
 
 class ApiKey(Out):
@@ -220,7 +243,7 @@ class AuditEntry(Out):
 class TicketRequest(BaseModel):
     """What a ticket shall be good for: a project's events, or one download of a file."""
 
-    project_id: int = Field(ge=1, le=MAX_ID, examples=[1])
+    project_id: StrictInt = Field(ge=1, le=MAX_ID, examples=[1])
     purpose: FileType | Literal["events"] = Field(examples=["events"])
 
 
@@ -308,11 +331,11 @@ class StartReconstruction(BaseModel):
     until: StageName | None = Field(
         default=None, examples=[None], description="Last stage; without one the run makes a model"
     )
-    component: int | None = Field(
+    component: StrictInt | None = Field(
         default=None, ge=0, le=MAX_ID, examples=[None], description="Part of the set to make the model from"
     )
-    force: bool = Field(default=False, description="Continue with inputs that the check calls hopeless")
-    accept_partial: bool = Field(
+    force: StrictBool = Field(default=False, description="Continue with inputs that the check calls hopeless")
+    accept_partial: StrictBool = Field(
         default=False, description="Continue with a model of a small part of the images"
     )
 
@@ -458,8 +481,8 @@ class ShareCreate(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     name: Name | None = Field(default=None, examples=["For the museum"])
-    download: bool = Field(default=False, description="Whether the files may be downloaded")
-    expires_at: AwareDatetime | None = Field(
+    download: StrictBool = Field(default=False, description="Whether the files may be downloaded")
+    expires_at: Moment | None = Field(
         default=None, examples=["2033-01-01T00:00:00Z"], description="By default it never expires"
     )
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from recon3d_api.commands.common import parts, settings
+from recon3d_api.commands.common import parts, printable, settings
 
 app = typer.Typer()
 
@@ -41,7 +41,6 @@ def show(
             "request_id": row.request_id,
         }
         typer.echo(
-            json.dumps(fields, ensure_ascii=False)
-            if as_json
-            else "  ".join(value or "-" for value in fields.values())
+            # Names come from strangers: escapes would reach the operator's terminal.
+            json.dumps(fields) if as_json else "  ".join(printable(value or "-") for value in fields.values())
         )

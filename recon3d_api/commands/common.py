@@ -91,6 +91,20 @@ def _unusable(error: OSError) -> str:
     )
 
 
+def printable(text: str) -> str:
+    """Escape what a terminal would obey.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    str
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def refuse(message: str) -> NoReturn:
     """End with a message, and the status of wrong use.
 

@@ -81,19 +81,39 @@ class Uploads:
         self._seconds = storage.settings.upload_hours * 3600
 
     def create(self, upload: Upload) -> None:
-        """Begin an upload; its folder appears with all that belongs to it, or not at all.
+        """Begin an upload, within `beginning`; its folder appears with all that belongs to it, or not.
 
         Parameters
         ----------
         upload : Upload
         """
         folder = self.folder(upload)
-        folder.parent.mkdir(mode=0o700, exist_ok=True)
         new = folder.with_name(f"{_NEW}{upload.id}")
         new.mkdir(mode=0o700)
         (new / _DATA).touch(mode=0o600)
         _write(new / _RECORD, upload)
         new.rename(folder)
+
+    @contextlib.contextmanager
+    def beginning(self, owner_id: int) -> Iterator[None]:
+        """Let one upload of a user begin at a time, on all servers: limits hold for those that exist.
+
+        Parameters
+        ----------
+        owner_id : int
+
+        Yields
+        ------
+        None
+        """
+        folder = self._root / str(owner_id)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
     def folder(self, upload: Upload) -> Path:
         """Locate an upload.

@@ -57,7 +57,11 @@ class TusRoute(APIRoute):
 
 def _version(
     tus_resumable: Annotated[
-        str | None, Header(description="The protocol's version", examples=[VERSION])
+        str | None,
+        # Others get 412, as the protocol says, and not the 422 of a model.
+        Header(
+            description="The protocol's version", examples=[VERSION], json_schema_extra={"enum": [VERSION]}
+        ),
     ] = None,
 ) -> None:
     if tus_resumable != VERSION:

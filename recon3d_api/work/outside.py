@@ -78,7 +78,10 @@ def check_literal(url: str, allowed: Sequence[str]) -> None:
     try:
         address: Address = ip_address(host.partition("%")[0])
     except ValueError:
-        return
+        try:  # as the resolver reads 0x7f.1 and 2130706433
+            address = ip_address(socket.inet_aton(host))
+        except (OSError, UnicodeError):
+            return
     _check(address, [ip_network(text) for text in allowed])
 
 

@@ -45,6 +45,7 @@ class Quotas:
         self._storage = storage
         self._settings = storage.settings
         self._uploads: defaultdict[int, list[Upload]] = defaultdict(list)
+        self._beginning: defaultdict[int, list[Upload]] = defaultdict(list)
 
     def use(self, user_id: int) -> schemas.Quota:
         """Tell what a user has, and may have.
@@ -158,7 +159,8 @@ class Quotas:
         most = self._settings.quota_disk_mb * _MB
         if not most:
             return
-        coming = sum(other.size for other in self._uploads.get(user_id, ()) if other is not upload)
+        others = [*self._uploads.get(user_id, ()), *self._beginning.get(user_id, ())]
+        coming = sum(other.size for other in others if other is not upload)
         coming += self._resumable.announced(user_id)
         used = self.disk(user_id)
         if used + coming + size > most:
@@ -167,6 +169,28 @@ class Quotas:
                 f"Your projects take {used / _MB:.1f} of {most // _MB} MB, and {(coming + size) / _MB:.1f} "
                 "MB are coming; delete projects to make room",
             )
+
+    @contextlib.contextmanager
+    def keeping(self, user_id: int, size: int) -> Iterator[Upload]:
+        """Keep a part of the quota for a resumable upload until its own record does that.
+
+        Parameters
+        ----------
+        user_id : int
+        size : int
+
+        Yields
+        ------
+        Upload
+        """
+        upload = Upload()
+        upload.size = size
+        own = self._beginning[user_id]
+        own.append(upload)
+        try:
+            yield upload
+        finally:
+            own.remove(upload)
 
     @contextlib.contextmanager
     def uploading(self, user_id: int) -> Iterator[Upload]:

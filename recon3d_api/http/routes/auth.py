@@ -9,13 +9,14 @@ from fastapi.security import OAuth2PasswordRequestForm
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, unauthorized
-from recon3d_api.http import access, accounts, invitations
+from recon3d_api.http import access, accounts, invitations, keys
 from recon3d_api.http.dependencies import (
     Service,
     ServiceDep,
     TokenDep,
     UserDep,
     answers,
+    bearer,
     client_address,
     own_project,
     throttle,
@@ -79,14 +80,20 @@ def me(user: UserDep) -> schemas.User:
     return schemas.User.model_validate(user)
 
 
-@router.post("/logout", responses=answers(401, 507))
+@router.post("/logout", responses=answers(400, 401, 507))
 def logout(
+    request: Request,
     user: UserDep,
     token: TokenDep,
     service: ServiceDep,
     everywhere: Annotated[bool, Query(description="Revoke all of the caller's tokens")] = False,
 ) -> schemas.Message:
-    """Revoke the token that the request is made with; open WebSockets end within 15 seconds."""
+    """Revoke the token that the request is made with; open WebSockets end within 15 seconds.
+
+    An API key cannot log out: `DELETE /auth/keys/{key_id}` revokes it.
+    """
+    if bearer(request).startswith(keys.PREFIX):
+        raise ApiError(400, "An API key does not log out; revoke it with DELETE /auth/keys/{key_id}")
     if token is not None:
         access.revoke(service.database, token, everywhere=everywhere)
     return schemas.Message(message="Logged out everywhere" if everywhere else "Logged out")

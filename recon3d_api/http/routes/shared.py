@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import logging
+import os
 from datetime import datetime, timezone
 from pathlib import Path as File
 from typing import Annotated, get_args
@@ -16,6 +17,7 @@ from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import names
 from recon3d_api.http.dependencies import Service, ServiceDep, answers, throttle
+from recon3d_api.http.downloads import OpenedFile
 from recon3d_api.store.shares import count_view, find_share
 from recon3d_api.store.tables import Project, Share
 from recon3d_api.work import share_page
@@ -40,6 +42,23 @@ def _found(service: Service, token: str) -> tuple[Share, Project]:
     return found
 
 
+def _opened(path: File, name: str, *, inline: bool) -> Response:
+    """A file that a run may replace while it is sent."""
+    try:
+        answer = OpenedFile(path, name, inline=inline)
+    except FileNotFoundError as error:
+        raise ApiError(404, "The file is being made anew; try again later") from error
+    answer.headers.update(_PRIVATE)
+    return answer
+
+
+def _status(path: File | None) -> os.stat_result | None:
+    try:
+        return path.stat() if path else None
+    except FileNotFoundError:  # a run replaces it
+        return None
+
+
 def _file(service: Service, project: Project, file_type: str) -> File | None:
     path = service.storage.result(project.folder, file_type)
     return path if path is not None and path.is_file() else None
@@ -58,15 +77,15 @@ def shared_model(token: _Token, service: ServiceDep) -> schemas.SharedModel:
     """Tell what a link shows. The same 404 answers unknown, revoked and expired links."""
     share, project = _found(service, token)
     model = _file(service, project, "textured_mesh")
-    status = model.stat() if model else None
+    status = _status(model)
     files = []
     for kind in get_args(schemas.SharedType) if share.download else ():
-        if (path := _file(service, project, kind)) is not None:
-            files.append(schemas.SharedFile(type=kind, size=path.stat().st_size))
+        if (known := _status(_file(service, project, kind))) is not None:
+            files.append(schemas.SharedFile(type=kind, size=known.st_size))
     return schemas.SharedModel(
         name=project.name,
         status=project.status,
-        ready=model is not None,
+        ready=status is not None,
         size=status.st_size if status else None,
         modified=datetime.fromtimestamp(status.st_mtime, timezone.utc) if status else None,
         expires_at=share.expires_at,
@@ -81,21 +100,23 @@ def _sent(media: str, *statuses: int) -> dict[int | str, dict[str, object]]:
         **answers(*statuses),
         200: {"description": "The file", "content": content},
         206: {"description": "The part that `Range` asked for"},
+        304: {"description": "Not changed since the `ETag` in `If-None-Match`"},
     }
 
 
-@router.get("/{token}/model", response_class=Response, responses=_sent(_GLB, 404))
+@router.get("/{token}/model", response_class=Response, responses=_sent(_GLB, 404, 416))
 def shared_glb(token: _Token, request: Request, service: ServiceDep) -> Response:
     """Get the model as GLB, for a viewer in a page of your own."""
     share, project = _found(service, token)
     path = _file(service, project, "textured_mesh")
     if path is None:
         raise ApiError(404, "The model has not been made yet")
+    answer = _opened(path, path.name, inline=True)
     _count(service, share, request)
-    return FileResponse(path, media_type=_GLB, headers=_PRIVATE)
+    return answer
 
 
-@router.get("/{token}/download/{file_type}", response_class=Response, responses=_sent(_PLY, 404))
+@router.get("/{token}/download/{file_type}", response_class=Response, responses=_sent(_PLY, 404, 416))
 def shared_file(token: _Token, file_type: schemas.SharedType, service: ServiceDep) -> Response:
     """Download a file of the model, where the link allows it."""
     share, project = _found(service, token)
@@ -105,8 +126,7 @@ def shared_file(token: _Token, file_type: schemas.SharedType, service: ServiceDe
     if path is None:
         raise ApiError(404, "The file has not been made yet")
     base = names.safe_name(f"{project.name}.x").removesuffix(".x")
-    media = _GLB if path.suffix == ".glb" else _PLY
-    return FileResponse(path, media_type=media, filename=f"{base}-{path.name}", headers=_PRIVATE)
+    return _opened(path, f"{base}-{path.name}", inline=False)
 
 
 @page_router.get("/share/{token}", response_class=HTMLResponse, include_in_schema=False)
@@ -122,6 +142,8 @@ def _page(service: Service, token: str, request: Request) -> Response:
         return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
     try:
         page = share_page.page_of(service.storage, project.folder, project.name)
+    except FileNotFoundError:  # the project was deleted meanwhile
+        return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
     except share_page.PageError as error:
         logger.error("The page of a shared model cannot be made: %s", error, extra={"project": project.id})
         return _words(project.name, "The model cannot be shown now. Try again later.", 503)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timezone
-from typing import Annotated
+from typing import Annotated, Literal
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Path, Request, Response
@@ -67,10 +67,6 @@ def create_upload(
     if upload_length > settings.max_upload_bytes:
         raise ApiError(413, f"The file is larger than {settings.max_upload_mb} MB")
     project = open_project(service, user, int(number))
-    if service.uploads.count(user.id) >= settings.max_resumable_uploads:
-        raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
-    service.quotas.check_disk(user.id, upload_length)
-    service.room.check(user.id, upload_length, upload_length)
     video = name.lower().endswith(names.VIDEO_SUFFIXES)
     upload = resumable.Upload(
         id=resumable.new_id(),
@@ -83,7 +79,12 @@ def create_upload(
         hold="hold" in told,
         created=time.time(),
     )
-    service.uploads.create(upload)
+    with service.uploads.beginning(user.id), service.quotas.keeping(user.id, upload_length) as kept:
+        if service.uploads.count(user.id) >= settings.max_resumable_uploads:
+            raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
+        service.quotas.check_disk(user.id, upload_length, kept)
+        service.room.check(user.id, upload_length, upload_length)
+        service.uploads.create(upload)
     # Without host and scheme, which a proxy may know better.
     headers = {"Location": f"{request.url.path.rstrip('/')}/{upload.id}"}
     return Response(status_code=201, headers=headers | tus.progress(0, service.uploads.expires(upload)))
@@ -229,23 +230,27 @@ def delete_upload(upload_id: UploadId, user: UserDep, service: ServiceDep) -> Re
     return Response(status_code=204)
 
 
-@router.post("/uploads/{upload_id}", include_in_schema=False, dependencies=[tus.SPEAKS_TUS])
+@router.post(
+    "/uploads/{upload_id}",
+    status_code=204,
+    response_class=Response,
+    dependencies=[tus.SPEAKS_TUS],
+    responses=answers(400, 401, 404, 408, 409, 410, 412, 415, 423, 460, 507),
+    openapi_extra={"requestBody": {"required": False, **_BODY}},
+)
 async def overridden(
     upload_id: UploadId,
     request: Request,
     user: UserDep,
     service: ServiceDep,
-    x_http_method_override: Annotated[str, Header()] = "",
+    x_http_method_override: Annotated[Literal["PATCH", "DELETE"], Header(description="What is meant")],
     upload_offset: Offset = None,
-    upload_checksum: Annotated[str | None, Header()] = None,
+    upload_checksum: Annotated[str | None, Header(description="As for PATCH")] = None,
 ) -> Response:
     """Stand in for PATCH and DELETE where a network lets only GET and POST through."""
-    method = x_http_method_override.upper()
-    if method == "PATCH":
+    if x_http_method_override == "PATCH":
         return await append_to_upload(upload_id, request, user, service, upload_offset, upload_checksum)
-    if method == "DELETE":
-        return await to_thread.run_sync(delete_upload, upload_id, user, service)
-    raise ApiError(405, "Method Not Allowed", {"Allow": "DELETE, GET, HEAD, PATCH"})
+    return await to_thread.run_sync(delete_upload, upload_id, user, service)
 
 
 def _own(service: Service, user: models.User, upload_id: str) -> resumable.Upload:
