@@ -13,6 +13,7 @@ from fastapi import Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 
 from recon3d_api.errors import ApiError
+from recon3d_api.http.dependencies import UserDep
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,expiration,termination,checksum"
@@ -56,6 +57,7 @@ class TusRoute(APIRoute):
 
 
 def _version(
+    user: UserDep,  # who is not known learns nothing else
     tus_resumable: Annotated[
         str | None,
         # Others get 412, as the protocol says, and not the 422 of a model.

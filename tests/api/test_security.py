@@ -78,7 +78,8 @@ def test_bad_tokens_everywhere(client: httpx.Client, idle: Api) -> None:
             for method, path in chosen:
                 answer = anyone.request(method, path, headers={"Authorization": f"Bearer {token}".strip()})
                 assert answer.status_code == 401, (name, method, path)
-                assert answer.json() == {"detail": "Could not validate credentials"}
+                if method != "HEAD":
+                    assert answer.json() == {"detail": "Could not validate credentials"}
                 assert answer.headers["www-authenticate"] == "Bearer"
         good = client.headers["authorization"].partition(" ")[2]
         for header in (f"Basic {good}", good, f"Bearer {good} x", "Bearer"):
