@@ -16,7 +16,7 @@ from fastapi_offline import FastAPIOffline
 import recon3d
 from recon3d_api import errors, logs
 from recon3d_api.files.installation import Installation
-from recon3d_api.files.intakes import Intakes, sandbox_problem
+from recon3d_api.files.intakes import Intakes
 from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.room import Room
 from recon3d_api.files.storage import Storage
@@ -192,8 +192,6 @@ def start(service: Service) -> None:
     InstallationMismatch
         The database and the data folder do not belong together.
     """
-    if problem := sandbox_problem():
-        logger.warning("%s", problem)
     unowned = begin(service.installation, service.database, service.storage)
     service.metrics.unowned.set(unowned)
     service.database.changes.start()

@@ -6,6 +6,7 @@
     DATA_DIR/projects/FOLDER/model/         the project of recon3d
     DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
     DATA_DIR/projects/FOLDER/pictures/      smaller pictures of photos and frames, made when asked for
+    DATA_DIR/cache/                         compiled code and the like, for confined processes alone
     DATA_DIR/reserve                        room for deletions, given back on a full disk
     DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
     DATA_DIR/uploads/USER/ID/               an upload that resumes (files/resumable.py)

@@ -18,6 +18,7 @@ from recon3d_api.files.storage import Storage
 from recon3d_api.work import job_log as joblog
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, LostRun
+from recon3d_api.work.confinement import confined
 from recon3d_api.work.rows import RunRows
 
 _FLUSH = 0.25  # seconds between writes while events come
@@ -79,7 +80,12 @@ class Follower:
         """Run the process to its end, and write how it went."""
         root = self._storage.root(self._claim.folder)
         root.mkdir(exist_ok=True)  # without parents: a data folder that is gone is not made anew
-        process = processes.spawn(self._command, self._mark, root, processes.child_environment())
+        with confined(self._storage, self._claim.folder, self._mark) as launcher:
+            self._follow(
+                processes.spawn([*launcher, *self._command], self._mark, root, processes.child_environment())
+            )
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
         pipes = (("event", process.stdout), ("log", process.stderr))
         read = [threading.Event() for _ in pipes]
         for (kind, pipe), ended in zip(pipes, read, strict=True):

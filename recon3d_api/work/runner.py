@@ -15,6 +15,7 @@ from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
+from recon3d_api.work.confinement import remove_leftovers
 from recon3d_api.work.follow import Follower
 from recon3d_api.work.queue import FLAGS, PIPELINE
 from recon3d_api.work.quotas import count_bytes
@@ -124,6 +125,7 @@ class JobRunner:
         mark = f"{self._service}-{claim.run_id}"
         if claim.attempt > 1:
             ended = processes.end_marked(mark)
+            remove_leftovers(mark)
             logger.info(
                 "Resuming a run", extra={"run": claim.run_id, "attempt": claim.attempt, "leftovers": ended}
             )

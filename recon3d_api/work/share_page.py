@@ -17,6 +17,7 @@ import filelock
 
 from recon3d_api.files.storage import Storage
 from recon3d_api.work import processes
+from recon3d_api.work.confinement import confined
 
 _SECONDS = 300.0
 _MAKE = (
@@ -66,7 +67,8 @@ def page_of(storage: Storage, folder: str, title: str) -> Path | None:
         pages.mkdir(mode=0o700)
     with filelock.FileLock(pages / ".lock", timeout=_SECONDS):
         if not page.exists():
-            _make(model, page, title)
+            with confined(storage, folder, f"page-{page.stem}") as launcher:
+                _make(launcher, model, page, title)
             for old in pages.glob("*.html"):
                 if old != page:
                     old.unlink(missing_ok=True)
@@ -94,11 +96,11 @@ def policy_of(page: Path) -> str:
     )
 
 
-def _make(model: Path, page: Path, title: str) -> None:
+def _make(launcher: list[str], model: Path, page: Path, title: str) -> None:
     environment = processes.child_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     try:
         made = subprocess.run(
-            [sys.executable, "-c", _MAKE, str(model), str(page), title],
+            [*launcher, sys.executable, "-c", _MAKE, str(model), str(page), title],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

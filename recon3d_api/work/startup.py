@@ -8,12 +8,14 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.intakes import sandbox_problem
 from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.storage import Storage
 from recon3d_api.store import audit
 from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.work import deletions, orphans
+from recon3d_api.work.confinement import confinement_problem
 
 logger = logging.getLogger("recon3d_api")
 
@@ -37,6 +39,9 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
     InstallationMismatch
         The database and the data folder do not belong together.
     """
+    for problem in (sandbox_problem(), confinement_problem(storage.settings)):
+        if problem:
+            logger.warning("%s", problem)
     # A server writes while it starts: on a full disk, nobody could delete anything otherwise.
     storage.reserve.release_if_tight()
     installation.open()

@@ -23,6 +23,7 @@ from recon3d_api.store import audit
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions, turns
 from recon3d_api.work import queue as runs
+from recon3d_api.work.confinement import confined
 
 router = APIRouter(route_class=Route, prefix="/projects", tags=["projects"])
 _general = Depends(throttle("general"))
@@ -196,7 +197,8 @@ def check_inputs(project_id: ProjectId, user: UserDep, service: ServiceDep) -> s
     if opened is None or not service.storage.has_input(folder):
         raise ApiError(400, "The project has no video and no images; upload some first")
     try:
-        found = recon3d.check(opened, workers=service.settings.run_workers or None)
+        with confined(service.storage, folder, f"check-{project_id}") as launcher:
+            found = recon3d.check(opened, workers=service.settings.run_workers or None, launcher=launcher)
     except recon3d.Recon3DError as error:
         raise ApiError(400, error.message.replace(f"{opened.path}/", "")) from error
     told = json.loads(json.dumps(found.to_json()).replace(f"{opened.path}/", ""))
