@@ -124,6 +124,7 @@ def mostly_on(backend: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("backend", values, indirect=True, scope="session")
 
 
+@pytest.mark.attack("B5: kill -9 in the middle of a form upload, then restart", "no partial file after 5 s")
 def test_a_killed_servers_upload_is_gone_after_a_restart(
     new_database: Callable[[], str], tmp_path: Path
 ) -> None:
@@ -147,6 +148,9 @@ def test_a_killed_servers_upload_is_gone_after_a_restart(
         wait_for(lambda: not list(incoming.iterdir()), timeout=5)
 
 
+@pytest.mark.attack(
+    "kill -9 of the server during a run", "no orphan process; the run resumes; each event once"
+)
 @mostly_on("sqlite")
 @pytest.mark.parametrize(
     "stages",
@@ -188,9 +192,15 @@ def test_killed_servers_runs_are_resumed(
         assert [e["progress"] for e in own] == sorted(e["progress"] for e in own)
 
 
+@pytest.mark.attack("Two servers share a database, up to 20 runs", "each run once")
 @mostly_on("postgresql")
 @pytest.mark.parametrize("runs", [6, pytest.param(20, marks=pytest.mark.slow)])
-def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path: Path, runs: int) -> None:
+def test_two_servers_run_nothing_twice(
+    new_database: Callable[[], str],
+    tmp_path: Path,
+    runs: int,
+    record_property: Callable[[str, object], None],
+) -> None:
     url = new_database()
     with (
         servers(2, tmp_path, url, runners=3) as (first, second),
@@ -210,13 +220,20 @@ def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path
     with database.read() as session:
         assert {run.attempt for run in session.query(Run)} == {1}
         assert session.query(Job).filter_by(status="completed").count() == 7 * runs
+    record_property("seen", f"{runs} runs, each begun once")
     database.dispose()
 
 
+@pytest.mark.attack(
+    "Two servers share a database, one is killed with kill -9, up to 20 runs", "each run is completed once"
+)
 @mostly_on("sqlite")
 @pytest.mark.parametrize("runs", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_killed_servers_runs_go_to_the_other(
-    new_database: Callable[[], str], tmp_path: Path, runs: int
+    new_database: Callable[[], str],
+    tmp_path: Path,
+    runs: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """Two servers on one database file, one killed in the middle: each run is finished once."""
     url, slots = new_database(), 2
@@ -248,12 +265,14 @@ def test_a_killed_servers_runs_go_to_the_other(
             run = found[number]
             assert run.status == "completed"
             assert 1 <= len((root / "begun").read_text().split()) <= run.attempt <= 2
+    record_property("seen", f"{runs} runs completed once, {len(again)} of them resumed")
     database.dispose()
 
 
+@pytest.mark.attack("SIGTERM during a run", "the run returns to the queue within 15 s and is completed later")
 @mostly_on("sqlite")
 def test_a_server_that_ends_in_order_hands_its_runs_back(
-    new_database: Callable[[], str], tmp_path: Path
+    new_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     url = new_database()
     with servers(1, tmp_path, url) as (server,), Client(server.url, retries=30) as client:
@@ -263,6 +282,7 @@ def test_a_server_that_ends_in_order_hands_its_runs_back(
         wait_for(lambda: client.status(number).progress.percentage > 10)
         began = time.monotonic()
         assert server.end() in (0, -signal.SIGTERM)
+        record_property("seen", f"ended after {time.monotonic() - began:.1f} s")
         assert time.monotonic() - began < 15
         database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
         with database.read() as session:
@@ -304,6 +324,7 @@ def test_worker_and_server_apart(new_database: Callable[[], str], tmp_path: Path
             assert worker.wait(timeout=30) == 0
 
 
+@pytest.mark.attack("kill -9 in each of the seven stages of a real run", "finished stages are not repeated")
 @pytest.mark.slow
 @mostly_on("sqlite")
 def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str], tmp_path: Path) -> None:

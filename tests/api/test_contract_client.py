@@ -183,11 +183,13 @@ def until(client: PageClient, number: int, patience: float) -> dict[str, Any]:
         time.sleep(0.1)
 
 
+@pytest.mark.attack("A client of the contract page alone, with the name ../../../etc/evil.mp4", "all green")
 def test_with_the_stand_in(serve: Callable[..., Any], video: Path) -> None:
     with serve(runners=1, lease_seconds=3.0, rate_limit="10/second", rate_limit_processing="2/second") as api:
         whole_story(api, video.read_bytes(), 0.5, 60)
 
 
+@pytest.mark.attack("The same client with a real reconstruction", "all green")
 @pytest.mark.slow
 def test_with_a_real_reconstruction(serve: Callable[..., Any]) -> None:
     with serve(fake=False, runners=1) as api:

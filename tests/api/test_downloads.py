@@ -194,6 +194,7 @@ def played(answer: OpenedFile) -> bytes:
     return bytes(sent)
 
 
+@pytest.mark.attack("Clients that read downloads slowly", "others are served")
 def test_slow_downloads_keep_nobody_waiting(client: httpx.Client, stranger: httpx.Client, idle: Api) -> None:
     number = modelled(client, idle)
     (idle.root(number) / "model" / "results" / "mesh.ply").write_bytes(b"x" * (20 << 20))
@@ -405,6 +406,7 @@ def test_a_zip_whose_files_change_is_not_whole(paths: list[Path]) -> None:
         b"".join(pieces)
 
 
+@pytest.mark.attack("A zip archive of 5 GB", "announced size, every member intact")
 @pytest.mark.slow
 def test_zip_beyond_4_gb(tmp_path: Path) -> None:
     paths = []

@@ -153,6 +153,7 @@ def bad_videos(video: bytes) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.attack("Hostile videos", "400, nothing is left")
 @pytest.mark.parametrize("kind", list(bad_videos(b"x" * 100)))
 def test_bad_videos(client: httpx.Client, idle: Api, video: Path, kind: str) -> None:
     number = new_project(client)
@@ -164,6 +165,7 @@ def test_bad_videos(client: httpx.Client, idle: Api, video: Path, kind: str) -> 
     assert client.get(f"/files/list/{number}").json() == []
 
 
+@pytest.mark.attack("Hostile images", "400, nothing is left")
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -194,6 +196,7 @@ def form(*parts: tuple[str, bytes]) -> bytes:
 MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
 
 
+@pytest.mark.attack("Hostile file names that cannot be kept", "400, nothing is left")
 @pytest.mark.parametrize(
     "name",
     [
@@ -218,6 +221,9 @@ def test_bad_names(client: httpx.Client, idle: Api, video: Path, name: str) -> N
     assert client.get(f"/files/list/{number}").json() == []
 
 
+@pytest.mark.attack(
+    "B6: names that are too long, with folders, or with joined emoji", "kept under a safe base name"
+)
 @pytest.mark.parametrize(
     ("name", "kept"),
     [
@@ -313,6 +319,7 @@ def sent_until_refused(client: httpx.Client, pieces: Iterator[bytes]) -> tuple[i
     return status, sent
 
 
+@pytest.mark.attack("B10: repeated fields and a large epilogue in a form", "refused at the limits")
 def test_what_is_not_file_is_limited(
     client: httpx.Client, idle: Api, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -372,6 +379,7 @@ def send_part(api: Api, token: str, body: bytes, claimed: int) -> socket.socket:
     return connection
 
 
+@pytest.mark.attack("A form upload is cut off", "nothing is left")
 def test_a_cut_off_upload_leaves_nothing(idle: Api, video: Path) -> None:
     _, token = idle.user()
     with idle.client(token) as client:

@@ -230,6 +230,6 @@ def test_a_shared_file_that_a_run_replaces(idle: Api, client: httpx.Client) -> N
         assert again.status_code == 304
         beyond = httpx.get(f"{url}/{path}", headers={"Range": "bytes=900-"})
         assert (beyond.status_code, beyond.json()["detail"]) == (416, "The range lies outside the file")
-    os.unlink(results / "textured_mesh.glb")
+    (results / "textured_mesh.glb").unlink()
     assert httpx.get(f"{url}/model").status_code == 404
     assert httpx.get(url).json()["ready"] is False

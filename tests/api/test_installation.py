@@ -104,6 +104,9 @@ def add_results(root: Path, text: str) -> None:
 # --- another database -------------------------------------------------------------------------------
 
 
+@pytest.mark.attack(
+    "B1: start with an empty database or another one", "refused with a sentence; no project is deleted"
+)
 def test_another_database_is_refused_and_every_project_comes_back(
     new_database: NewDatabase, tmp_path: Path
 ) -> None:
@@ -445,6 +448,7 @@ def backup(url: str, data: Path, target: Path) -> Callable[[str], str]:
     return restore
 
 
+@pytest.mark.attack("B1: an older backup is restored", "newer folders stay")
 def test_a_restored_older_backup_keeps_newer_folders(
     new_database: NewDatabase, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -598,6 +602,9 @@ _MIDDLE = (
 )
 
 
+@pytest.mark.attack(
+    "A server is killed while it deletes a project", "the deletion is completed, nothing else is deleted"
+)
 @pytest.mark.parametrize("moment", [_BETWEEN, _MIDDLE], ids=["before the removal", "in the removal"])
 def test_a_killed_deletion_is_carried_out(new_database: NewDatabase, tmp_path: Path, moment: str) -> None:
     url = new_database()

@@ -281,6 +281,7 @@ def test_empty_turns_a_limit_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         limits.check("general", "somebody")
 
 
+@pytest.mark.attack("B8: settings that cannot work", "one sentence that names the variable, exit 2")
 @pytest.mark.parametrize(
     ("name", "value"),
     [

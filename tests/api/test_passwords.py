@@ -117,6 +117,7 @@ def test_a_reset_works_once_and_ends_everything(idle: Api) -> None:
     assert "password.reset" in actions(idle, name)
 
 
+@pytest.mark.attack("A reset link is used twice at once", "one password is set")
 def test_a_reset_used_twice_at_once_sets_one_password(idle: Api) -> None:
     name = register(idle)
     token, answers = issue(idle, name), {}

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import httpx
+import pytest
 
 from tests.api.conftest import Api, new_project, photo, plant, started, upload_photos, wait_for, wait_status
 
@@ -43,6 +44,7 @@ def test_projects_and_waiting_runs(serve: Serve) -> None:
         started(other, plant(other, new_project(other)))
 
 
+@pytest.mark.attack("Many projects are created at once against a quota", "no more than the quota")
 def test_many_at_once_make_no_more_than_the_quota(serve: Serve) -> None:
     with serve(runners=0, quota_projects=3) as api, api.client(api.user()[1]) as client:
         with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -55,7 +55,8 @@ def run(api: Api, tmp_path: Path, token: str, examples: int, known: dict[str, st
     operations = sum(
         len(methods) for methods in httpx.get(f"{api.url}/openapi.json").json()["paths"].values()
     )
-    assert selected and int(selected[1]) == operations - len(_ENDS_THE_TOKEN if token else ()), done.stdout
+    assert selected, done.stdout
+    assert int(selected[1]) == operations - len(_ENDS_THE_TOKEN if token else ())
     if token:  # it was good to the end
         with api.client(token) as client:
             assert client.get("/auth/me").status_code == 200

@@ -73,6 +73,7 @@ def test_a_copied_refresh_token_ends_the_session(idle: Api) -> None:
     assert [entry.action for entry in found] == ["session.reused"]
 
 
+@pytest.mark.attack("A refresh token is used twice at once", "the session ends")
 def test_a_refresh_token_used_twice_at_once_ends_the_session(idle: Api) -> None:
     first = login(idle, register(idle), way="session").json()
     answers: list[httpx.Response] = []

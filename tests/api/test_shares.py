@@ -100,6 +100,7 @@ def test_only_a_digest_of_the_token_is_kept_or_logged(
     assert made["token"] not in caplog.text
 
 
+@pytest.mark.attack("A shared link after revocation, expiry, archiving or deletion", "404")
 @pytest.mark.parametrize("end", ["revoke", "expire", "archive", "delete", "disable"])
 def test_a_link_ends_at_once(serve: Callable[..., AbstractContextManager[Api]], idle: Api, end: str) -> None:
     user, token = idle.user()

@@ -41,8 +41,9 @@ def hung_up(connection: socket.socket, seconds: float) -> bytes:
     return said
 
 
+@pytest.mark.attack("Slowloris: heads that never end, silent connections", "closed; others are served")
 @mostly_on("sqlite")
-def test_slowloris(server: Server) -> None:
+def test_slowloris(server: Server, record_property: Callable[[str, object], None]) -> None:
     """Heads that never end, silence, and silence after a request; nobody else notices."""
     with contextlib.ExitStack() as stack:
         silent, slow, used = (stack.enter_context(dial(server)) for _ in range(3))
@@ -57,11 +58,13 @@ def test_slowloris(server: Server) -> None:
                     connection.sendall(b"X-A: b\r\n")
                 assert httpx.get(f"{server.url}/health").status_code == 200
                 time.sleep(0.2)
+        record_property("seen", f"closed after {time.monotonic() - began:.1f} s; the limit was 1.5 s")
         assert time.monotonic() - began < 3
         for connection in (silent, slow, used):
             assert b"200" not in hung_up(connection, 2)
 
 
+@pytest.mark.attack("Bodies of ten bytes a second", "408; a slow but steady body is taken")
 @mostly_on("sqlite")
 def test_bodies_that_come_too_slowly(server: Server) -> None:
     with Client(server.url) as client:
@@ -102,6 +105,7 @@ def test_bodies_that_come_too_slowly(server: Server) -> None:
         assert b" 200 " in connection.recv(4096)
 
 
+@pytest.mark.attack("Too many connections of one address", "429; other addresses are served")
 @mostly_on("sqlite")
 def test_connections_of_one_address(server: Server) -> None:
     with Client(server.url) as client:

@@ -143,6 +143,7 @@ def test_what_is_refused_at_the_beginning(client: httpx.Client, stranger: httpx.
     assert httpx.post(f"{idle.url}/api/v1/files/uploads", headers=good).status_code == 401
 
 
+@pytest.mark.attack("tus requests with wrong lengths, offsets and types", "refused, bytes unchanged")
 def test_what_is_refused_of_the_bytes(client: httpx.Client, stranger: httpx.Client, video: Path) -> None:
     number = new_project(client)
     data = video.read_bytes()
@@ -234,6 +235,7 @@ def test_a_cut_connection_goes_on_where_it_was(idle: Api, video: Path) -> None:
         assert client.get(f"/files/download/{number}/video").content == data
 
 
+@pytest.mark.attack("Two requests write to one tus upload", "one wins, the file is whole")
 def test_of_two_that_send_at_once_one_wins(idle: Api, video: Path) -> None:
     _, token = idle.user()
     data = video.read_bytes()

@@ -68,9 +68,16 @@ class Network(threading.Thread):
         self._listening.close()
 
 
+@pytest.mark.attack(
+    "A tus upload is cut ten times, the server killed twice",
+    "whole file, same digest, less than twice its bytes sent",
+)
 @pytest.mark.slow
 def test_cut_ten_times_and_the_server_killed_twice(
-    new_database: Callable[[], str], tmp_path: Path, video: Path
+    new_database: Callable[[], str],
+    tmp_path: Path,
+    video: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     big = tmp_path / "big.mp4"
     big.write_bytes(video.read_bytes() + (12 << 20).to_bytes(4, "big") + b"free" + b"x" * ((12 << 20) - 8))
@@ -92,6 +99,7 @@ def test_cut_ten_times_and_the_server_killed_twice(
             assert uploaded.file_path == "inputs/videos/big.mp4"
             assert network.cuts == 10
             # It went on where it was: what was sent again is what was on its way.
+            record_property("seen", f"{network.sent / size:.2f} times the file's bytes sent, same digest")
             assert network.sent < 2 * size
             assert (seen[-1], seen) == (size, sorted(seen))
             down = client.download(number, "video", tmp_path / "down.mp4")
@@ -102,6 +110,7 @@ def test_cut_ten_times_and_the_server_killed_twice(
         assert not list((data / "incoming").iterdir())
 
 
+@pytest.mark.attack("A connection is cut at 70 %", "resumes at 70 %")
 @mostly_on("sqlite")
 def test_a_cut_at_70_percent_goes_on_at_70_percent(
     new_database: Callable[[], str], tmp_path: Path, video: Path

@@ -191,6 +191,7 @@ INSIDE = [
 ]  # fmt: skip
 
 
+@pytest.mark.attack("Webhooks to 19 addresses inside the network", "refused")
 @pytest.mark.parametrize("url", INSIDE)
 def test_addresses_inside_the_network_are_refused(url: str) -> None:
     with pytest.raises(outside.Refused, match="inside the network"):
@@ -221,6 +222,7 @@ def test_a_public_address_is_no_fault() -> None:
         outside.check_literal(url, [])
 
 
+@pytest.mark.attack("DNS rebinding of a webhook's name", "the checked address is used")
 def test_a_name_that_changes_its_address_gains_nothing(
     receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
