@@ -74,9 +74,8 @@ def test_changes_of_other_processes_are_told(database: Database) -> None:
     assert time.monotonic() - began < 2
 
 
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")  # SQLite has no server
 def test_following_goes_on_when_the_connection_is_lost(database: Database) -> None:
-    if database.is_sqlite:
-        pytest.skip("SQLite has no server")
     database.changes.start()
     wait_for(lambda: database.changes.number)
     known = database.changes.number
@@ -90,10 +89,9 @@ def test_following_goes_on_when_the_connection_is_lost(database: Database) -> No
     assert database.changes.wait(known, 5) > known
 
 
+@pytest.mark.parametrize("backend", ["sqlite"], indirect=True, scope="session")
 def test_another_process_that_ends_leaves_the_log_of_this_one(database: Database) -> None:
     """A closed descriptor drops a process's locks: SQLite then takes the log for unused."""
-    if not database.is_sqlite:
-        pytest.skip("about SQLite's locks")
     log = Path(f"{database.url.database}-wal")
     with database.read() as first, database.read() as second:
         for session in (first, second):  # connections that the pool keeps

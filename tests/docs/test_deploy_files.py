@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+#: Run by hand: the programs are large, and no part of recon3d.
+pytestmark = pytest.mark.slow
 DEPLOY = Path(__file__).parents[2] / "docs" / "deploy"
 
 
