@@ -110,6 +110,6 @@ def test_many_of_everything(
     working: Api, tmp_path: Path, logged_in: bool, record_property: Callable[[str, object], None]
 ) -> None:
     token, known = beginning(working, logged_in)
-    requests = run(working, tmp_path, token, 160, known)
+    requests = run(working, tmp_path, token, 165, known)
     record_property("seen", f"{requests} requests {'with' if logged_in else 'without'} a token")
     assert requests >= 10_000
