@@ -93,9 +93,7 @@ def _body(method: str, path: str) -> dict[str, object]:
     return {"json": {}} if method == "post" and "/uploads/" not in path else {}
 
 
-@pytest.mark.attack(
-    "20 resumable uploads and 10 forms begin at once against a quota", "no more than the quota"
-)
+@pytest.mark.attack("20 resumable uploads begin at once against a quota", "no more than the quota")
 def test_a_quota_is_not_overrun_by_uploads_that_begin_at_once(
     serve: Serve, record_property: Callable[[str, object], None]
 ) -> None:

@@ -19,7 +19,7 @@ from tests.api.conftest import Api, new_project, plant, started
 ROOT = Path(__file__).parents[2]
 #: It sends requests that fit the document but make no sense now, as starting without a video.
 _NOT_OURS = "positive_data_acceptance"
-#: Ends the token that the other requests use; to change the password needs the old one.
+#: Ends the token that the other requests use. A password change needs the old password.
 _ENDS_THE_TOKEN = ("/api/v1/auth/logout",)
 
 
