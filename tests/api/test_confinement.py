@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+import recon3d
 from recon3d_api.files import landlock
 from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
@@ -22,7 +23,7 @@ from recon3d_api.work import confinement
 from recon3d_api.work.claims import Claim
 from recon3d_api.work.processes import child_environment
 from recon3d_api.work.runner import JobRunner
-from tests.api.conftest import Api, new_project, plant, started, wait_for
+from tests.api.conftest import Api, new_project, plant, started, template, wait_for
 
 needs_landlock = pytest.mark.skipif(landlock.version() < 1, reason="the kernel has no Landlock")
 
@@ -212,3 +213,8 @@ def test_leftovers_of_a_killed_run_are_removed() -> None:
         assert other.exists()
     finally:
         other.rmdir()
+
+
+def test_the_check_of_inputs_goes_through_its_launcher() -> None:
+    with pytest.raises(recon3d.StageError, match="exit status 1"):
+        recon3d.check(template(), launcher=["false"])
