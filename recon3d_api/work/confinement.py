@@ -135,7 +135,8 @@ def _readable() -> Iterator[Path]:
     yield from map(Path, (*_SYSTEM, *_KERNEL))
     yield from (Path("/etc", name) for name in _CONFIGURATION)
     yield from map(Path, (sys.prefix, sys.base_prefix, sys.executable))
-    yield from (Path(recon3d.__file__).parent, Path(__file__).parents[1])
+    # The folders that they are imported from: Python lists them.
+    yield from (Path(recon3d.__file__).parents[1], Path(__file__).parents[2])
     # `python -m` puts the folder that it works in on the module path.
     modules = [part for part in sys.path if Path(part) != Path.cwd()]
     named = [part for name in _NAMED for part in os.environ.get(name, "").split(os.pathsep)]
