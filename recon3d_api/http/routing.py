@@ -127,5 +127,7 @@ def _in_one_thread(endpoint: Callable[..., Any], model: Any, status: int | None)
                 made.raw_headers.extend(value.raw_headers)
         return made
 
+    # Older versions of FastAPI would look the names of annotations up in this module.
+    run.__signature__ = inspect.signature(endpoint, eval_str=True)  # type: ignore[attr-defined]
     run.in_one_thread = True  # type: ignore[attr-defined]
     return run
