@@ -62,6 +62,8 @@ class Mailer:
         self._due: list[tuple[float, int, int, MakeMail]] = []
         self._stop_by: float | None = None
         self._thread: threading.Thread | None = None
+        #: An interrupted join would tell wrongly that the thread has ended.
+        self._ended = threading.Event()
 
     @property
     def enabled(self) -> bool:
@@ -113,7 +115,7 @@ class Mailer:
                 return
             heapq.heappush(self._due, (time.monotonic(), next(self._numbers), 0, work))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="recon3d-mail", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="recon3d-mail", daemon=True)
                 self._thread.start()
             self._changed.notify()
 
@@ -124,7 +126,7 @@ class Mailer:
             self._changed.notify()
             thread = self._thread
         if thread is not None:
-            thread.join(_STOP_SECONDS + self._settings.smtp_timeout)
+            self._ended.wait(_STOP_SECONDS + self._settings.smtp_timeout)
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
@@ -134,6 +136,12 @@ class Mailer:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         return message
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
 
     def _work(self) -> None:
         while (entry := self._next()) is not None:

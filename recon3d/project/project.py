@@ -575,7 +575,7 @@ class Project:
     def __dir__(self) -> list[str]:
         internal = {"input_file", "inputs_fingerprint", "lock", "store"}
         # An error names the first one when it is needed; the card shows what the others tell.
-        hidden = {*internal, "relist_inputs", "left_out", "notes"}
+        hidden = {*internal, "relist_inputs", "remove_inputs", "left_out", "notes"}
         return sorted(name for name in super().__dir__() if name not in hidden)
 
     def __repr__(self) -> str:

@@ -60,13 +60,15 @@ class WebhookSender:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._free = threading.Semaphore(_THREADS)
-        self._thread: threading.Thread | None = None
+        #: Set while no thread works: an interrupted join tells wrongly that a thread has ended.
+        self._ended = threading.Event()
+        self._ended.set()
         self._forgot = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
-        self._thread = threading.Thread(target=self._work, name="recon3d-webhooks", daemon=True)
-        self._thread.start()
+        self._ended.clear()
+        threading.Thread(target=self._run, name="recon3d-webhooks", daemon=True).start()
 
     def wake(self) -> None:
         """Look into the queue at once."""
@@ -76,11 +78,16 @@ class WebhookSender:
         """End, after the messages that are on their way."""
         self._stopping.set()
         self._wake.set()
-        if self._thread is not None:
-            self._thread.join(5)
+        self._ended.wait(5)
         deadline = time.monotonic() + 20
         for _ in range(_THREADS):
             self._free.acquire(timeout=max(deadline - time.monotonic(), 0))
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        finally:
+            self._ended.set()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
