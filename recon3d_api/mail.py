@@ -17,6 +17,7 @@ from email.utils import formatdate, make_msgid, parseaddr
 from typing import TypeAlias
 
 from recon3d_api.settings import Settings
+from recon3d_api.threads import in_background
 
 logger = logging.getLogger("recon3d_api.mail")
 
@@ -61,9 +62,7 @@ class Mailer:
         self._changed = threading.Condition()
         self._due: list[tuple[float, int, int, MakeMail]] = []
         self._stop_by: float | None = None
-        self._thread: threading.Thread | None = None
-        #: An interrupted join would tell wrongly that the thread has ended.
-        self._ended = threading.Event()
+        self._ended: threading.Event | None = None
 
     @property
     def enabled(self) -> bool:
@@ -114,9 +113,8 @@ class Mailer:
                 logger.error("A mail is dropped: %d wait already, or the server stops", len(self._due))
                 return
             heapq.heappush(self._due, (time.monotonic(), next(self._numbers), 0, work))
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="recon3d-mail", daemon=True)
-                self._thread.start()
+            if self._ended is None:
+                self._ended = in_background(self._work, "recon3d-mail")
             self._changed.notify()
 
     def stop(self) -> None:
@@ -124,9 +122,9 @@ class Mailer:
         with self._changed:
             self._stop_by = time.monotonic() + _STOP_SECONDS
             self._changed.notify()
-            thread = self._thread
-        if thread is not None:
-            self._ended.wait(_STOP_SECONDS + self._settings.smtp_timeout)
+            ended = self._ended
+        if ended is not None:
+            ended.wait(_STOP_SECONDS + self._settings.smtp_timeout)
 
     def _message(self, mail: Mail) -> EmailMessage:
         message = EmailMessage()
@@ -136,12 +134,6 @@ class Mailer:
         message["Auto-Submitted"] = "auto-generated"
         message.set_content(mail.text)
         return message
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self._ended.set()
 
     def _work(self) -> None:
         while (entry := self._next()) is not None:

@@ -39,6 +39,24 @@ MAX_ID = 2**31 - 1
 _TIME = "2023-01-01T00:00:00Z"
 
 
+def read_id(text: str) -> int | None:
+    """Read the number of a row from text that no model checks.
+
+    Parameters
+    ----------
+    text : str
+
+    Returns
+    -------
+    int or None
+        None when it cannot be one.
+    """
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))):
+        return None
+    number = int(text)
+    return number if 1 <= number <= MAX_ID else None
+
+
 def _storable(text: str) -> str:
     """Refuse what a database or a log cannot take."""
     if "\0" in text:

@@ -68,27 +68,14 @@ def add(
 @app.command()
 def disable(name: Name) -> None:
     """Let a user no longer in: tokens are revoked, API keys refused; projects and runs stay."""
-    from recon3d_api.http import accounts
-    from recon3d_api.store import audit
-
-    with _database() as (database, _), database.write() as session:
-        user = _find(session, name)
-        accounts.set_active(session, user, False)
-        audit.record(session, "user.disabled", target=f"user {user.username}")
+    user = _set_active(name, False)
     typer.echo(f"{user.username} is disabled. `recon3d-api user enable {user.username}` undoes this.")
 
 
 @app.command()
 def enable(name: Name) -> None:
     """Let a disabled user in again; API keys are good again, tokens are not."""
-    from recon3d_api.http import accounts
-    from recon3d_api.store import audit
-
-    with _database() as (database, _), database.write() as session:
-        user = _find(session, name)
-        accounts.set_active(session, user, True)
-        audit.record(session, "user.enabled", target=f"user {user.username}")
-    typer.echo(f"{user.username} can log in.")
+    typer.echo(f"{_set_active(name, True).username} can log in.")
 
 
 @app.command()
@@ -158,6 +145,18 @@ def invite(
                 typer.echo(f"The mail to {email} was not sent: {error}. The code is good.", err=True)
                 raise typer.Exit(1) from None
             typer.echo(f"Sent to {email}.")
+
+
+def _set_active(name: str, active: bool) -> User:
+    from recon3d_api.http import accounts
+    from recon3d_api.store import audit
+
+    with _database() as (database, _), database.write() as session:
+        user = _find(session, name)
+        accounts.set_active(session, user, active)
+        action: audit.Action = "user.enabled" if active else "user.disabled"
+        audit.record(session, action, target=f"user {user.username}")
+    return user
 
 
 def _set_admin(name: str, admin: bool) -> None:

@@ -64,3 +64,17 @@ def safe_name(name: str) -> str:
     path = Path(unicodedata.normalize("NFC", name))
     stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._-").encode()[:_MAX_STEM].decode(errors="ignore")
     return (stem or "file") + path.suffix.lower()
+
+
+def safe_stem(name: str) -> str:
+    """Make the beginning of file names from a name without a suffix, such as a project's.
+
+    Parameters
+    ----------
+    name : str
+
+    Returns
+    -------
+    str
+    """
+    return safe_name(f"{name}.x").removesuffix(".x")

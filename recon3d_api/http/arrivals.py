@@ -15,7 +15,7 @@ from recon3d_api.http.dependencies import Service, own_project
 from recon3d_api.store import tables as models
 from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
-from recon3d_api.work.quotas import count_bytes
+from recon3d_api.work.quotas import forget_bytes
 
 logger = logging.getLogger("recon3d_api.files")
 
@@ -63,10 +63,12 @@ class Arrival:
         await to_thread.run_sync(open_project, self._service, self._user, project_id)
         paths = await self._service.intakes.take(self._user.id, self.folder, self.bound, kind, files)
         self._service.metrics.uploaded.inc(sum(file.size for file in files))
-        await self._service.lanes.disk.run(
-            count_bytes, self._service.database, self._service.storage, project_id, self.bound
-        )
+        await self._service.lanes.disk.run(self._note_change, project_id)
         return paths
+
+    def _note_change(self, project_id: int) -> None:
+        with self._service.database.write(quiet=True) as session:
+            forget_bytes(session, project_id)
 
 
 @contextlib.asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import threading
 
@@ -12,6 +13,7 @@ from recon3d_api import errors
 from recon3d_api.http.dependencies import Service
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.routes import operations
+from recon3d_api.threads import in_background
 
 _STOP_SECONDS = 5.0
 
@@ -27,7 +29,7 @@ class OperationsServer:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
+        self._ended: threading.Event | None = None
 
     def start(self) -> None:
         """Begin, where the settings have a port for it.
@@ -49,13 +51,10 @@ class OperationsServer:
         app.include_router(operations.internal)
         app.add_middleware(RequestMiddleware, metrics=self._service.metrics)
         self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
-        self._thread = threading.Thread(
-            target=self._server.run, args=([listener],), name="recon3d-operations", daemon=True
-        )
-        self._thread.start()
+        self._ended = in_background(functools.partial(self._server.run, [listener]), "recon3d-operations")
 
     def stop(self) -> None:
         """End."""
-        if self._server is not None and self._thread is not None:
+        if self._server is not None and self._ended is not None:
             self._server.should_exit = True
-            self._thread.join(_STOP_SECONDS)
+            self._ended.wait(_STOP_SECONDS)

@@ -8,6 +8,7 @@ told is only that something changed, so one more telling does no harm.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import select
@@ -16,6 +17,8 @@ import time
 from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
+
+from recon3d_api.threads import in_background
 
 logger = logging.getLogger("recon3d_api.store.changes")
 
@@ -40,8 +43,7 @@ class Changes:
         self._listeners: list[Callable[[], None]] = []
         self._stopping = threading.Event()
         self._wake: int | None = None
-        self._ended = threading.Event()
-        self._ended.set()
+        self._ended: threading.Event | None = None
 
     @property
     def number(self) -> int:
@@ -97,9 +99,8 @@ class Changes:
     def start(self) -> None:
         """Begin to follow other processes."""
         self._stopping.clear()
-        self._ended.clear()
         reading, self._wake = os.pipe()
-        threading.Thread(target=self._follow, args=(reading,), name="recon3d-changes", daemon=True).start()
+        self._ended = in_background(functools.partial(self._follow, reading), "recon3d-changes")
 
     def stop(self) -> None:
         """End following."""
@@ -107,7 +108,8 @@ class Changes:
         if self._wake is not None:
             os.close(self._wake)
             self._wake = None
-        self._ended.wait(30)
+        if self._ended is not None:
+            self._ended.wait(30)
 
     def _follow(self, reading: int) -> None:
         watch = self._watch_sqlite if self._engine.dialect.name == "sqlite" else self._watch_postgresql
@@ -121,7 +123,6 @@ class Changes:
                     self.tell()
         finally:
             os.close(reading)
-            self._ended.set()
 
     def _watch_sqlite(self, reading: int) -> None:
         with self._engine.connect() as connection:

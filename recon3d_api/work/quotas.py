@@ -118,7 +118,7 @@ class Quotas:
                 )
 
     def disk(self, user_id: int) -> int:
-        """Count the bytes of a user's projects; those never counted are counted now.
+        """Sum up the bytes of a user's projects; those that changed are counted now.
 
         Parameters
         ----------
@@ -135,7 +135,9 @@ class Quotas:
                 )
             ).all()
         for row in new:
-            count_bytes(self._database, self._storage, row.id, row.folder)
+            size = _size(self._storage.root(row.folder))
+            with self._database.write(quiet=True) as session:
+                _set_bytes(session, row.id, size)
         with self._database.read() as session:
             total = select(func.sum(Project.disk_bytes)).where(Project.owner_id == user_id)
             return int(session.scalar(total) or 0)
@@ -231,24 +233,21 @@ def _queued(session: Session, user_id: int) -> int:
     return session.scalar(wanted) or 0
 
 
-def count_bytes(database: Database, storage: Storage, project_id: int, folder: str) -> None:
-    """Count the bytes of a project's files, and keep the number.
+def forget_bytes(session: Session, project_id: int) -> None:
+    """Note that a project's files have changed; they are counted when somebody asks.
 
     Parameters
     ----------
-    database : Database
-    storage : Storage
+    session : Session
+        Of `Database.write`.
     project_id : int
-    folder : str
-        Name of the project's folder.
     """
-    size = _size(storage.root(folder))
-    with database.write(quiet=True) as session:
-        session.execute(
-            update(Project)
-            .where(Project.id == project_id)
-            .values(disk_bytes=size, updated_at=Project.updated_at)
-        )
+    _set_bytes(session, project_id, None)
+
+
+def _set_bytes(session: Session, project_id: int, size: int | None) -> None:
+    values = {"disk_bytes": size, "updated_at": Project.updated_at}
+    session.execute(update(Project).where(Project.id == project_id).values(values))
 
 
 def _size(folder: Path) -> int:

@@ -13,12 +13,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
+from recon3d_api.threads import in_background
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
 from recon3d_api.work.confinement import remove_leftovers
 from recon3d_api.work.follow import Follower
 from recon3d_api.work.queue import FLAGS, PIPELINE
-from recon3d_api.work.quotas import count_bytes
+from recon3d_api.work.quotas import forget_bytes
 from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
@@ -74,8 +75,10 @@ class JobRunner:
         if self._slots == 0:
             return
         self._claims.beat()
-        self._workers = [_begin(self._work, f"recon3d-runner-{number}") for number in range(self._slots)]
-        self._heart = [_begin(self._beat, "recon3d-heartbeat")]
+        self._workers = [
+            in_background(self._work, f"recon3d-runner-{number}") for number in range(self._slots)
+        ]
+        self._heart = [in_background(self._beat, "recon3d-heartbeat")]
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop; active runs return to the queue and resume later.
@@ -142,7 +145,8 @@ class JobRunner:
             max_crashes=self._settings.max_crashes,
             stopping=self._stopping,
         ).follow()
-        count_bytes(self._database, self._storage, claim.project_id, claim.folder)
+        with self._database.write(quiet=True) as session:
+            forget_bytes(session, claim.project_id)
         logger.info("Leaving a run", extra={"run": claim.run_id, "attempt": claim.attempt})
 
     def _recon3d(self, claim: Claim) -> list[str]:
@@ -163,21 +167,3 @@ class JobRunner:
         if self._settings.scheduler:
             command += ["--scheduler", self._settings.scheduler]
         return command
-
-
-def _begin(work: Callable[[], None], name: str) -> threading.Event:
-    """Run `work` in a thread; the event tells its end.
-
-    ``Thread.is_alive`` does not: in CPython 3.10 to 3.12, a KeyboardInterrupt during ``join(timeout)``
-    makes it False while the thread runs.
-    """
-    ended = threading.Event()
-
-    def go() -> None:
-        try:
-            work()
-        finally:
-            ended.set()
-
-    threading.Thread(target=go, name=name, daemon=True).start()
-    return ended

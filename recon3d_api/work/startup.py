@@ -14,6 +14,7 @@ from recon3d_api.files.storage import Storage
 from recon3d_api.store import audit
 from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
+from recon3d_api.threads import in_background
 from recon3d_api.work import deletions, orphans
 from recon3d_api.work.confinement import confinement_problem
 
@@ -91,27 +92,19 @@ class Sweeper:
         self._storage = storage
         self._every = every
         self._stopping = threading.Event()
-        self._ended = threading.Event()
-        self._ended.set()
-        self._thread = threading.Thread(target=self._work, name="recon3d-sweeper", daemon=True)
+        self._ended: threading.Event | None = None
 
     def start(self) -> None:
         """Begin."""
-        self._ended.clear()
-        self._thread.start()
+        self._ended = in_background(self._work, "recon3d-sweeper")
 
     def stop(self) -> None:
         """End, after the sweep that is going on."""
         self._stopping.set()
-        self._ended.wait(30)
+        if self._ended is not None:
+            self._ended.wait(30)
 
     def _work(self) -> None:
-        try:
-            self._sweep_now_and_then()
-        finally:
-            self._ended.set()
-
-    def _sweep_now_and_then(self) -> None:
         while not self._stopping.wait(self._every):
             try:
                 sweep(self._database, self._storage)

@@ -7,6 +7,7 @@ twice when a server is killed between the answer and the row, always under the s
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import http.client
@@ -20,6 +21,7 @@ import recon3d
 from recon3d_api.settings import Settings
 from recon3d_api.store import webhooks
 from recon3d_api.store.database import Database
+from recon3d_api.threads import in_background
 from recon3d_api.work import outside
 
 logger = logging.getLogger("recon3d_api.work.webhooks")
@@ -60,15 +62,12 @@ class WebhookSender:
         self._stopping = threading.Event()
         self._wake = threading.Event()
         self._free = threading.Semaphore(_THREADS)
-        #: Set while no thread works: an interrupted join tells wrongly that a thread has ended.
-        self._ended = threading.Event()
-        self._ended.set()
+        self._ended: threading.Event | None = None
         self._forgot = time.monotonic()
 
     def start(self) -> None:
         """Begin."""
-        self._ended.clear()
-        threading.Thread(target=self._run, name="recon3d-webhooks", daemon=True).start()
+        self._ended = in_background(self._work, "recon3d-webhooks")
 
     def wake(self) -> None:
         """Look into the queue at once."""
@@ -78,16 +77,11 @@ class WebhookSender:
         """End, after the messages that are on their way."""
         self._stopping.set()
         self._wake.set()
-        self._ended.wait(5)
+        if self._ended is not None:
+            self._ended.wait(5)
         deadline = time.monotonic() + 20
         for _ in range(_THREADS):
             self._free.acquire(timeout=max(deadline - time.monotonic(), 0))
-
-    def _run(self) -> None:
-        try:
-            self._work()
-        finally:
-            self._ended.set()
 
     def _work(self) -> None:
         while not self._stopping.is_set():
@@ -112,7 +106,7 @@ class WebhookSender:
                 self._free.release()
         if message is None:
             return False
-        threading.Thread(target=self._send, args=(message,), daemon=True).start()
+        in_background(functools.partial(self._send, message), "recon3d-webhook")
         return True
 
     def _send(self, message: webhooks.Message) -> None:

@@ -97,6 +97,16 @@ def test_projects_of_an_earlier_version_are_counted_when_asked(client: httpx.Cli
     shutil.rmtree(idle.root(number))
 
 
+def test_a_removed_file_makes_room(client: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    before = client.get("/auth/quota").json()["disk_bytes"]["used"]
+    photo = next(row for row in client.get(f"/files/list/{number}").json() if row["type"] == "image")
+    updated = client.get(f"/projects/{number}").json()["updated_at"]
+    assert client.delete(f"/files/{number}/{photo['path']}").status_code == 200
+    assert client.get("/auth/quota").json()["disk_bytes"]["used"] <= before - photo["size"] + 1000
+    assert client.get(f"/projects/{number}").json()["updated_at"] == updated
+
+
 def test_uploads_at_once(serve: Serve) -> None:
     with serve(runners=0, quota_uploads=2) as api, api.client(api.user()[1]) as client:
         number, go = new_project(client), threading.Event()

@@ -93,7 +93,7 @@ def download(
         token = redeem_ticket(service.database, ticket, ticket_target(project_id, file_type))
     project, opened = _opened(service, current_user(service, token), project_id)
     found = catalog.of_type(opened, file_type) if opened else []
-    base = names.safe_name(f"{project.name}.x").removesuffix(".x")
+    base = names.safe_stem(project.name)
     try:
         if not found:
             raise _not_yet(project, file_type)

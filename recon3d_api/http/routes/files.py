@@ -27,6 +27,7 @@ from recon3d_api.http.routes.jobs import job_out
 from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
+from recon3d_api.work.quotas import forget_bytes
 
 router = APIRouter(route_class=Route, prefix="/files", tags=["files"])
 _general = Depends(throttle("general"))
@@ -97,10 +98,10 @@ async def _upload(
     settings = service.settings
     length = request.headers.get("content-length", "")
     announced = int(length) if length.isascii() and length.isdigit() else 0
-    with service.quotas.uploading(user.id) as upload:
-        upload.size = announced
-        await service.lanes.disk.run(service.quotas.check_disk, user.id, announced, upload)
-        async with arrivals.arriving(service, user) as arrival:
+    async with arrivals.arriving(service, user) as arrival:
+        with service.quotas.uploading(user.id) as upload:
+            upload.size = announced
+            await service.lanes.disk.run(service.quotas.check_disk, user.id, announced, upload)
             form = await multipart.FormReader(
                 request,
                 arrival.folder,
@@ -133,9 +134,9 @@ async def _upload(
 
 
 def _project_id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) <= 10 and 1 <= int(text) <= schemas.MAX_ID):
+    if (number := schemas.read_id(text)) is None:
         raise multipart.field_error("project_id", "Input should be a valid, positive integer", "int_parsing")
-    return int(text)
+    return number
 
 
 @router.post(
@@ -223,6 +224,7 @@ def remove_file(
                     raise error.__cause__ from None
                 raise ApiError(409, "The project is being worked on; wait for it, or cancel it") from error
             made = bool(opened.results.files())
+            forget_bytes(session, project_id)
 
     service.storage.reserve.spend(remove)
     kept = "The results were made with it and stay until the next run" if made else "There are no results yet"

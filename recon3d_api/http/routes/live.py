@@ -15,7 +15,7 @@ from sqlalchemy import select
 from recon3d_api.http.access import active_user, identify, redeem_ticket
 from recon3d_api.http.dependencies import Service, bearer, get_service, ticket_target
 from recon3d_api.http.hub import Listener, timestamp
-from recon3d_api.schemas import MAX_ID
+from recon3d_api.schemas import read_id
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
 
@@ -29,7 +29,7 @@ NOT_AUTHENTICATED, NOT_FOUND = 4401, 4404
 async def job_events(websocket: WebSocket, project_id: str) -> None:
     """Send the state, then every event; see docs/reference/rest-api.md."""
     service = get_service(websocket)
-    number = int(project_id) if project_id.isascii() and project_id.isdigit() and len(project_id) < 11 else 0
+    number = read_id(project_id) or 0
     token, protocol = _token(websocket)
     # Accepted first: a refused handshake could not carry the codes 4401 and 4404.
     await websocket.accept(subprotocol=protocol)
@@ -81,7 +81,7 @@ def _token(websocket: WebSocket) -> tuple[str, str | None]:
 
 def _state(service: Service, user: models.User, project_id: int) -> dict[str, Any] | None:
     """The present state, as the first message; events with a higher `seq` follow."""
-    if not 1 <= project_id <= MAX_ID:
+    if not project_id:
         return None
     with service.database.read() as session:
         project = session.scalar(

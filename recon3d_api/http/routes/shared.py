@@ -125,7 +125,7 @@ def shared_file(token: _Token, file_type: schemas.SharedType, service: ServiceDe
     path = _file(service, project, file_type)
     if path is None:
         raise ApiError(404, "The file has not been made yet")
-    base = names.safe_name(f"{project.name}.x").removesuffix(".x")
+    base = names.safe_stem(project.name)
     return _opened(path, f"{base}-{path.name}", inline=False)
 
 

@@ -56,17 +56,15 @@ def create_upload(
     name = names.base_name(told.get("filename") or told.get("name") or "")
     if problem := names.name_problem(name, _SUFFIXES):
         raise ApiError(400, problem)
-    number = told.get("project_id", "")
-    if not (
-        number.isascii() and number.isdigit() and len(number) <= 10 and 1 <= int(number) <= schemas.MAX_ID
-    ):
+    number = schemas.read_id(told.get("project_id", ""))
+    if number is None:
         raise ApiError(400, "Upload-Metadata must have the key project_id, a positive integer")
     if upload_length == 0:
         raise ApiError(400, f"{name} is empty")
     settings = service.settings
     if upload_length > settings.max_upload_bytes:
         raise ApiError(413, f"The file is larger than {settings.max_upload_mb} MB")
-    project = open_project(service, user, int(number))
+    project = open_project(service, user, number)
     video = name.lower().endswith(names.VIDEO_SUFFIXES)
     upload = resumable.Upload(
         id=resumable.new_id(),
