@@ -121,13 +121,10 @@ def _extract(task: _Extraction) -> None:
 def _match(task: _Matching) -> list[tuple[np.ndarray, Any]]:
     from recon3d.colmap import match_pairs, read_rows
 
-    rows = read_rows(Path(task.frames))
-    used = sorted({index for pair in task.pairs for index in pair})
     matches, geometries = match_pairs(
-        [rows[index] for index in used],
-        [index + 1 for index in used],
-        lambda k: read_features(features_file(Path(task.folder), used[k])),
-        [(a + 1, b + 1) for a, b in task.pairs],
+        read_rows(Path(task.frames)),
+        lambda index: read_features(features_file(Path(task.folder), index)),
+        task.pairs,
         task.model,
         guided=False,
         seed=task.seed,
