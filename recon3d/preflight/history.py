@@ -81,10 +81,6 @@ def machine_speed(folders: Iterable[Path]) -> Speed:
     )
 
 
-def _everywhere(factor: float) -> dict[str, float]:
-    return dict.fromkeys(STAGE_NAMES, factor)
-
-
 def _settled(rows: Iterable[tuple[float, float]], typical: float) -> float:
     """Mean of the logarithms by the work behind them; little work leaves it near the typical one."""
     work, total = _DOUBT, _DOUBT * typical
