@@ -1,4 +1,4 @@
-"""Sending a file so that a cut connection goes on where it was: tus 1.0."""
+"""Sending a file so that interrupted uploads resume: tus 1.0."""
 
 from __future__ import annotations
 

@@ -321,7 +321,7 @@ class Client:
     def upload_video(
         self, project_id: int, path: str | os.PathLike[str], progress: ProgressCallback | None = None
     ) -> schemas.VideoUploaded:
-        """Upload a video; a cut connection goes on where it was.
+        """Upload a video; interrupted uploads resume.
 
         Parameters
         ----------
@@ -351,7 +351,7 @@ class Client:
         paths: Sequence[str | os.PathLike[str]],
         progress: ProgressCallback | None = None,
     ) -> schemas.ImagesUploaded:
-        """Upload images; the service accepts all of them or none, and a cut connection goes on where it was.
+        """Upload images; the service accepts all or none of them, and interrupted uploads resume.
 
         Parameters
         ----------

@@ -67,7 +67,7 @@ def add(
 
 @app.command()
 def disable(name: Name) -> None:
-    """Let a user no longer in: tokens are revoked, API keys refused; projects and runs stay."""
+    """Lock a user out: tokens are revoked, API keys refused; projects and runs stay."""
     user = _set_active(name, False)
     typer.echo(f"{user.username} is disabled. `recon3d-api user enable {user.username}` undoes this.")
 
