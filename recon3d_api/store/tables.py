@@ -70,6 +70,8 @@ def utcnow() -> datetime:
 class Base(DeclarativeBase):
     """Base of the tables."""
 
+    # Two requests may delete one row: for the second, nothing is left to do.
+    __mapper_args__: ClassVar[dict[str, Any]] = {"confirm_deleted_rows": False}
     metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(column_0_label)s",

@@ -14,8 +14,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy.orm import Session
 
 from recon3d_api.store import audit
+from recon3d_api.store.tables import Deletion
 from recon3d_api.work import outside
 from tests.api.conftest import Api, new_project, plant, started, wait_for
 from tests.api.test_uploads import TUS, begin, metadata, send
@@ -126,6 +128,22 @@ def test_a_quota_is_not_overrun_by_uploads_that_begin_at_once(
     assert set(statuses) == {201, 403}
     assert held <= 20 << 20
     record_property("seen", f"{held >> 20} of 20 MB announced by {statuses.count(201)} uploads, others 403")
+
+
+def test_two_may_delete_one_row(idle: Api) -> None:
+    """The second finds nothing to delete; a warning would be an error of the server."""
+    engine, folder = idle.service.database.engine, "deleted-twice"
+    with Session(engine) as session:
+        session.add(Deletion(folder=folder))
+        session.commit()
+    with Session(engine) as one, Session(engine, expire_on_commit=False) as two:
+        first, second = one.get(Deletion, folder), two.get(Deletion, folder)
+        two.commit()
+        for session, row in ((one, first), (two, second)):
+            session.delete(row)
+            session.commit()
+    with Session(engine) as session:
+        assert session.get(Deletion, folder) is None
 
 
 @pytest.mark.attack(
