@@ -18,6 +18,8 @@ ACTIVE_RUN = ("queued", "running")
 ACTIVE_JOB = ("pending", "running")
 #: SQLite would give the number of a deleted row to the next one.
 _IDS_ONCE = {"sqlite_autoincrement": True}
+#: Two requests may delete one row: for the second, nothing is left to do.
+_DELETED_ONCE = {"confirm_deleted_rows": False}
 
 
 class UtcDateTime(sa.TypeDecorator[datetime]):
@@ -70,8 +72,7 @@ def utcnow() -> datetime:
 class Base(DeclarativeBase):
     """Base of the tables."""
 
-    # Two requests may delete one row: for the second, nothing is left to do.
-    __mapper_args__: ClassVar[dict[str, Any]] = {"confirm_deleted_rows": False}
+    __mapper_args__ = _DELETED_ONCE
     metadata = sa.MetaData(
         naming_convention={
             "ix": "ix_%(column_0_label)s",
