@@ -1,0 +1,108 @@
+"""Matches of a pair of images, from its largest features to all of them.
+
+Features of a large scale tell at a small cost whether two images show the same [1]_: the largest are
+matched among all, and where they agree on a geometry, it guides the match of the others.
+
+References
+----------
+.. [1] Wu, Towards Linear-time Incremental Structure from Motion, 3DV 2013.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.matching.nearest import Descriptors, Matches, mutual_nearest, prepared
+
+#: Features of an image that are matched first.
+LARGEST = 1500
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """Features of an image, the largest first.
+
+    Parameters
+    ----------
+    order : ndarray of int, shape (N,)
+        Place of each in the features as they were given.
+    points : ndarray of float64, shape (N, 2)
+    descriptors : ndarray of uint8, shape (N, 128)
+    """
+
+    order: NDArray[np.int64]
+    points: NDArray[np.float64]
+    descriptors: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, keypoints: NDArray[np.float32], descriptors: NDArray[np.uint8]) -> ImageFeatures:
+        """Order features by their scale.
+
+        Parameters
+        ----------
+        keypoints : ndarray of float32, shape (N, 6)
+        descriptors : ndarray of uint8, shape (N, 128)
+
+        Returns
+        -------
+        ImageFeatures
+        """
+        order = np.argsort(-np.hypot(keypoints[:, 2], keypoints[:, 4]), kind="stable")
+        return cls(order, keypoints[order, :2].astype(np.float64), descriptors[order])
+
+    @functools.cached_property
+    def prepared(self) -> Descriptors:
+        """Descriptors for `mutual_nearest`."""
+        return prepared(self.descriptors)
+
+
+def match_images(first: ImageFeatures, second: ImageFeatures, largest: int | None = None) -> Matches:
+    """Match the largest features of two images, or all.
+
+    Parameters
+    ----------
+    first, second : ImageFeatures
+    largest : int, optional
+
+    Returns
+    -------
+    ndarray of uint32, shape (M, 2)
+        Indices as the features were given.
+    """
+    a, b = (f.prepared if largest is None else f.prepared.first(largest) for f in (first, second))
+    return given(mutual_nearest(a, b), first, second)
+
+
+def given(matches: Matches, first: ImageFeatures, second: ImageFeatures) -> Matches:
+    """Turn indices of ordered features into those as given.
+
+    Parameters
+    ----------
+    matches : ndarray of uint32, shape (M, 2)
+    first, second : ImageFeatures
+
+    Returns
+    -------
+    ndarray of uint32, shape (M, 2)
+    """
+    return np.column_stack([first.order[matches[:, 0]], second.order[matches[:, 1]]]).astype(np.uint32)
+
+
+def joined(better: NDArray[Any], others: NDArray[Any]) -> Matches:
+    """Add the matches of features that the better ones leave free.
+
+    Parameters
+    ----------
+    better, others : ndarray of int, shape (M, 2)
+
+    Returns
+    -------
+    ndarray of uint32, shape (K, 2)
+    """
+    taken = np.isin(others[:, 0], better[:, 0]) | np.isin(others[:, 1], better[:, 1])
+    return np.concatenate([better, others[~taken]]).astype(np.uint32)
