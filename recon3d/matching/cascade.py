@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from recon3d.matching.nearest import Descriptors, Matches, mutual_nearest, prepared
 
-#: Features of an image that are matched first.
-LARGEST = 1500
+#: Share of an image's features that is matched first, and features at least.
+_SHARE, _LEAST = 1 / 3, 500
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,20 +61,23 @@ class ImageFeatures:
         return prepared(self.descriptors)
 
 
-def match_images(first: ImageFeatures, second: ImageFeatures, largest: int | None = None) -> Matches:
+def match_images(first: ImageFeatures, second: ImageFeatures, *, only_largest: bool) -> Matches:
     """Match the largest features of two images, or all.
 
     Parameters
     ----------
     first, second : ImageFeatures
-    largest : int, optional
+    only_largest : bool
 
     Returns
     -------
     ndarray of uint32, shape (M, 2)
         Indices as the features were given.
     """
-    a, b = (f.prepared if largest is None else f.prepared.first(largest) for f in (first, second))
+    a, b = (
+        f.prepared.first(max(_LEAST, round(_SHARE * len(f.order)))) if only_largest else f.prepared
+        for f in (first, second)
+    )
     return given(mutual_nearest(a, b), first, second)
 
 

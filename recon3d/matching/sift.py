@@ -90,4 +90,4 @@ def _keypoints(found: list[Any], sx: float, sy: float) -> NDArray[np.float32]:
 def _root(descriptors: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Descriptors whose Euclidean distances are Hellinger's; of the length 512."""
     shares = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return np.clip(np.rint(512 * np.sqrt(shares)), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(512 * np.sqrt(shares)), 0, 255), np.uint8)

@@ -13,7 +13,7 @@ import numpy as np
 
 from recon3d.io.feature_files import read_features
 from recon3d.layout import features_file
-from recon3d.matching.cascade import LARGEST, ImageFeatures, given, joined, match_images
+from recon3d.matching.cascade import ImageFeatures, given, joined, match_images
 from recon3d.matching.guided import guided_matches
 from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block, write_block
 
@@ -73,7 +73,7 @@ def match_block(task: Matching) -> None:
     if task.gpu:
         return _match_by_colmap(task)
     matcher = _Matcher(task)
-    found = [matcher.match(pair, None if task.guided else LARGEST) for pair in task.pairs]
+    found = [matcher.match(pair, only_largest=not task.guided) for pair in task.pairs]
     write_block(Path(task.target), (task.pairs, [m for m, _ in found], [g for _, g in found]))
 
 
@@ -88,7 +88,7 @@ def match_fully(task: FullMatching) -> None:
     matcher = _Matcher(task.matching)
     for place, pair in enumerate(pairs):
         if pair in task.again:
-            matches[place], geometries[place] = matcher.match(pair, None)
+            matches[place], geometries[place] = matcher.match(pair, only_largest=False)
     write_block(Path(task.target), (pairs, matches, geometries))
 
 
@@ -125,12 +125,12 @@ class _Matcher:
         self._rows = read_rows(Path(task.frames))
         self._features = functools.cache(self._read)
 
-    def match(self, pair: Pair, largest: int | None) -> tuple[np.ndarray, Any]:
+    def match(self, pair: Pair, *, only_largest: bool) -> tuple[np.ndarray, Any]:
         """Match a pair; with a geometry, once more along it."""
         from recon3d.colmap import guide
 
         first, second = (self._features(index) for index in pair)
-        matches = match_images(first, second, largest)
+        matches = match_images(first, second, only_largest=only_largest)
         geometry = self._verify(pair, matches)
         guiding = guide(geometry) if len(geometry.inlier_matches) >= MIN_INLIERS else None
         if guiding is None:
