@@ -18,7 +18,7 @@ from recon3d.matching.guided import guided_matches
 from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block, write_block
 
 #: Inliers of a pair that ties its images, and such pairs that an image needs to be well tied.
-_TIE, _TIES = 30, 5
+_TIE, _TIES = 30, 3
 
 
 @dataclass(frozen=True)
