@@ -55,6 +55,20 @@ class ImageFeatures:
         order = np.argsort(-np.hypot(keypoints[:, 2], keypoints[:, 4]), kind="stable")
         return cls(order, keypoints[order, :2].astype(np.float64), descriptors[order])
 
+    def of_these(self, chosen: NDArray[np.bool_]) -> ImageFeatures:
+        """Take some of the features.
+
+        Parameters
+        ----------
+        chosen : ndarray of bool, shape (N,)
+
+        Returns
+        -------
+        ImageFeatures
+            They keep their places as given.
+        """
+        return ImageFeatures(self.order[chosen], self.points[chosen], self.descriptors[chosen])
+
     @functools.cached_property
     def prepared(self) -> Descriptors:
         """Descriptors for `mutual_nearest`."""

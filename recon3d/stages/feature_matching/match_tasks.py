@@ -15,7 +15,8 @@ from recon3d.io.feature_files import read_features
 from recon3d.layout import features_file
 from recon3d.matching.cascade import ImageFeatures, given, joined, match_images
 from recon3d.matching.guided import guided_matches
-from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block, write_block
+from recon3d.matching.resting import Resting
+from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, positions_of, read_block, write_block
 
 #: Inliers of a pair that ties its images, and such pairs that an image needs to be well tied.
 _TIE, _TIES = 30, 3
@@ -72,7 +73,7 @@ def match_block(task: Matching) -> None:
     """
     if task.gpu:
         return _match_by_colmap(task)
-    matcher = _Matcher(task)
+    matcher = Matcher(task.frames, task.features, task.model, task.seed)
     found = [matcher.match(pair, only_largest=not task.guided) for pair in task.pairs]
     write_block(Path(task.target), (task.pairs, [m for m, _ in found], [g for _, g in found]))
 
@@ -85,7 +86,8 @@ def match_fully(task: FullMatching) -> None:
     task : FullMatching
     """
     pairs, matches, geometries = read_block(Path(task.matching.target))
-    matcher = _Matcher(task.matching)
+    block = task.matching
+    matcher = Matcher(block.frames, block.features, block.model, block.seed)
     for place, pair in enumerate(pairs):
         if pair in task.again:
             matches[place], geometries[place] = matcher.match(pair, only_largest=False)
@@ -115,27 +117,68 @@ def hardly_tied(blocks: Sequence[str]) -> list[frozenset[Pair]]:
     return [frozenset(p for p in pairs if min(ties[i] for i in p) < _TIES) for pairs in open_pairs]
 
 
-class _Matcher:
-    """Matches pairs of images whose features it remembers."""
+class Matcher:
+    """Matches pairs of images whose features it remembers.
 
-    def __init__(self, task: Matching) -> None:
+    Parameters
+    ----------
+    frames, features : str
+        Folders of the artifacts.
+    model : str
+        COLMAP's camera model.
+    seed : int
+    resting : Resting, optional
+        Features that are left out.
+    """
+
+    def __init__(
+        self, frames: str, features: str, model: str, seed: int, resting: Resting | None = None
+    ) -> None:
         from recon3d.colmap import read_rows
 
-        self._task = task
-        self._rows = read_rows(Path(task.frames))
+        self._folder, self._model, self._seed, self._resting = Path(features), model, seed, resting
+        self._rows = read_rows(Path(frames))
+        self._positions = positions_of(self._folder)
         self._features = functools.cache(self._read)
 
     def match(self, pair: Pair, *, only_largest: bool) -> tuple[np.ndarray, Any]:
-        """Match a pair; with a geometry, once more along it."""
+        """Match a pair of images.
+
+        Parameters
+        ----------
+        pair : (int, int)
+        only_largest : bool
+            Match the largest features only, before a geometry guides the others.
+
+        Returns
+        -------
+        matches : ndarray of uint32, shape (M, 2)
+        geometry : pycolmap.TwoViewGeometry
+        """
+        first, second = (self._features(index) for index in pair)
+        return self.extend(pair, match_images(first, second, only_largest=only_largest))
+
+    def extend(self, pair: Pair, matches: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Verify matches and, where they have a geometry, match the other features along it.
+
+        Parameters
+        ----------
+        pair : (int, int)
+        matches : ndarray of uint32, shape (M, 2)
+
+        Returns
+        -------
+        matches : ndarray of uint32, shape (M, 2)
+        geometry : pycolmap.TwoViewGeometry
+        """
         from recon3d.colmap import guide
 
-        first, second = (self._features(index) for index in pair)
-        matches = match_images(first, second, only_largest=only_largest)
         geometry = self._verify(pair, matches)
         guiding = guide(geometry) if len(geometry.inlier_matches) >= MIN_INLIERS else None
         if guiding is None:
             return matches, geometry
         matrix, plane = guiding
+        first, second = (self._features(index) for index in pair)
         more = guided_matches(
             (first.points, first.descriptors), (second.points, second.descriptors), matrix, plane=plane
         )
@@ -146,18 +189,15 @@ class _Matcher:
         from recon3d.colmap import verify_pairs
 
         (geometry,) = verify_pairs(
-            self._rows, self._positions, [pair], [matches], self._task.model, seed=self._task.seed
+            self._rows, self._positions, [pair], [matches], self._model, seed=self._seed
         )
         return geometry
 
-    def _positions(self, index: int) -> np.ndarray:
-        features = self._features(index)
-        positions = np.empty_like(features.points)
-        positions[features.order] = features.points
-        return positions
-
     def _read(self, index: int) -> ImageFeatures:
-        return ImageFeatures.of(*read_features(features_file(Path(self._task.features), index)))
+        features = ImageFeatures.of(*read_features(features_file(self._folder, index)))
+        if self._resting is None:
+            return features
+        return features.of_these(~self._resting.features[index][features.order])
 
 
 def _match_by_colmap(task: Matching) -> None:
