@@ -41,6 +41,16 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``-n 2 --dist loadgroup``, the service's tests, which mostly wait, run beside all others."""
+    if not config.pluginmanager.hasplugin("xdist"):
+        return
+    service = Path(__file__).parent / "api"
+    for item in items:
+        group = "service" if service in item.path.parents else "pipeline"
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real image sets and videos; skips where it is absent."""

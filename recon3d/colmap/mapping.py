@@ -60,6 +60,7 @@ def map_incrementally(
     options.min_model_size = min_model_size
     if isinstance(start, tuple):
         options.init_image_id1, options.init_image_id2 = start
+        options.multiple_models = False  # all would start from this pair
     out.mkdir(parents=True, exist_ok=True)
     if growing is not None:
         options.snapshot_path = str(growing.work)
@@ -145,12 +146,17 @@ def map_globally(database: Path, images: Path, out: Path, *, seed: int) -> list[
 
 
 def _models(folder: Path) -> list[Path]:
-    models = [p for p in folder.iterdir() if (p / "images.bin").is_file()]
-    return sorted(models, key=lambda p: (-_registered(p), p.name))
+    """Models by size, without those whose images a larger one has all: starts that led nowhere."""
+    images = {p: _registered(p) for p in folder.iterdir() if (p / "images.bin").is_file()}
+    kept: list[Path] = []
+    for path in sorted(images, key=lambda p: (-len(images[p]), p.name)):
+        if not any(images[path] <= images[larger] for larger in kept):
+            kept.append(path)
+    return kept
 
 
-def _registered(model: Path) -> int:
-    return int(pycolmap.Reconstruction(str(model)).num_reg_images())
+def _registered(model: Path) -> frozenset[int]:
+    return frozenset(pycolmap.Reconstruction(str(model)).reg_image_ids())
 
 
 def triangulate(database: Path, images: Path, model: Path, out: Path, *, seed: int) -> None:

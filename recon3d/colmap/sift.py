@@ -20,7 +20,10 @@ _NO_GPU = "Use engine='cpu', or see `recon3d doctor`; the run's workers.log has 
 
 @dataclass(frozen=True)
 class SiftSettings:
-    """Settings of `extract_sift`, named as in FeatureExtractionOptions."""
+    """Settings of `extract_sift`, named as in FeatureExtractionOptions.
+
+    `peak` is the least contrast of a feature; by default COLMAP's.
+    """
 
     max_image_size: int
     max_features: int
@@ -28,6 +31,7 @@ class SiftSettings:
     affine_shape: bool
     domain_size_pooling: bool
     gpu: bool = False
+    peak: float | None = None
 
 
 def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
@@ -65,6 +69,8 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     options.sift.max_num_features = settings.max_features
     options.sift.estimate_affine_shape = settings.affine_shape
     options.sift.domain_size_pooling = settings.domain_size_pooling
+    if settings.peak is not None:
+        options.sift.peak_threshold = settings.peak
     bitmap = pycolmap.Bitmap.read(str(path), False)
     if bitmap is None:
         raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")
@@ -104,7 +110,6 @@ def _on_gpu(options: Any, bitmap: Any, path: Path) -> Any:
 
 def match_pairs(
     rows: Sequence[ImageRow],
-    image_ids: Sequence[int],
     features: Callable[[int], tuple[Array, Array]],
     pairs: Sequence[tuple[int, int]],
     model: str,
@@ -120,13 +125,11 @@ def match_pairs(
     Parameters
     ----------
     rows : sequence of ImageRow
-        The images of `pairs`.
-    image_ids : sequence of int
-        Their ids.
+        All images.
     features : callable
-        Gives keypoints and descriptors of the k-th of `rows`.
+        Gives keypoints and descriptors of a row's index.
     pairs : sequence of (int, int)
-        Image ids.
+        Indices of rows.
     model : str
     guided : bool
         Match once more along the epipolar lines.
@@ -151,10 +154,13 @@ def match_pairs(
     try:
         path = folder / "block.db"
         # COLMAP reads pairs from a text, where a space ends a name: here images are called by their ids.
-        numbered = [replace(row, name=str(i)) for i, row in zip(image_ids, rows, strict=True)]
-        write_database(path, numbered, model, features, image_ids)
+        used = sorted({index for pair in pairs for index in pair})
+        ids = [index + 1 for index in used]
+        numbered = [replace(rows[index], name=str(index + 1)) for index in used]
+        write_database(path, numbered, model, lambda k: features(used[k]), ids)
+        id_pairs = [(a + 1, b + 1) for a, b in pairs]
         listing = folder / "pairs.txt"
-        listing.write_text("".join(f"{a} {b}\n" for a, b in pairs))
+        listing.write_text("".join(f"{a} {b}\n" for a, b in id_pairs))
         matching = pycolmap.FeatureMatchingOptions()
         matching.num_threads = 1
         matching.use_gpu = gpu
@@ -178,7 +184,7 @@ def match_pairs(
                 f"COLMAP cannot use a GPU here to match features: {error}",
                 _NO_GPU,
             ) from error
-        matches, geometries = _read_pairs(path, pairs, gpu)
+        matches, geometries = _read_pairs(path, id_pairs, gpu)
         return matches, geometries
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.io.atomic import read_json, write_json
-from recon3d.layout import CHECK_FILE
+from recon3d.layout import CHECK_FILE, InputKind
 from recon3d.preflight.result import InputCheck
 from recon3d.project.gathering import gather, left_out_notes
 from recon3d.project.project import MARKER, Project
@@ -33,6 +33,7 @@ def check(
     inputs: Project | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     workers: int | None = None,
+    launcher: Sequence[str] = (),
 ) -> InputCheck:
     """Look at a sample of the inputs, before hours are spent on them.
 
@@ -42,6 +43,9 @@ def check(
         A project or its folder, or videos, photos and folders of photos.
     workers : int, optional
         Worker processes that a run would have; by default one a core.
+    launcher : sequence of str
+        Command line that starts the command after it, as in a sandbox. The check decodes the inputs in
+        a process of its own.
 
     Returns
     -------
@@ -61,12 +65,13 @@ def check(
     'good'
     """
     if isinstance(inputs, Project):
-        return check_project(inputs, workers=workers, recall=False)
+        return check_project(inputs, workers=workers, recall=False, launcher=launcher)
     given = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else [Path(path) for path in inputs]
     if len(given) == 1 and (given[0] / MARKER).is_file():
-        return check_project(Project.open(given[0]), workers=workers, recall=False)
-    files, left_out = gather(given, None, kinds=("video", "photo"), strict=False)
-    found = _in_another_process([file.path for file in files], [Path.cwd()], workers)
+        return check_project(Project.open(given[0]), workers=workers, recall=False, launcher=launcher)
+    gathered, left_out = gather(given, None, kinds=("video", "photo"), strict=False, hashed=False)
+    files = [(file.kind, file.path) for file in gathered]
+    found = _in_another_process(files, [Path.cwd()], workers, launcher=launcher)
     return replace(found, notes=(*left_out_notes(left_out, reported=False), *found.notes))
 
 
@@ -76,6 +81,7 @@ def check_project(
     workers: int | None = None,
     recall: bool = True,
     cancelled: threading.Event | None = None,
+    launcher: Sequence[str] = (),
 ) -> InputCheck:
     """Look at a project's inputs, or recall what an earlier check of the same inputs found.
 
@@ -88,6 +94,8 @@ def check_project(
         Recall an earlier check although runs since then would change the times that it foretold.
     cancelled : threading.Event, optional
         Ends the check.
+    launcher : sequence of str
+        As in `check`.
 
     Returns
     -------
@@ -112,8 +120,8 @@ def check_project(
             return InputCheck.from_json(document["check"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or one of another version
-    files = [project.input_file(item) for item in project.inputs]
-    found = _in_another_process(files, [project.path, project.path.parent], workers, cancelled)
+    files = [(item.kind, project.input_file(item)) for item in project.inputs]
+    found = _in_another_process(files, [project.path, project.path.parent], workers, cancelled, launcher)
     with contextlib.suppress(OSError):  # a full disk or a read-only folder: it is only looked at again
         document = {"inputs": fingerprint, "workers": workers, "runs": runs, "check": found.to_json()}
         write_json(path, document)
@@ -121,22 +129,24 @@ def check_project(
 
 
 def _in_another_process(
-    files: Sequence[Path],
+    files: Sequence[tuple[InputKind, Path]],
     history: Sequence[Path],
     workers: int | None,
     cancelled: threading.Event | None = None,
+    launcher: Sequence[str] = (),
 ) -> InputCheck:
     # Names are bytes: JSON keeps what cannot be decoded as escapes.
     request = json.dumps(
         {
-            "files": [str(path) for path in files],
+            "photos": [str(path) for kind, path in files if kind != "video"],
+            "videos": [str(path) for kind, path in files if kind == "video"],
             "history": [str(path) for path in history],
             "workers": workers,
         }
     )
     try:
         process = subprocess.Popen(
-            [sys.executable, "-m", "recon3d.preflight"],
+            [*launcher, sys.executable, "-m", "recon3d.preflight"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
             env=_environment(), start_new_session=True,  # Ctrl-C is for the run, which ends this itself
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """Landlock: Linux takes files, the network and other processes from a process, without any rights.
 
-Only the standard library is used, since this runs between fork and the decoding of a file.
+Only the standard library is used: this runs between fork and the decoding of a file, and in the launcher
+of runs, which has no other modules.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
 _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL_DEV
 _READ = _READ_FILE | _READ_DIR
 _DEVICES = 1 << 6 | 1 << 11
+_USE = _READ | _WRITE_FILE | _IOCTL_DEV
 
 
 class _Ruleset(ctypes.Structure):
@@ -45,8 +47,10 @@ def version() -> int:
     return max(found, 0)
 
 
-def restrict(read: Sequence[Path], write: Sequence[Path]) -> bool:
-    """Leave this process only some files, no network, and no signals to others, for good.
+def restrict(
+    read: Sequence[Path], write: Sequence[Path], *, devices: Sequence[Path] = (), network: bool = False
+) -> bool:
+    """Leave this process and its children only some files, and no signals to others, for good.
 
     Parameters
     ----------
@@ -54,6 +58,10 @@ def restrict(read: Sequence[Path], write: Sequence[Path]) -> bool:
         Files and folders that stay readable; missing ones are left out.
     write : sequence of Path
         Folders in which anything but devices may be made.
+    devices : sequence of Path
+        Devices, and files of the kernel, that are read, written and controlled.
+    network : bool
+        Leave the network, too: Landlock cannot tell this machine from others.
 
     Returns
     -------
@@ -66,11 +74,14 @@ def restrict(read: Sequence[Path], write: Sequence[Path]) -> bool:
     libc = _libc()
     files = (1 << 13) - 1
     files |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0) | (_IOCTL_DEV if abi >= 5 else 0)
-    attributes = _Ruleset(files, 0b11 if abi >= 4 else 0, 0b11 if abi >= 6 else 0)
+    attributes = _Ruleset(files, 0b11 if abi >= 4 and not network else 0, 0b11 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ruleset = _checked(libc.syscall(_CREATE_RULESET, ctypes.byref(attributes), ctypes.c_size_t(size), 0))
     try:
-        for paths, rights in ((read, _READ | _EXECUTE), (write, files & ~_DEVICES)):
+        for paths, rights in (
+            *((read, _READ | _EXECUTE), (write, files & ~_DEVICES)),
+            (devices, _USE),
+        ):
             for path in paths:
                 _allow(libc, ruleset, path, rights & files)
         _checked(libc.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
@@ -80,26 +91,28 @@ def restrict(read: Sequence[Path], write: Sequence[Path]) -> bool:
     return True
 
 
-def without(root: Path, hidden: Path) -> Iterator[Path]:
-    """List what is in a folder beside a hidden one.
+def without(root: Path, *hidden: Path) -> Iterator[Path]:
+    """List what is in a folder beside hidden ones.
 
     Parameters
     ----------
     root : Path
-    hidden : Path
+    *hidden : Path
 
     Yields
     ------
     Path
-        The root itself when the hidden folder is not in it.
+        The root itself when nothing hidden is in it.
     """
-    if root == hidden or hidden in root.parents:
+    if any(root == path or path in root.parents for path in hidden):
         return
-    if root not in hidden.parents:
+    if not any(root in path.parents for path in hidden):
         yield root
         return
     for child in root.iterdir():
-        yield from without(child, hidden)
+        # A rule is about what a link leads to, which may be hidden.
+        if not child.is_symlink():
+            yield from without(child, *hidden)
 
 
 def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:

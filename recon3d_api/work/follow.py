@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import subprocess
 import threading
@@ -15,9 +16,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d import events as run_events
 from recon3d_api.files.storage import Storage
+from recon3d_api.threads import in_background
 from recon3d_api.work import job_log as joblog
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, LostRun
+from recon3d_api.work.confinement import confined
 from recon3d_api.work.rows import RunRows
 
 _FLUSH = 0.25  # seconds between writes while events come
@@ -79,11 +82,17 @@ class Follower:
         """Run the process to its end, and write how it went."""
         root = self._storage.root(self._claim.folder)
         root.mkdir(exist_ok=True)  # without parents: a data folder that is gone is not made anew
-        process = processes.spawn(self._command, self._mark, root, processes.child_environment())
+        with confined(self._storage, self._claim.folder, self._mark) as launcher:
+            self._follow(
+                processes.spawn([*launcher, *self._command], self._mark, root, processes.child_environment())
+            )
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> None:
         pipes = (("event", process.stdout), ("log", process.stderr))
-        read = [threading.Event() for _ in pipes]
-        for (kind, pipe), ended in zip(pipes, read, strict=True):
-            threading.Thread(target=_read, args=(kind, pipe, self._lines, ended), daemon=True).start()
+        read = [
+            in_background(functools.partial(_read, kind, pipe, self._lines), f"recon3d-read-{kind}")
+            for kind, pipe in pipes
+        ]
         lost = False
         try:
             self._watch(process)
@@ -196,10 +205,7 @@ class Follower:
         return text.decode("utf-8", "replace").splitlines()
 
 
-def _read(kind: str, pipe: IO[bytes] | None, lines: queue.Queue[_Line], ended: threading.Event) -> None:
-    try:
-        if pipe is not None:
-            for line in pipe:
-                lines.put((kind, line.decode("utf-8", "replace").rstrip("\n")))
-    finally:
-        ended.set()
+def _read(kind: str, pipe: IO[bytes] | None, lines: queue.Queue[_Line]) -> None:
+    if pipe is not None:
+        for line in pipe:
+            lines.put((kind, line.decode("utf-8", "replace").rstrip("\n")))

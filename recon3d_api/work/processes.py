@@ -36,17 +36,33 @@ def child_environment(**extra: str) -> dict[str, str]:
     return {**kept, "PYTHONSAFEPATH": "1", **extra}
 
 
+def launcher(rules: str) -> list[str]:
+    """Give the beginning of a command line: it confines itself and becomes the command after it.
+
+    The kernel ends the process when the calling thread ends, however that happens; so the thread that
+    follows the process must be the one that starts it.
+
+    Parameters
+    ----------
+    rules : str
+        JSON, of `recon3d_api.work.confinement`.
+
+    Returns
+    -------
+    list of str
+    """
+    return [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), rules]
+
+
 def spawn(
     command: Sequence[str], mark: str, cwd: Path, environment: Mapping[str, str]
 ) -> subprocess.Popen[bytes]:
     """Start a run's process, in a session of its own.
 
-    The kernel ends it when the calling thread ends, however that happens; so the thread that
-    follows the process must be the one that starts it.
-
     Parameters
     ----------
     command : sequence of str
+        It begins with what `launcher` gives.
     mark : str
         Put into the environment, so that `end_marked` finds what a killed runner left.
     cwd : Path
@@ -57,7 +73,7 @@ def spawn(
     subprocess.Popen
     """
     return subprocess.Popen(
-        [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), *command],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -13,14 +13,19 @@ from sqlalchemy.exc import SQLAlchemyError
 from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
+from recon3d_api.threads import in_background
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
+from recon3d_api.work.confinement import remove_leftovers
 from recon3d_api.work.follow import Follower
+from recon3d_api.work.queue import FLAGS, PIPELINE
+from recon3d_api.work.quotas import forget_bytes
 from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
 
-_POLL = 0.5
+#: Seconds between looks at what tells nobody: runners that die, leases and waiting times that end.
+_POLL = 2.0
 
 #: Makes the command that works on a claim.
 Command = Callable[[Claim], Sequence[str]]
@@ -56,7 +61,6 @@ class JobRunner:
         self._command = command or self._recon3d
         self._claims = RunClaims(database, processes.own_name(), settings.lease_seconds)
         self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._service = hashlib.sha256(f"{database.url}{settings.data_dir}".encode()).hexdigest()[:12]
         self._workers: list[threading.Event] = []
         self._heart: list[threading.Event] = []
@@ -71,8 +75,10 @@ class JobRunner:
         if self._slots == 0:
             return
         self._claims.beat()
-        self._workers = [_begin(self._work, f"recon3d-runner-{number}") for number in range(self._slots)]
-        self._heart = [_begin(self._beat, "recon3d-heartbeat")]
+        self._workers = [
+            in_background(self._work, f"recon3d-runner-{number}") for number in range(self._slots)
+        ]
+        self._heart = [in_background(self._beat, "recon3d-heartbeat")]
 
     def stop(self, timeout: float = 30.0) -> None:
         """Stop; active runs return to the queue and resume later.
@@ -83,14 +89,14 @@ class JobRunner:
             Seconds to wait.
         """
         self._stopping.set()
-        self._wake.set()
+        self.wake()
         for ended in (*self._workers, *self._heart):
             if not ended.wait(timeout):
                 logger.warning("A thread of the runner has not ended after %g s", timeout)
 
     def wake(self) -> None:
         """Look into the queue at once."""
-        self._wake.set()
+        self._database.changes.tell()
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._settings.lease_seconds / 3):
@@ -105,7 +111,9 @@ class JobRunner:
 
     def _work(self) -> None:
         # Processes end with the thread that started them, so this thread lives as long as the runner.
+        changes = self._database.changes
         while not self._stopping.is_set():
+            known = changes.number
             try:
                 claim = self._claims.claim()
                 if claim is not None:
@@ -114,13 +122,13 @@ class JobRunner:
             except Exception:
                 # The runner continues after any error; the run is claimed again when its lease ends.
                 logger.exception("Working on a run failed")
-            self._wake.wait(_POLL)
-            self._wake.clear()
+            changes.wait(known, _POLL)
 
     def _follow(self, claim: Claim) -> None:
         mark = f"{self._service}-{claim.run_id}"
         if claim.attempt > 1:
             ended = processes.end_marked(mark)
+            remove_leftovers(mark)
             logger.info(
                 "Resuming a run", extra={"run": claim.run_id, "attempt": claim.attempt, "leftovers": ended}
             )
@@ -137,6 +145,8 @@ class JobRunner:
             max_crashes=self._settings.max_crashes,
             stopping=self._stopping,
         ).follow()
+        with self._database.write(quiet=True) as session:
+            forget_bytes(session, claim.project_id)
         logger.info("Leaving a run", extra={"run": claim.run_id, "attempt": claim.attempt})
 
     def _recon3d(self, claim: Claim) -> list[str]:
@@ -147,6 +157,9 @@ class JobRunner:
         if claim.until:
             command += ["--until", claim.until]
         for stage, options in claim.options.items():
+            if stage == PIPELINE:
+                command += [f"--{flag.replace('_', '-')}" for flag in FLAGS if options.get(flag)]
+                continue
             for option, value in options.items():
                 command += ["--set", f"{stage}.{option}={value}"]
         if self._settings.run_workers:
@@ -154,21 +167,3 @@ class JobRunner:
         if self._settings.scheduler:
             command += ["--scheduler", self._settings.scheduler]
         return command
-
-
-def _begin(work: Callable[[], None], name: str) -> threading.Event:
-    """Run `work` in a thread; the event tells its end.
-
-    ``Thread.is_alive`` does not: in CPython 3.10 to 3.12, a KeyboardInterrupt during ``join(timeout)``
-    makes it False while the thread runs.
-    """
-    ended = threading.Event()
-
-    def go() -> None:
-        try:
-            work()
-        finally:
-            ended.set()
-
-    threading.Thread(target=go, name=name, daemon=True).start()
-    return ended

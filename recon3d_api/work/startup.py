@@ -8,10 +8,15 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.intakes import sandbox_problem
+from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.storage import Storage
+from recon3d_api.store import audit
 from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
+from recon3d_api.threads import in_background
 from recon3d_api.work import deletions, orphans
+from recon3d_api.work.confinement import confinement_problem
 
 logger = logging.getLogger("recon3d_api")
 
@@ -35,6 +40,9 @@ def begin(installation: Installation, database: Database, storage: Storage) -> i
     InstallationMismatch
         The database and the data folder do not belong together.
     """
+    for problem in (sandbox_problem(), confinement_problem(storage.settings)):
+        if problem:
+            logger.warning("%s", problem)
     # A server writes while it starts: on a full disk, nobody could delete anything otherwise.
     storage.reserve.release_if_tight()
     installation.open()
@@ -62,7 +70,9 @@ def sweep(database: Database, storage: Storage) -> None:
     storage : Storage
     """
     storage.remove_abandoned_uploads()
+    Uploads(storage).sweep()
     forget_expired(database)
+    audit.forget(database, storage.settings.audit_days)
     deletions.carry_out_all(database, storage)
 
 
@@ -82,27 +92,19 @@ class Sweeper:
         self._storage = storage
         self._every = every
         self._stopping = threading.Event()
-        self._ended = threading.Event()
-        self._ended.set()
-        self._thread = threading.Thread(target=self._work, name="recon3d-sweeper", daemon=True)
+        self._ended: threading.Event | None = None
 
     def start(self) -> None:
         """Begin."""
-        self._ended.clear()
-        self._thread.start()
+        self._ended = in_background(self._work, "recon3d-sweeper")
 
     def stop(self) -> None:
         """End, after the sweep that is going on."""
         self._stopping.set()
-        self._ended.wait(30)
+        if self._ended is not None:
+            self._ended.wait(30)
 
     def _work(self) -> None:
-        try:
-            self._sweep_now_and_then()
-        finally:
-            self._ended.set()
-
-    def _sweep_now_and_then(self) -> None:
         while not self._stopping.wait(self._every):
             try:
                 sweep(self._database, self._storage)

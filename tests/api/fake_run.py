@@ -24,7 +24,9 @@ from recon3d.stage_table import STAGE_NAMES
 
 def command_for(quality: str, until: str | None, root: Path) -> list[str]:
     """What a runner starts in the place of recon3d."""
-    command = [sys.executable, __file__, "run", "-o", str(root / "model"), "--quality", quality]
+    # As text: what is confined reads the installation, which the tests may not be part of.
+    source = Path(__file__).read_text()
+    command = [sys.executable, "-c", source, "run", "-o", str(root / "model"), "--quality", quality]
     return [*command, *(["--until", until] if until else [])]
 
 

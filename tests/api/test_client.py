@@ -62,6 +62,9 @@ def test_uploads_tell_how_far_they_are(client: Client, video: Path, tmp_path: Pa
         paths[-1].write_bytes(photo(index))
     assert len(client.upload_images(number, paths).files) == 2
     assert len(client.files(number)) == 3
+    removed = next(file.path for file in client.files(number) if file.type == "video")
+    client.remove_file(number, removed)
+    assert removed not in [file.path for file in client.files(number)]
     with pytest.raises(ApiError, match="404"):
         client.upload_video(2**31 - 1, video)
 

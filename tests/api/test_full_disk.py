@@ -50,6 +50,7 @@ def until_full(client: httpx.Client) -> httpx.Response:
     raise AssertionError("the disk did not become full")
 
 
+@pytest.mark.attack("B7: delete on a full disk", "deletion works, other writes are 507")
 def test_deleting_makes_room_on_a_full_disk(serve: Serve, small_disk: Path) -> None:
     with serve(runners=0, data_dir=small_disk) as api, api.client(api.user()[1]) as client:
         number, busy = new_project(client), started(client)
@@ -77,6 +78,7 @@ def test_deleting_makes_room_on_a_full_disk(serve: Serve, small_disk: Path) -> N
         assert (small_disk / "reserve").stat().st_blocks * 512 >= 16 << 20
 
 
+@pytest.mark.attack("A server starts on a full disk", "it serves")
 def test_a_server_starts_on_a_full_disk(
     serve: Serve, small_disk: Path, new_database: Callable[[], str]
 ) -> None:

@@ -24,6 +24,7 @@ from tests.api.conftest import Api, new_project, photo, upload_photos, wait_for
 needs_landlock = pytest.mark.skipif(landlock.version() < 1, reason="the kernel has no Landlock")
 
 
+@pytest.mark.attack("B2: 45 uploads of one user wait", "another user's requests and uploads go on")
 def test_nobody_waits_for_a_busy_user(client: httpx.Client, stranger: httpx.Client, idle: Api) -> None:
     """More uploads wait than there are threads, and all others go on."""
     number, other = new_project(client), new_project(stranger)
@@ -69,6 +70,7 @@ def test_the_processes_are_few_and_end_with_the_server(idle: Api, client: httpx.
     alone.end()
 
 
+@pytest.mark.attack("A decoding process is killed", "one upload is refused, the next ones work")
 def test_a_decoder_that_dies_costs_one_upload(idle: Api, client: httpx.Client) -> None:
     number = new_project(client)
     assert upload_photos(client, number, 1).status_code == 200
@@ -118,6 +120,9 @@ _PROBE = """
 """
 
 
+@pytest.mark.attack(
+    "B4: the decoding process reads the database, the key, and the network", "refused by the kernel"
+)
 @needs_landlock
 def test_what_decodes_can_do_nothing_else(tmp_path: Path) -> None:
     for part in ("projects/mine", "projects/other", "incoming/mine", "incoming/other"):
@@ -131,6 +136,7 @@ def test_what_decodes_can_do_nothing_else(tmp_path: Path) -> None:
         "project": str(tmp_path / "projects/mine/model"),
         "largest": 1 << 20,
         "parent": os.getpid(),
+        "kind": "photo",
     }
     command = [sys.executable, "-c", textwrap.dedent(_PROBE), json.dumps(request)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -156,6 +162,7 @@ def test_the_working_folder_is_not_on_the_module_path(
     assert any(Path(part, "recon3d_api").exists() for part in intakes._module_path())
 
 
+@pytest.mark.attack("B4: other accounts of the machine read the data folder", "modes 0600 and 0700")
 def test_the_data_folder_is_private(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir(mode=0o755)

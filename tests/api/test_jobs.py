@@ -102,6 +102,7 @@ def test_the_verdict_is_the_jobs_message(worker: httpx.Client, working: Api) -> 
     assert any(line.endswith("Verdict: doubtful.") for line in log)
 
 
+@pytest.mark.attack("B9: cancel a second run of a completed project", "numbers of the first run stay")
 @pytest.mark.parametrize("end", ["cancelled at once", "cancelled later", "failed", "frames only"])
 def test_numbers_belong_to_the_run_that_made_the_results(
     worker: httpx.Client, working: Api, end: str
@@ -255,6 +256,7 @@ def test_a_crash_is_tried_again(worker: httpx.Client, working: Api) -> None:
     assert len(begun(working, number)) == 2
 
 
+@pytest.mark.attack("A run crashes each time", "failed after the retries")
 def test_a_crash_again_and_again_is_a_failure(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
     working.behave(number, crash="feature_matching")
@@ -313,6 +315,7 @@ def test_extraction_leaves_the_projects_status(worker: httpx.Client, working: Ap
     wait_status(worker, number, "completed")
 
 
+@pytest.mark.attack("A run reads the service's environment", "no secret is there")
 def test_the_run_does_not_know_the_services_secrets(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
     working.behave(number, seconds=5)

@@ -18,6 +18,7 @@ import pytest
 from websockets.asyncio.client import connect
 
 from recon3d_api.client import ApiError, Client
+from tests.api.conftest import photo
 from tests.api.test_chaos import Server, project_with_input, register, servers
 
 pytestmark = pytest.mark.slow
@@ -65,7 +66,10 @@ def left(server: Server) -> list[Path]:
     return list((server.data / "incoming").iterdir())
 
 
-def test_memory_stays_flat(server: Server, video: Path, tmp_path: Path) -> None:
+@pytest.mark.attack("Upload of 500 MB", "server's memory grows by less than 100 MB")
+def test_memory_stays_flat(
+    server: Server, video: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     client = Client(server.url)
     register(client)
     number = client.create_project("large").id
@@ -77,7 +81,7 @@ def test_memory_stays_flat(server: Server, video: Path, tmp_path: Path) -> None:
     )
     seconds, grown = time.monotonic() - began, memory.grown()
     assert answer.file_size == done[-1] == 500 * MB
-    print(f"\n500 MB: {seconds:.1f} s, server's memory +{grown:.1f} MB")
+    record_property("seen", f"{seconds:.1f} s, {max(grown, 0):.1f} MB more memory")
     assert grown < 100
     memory = Memory(server)
     with pytest.raises(ApiError) as info:
@@ -190,3 +194,39 @@ def test_two_hundred_listeners(server: Server, new_database: Callable[[], str], 
     )
     assert grown < 100
     client.close()
+
+
+@pytest.mark.attack("B2: 60 one-photo uploads at once beside another user's polling", "polling p99 < 0.5 s")
+def test_polling_beside_sixty_uploads(server: Server, record_property: Callable[[str, object], None]) -> None:
+    with Client(server.url) as busy, Client(server.url) as other:
+        busy.register("busy", "busy@example.com", "correct horse")
+        other.register("other", "other@example.com", "correct horse")
+        number = busy.create_project("sixty").id
+        other.create_project("mine")
+        tokens = busy.token, other.token
+
+    def upload(index: int) -> int:
+        with httpx.Client(headers={"Authorization": f"Bearer {tokens[0]}"}, timeout=120) as own:
+            files = {"files": (f"p{index}.jpg", photo(index))}
+            url = f"{server.url}/api/v1/files/upload/images"
+            return own.post(url, data={"project_id": number}, files=files).status_code
+
+    times: list[float] = []
+    began = time.monotonic()
+    with (
+        concurrent.futures.ThreadPoolExecutor(60) as pool,
+        httpx.Client(headers={"Authorization": f"Bearer {tokens[1]}"}, timeout=120) as poller,
+    ):
+        sent = [pool.submit(upload, index) for index in range(60)]
+        while not all(future.done() for future in sent):
+            asked = time.monotonic()
+            assert poller.get(f"{server.url}/api/v1/projects").status_code == 200
+            times.append(time.monotonic() - asked)
+            time.sleep(0.02)
+    seconds = time.monotonic() - began
+    assert {future.result() for future in sent} == {200}
+    worst = sorted(times)[int(len(times) * 0.99)]
+    record_property(
+        "seen", f"p99 {worst:.3f} s of {len(times)} requests; all uploads done in {seconds:.1f} s"
+    )
+    assert worst < 0.5, sorted(times)[-5:]

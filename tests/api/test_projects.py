@@ -165,6 +165,7 @@ def test_status(client: httpx.Client) -> None:
         "progress",
         "current_job",
         "eta_seconds",
+        "queue_position",
         "reconstruction_quality",
         "processing_time",
         "error_message",
@@ -174,6 +175,7 @@ def test_status(client: httpx.Client) -> None:
     assert (status["project_id"], status["status"], status["current_job"]) == (number, "processing", None)
 
 
+@pytest.mark.attack("Many starts of one project at once", "one wins")
 def test_one_of_many_starts_at_once_wins(client: httpx.Client) -> None:
     number = new_project(client)
     plant(client, number)

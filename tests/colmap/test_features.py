@@ -33,9 +33,7 @@ def photos(tmp_path_factory):
 
 def match(photos, features, gpu=False):
     rows = [ImageRow(photo.name, 1, 320, 240, 180.0) for photo in photos]
-    return match_pairs(
-        rows, [1, 2], lambda i: features[i], [(1, 2)], "SIMPLE_RADIAL", guided=False, seed=0, gpu=gpu
-    )
+    return match_pairs(rows, lambda i: features[i], [(0, 1)], "SIMPLE_RADIAL", guided=False, seed=0, gpu=gpu)
 
 
 def test_photos_of_a_wall_match(photos):

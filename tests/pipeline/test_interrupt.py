@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,9 @@ def _wait_for_a_run(folder: Path) -> None:
 # --- no code may ask a thread whether it lives ------------------------------------------------------
 
 
+_DURATION = re.compile("time|seconds", re.IGNORECASE)
+
+
 def _trusts_threads(source: str) -> list[int]:
     """Lines that ask ``Thread.is_alive``, or join a thread: an interrupted join makes both untrue."""
     lines = []
@@ -177,8 +181,8 @@ def _trusts_threads(source: str) -> list[int]:
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         # A text joins one sequence; a thread joins nothing, or a number of seconds.
-        seconds = [a for a in node.args if isinstance(a, ast.Constant) or "time" in ast.unparse(a)]
-        joins = node.func.attr == "join" and (not node.args or bool(node.keywords) or bool(seconds))
+        numbers = [isinstance(a, ast.Constant) or _DURATION.search(ast.unparse(a)) for a in node.args]
+        joins = node.func.attr == "join" and (not node.args or bool(node.keywords) or any(numbers))
         texts = isinstance(node.func.value, ast.Constant) or ast.unparse(node.func.value) == "os.path"
         if node.func.attr == "is_alive" or (joins and not texts):
             lines.append(node.lineno)

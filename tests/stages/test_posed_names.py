@@ -66,9 +66,10 @@ def test_any_name_goes_through(tmp_path: Path, binary: bool, cameras: tuple[int,
         (sparse_reconstruction, SparseReconstructionOptions()),
     ):
         name = stage.__name__.rsplit(".", 1)[1]
-        folders[name] = tmp_path / name
-        folders[name].mkdir()
-        stage.run(folders, options, folders[name], InlineContext())
+        folder = tmp_path / name
+        folder.mkdir()
+        stage.run(folders, options, folder, InlineContext())
+        folders[name] = folder
         write_json(folders[name] / "manifest.json", {"options": options.model_dump()})
     scene = Scene.load(folders["sparse_reconstruction"])
     assert sorted(view.name for view in scene) == sorted(NAMES)

@@ -203,13 +203,10 @@ class Matcher:
 def _match_by_colmap(task: Matching) -> None:
     from recon3d.colmap import match_pairs, read_rows
 
-    rows = read_rows(Path(task.frames))
-    used = sorted({index for pair in task.pairs for index in pair})
     matches, geometries = match_pairs(
-        [rows[i] for i in used],
-        [i + 1 for i in used],
-        lambda k: read_features(features_file(Path(task.features), used[k])),
-        [(a + 1, b + 1) for a, b in task.pairs],
+        read_rows(Path(task.frames)),
+        lambda index: read_features(features_file(Path(task.features), index)),
+        task.pairs,
         task.model,
         guided=task.guided,
         seed=task.seed,
