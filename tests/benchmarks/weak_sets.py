@@ -35,7 +35,8 @@ TRIED = (
 )
 
 
-def _photos(name: str, step: int, width: int, work: Path) -> list[Path]:
+def photos(name: str, step: int, width: int, work: Path) -> list[Path]:
+    """Every so many-th photo of a set, scaled to `width` unless that is 0."""
     paths = _frames(work / "frames") if name == "bust" else _files(name)
     if not width:
         return paths[::step]
@@ -100,9 +101,9 @@ def main() -> None:
         thinned, _, width = given.partition("@")
         name, _, step = thinned.partition("/")
         with tempfile.TemporaryDirectory() as temporary:
-            photos = _photos(name, int(step or 1), int(width or 0), Path(temporary))
-            ours, plain, seconds, notes = _compared(photos, Path(temporary))
-        print(f"{given:<14}{len(photos):>7}{ours:>7}{plain:>8}{seconds:>9.1f}   {notes}", flush=True)
+            paths = photos(name, int(step or 1), int(width or 0), Path(temporary))
+            ours, plain, seconds, notes = _compared(paths, Path(temporary))
+        print(f"{given:<14}{len(paths):>7}{ours:>7}{plain:>8}{seconds:>9.1f}   {notes}", flush=True)
         if ours < plain:
             fewer.append(given)
     if fewer:
