@@ -33,7 +33,7 @@ from recon3d.colmap.models import (
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.snapshots import Growing
-from recon3d.colmap.verification import verify_pairs
+from recon3d.colmap.verification import guide, verify_pairs
 
 if threading.current_thread() is threading.main_thread():
     # Importing pycolmap installs its own SIGTERM handler behind Python's back; put ours back.
@@ -53,6 +53,7 @@ __all__ = [
     "extract_sift",
     "features_per_image",
     "free_intrinsics",
+    "guide",
     "image_statistics",
     "map_globally",
     "map_incrementally",

@@ -55,3 +55,23 @@ def verify_pairs(
             )
         )
     return geometries
+
+
+def guide(geometry: Any) -> tuple[Array, bool] | None:
+    """Tell where a verified pair's matches lie.
+
+    Parameters
+    ----------
+    geometry : pycolmap.TwoViewGeometry
+
+    Returns
+    -------
+    (ndarray of float64, shape (3, 3); bool) or None
+        Fundamental matrix or homography, and whether it is the latter. None without a geometry.
+    """
+    kinds = pycolmap.TwoViewGeometryConfiguration
+    if geometry.config in (kinds.CALIBRATED, kinds.UNCALIBRATED):
+        return None if geometry.F is None else (geometry.F, False)
+    if geometry.config in (kinds.PLANAR, kinds.PANORAMIC, kinds.PLANAR_OR_PANORAMIC):
+        return None if geometry.H is None else (geometry.H, True)
+    return None

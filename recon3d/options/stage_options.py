@@ -91,7 +91,7 @@ class FeatureExtractionOptions(StageOptions):
         COLMAP's camera model for images without known cameras.
     """
 
-    detector: Literal["colmap", "opencv"] = "colmap"
+    detector: Literal["colmap", "opencv"] = "opencv"
     max_image_size: int = Field(1600, ge=64)
     max_features: int = Field(4096, ge=64)
     first_octave: Literal["auto"] | Annotated[int, Field(ge=-1, le=2)] = "auto"

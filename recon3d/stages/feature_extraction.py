@@ -20,7 +20,7 @@ from recon3d.matching.sift import detect_sift
 from recon3d.options import FeatureExtractionOptions
 from recon3d.selection.plainness import Plainness, plainness
 
-VERSION = 4
+VERSION = 5
 
 #: Bytes that SIFT needs a pixel: its pyramid, which starts at twice the size when first_octave is -1.
 _BYTES_PER_PIXEL = 160

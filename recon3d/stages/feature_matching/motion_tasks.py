@@ -18,6 +18,7 @@ from recon3d.stages.feature_matching.blocks import (
     read_block,
     write_block,
 )
+from recon3d.stages.feature_matching.match_tasks import Matcher
 
 
 def resting_features(frames: str, features: str, blocks: Sequence[str]) -> Resting | None:
@@ -63,7 +64,7 @@ class Verification:
 
 
 def verify_moving(task: Verification) -> str:
-    """Verify a block's matches without the resting ones.
+    """Verify a block's matches without the resting ones, and match the others along the new geometries.
 
     Parameters
     ----------
@@ -74,16 +75,14 @@ def verify_moving(task: Verification) -> str:
     str
         The file of the new block.
     """
-    from recon3d.colmap import read_rows, verify_pairs
-
     pairs, matches, _ = read_block(Path(task.block))
-    moving = [task.resting.moving(pair, found) for pair, found in zip(pairs, matches, strict=True)]
-    positions = positions_of(Path(task.features))
-    geometries = verify_pairs(
-        read_rows(Path(task.frames)), positions, pairs, moving, task.model, seed=task.seed
-    )
+    matcher = Matcher(task.frames, task.features, task.model, task.seed, task.resting)
+    found = [
+        matcher.extend(pair, task.resting.moving(pair, given))
+        for pair, given in zip(pairs, matches, strict=True)
+    ]
     target = Path(task.block).with_suffix(".moving.pickle")
-    write_block(target, (pairs, moving, geometries))
+    write_block(target, (pairs, [m for m, _ in found], [g for _, g in found]))
     return str(target)
 
 

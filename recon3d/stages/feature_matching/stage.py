@@ -6,17 +6,22 @@ import math
 import shutil
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.io.atomic import atomic_path
-from recon3d.io.feature_files import read_features
-from recon3d.layout import DATABASE, MATCHES, MatchCounts, features_file, read_frames
+from recon3d.layout import DATABASE, MATCHES, MatchCounts, read_frames
 from recon3d.options import FeatureMatchingOptions
-from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block, write_block
+from recon3d.stages.feature_matching.blocks import MIN_INLIERS, read_block
+from recon3d.stages.feature_matching.match_tasks import (
+    FullMatching,
+    Matching,
+    hardly_tied,
+    match_block,
+    match_fully,
+)
 from recon3d.stages.feature_matching.motion_tasks import (
     Verification,
     camera_motion,
@@ -26,22 +31,10 @@ from recon3d.stages.feature_matching.motion_tasks import (
 from recon3d.stages.feature_matching.pair_choice import choose_pairs
 from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
 
-VERSION = 4
+VERSION = 5
 
 #: Most pairs in a block: an interrupted run loses its current blocks.
 _BLOCK = 40
-
-
-@dataclass(frozen=True)
-class _Task:
-    frames: str
-    features: str
-    target: str
-    pairs: tuple[Pair, ...]
-    model: str
-    guided: bool
-    seed: int
-    gpu: bool
 
 
 def run(
@@ -74,18 +67,18 @@ def run(
         block = tuple(pairs[start : start + size])
         target = out_dir / "blocks" / f"{start:08d}-{zlib.crc32(repr(block).encode()):08x}.pickle"
         tasks.append(
-            _Task(str(frames), str(features), str(target), block, model, options.guided, context.seed, gpu)
+            Matching(str(frames), str(features), str(target), block, model, options.guided, context.seed, gpu)
         )
     missing = [task for task in tasks if not Path(task.target).exists()]
     context.map(
-        _match,
+        match_block,
         missing,
         names=[f"pairs {task.pairs[0]} to {task.pairs[-1]}" for task in missing],
         unit="blocks",
         done=len(tasks) - len(missing),
         gpu=gpu,
     )
-    blocks = [task.target for task in tasks]
+    blocks = _again_where_needed(tasks, context) if not (gpu or options.guided) else [t.target for t in tasks]
     resting = context.call(resting_features, str(frames), str(features), blocks)
     if resting is not None:
         context.fallback(resting_message(resting.share))
@@ -104,19 +97,16 @@ def run(
     context.count(MatchCounts(len(listed), len(pairs), verified, int(inliers.sum())))
 
 
-def _match(task: _Task) -> None:
-    from recon3d.colmap import match_pairs, read_rows
-
-    matches, geometries = match_pairs(
-        read_rows(Path(task.frames)),
-        lambda index: read_features(features_file(Path(task.features), index)),
-        task.pairs,
-        task.model,
-        guided=task.guided,
-        seed=task.seed,
-        gpu=task.gpu,
-    )
-    write_block(Path(task.target), (task.pairs, matches, geometries))
+def _again_where_needed(tasks: Sequence[Matching], context: StageContext) -> list[str]:
+    """Match all features of pairs without a geometry, for images that few pairs tie; list the blocks."""
+    again = context.call(hardly_tied, [task.target for task in tasks])
+    full = [FullMatching(task, pairs) for task, pairs in zip(tasks, again, strict=True)]
+    needed = [task for task in full if task.again]
+    missing = [task for task in needed if not Path(task.target).exists()]
+    if missing:
+        done = len(needed) - len(missing)
+        context.phase(1.0, 1.0).map(match_fully, missing, unit="blocks", done=done)
+    return [task.target if task.again else task.matching.target for task in full]
 
 
 def _write(features: str, out_dir: str, blocks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
