@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -42,10 +43,12 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     settings = _settings()
-    import uvicorn
+    from uvicorn import Config
+    from uvicorn.config import STARTUP_FAILURE
 
     from recon3d_api.app import create_app
     from recon3d_api.http.connections import limited_protocol
+    from recon3d_api.http.serving import Server
 
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
@@ -58,17 +61,26 @@ def serve(
                 f"Port {settings.operations_port} of {settings.operations_host}: "
                 f"{os.strerror(error.errno or 0)}. Choose another RECON3D_API_OPERATIONS_PORT."
             )
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        http=limited_protocol(settings),
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        ws_ping_interval=60,  # beside the heartbeats that each listener gets
-        timeout_graceful_shutdown=10,
+    server = Server(
+        Config(
+            create_app(settings),
+            host=host,
+            port=port,
+            log_config=None,
+            http=limited_protocol(settings),
+            ws="websockets-sansio",
+            ws_max_size=65_536,
+            # Beside the heartbeats, and what the kernel finds out: for who is behind a proxy.
+            ws_ping_interval=300,
+            ws_ping_timeout=60,
+            ws_per_message_deflate=False,  # messages are a few hundred bytes
+            timeout_graceful_shutdown=10,
+        )
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise typer.Exit(STARTUP_FAILURE)
 
 
 @app.command()

@@ -239,6 +239,21 @@ class NewApiKey(ApiKey):
     key: str = Field(examples=["r3d_Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3…"])
 
 
+class NotificationsChange(BaseModel):
+    """What mail the caller wants."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run_ended: StrictBool = Field(examples=[True], description="When a run is completed or has failed")
+
+
+class Notifications(BaseModel):
+    """What mail the caller gets."""
+
+    run_ended: bool = Field(examples=[True], description="When a run is completed or has failed")
+    available: bool = Field(examples=[True], description="Whether the service sends mail at all")
+
+
 class AdminUser(User):
     """An account, as administrators see it."""
 

@@ -88,7 +88,7 @@ def logout(
     service: ServiceDep,
     everywhere: Annotated[bool, Query(description="Revoke all of the caller's tokens")] = False,
 ) -> schemas.Message:
-    """Revoke the token that the request is made with; open WebSockets end within 15 seconds.
+    """Revoke the token that the request is made with; open WebSockets end at once.
 
     An API key cannot log out: `DELETE /auth/keys/{key_id}` revokes it.
     """
