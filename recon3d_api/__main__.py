@@ -114,11 +114,16 @@ def gc(
         float, typer.Option(help="Seconds that a folder must be unchanged to be moved.", min=0)
     ] = 60.0,
 ) -> None:
-    """List folders that no project in the database owns; removes nothing."""
-    from recon3d_api.work import orphans
+    """List folders that no project in the database owns, and abandoned uploads; removes nothing."""
+    from recon3d_api.work import abandoned, orphans
 
     with _parts(_settings()) as (database, storage, installation), installation.maintain():
         root = storage.settings.data_dir
+        if left := abandoned.uploads(database, storage):
+            typer.echo(f"{len(left)} abandoned upload{'s' * (len(left) > 1)} in {root}:")
+            for upload in left:
+                size = f"{upload.size / 1e6:.1f} MB"
+                typer.echo(f"  {upload.path.relative_to(root)}  {size}  {upload.fate}")
         found = [orphans.Orphan.of(path) for path in orphans.find(database, storage)]
         if not found:
             folders = len(storage.folders())

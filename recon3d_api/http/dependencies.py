@@ -26,7 +26,7 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routing import in_thread
-from recon3d_api.http.security import Passwords, Token, Tokens
+from recon3d_api.http.security import Passwords, Token, Tokens, digest
 from recon3d_api.mail import Mailer
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
@@ -272,6 +272,22 @@ def ticket_target(project_id: int, purpose: str) -> str:
     str
     """
     return f"{project_id}/{purpose}"
+
+
+def file_purpose(path: str) -> str:
+    """Name the download of one file, for a ticket.
+
+    Parameters
+    ----------
+    path : str
+        As in the list.
+
+    Returns
+    -------
+    str
+        Short, however long the path is.
+    """
+    return f"path:{digest(path)[:40]}"
 
 
 async def administrator(request: Request, described: _Described) -> User:

@@ -126,7 +126,7 @@ class JobRunner:
         mark = f"{self._service}-{claim.run_id}"
         if claim.attempt > 1:
             ended = processes.end_marked(mark)
-            remove_leftovers(mark)
+            remove_leftovers()
             logger.info(
                 "Resuming a run", extra={"run": claim.run_id, "attempt": claim.attempt, "leftovers": ended}
             )

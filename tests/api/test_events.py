@@ -150,6 +150,24 @@ def test_a_ticket_for_a_download(client: httpx.Client, idle: Api) -> None:
         assert nobody.get(f"{url}/video?ticket={ticket}").status_code == 401
 
 
+def test_a_ticket_for_one_file(client: httpx.Client, stranger: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    listed = client.get(f"/files/list/{number}").json()
+    first, second = [row["path"] for row in listed if row["type"] == "image"][:2]
+    body = {"project_id": number, "path": first}
+    ticket = client.post("/auth/ticket", json=body).json()["ticket"]
+    assert stranger.post("/auth/ticket", json=body).status_code == 404
+    with idle.client() as nobody:
+        for wrong in (f"/files/{number}/{second}", f"/files/download/{number}/image"):
+            assert nobody.get(f"{wrong}?ticket={ticket}").status_code == 401
+        assert nobody.get(f"/files/{number}/{first}?ticket={ticket}").content[:2] == b"\xff\xd8"
+        assert nobody.get(f"/files/{number}/{first}?ticket={ticket}").status_code == 401
+        assert nobody.get(f"/files/{number}/{first}").status_code == 401
+        events = ticket_for(client, number)
+        assert nobody.get(f"/files/{number}/{first}?ticket={events}").status_code == 401
+    assert client.post("/auth/ticket", json={"project_id": number, "path": "x" * 1001}).status_code == 422
+
+
 def test_a_revoked_token_ends_everything(idle: Api) -> None:
     user, token = idle.user()
     second, third = (idle.service.tokens.issue(user.id) for _ in range(2))

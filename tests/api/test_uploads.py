@@ -280,12 +280,23 @@ def test_a_silent_connection_gives_way(idle: Api, video: Path, monkeypatch: pyte
             silent.settimeout(10)
             assert silent.recv(100).startswith(b"HTTP/1.1 423")
         assert client.get(f"/files/download/{number}/video").content == data
-        monkeypatch.setattr(receiving, "_GONE", 0.3)
-        url = begin(client, number, len(data))
-        with raw_patch(idle, token, url, 0, len(data), data[:5000]) as silent:
+
+
+def test_silence_has_one_limit_for_all_uploads(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiving, "_SILENT", 0.2)
+    data = video.read_bytes()
+    with serve(runners=0, body_seconds=1.0) as api, api.client(token := api.user()[1]) as client:
+        url = begin(client, new_project(client), len(data))
+        began = time.monotonic()
+        with raw_patch(api, token, url, 0, len(data), data[:5000]) as silent:
             silent.settimeout(10)
             assert silent.recv(100).startswith(b"HTTP/1.1 408")
-        assert offset(client, url) == 5000
+        assert 0.8 < time.monotonic() - began < 6
+        assert offset(client, url) == 5000  # what has come is kept
 
 
 @pytest.mark.parametrize(
