@@ -501,7 +501,8 @@ def test_gc_lists_abandoned_uploads(serve: Serve) -> None:
         numbers = [new_project(client), new_project(client)]
         urls = []
         for number in numbers:
-            told = f"filename {b64encode(b'a.mp4').decode()},project_id {b64encode(str(number).encode()).decode()}"
+            given = (("filename", "a.mp4"), ("project_id", f"{number}"))
+            told = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in given)
             headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "1000", "Upload-Metadata": told}
             urls.append(client.post("/files/uploads", headers=headers).headers["location"])
         used, lost = (url.rpartition("/")[2] for url in urls)
