@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recon3d_api.commands import audit_log, users
+from recon3d_api.commands.common import loading
 from recon3d_api.commands.common import parts as _parts
 from recon3d_api.commands.common import refuse as _refuse
 from recon3d_api.commands.common import settings as _settings
@@ -43,15 +44,16 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     settings = _settings()
-    from uvicorn import Config
-    from uvicorn.config import STARTUP_FAILURE
+    with loading():
+        from uvicorn import Config
+        from uvicorn.config import STARTUP_FAILURE
 
-    from recon3d_api.app import create_app
-    from recon3d_api.http.connections import limited_protocol
-    from recon3d_api.http.serving import Server
+        from recon3d_api.app import create_app
+        from recon3d_api.http.connections import limited_protocol
+        from recon3d_api.http.serving import Server
 
     # The application checks this again when it starts, but could not say it in one sentence.
-    with _parts(settings) as (_, _, installation):
+    with loading(), _parts(settings) as (_, _, installation):
         installation.settle()
     if settings.operations_port is not None:
         try:
@@ -61,9 +63,11 @@ def serve(
                 f"Port {settings.operations_port} of {settings.operations_host}: "
                 f"{os.strerror(error.errno or 0)}. Choose another RECON3D_API_OPERATIONS_PORT."
             )
+    with loading():
+        application = create_app(settings)
     server = Server(
         Config(
-            create_app(settings),
+            application,
             host=host,
             port=port,
             log_config=None,

@@ -16,10 +16,13 @@ import httpx
 import pytest
 import sqlalchemy as sa
 import uvicorn
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from recon3d_api.http import connections, serving
 from recon3d_api.settings import Settings
 from recon3d_api.store import changes, inotify
+from recon3d_api.store import database as store_database
 from recon3d_api.store.database import Database
 from tests.api.conftest import Api, wait_for
 from tests.api.test_changes import database, write_elsewhere
@@ -28,6 +31,8 @@ __all__ = ["database"]
 
 _SERVER = """
 import uvicorn
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 from recon3d_api.http import serving
 serving._TICK = 60
 async def app(scope, receive, send):
@@ -148,3 +153,20 @@ def test_the_kernel_notices_a_listener_that_is_silently_gone() -> None:
     finally:
         server.ask_to_end()
         thread.join(10)
+
+
+def test_the_newest_migration_is_the_one_that_alembic_finds(database: Database) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(store_database._MIGRATIONS))
+    assert store_database._newest_migrations() == set(ScriptDirectory.from_config(config).get_heads())
+    # An older database is brought up to date, one that is current is left alone.
+    asked: list[str] = []
+    sa.event.listen(database.engine, "before_cursor_execute", lambda *given: asked.append(given[2]))
+    database.migrate()
+    assert not [text for text in asked if text.split()[0] in ("CREATE", "ALTER", "UPDATE", "INSERT")]
+    with database.engine.begin() as connection:
+        connection.execute(sa.text("DROP TABLE run_mails"))
+        connection.execute(sa.text("ALTER TABLE users DROP COLUMN mail_runs"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0041'"))
+    database.migrate()
+    assert "mail_runs" in {column["name"] for column in sa.inspect(database.engine).get_columns("users")}
