@@ -520,3 +520,40 @@ def test_folders_of_interrupted_beginnings_are_removed(idle: Api) -> None:
     uploads.sweep()
     assert not new.exists()
     owner.rmdir()
+
+
+def test_several_photos_of_one_form_wait_to_be_taken_together(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+) -> None:
+    with serve(runners=0, max_resumable_uploads=4) as api, api.client(api.user()[1]) as client:
+        number = new_project(client)
+
+        def hold(*contents: bytes, name: str = "a.jpg") -> httpx.Response:
+            files = [("files", (name, content, "image/jpeg")) for content in contents]
+            return client.post("/files/upload/held-images", data={"project_id": str(number)}, files=files)
+
+        answer = hold(photo(1), photo(2))
+        assert answer.status_code == 201, answer.text
+        good = [row["id"] for row in answer.json()]
+        assert [(row["hold"], row["status"], row["offset"]) for row in answer.json()] == [
+            (True, "receiving", len(photo(seed))) for seed in (1, 2)
+        ]
+        assert client.get(f"/files/list/{number}").json() == []
+        (bad,) = [row["id"] for row in hold(b"no photo").json()]
+        refused = client.post("/files/take-uploads", json={"uploads": [*good, bad]})
+        assert (refused.status_code, client.get(f"/files/list/{number}").json()) == (400, [])
+        many = hold(photo(3), photo(4))  # all or none
+        assert (many.status_code, "too many" in many.json()["detail"]) == (400, True)
+        assert len(client.get("/files/uploads").json()) == 3
+        assert hold(photo(3), name="a.mp4").status_code == 400
+        taken = client.post("/files/take-uploads", json={"uploads": good}).json()
+        assert len(taken["files"]) == 2
+        again = client.post("/files/take-uploads", json={"uploads": good})  # the answer was lost
+        assert again.json() == taken
+        with api.client(api.user()[1]) as stranger:
+            assert stranger.post("/files/end-uploads", json={"uploads": good}).status_code == 204
+        assert len(client.get("/files/uploads").json()) == 3
+        for _ in range(2):
+            assert client.post("/files/end-uploads", json={"uploads": [*good, bad]}).status_code == 204
+        assert client.get("/files/uploads").json() == []
+        assert len(client.get(f"/files/list/{number}").json()) == 2
