@@ -38,7 +38,13 @@ class Server(uvicorn.Server):
             asked.cancel()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """End because of a signal."""
+        """End because of a signal.
+
+        Parameters
+        ----------
+        sig : int
+        frame : frame or None
+        """
         super().handle_exit(sig, frame)
         self._rouse()
 
