@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recon3d_api.commands import audit_log, users
+from recon3d_api.commands.common import loading
 from recon3d_api.commands.common import parts as _parts
 from recon3d_api.commands.common import refuse as _refuse
 from recon3d_api.commands.common import settings as _settings
@@ -42,13 +44,16 @@ def serve(
     if context.invoked_subcommand is not None:
         return
     settings = _settings()
-    import uvicorn
+    with loading():
+        from uvicorn import Config
+        from uvicorn.config import STARTUP_FAILURE
 
-    from recon3d_api.app import create_app
-    from recon3d_api.http.connections import limited_protocol
+        from recon3d_api.app import create_app
+        from recon3d_api.http.connections import limited_protocol
+        from recon3d_api.http.serving import Server
 
     # The application checks this again when it starts, but could not say it in one sentence.
-    with _parts(settings) as (_, _, installation):
+    with loading(), _parts(settings) as (_, _, installation):
         installation.settle()
     if settings.operations_port is not None:
         try:
@@ -58,17 +63,28 @@ def serve(
                 f"Port {settings.operations_port} of {settings.operations_host}: "
                 f"{os.strerror(error.errno or 0)}. Choose another RECON3D_API_OPERATIONS_PORT."
             )
-    uvicorn.run(
-        create_app(settings),
-        host=host,
-        port=port,
-        log_config=None,
-        http=limited_protocol(settings),
-        ws="websockets-sansio",
-        ws_max_size=65_536,
-        ws_ping_interval=60,  # beside the heartbeats that each listener gets
-        timeout_graceful_shutdown=10,
+    with loading():
+        application = create_app(settings)
+    server = Server(
+        Config(
+            application,
+            host=host,
+            port=port,
+            log_config=None,
+            http=limited_protocol(settings),
+            ws="websockets-sansio",
+            ws_max_size=65_536,
+            # Beside the heartbeats, and what the kernel finds out: for who is behind a proxy.
+            ws_ping_interval=300,
+            ws_ping_timeout=60,
+            ws_per_message_deflate=False,  # messages are a few hundred bytes
+            timeout_graceful_shutdown=10,
+        )
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise typer.Exit(STARTUP_FAILURE)
 
 
 @app.command()
@@ -102,11 +118,16 @@ def gc(
         float, typer.Option(help="Seconds that a folder must be unchanged to be moved.", min=0)
     ] = 60.0,
 ) -> None:
-    """List folders that no project in the database owns; removes nothing."""
-    from recon3d_api.work import orphans
+    """List folders that no project in the database owns, and abandoned uploads; removes nothing."""
+    from recon3d_api.work import abandoned, orphans
 
     with _parts(_settings()) as (database, storage, installation), installation.maintain():
         root = storage.settings.data_dir
+        if left := abandoned.uploads(database, storage):
+            typer.echo(f"{len(left)} abandoned upload{'s' * (len(left) > 1)} in {root}:")
+            for upload in left:
+                size = f"{upload.size / 1e6:.1f} MB"
+                typer.echo(f"  {upload.path.relative_to(root)}  {size}  {upload.fate}")
         found = [orphans.Orphan.of(path) for path in orphans.find(database, storage)]
         if not found:
             folders = len(storage.folders())

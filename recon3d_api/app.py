@@ -35,6 +35,7 @@ from recon3d_api.http.routes import (
     files,
     jobs,
     keys,
+    notifications,
     operations,
     pages,
     passwords,
@@ -51,10 +52,12 @@ from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.mail import Mailer
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
+from recon3d_api.work.outbox import Outbox, Queue
 from recon3d_api.work.quotas import Quotas
+from recon3d_api.work.run_mails import RunMailQueue
 from recon3d_api.work.runner import Command, JobRunner
 from recon3d_api.work.startup import Sweeper, begin
-from recon3d_api.work.webhooks import WebhookSender
+from recon3d_api.work.webhooks import WebhookQueue
 
 logger = logging.getLogger("recon3d_api")
 
@@ -96,6 +99,10 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     database = Database(settings.resolved_database_url)
     storage = Storage(settings)
     resumable = Uploads(storage)
+    mailer = Mailer(settings)
+    queues: list[Queue] = [WebhookQueue(settings, database)]
+    if mailer.enabled:
+        queues.append(RunMailQueue(settings, database, mailer))
     service = Service(
         settings=settings,
         database=database,
@@ -112,8 +119,8 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         tokens=Tokens(settings.secret_key, settings.token_minutes),
         hub=Hub(database),
         runner=JobRunner(settings, database, storage, command=command),
-        mailer=Mailer(settings),
-        webhooks=WebhookSender(settings, database),
+        mailer=mailer,
+        outbox=Outbox(database, queues),
     )
 
     sweeper = Sweeper(database, storage)
@@ -124,7 +131,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         try:
             await to_thread.run_sync(start, service)
             sweeper.start()
-            service.webhooks.start()
+            service.outbox.start()
             operators.start()
             finishing = asyncio.create_task(receiving.finish_now_and_then(service))
             yield
@@ -133,7 +140,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
             await to_thread.run_sync(service.runner.stop)
         finally:
             await to_thread.run_sync(operators.stop)
-            await to_thread.run_sync(service.webhooks.stop)
+            await to_thread.run_sync(service.outbox.stop)
             await to_thread.run_sync(sweeper.stop)
             await to_thread.run_sync(service.mailer.stop)
             await to_thread.run_sync(database.changes.stop)
@@ -152,7 +159,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     errors.install(app)
     for part in (auth, passwords, sessions, keys, projects, uploads, downloads, files, jobs, admin, quota):
         app.include_router(part.router, prefix=API)
-    for part in (shares, shared, webhooks):
+    for part in (shares, shared, webhooks, notifications):
         app.include_router(part.router, prefix=API)
     app.include_router(shared.page_router)
     app.include_router(operations.router)

@@ -41,6 +41,24 @@ class Mail:
 MakeMail: TypeAlias = Callable[[], Mail | None]
 
 
+def is_lasting(error: Exception) -> bool:
+    """Tell whether another attempt would fail, too.
+
+    Parameters
+    ----------
+    error : Exception
+        Of `Mailer.deliver`.
+
+    Returns
+    -------
+    bool
+    """
+    if isinstance(error, smtplib.SMTPRecipientsRefused):
+        return all(code >= 500 for code, _ in error.recipients.values())
+    # A header that cannot be; a certificate that is refused is an OSError, too.
+    return isinstance(error, ValueError) and not isinstance(error, OSError)
+
+
 def _same(mail: Mail) -> Mail:
     return mail
 
@@ -172,10 +190,7 @@ class Mailer:
             logger.info("Mail sent", extra={"subject": mail.subject})
             return None
         except (smtplib.SMTPException, OSError) as error:
-            lasting = isinstance(error, smtplib.SMTPRecipientsRefused) and all(
-                code >= 500 for code, _ in error.recipients.values()
-            )
-            if lasting or attempt >= len(self._waits):
+            if is_lasting(error) or attempt >= len(self._waits):
                 logger.error("A mail is given up after %d attempts: %s", attempt + 1, error)
                 return None
             logger.warning("A mail is tried again in %g s: %s", self._waits[attempt], error)

@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 import httpx
 
+from recon3d_api.client.connection import pause_of
+
 _PIECE = 1 << 20
 _TUS = {"Tus-Resumable": "1.0.0"}
 #: Answers after which the offset is asked for anew.
@@ -69,6 +71,7 @@ def send_all(
     """
     failures, offset, known = 0, 0, True
     while True:
+        pause = None
         try:
             if not known:
                 answer = send("HEAD", url, headers=_TUS)
@@ -76,6 +79,7 @@ def send_all(
                     known = answer.status_code not in _AGAIN
                     if known or failures >= retries:
                         return answer
+                    pause = answer
                     raise httpx.ReadError("the server is busy")
                 have = int(answer.headers["upload-offset"])
                 failures = 0 if have > offset else failures
@@ -84,12 +88,14 @@ def send_all(
             answer = _send_rest(send, url, path, offset, progress)
             if answer.status_code not in _AGAIN or failures >= retries:
                 return answer
+            pause = answer
         except httpx.TransportError:
             if failures >= retries:
                 raise
         known = False
         failures += 1
-        time.sleep(min(0.25 * 2**failures, 10))
+        own = min(0.25 * 2**failures, 10)
+        time.sleep(own if pause is None else pause_of(pause, own))
 
 
 def _send_rest(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,17 @@ def parts(chosen: Settings) -> Iterator[tuple[Database, Storage, Installation]]:
         refuse(f"The database {database.url} fails: {reason}\nCheck RECON3D_API_DATABASE_URL.")
     finally:
         database.dispose()
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Load modules without looking for garbage among them: there is none, and the search takes long."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # later searches leave out what stays anyway
+        gc.enable()
 
 
 def settings() -> Settings:

@@ -80,17 +80,21 @@ class Uploads:
         self._root = storage.settings.uploads_dir
         self._seconds = storage.settings.upload_hours * 3600
 
-    def create(self, upload: Upload) -> None:
+    def create(self, upload: Upload, data: Path | None = None) -> None:
         """Begin an upload, within `beginning`; its folder appears with all that belongs to it, or not.
 
         Parameters
         ----------
         upload : Upload
+        data : Path, optional
+            A file with all its bytes, which is moved.
         """
         folder = self.folder(upload)
         new = folder.with_name(f"{_NEW}{upload.id}")
         new.mkdir(mode=0o700)
         (new / _DATA).touch(mode=0o600)
+        if data is not None:
+            data.replace(new / _DATA)
         _write(new / _RECORD, upload)
         new.rename(folder)
 

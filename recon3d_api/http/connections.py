@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
+import socket
 from collections import Counter
 from typing import Any
 
@@ -16,6 +17,9 @@ _REFUSAL = (
     b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
     b"Connection: close\r\nContent-Length: %d\r\n\r\n%s"
 )
+#: A peer that is silently gone is noticed by the kernel, at no cost: it probes a connection on which
+#: nothing happens, and gives up one whose peer confirms nothing.
+_PROBE_SECONDS, _PROBES_EVERY, _PROBES, _UNCONFIRMED_MS = 60, 15, 2, 90_000
 _DETAIL = b'{"detail":"Too many connections from this address"}'
 
 
@@ -75,6 +79,7 @@ def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
             """Count the WebSocket as the connection that it was."""
             super().handle_websocket_upgrade(*arguments)
             self._stop_timer()
+            _keep_alive(self.transport.get_extra_info("socket"))
             protocol = self.transport.get_protocol()
             lost = protocol.connection_lost
 
@@ -108,3 +113,17 @@ def limited_protocol(settings: Settings) -> type[asyncio.Protocol]:
                     del held[address]
 
     return Limited
+
+
+def _keep_alive(connection: Any) -> None:
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (
+        ("TCP_KEEPIDLE", _PROBE_SECONDS),
+        ("TCP_KEEPINTVL", _PROBES_EVERY),
+        ("TCP_KEEPCNT", _PROBES),
+        ("TCP_USER_TIMEOUT", _UNCONFIRMED_MS),
+    ):
+        if hasattr(socket, name):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -26,15 +26,15 @@ from recon3d_api.http.lanes import Lanes
 from recon3d_api.http.metrics import Metrics
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routing import in_thread
-from recon3d_api.http.security import Passwords, Token, Tokens
+from recon3d_api.http.security import Passwords, Token, Tokens, digest
 from recon3d_api.mail import Mailer
 from recon3d_api.schemas import MAX_ID, Error, ValidationErrors
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Project, User
+from recon3d_api.work.outbox import Outbox
 from recon3d_api.work.quotas import Quotas
 from recon3d_api.work.runner import JobRunner
-from recon3d_api.work.webhooks import WebhookSender
 
 API = "/api/v1"
 
@@ -59,7 +59,7 @@ class Service:
     hub: Hub
     runner: JobRunner
     mailer: Mailer
-    webhooks: WebhookSender
+    outbox: Outbox
 
 
 def get_service(connection: HTTPConnection) -> Service:
@@ -235,6 +235,29 @@ async def caller(request: Request, described: _Described) -> User:
     return await in_thread(current_user, get_service(request), token)
 
 
+async def session_caller(request: Request, described: _Described) -> User:
+    """Find the caller, who must have logged in: what is done to the account itself takes no API key.
+
+    Parameters
+    ----------
+    request : Request
+    described : str or None
+
+    Returns
+    -------
+    User
+
+    Raises
+    ------
+    ApiError
+        401 without a valid token, 403 with an API key.
+    """
+    user = await caller(request, described)
+    if bearer(request).startswith(keys.PREFIX):
+        raise ApiError(403, "An API key cannot change the account. Log in, and use the access token")
+    return user
+
+
 def ticket_target(project_id: int, purpose: str) -> str:
     """Name what a ticket is good for.
 
@@ -249,6 +272,22 @@ def ticket_target(project_id: int, purpose: str) -> str:
     str
     """
     return f"{project_id}/{purpose}"
+
+
+def file_purpose(path: str) -> str:
+    """Name the download of one file, for a ticket.
+
+    Parameters
+    ----------
+    path : str
+        As in the list.
+
+    Returns
+    -------
+    str
+        Short, however long the path is.
+    """
+    return f"path:{digest(path)[:40]}"
 
 
 async def administrator(request: Request, described: _Described) -> User:
@@ -280,6 +319,7 @@ def _current_admin(service: Service, token: Token | None) -> User:
 
 AdminDep = Annotated[User, Depends(administrator)]
 UserDep = Annotated[User, Depends(caller)]
+SessionUserDep = Annotated[User, Depends(session_caller)]
 ProjectId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[1])]
 FilePath = Annotated[
     str, Path(min_length=1, max_length=1000, description="As in the list", examples=["inputs/photos/a.jpg"])

@@ -26,7 +26,9 @@ logger = logging.getLogger("recon3d_api.events")
 #: Changes that follow each other so fast are looked at together.
 _PAUSE = 0.1
 #: Seconds after which it looks although nobody told of a change.
-_PATIENCE = 10.0
+_PATIENCE = 60.0
+#: A listener that got nothing for so long gets a sign of life, with all others: one wake-up for many.
+_HEARTBEAT = 15.0
 #: A listener that is further behind gets the newest progress only; states are never left out.
 _BACKLOG = 64
 _BATCH = 500
@@ -116,7 +118,7 @@ class Listener:
     closed : bool
         The connection is to end.
     revoked : bool
-        It ends because of its token.
+        It ends because its token is not good any more.
     """
 
     def __init__(self, token: Token) -> None:
@@ -126,6 +128,7 @@ class Listener:
         self._last = 0
         self._pending: deque[Message] = deque()
         self._ready = asyncio.Event()
+        self._quiet = self._beat = False
 
     @property
     def last(self) -> int:
@@ -152,6 +155,7 @@ class Listener:
             if message.seq > self._last:
                 self._last = message.seq
                 self._pending.append(message)
+                self._quiet = False
         if len(self._pending) > _BACKLOG:
             newest = {message.job_id: message.seq for message in self._pending}
             self._pending = deque(
@@ -172,24 +176,25 @@ class Listener:
         self.closed, self.revoked = True, revoked
         self._ready.set()
 
-    async def next(self, timeout: float) -> Message | None:
-        """Wait for the next message.
+    def beat(self) -> None:
+        """Wake the listener if no message came since the last beat."""
+        if self._quiet:
+            self._beat = True
+            self._ready.set()
+        self._quiet = True
 
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait at most.
+    async def next(self) -> Message | None:
+        """Wait for the next message.
 
         Returns
         -------
         Message or None
-            None when no message came, or when the listener is closed.
+            None when no message came for a while, or when the listener is closed.
         """
-        if not self._pending:
+        while not (self._pending or self.closed or self._beat):
             self._ready.clear()
-            if not self.closed:
-                with contextlib.suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(self._ready.wait(), timeout)
+            await self._ready.wait()
+        self._beat = False
         return self._pending.popleft() if self._pending else None
 
 
@@ -206,6 +211,7 @@ class Hub:
         self._listeners: dict[int, set[Listener]] = {}
         self._last: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
 
     @property
@@ -239,6 +245,8 @@ class Hub:
         self._changed.set()  # what changed since the caller read `seq` has been told already
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read())
+        if self._timer is None:
+            self._time_beat()
         try:
             if behind:
                 # The common reader is past this listener's place: what lies between is read for it.
@@ -253,9 +261,12 @@ class Hub:
             if not group:
                 self._listeners.pop(project_id, None)
                 self._last.pop(project_id, None)
+            if not self._listeners:
+                self._stop_beats()
 
     async def close(self) -> None:
         """End all listeners and the reader."""
+        self._stop_beats()
         for group in list(self._listeners.values()):
             for listener in list(group):
                 listener.close()
@@ -263,6 +274,20 @@ class Hub:
             self._task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
+
+    def _time_beat(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_HEARTBEAT, self._beat)
+
+    def _beat(self) -> None:
+        for group in self._listeners.values():
+            for listener in group:
+                listener.beat()
+        self._time_beat()
+
+    def _stop_beats(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _read(self) -> None:
         loop = asyncio.get_running_loop()

@@ -128,7 +128,8 @@ class _Body:
             message = await asyncio.wait_for(self._receive(), max(self._left, 0.01))
         except asyncio.TimeoutError:
             raise HTTPException(408, f"The body came too slowly: {self._size} bytes so far") from None
-        self._left -= time.monotonic() - began
+        finally:  # also when the caller waits no longer, but will again
+            self._left -= time.monotonic() - began
         self._lacking -= len(message.get("body", b""))
         if self._lacking <= 0:  # fast enough; the next stretch begins
             self._left, self._lacking = self._seconds, self._seconds * _SLOWEST

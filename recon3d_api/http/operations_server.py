@@ -6,13 +6,14 @@ import functools
 import socket
 import threading
 
-import uvicorn
 from fastapi import FastAPI
+from uvicorn import Config
 
 from recon3d_api import errors
 from recon3d_api.http.dependencies import Service
 from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.routes import operations
+from recon3d_api.http.serving import Server
 from recon3d_api.threads import in_background
 
 _STOP_SECONDS = 5.0
@@ -28,7 +29,7 @@ class OperationsServer:
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._server: uvicorn.Server | None = None
+        self._server: Server | None = None
         self._ended: threading.Event | None = None
 
     def start(self) -> None:
@@ -50,11 +51,11 @@ class OperationsServer:
         app.include_router(operations.router)
         app.include_router(operations.internal)
         app.add_middleware(RequestMiddleware, metrics=self._service.metrics)
-        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+        self._server = Server(Config(app, log_config=None, lifespan="off"))
         self._ended = in_background(functools.partial(self._server.run, [listener]), "recon3d-operations")
 
     def stop(self) -> None:
         """End."""
         if self._server is not None and self._ended is not None:
-            self._server.should_exit = True
+            self._server.ask_to_end()
             self._ended.wait(_STOP_SECONDS)

@@ -10,7 +10,6 @@ from limits import RateLimitItem, parse
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 from limits.strategies import MovingWindowRateLimiter
-from redis.exceptions import RedisError
 
 from recon3d_api.errors import ApiError
 from recon3d_api.http.metrics import Metrics
@@ -30,7 +29,11 @@ class RateLimits:
         self._metrics = metrics
         self._memory = MovingWindowRateLimiter(storage_from_string("memory://"))
         self._shared: MovingWindowRateLimiter | None = None
+        self._redis_error: type[Exception] = ConfigurationError
         if settings.redis_url:
+            from redis.exceptions import RedisError  # not needed by most services
+
+            self._redis_error = RedisError
             try:
                 self._shared = MovingWindowRateLimiter(
                     storage_from_string(settings.redis_url, socket_timeout=1, socket_connect_timeout=1)
@@ -102,7 +105,7 @@ class RateLimits:
         if self._shared is not None and time.monotonic() > self._retry_redis:
             try:
                 return bool(getattr(self._shared, method)(item, kind, who))
-            except RedisError as error:
+            except self._redis_error as error:
                 logger.warning("Redis does not answer, counting in memory: %s", error)
                 self._retry_redis = time.monotonic() + 5
         return bool(getattr(self._memory, method)(item, kind, who))
@@ -115,7 +118,7 @@ class RateLimits:
             limiter = self._shared
         try:
             reset = limiter.get_window_stats(item, kind, who).reset_time - time.time()
-        except RedisError:
+        except self._redis_error:
             reset = 1.0
         wait = max(math.ceil(reset), 1)
         raise ApiError(429, f"Too many requests; try again in {wait} s", {"Retry-After": str(wait)})

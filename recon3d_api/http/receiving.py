@@ -25,8 +25,8 @@ from recon3d_api.store import tables as models
 logger = logging.getLogger("recon3d_api.files")
 
 _BUFFER = 1 << 20
-#: Seconds without a byte after which a request gives way to another, and after which it ends anyway.
-_SILENT, _GONE = 5.0, 60.0
+#: Seconds without a byte after which a request gives way to another. The middleware ends silent ones.
+_SILENT = 5.0
 _FINISH_EVERY = 20.0
 BUSY = "Another request writes to the upload; ask for its offset, and try again"
 
@@ -73,8 +73,8 @@ async def receive(request: Request, service: Service, held: Held, checksum: Chec
     Raises
     ------
     ApiError
-        400 when the connection was cut or more came than was announced, 408 when nothing came, 423
-        when another request takes over, 460 when the check sum does not fit, 507 when the disk is full.
+        400 when the connection was cut or more came than was announced, 423 when another request takes
+        over, 460 when the check sum does not fit, 507 when the disk is full.
     """
     lane, begin = service.lanes.disk, held.offset
     buffer = bytearray()
@@ -129,8 +129,6 @@ async def _pieces(request: Request, held: Held) -> AsyncIterator[bytes]:
         if message is None:
             if held.wanted_since(last):
                 raise ApiError(423, "Another request continues the upload")
-            if time.time() - last > _GONE:
-                raise ApiError(408, f"Nothing came for {_GONE:.0f} s; what has come is kept")
             yield b""
             continue
         if message["type"] == "http.disconnect":

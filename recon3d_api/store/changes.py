@@ -1,8 +1,9 @@
 """Tells that the database has changed, so that nobody has to look all the time.
 
 A change by this process is told at its commit. Changes by others are told by PostgreSQL (LISTEN and
-NOTIFY); SQLite keeps a number that each commit changes, and reading it costs microseconds. What is
-told is only that something changed, so one more telling does no harm.
+NOTIFY). SQLite keeps a number that each commit changes; it is read when the kernel tells that a file
+of the database was written. What is told is only that something changed, so one more telling does no
+harm.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import sqlalchemy as sa
 
+from recon3d_api.store import inotify
 from recon3d_api.threads import in_background
 
 logger = logging.getLogger("recon3d_api.store.changes")
 
 CHANNEL = "recon3d_changes"
-_LOOK = 0.15
+#: Seconds between looks at SQLite's number: where the kernel tells of writes, where it does not, and
+#: after a write, which comes a moment before its commit.
+_LOOK, _LOOK_UNTOLD, _LOOK_AGAIN = 2.0, 0.15, (0.005, 0.05)
 _RETRY = 2.0
 _PROBE = 30.0
 
@@ -125,17 +130,31 @@ class Changes:
             os.close(reading)
 
     def _watch_sqlite(self, reading: int) -> None:
-        with self._engine.connect() as connection:
+        with contextlib.ExitStack() as stack:
+            connection = stack.enter_context(self._engine.connect())
             connection.rollback()  # the number stands still inside a transaction
             raw = connection.connection.driver_connection
             assert raw is not None
+            name = self._engine.url.database
+            watching = inotify.watch(Path(name).absolute().parent) if name else None
+            if watching is not None:
+                stack.callback(os.close, watching)
             known = None
+            again: list[float] = []
             while not self._stopping.is_set():
                 found = raw.execute("PRAGMA data_version").fetchone()
                 if found != known:
                     known = found
                     self.tell()
-                _wait(_LOOK, reading)
+                if again:
+                    _wait(again.pop(0), reading)
+                elif watching is None:
+                    _wait(_LOOK_UNTOLD, reading)
+                else:
+                    _wait(_LOOK, reading, watching)
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(watching, 1 << 16)
+                        again = list(_LOOK_AGAIN)
 
     def _watch_postgresql(self, reading: int) -> None:
         engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -112,6 +112,8 @@ class User(Base):
     #: Tokens issued until then are revoked.
     tokens_from: Mapped[float] = mapped_column(default=0.0, server_default="0")
     is_admin: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
+    #: Whether mail tells of the ends of the user's runs.
+    mail_runs: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     __table_args__ = _IDS_ONCE
@@ -424,3 +426,18 @@ class Delivery(Base):
     attempted_at: Mapped[datetime | None]
 
     __table_args__ = (sa.Index("ix_deliveries_status", "status", "due"), _IDS_ONCE)
+
+
+class RunMail(Base):
+    """A mail about the end of a run; a run has at most one, whoever ends it."""
+
+    __tablename__ = "run_mails"
+
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), primary_key=True)
+    status: Mapped[str] = mapped_column(sa.String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When the next attempt is due, in seconds since 1970; during an attempt, when another server may try.
+    due: Mapped[float] = mapped_column(default=0.0)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = (sa.Index("ix_run_mails_status", "status", "due"),)

@@ -150,6 +150,24 @@ def claim(database: Database) -> Message | None:
         return Message(row.id, row.attempts, webhook.url, webhook.secret, row.body)
 
 
+def wait(database: Database) -> float | None:
+    """Tell when the next message is due.
+
+    Parameters
+    ----------
+    database : Database
+
+    Returns
+    -------
+    float or None
+        Seconds; None when none waits.
+    """
+    with database.read() as session:
+        due = session.scalar(select(func.min(Delivery.due)).where(Delivery.status == "pending"))
+        # One that is due already waits for another one of its owner: its end is told.
+        return None if due is None else max(due - database.now(session), 1.0)
+
+
 def conclude(database: Database, message: Message, status: int | None, error: str) -> None:
     """Write how an attempt went; after a failure another one follows, later each time.
 

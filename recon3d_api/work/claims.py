@@ -13,11 +13,14 @@ from typing import Any
 from sqlalchemy import delete, func, or_, select, update
 
 from recon3d_api.store.database import CLAIMS, Database
-from recon3d_api.store.tables import Project, Run, Runner, utcnow
+from recon3d_api.store.tables import ACTIVE_RUN, Project, Run, Runner, utcnow
 from recon3d_api.work import processes
 from recon3d_api.work.turns import fair_order
 
 _FORGET_RUNNER = 86_400.0
+#: Seconds between looks while runs wait or work: runners that die, leases and waiting times that end tell
+#: nobody. Without such runs, only a change of the database can bring one.
+_LOOK, _LOOK_IDLE = 2.0, 60.0
 
 
 class LostRun(Exception):
@@ -48,12 +51,18 @@ class RunClaims:
     name : str
         Of the process that claims, from `processes.own_name`.
     lease : float
+
+    Attributes
+    ----------
+    patience : float
+        Seconds after the last `claim` in which only a change of the database can bring a run to claim.
     """
 
     def __init__(self, database: Database, name: str, lease: float) -> None:
         self._database = database
         self._name = name
         self._lease = lease
+        self.patience = _LOOK
 
     def claim(self) -> Claim | None:
         """Claim the run whose turn it is, of those that wait or whose runner is gone.
@@ -63,14 +72,17 @@ class RunClaims:
         Claim or None
         """
         with self._database.read() as session:
-            now = self._database.now(session)
-            waiting = session.scalar(select(func.count()).select_from(Run).where(Run.status == "queued"))
-            runners = set(session.scalars(select(Run.runner).where(Run.status == "running").distinct()))
-            dead = [name for name in runners if name and name != self._name and processes.is_dead(name)]
-            expired = session.scalar(
-                select(func.count()).where(Run.status == "running", Run.lease_until < now)
-            )
-        if not (waiting or dead or expired):
+            active = session.execute(
+                select(Run.status, Run.runner, func.min(Run.lease_until).label("lease_until"))
+                .where(Run.status.in_(ACTIVE_RUN))
+                .group_by(Run.status, Run.runner)
+            ).all()
+            self.patience = _LOOK if active else _LOOK_IDLE
+            now = self._database.now(session) if active else 0.0
+        running = [row for row in active if row.status == "running"]
+        others = {row.runner for row in running if row.runner and row.runner != self._name}
+        dead = [name for name in others if processes.is_dead(name)]
+        if not (len(active) > len(running) or dead or any(row.lease_until < now for row in running)):
             return None
         with self._database.write() as session:
             # One after the other: whose turn it is depends on what was claimed before.
@@ -119,8 +131,10 @@ class RunClaims:
         """Record that this process works on runs."""
         with self._database.write(quiet=True) as session:
             now = self._database.now(session)
-            session.merge(Runner(name=self._name, seen=now))
-            session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
+            own = update(Runner).where(Runner.name == self._name).values(seen=now).returning(Runner.name)
+            if session.scalar(own) is None:
+                session.add(Runner(name=self._name, seen=now))
+                session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))
 
     def leave(self) -> None:
         """Record that it no longer does."""

@@ -8,6 +8,7 @@ workers that it starts. The network stays: a run talks to its workers through it
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -37,6 +38,7 @@ _KERNEL = ("/proc", "/sys", "/run/systemd/resolve", "/run/nvidia-persistenced", 
 _DEVICES = ("null", "zero", "full", "random", "urandom")
 _GPUS = ("nvidia*", "dri", "kfd")
 _SHARED_MEMORY = "/dev/shm"
+_PREFIX = "recon3d-run-"
 #: Variables that name folders with libraries or settings.
 _NAMED = ("PYTHONPATH", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "DASK_CONFIG")
 
@@ -58,25 +60,39 @@ def confined(storage: Storage, folder: str, mark: str) -> Iterator[list[str]]:
     list of str
         The calling thread must start the process, and live as long: the kernel ends it with the thread.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(mark)))
+    temporary, lock = _locked_folder(mark)
     try:
         yield processes.launcher(_rules(storage, folder, temporary))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        os.close(lock)
 
 
-def remove_leftovers(mark: str) -> None:
-    """Remove the temporary folders of a killed process.
+def remove_leftovers() -> None:
+    """Remove the temporary folders of killed processes: nobody holds their locks any more."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError):  # somebody uses it, removed it, or put something else there
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                if os.fstat(descriptor).st_uid == os.getuid():
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(path, ignore_errors=True)
+            finally:
+                os.close(descriptor)
 
-    Parameters
-    ----------
-    mark : str
-        As `confined` got it; the process, and all that it started, has ended.
-    """
-    for path in Path(tempfile.gettempdir()).glob(f"{_prefix(mark)}*"):
-        with contextlib.suppress(OSError):
-            if path.lstat().st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)
+
+def _locked_folder(mark: str) -> tuple[Path, int]:
+    """A new temporary folder, and the descriptor that holds its lock as long as this process lives."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{mark}-"))
+        try:
+            descriptor = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:  # taken for a leftover before the lock
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if folder.exists():
+            return folder, descriptor
+        os.close(descriptor)
 
 
 def confinement_problem(settings: Settings) -> str:
@@ -97,10 +113,6 @@ def confinement_problem(settings: Settings) -> str:
         where = f"Runs send their work to {settings.scheduler}"
         return f"{where}: Landlock confines the runs, but not the workers there"
     return ""
-
-
-def _prefix(mark: str) -> str:
-    return f"recon3d-run-{mark}-"
 
 
 def _rules(storage: Storage, folder: str, temporary: Path) -> str:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from recon3d_api.errors import ApiError
 from recon3d_api.schemas import JobStatus
-from recon3d_api.store import webhooks
+from recon3d_api.store import run_mails, webhooks
 from recon3d_api.store.tables import (
     ACTIVE_JOB,
     ACTIVE_RUN,
@@ -240,6 +240,7 @@ def end_run(
         for name, value in run.kept_numbers.items():
             setattr(project, name, value)
     webhooks.run_ended(session, project, run)
+    run_mails.run_ended(session, project, run)
     session.flush()
 
 

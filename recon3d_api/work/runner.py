@@ -24,9 +24,6 @@ from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
 
-#: Seconds between looks at what tells nobody: runners that die, leases and waiting times that end.
-_POLL = 2.0
-
 #: Makes the command that works on a claim.
 Command = Callable[[Claim], Sequence[str]]
 
@@ -99,7 +96,8 @@ class JobRunner:
         self._database.changes.tell()
 
     def _beat(self) -> None:
-        while not self._stopping.wait(self._settings.lease_seconds / 3):
+        # Servers without runners take the others for gone after two leases.
+        while not self._stopping.wait(self._settings.lease_seconds * 2 / 3):
             try:
                 self._claims.beat()
             except SQLAlchemyError as error:
@@ -122,13 +120,13 @@ class JobRunner:
             except Exception:
                 # The runner continues after any error; the run is claimed again when its lease ends.
                 logger.exception("Working on a run failed")
-            changes.wait(known, _POLL)
+            changes.wait(known, self._claims.patience)
 
     def _follow(self, claim: Claim) -> None:
         mark = f"{self._service}-{claim.run_id}"
         if claim.attempt > 1:
             ended = processes.end_marked(mark)
-            remove_leftovers(mark)
+            remove_leftovers()
             logger.info(
                 "Resuming a run", extra={"run": claim.run_id, "attempt": claim.attempt, "leftovers": ended}
             )

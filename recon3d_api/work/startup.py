@@ -16,7 +16,7 @@ from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.threads import in_background
 from recon3d_api.work import deletions, orphans
-from recon3d_api.work.confinement import confinement_problem
+from recon3d_api.work.confinement import confinement_problem, remove_leftovers
 
 logger = logging.getLogger("recon3d_api")
 
@@ -70,6 +70,7 @@ def sweep(database: Database, storage: Storage) -> None:
     storage : Storage
     """
     storage.remove_abandoned_uploads()
+    remove_leftovers()
     Uploads(storage).sweep()
     forget_expired(database)
     audit.forget(database, storage.settings.audit_days)

@@ -1,7 +1,7 @@
 """Sends messages to webhooks, signed as the Standard Webhooks specification says.
 
-Any number of servers and workers share the queue: each message is sent at least once. It may come
-twice when a server is killed between the answer and the row, always under the same ``webhook-id``.
+A message may come twice when a server is killed between the answer and the row, always under the same
+``webhook-id``.
 """
 
 from __future__ import annotations
@@ -11,22 +11,14 @@ import functools
 import hashlib
 import hmac
 import http.client
-import logging
-import threading
 import time
-
-from sqlalchemy.exc import SQLAlchemyError
+from collections.abc import Callable
 
 import recon3d
 from recon3d_api.settings import Settings
 from recon3d_api.store import webhooks
 from recon3d_api.store.database import Database
-from recon3d_api.threads import in_background
 from recon3d_api.work import outside
-
-logger = logging.getLogger("recon3d_api.work.webhooks")
-
-_POLL, _THREADS, _FORGET = 2.0, 4, 3600.0
 
 
 def signature(secret: str, message_id: str, timestamp: str, body: str) -> str:
@@ -47,8 +39,8 @@ def signature(secret: str, message_id: str, timestamp: str, body: str) -> str:
     return f"v1,{base64.b64encode(digest).decode('ascii')}"
 
 
-class WebhookSender:
-    """Sends messages that are due, in threads of its own.
+class WebhookQueue:
+    """Messages to webhooks, for the outbox.
 
     Parameters
     ----------
@@ -59,65 +51,35 @@ class WebhookSender:
     def __init__(self, settings: Settings, database: Database) -> None:
         self._settings = settings
         self._database = database
-        self._stopping = threading.Event()
-        self._wake = threading.Event()
-        self._free = threading.Semaphore(_THREADS)
-        self._ended: threading.Event | None = None
-        self._forgot = time.monotonic()
 
-    def start(self) -> None:
-        """Begin."""
-        self._ended = in_background(self._work, "recon3d-webhooks")
+    def claim(self) -> Callable[[], None] | None:
+        """Claim the message that is due longest.
 
-    def wake(self) -> None:
-        """Look into the queue at once."""
-        self._wake.set()
+        Returns
+        -------
+        callable or None
+            Sends it.
+        """
+        message = webhooks.claim(self._database)
+        return None if message is None else functools.partial(self._send, message)
 
-    def stop(self) -> None:
-        """End, after the messages that are on their way."""
-        self._stopping.set()
-        self._wake.set()
-        if self._ended is not None:
-            self._ended.wait(5)
-        deadline = time.monotonic() + 20
-        for _ in range(_THREADS):
-            self._free.acquire(timeout=max(deadline - time.monotonic(), 0))
+    def wait(self) -> float | None:
+        """Tell when the next message is due.
 
-    def _work(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                while not self._stopping.is_set() and self._begin_one():
-                    pass
-                if time.monotonic() - self._forgot > _FORGET:
-                    self._forgot = time.monotonic()
-                    webhooks.forget_old(self._database)
-            except SQLAlchemyError as error:
-                logger.warning("The database does not answer: %s", error)
-            self._wake.wait(_POLL)
-            self._wake.clear()
+        Returns
+        -------
+        float or None
+            Seconds; None when none waits.
+        """
+        return webhooks.wait(self._database)
 
-    def _begin_one(self) -> bool:
-        self._free.acquire()
-        message = None
-        try:
-            message = webhooks.claim(self._database)
-        finally:
-            if message is None:
-                self._free.release()
-        if message is None:
-            return False
-        in_background(functools.partial(self._send, message), "recon3d-webhook")
-        return True
+    def forget(self) -> None:
+        """Remove from each webhook's log all but the newest messages."""
+        webhooks.forget_old(self._database)
 
     def _send(self, message: webhooks.Message) -> None:
-        try:
-            status, error = self._attempt(message)
-            webhooks.conclude(self._database, message, status, error)
-        except SQLAlchemyError as problem:
-            logger.warning("How a webhook went was not written; it is sent again: %s", problem)
-        finally:
-            self._free.release()
-            self._wake.set()
+        status, error = self._attempt(message)
+        webhooks.conclude(self._database, message, status, error)
 
     def _attempt(self, message: webhooks.Message) -> tuple[int | None, str]:
         name, timestamp = f"msg_{message.id}", str(int(time.time()))

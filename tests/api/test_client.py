@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import httpx
 import pytest
 
 from recon3d_api import schemas
-from recon3d_api.client import ApiError, Client, ReconstructionFailed, service_client
+from recon3d_api.client import ApiError, Client, ReconstructionFailed, connection, uploads, waiting
 from tests.api.conftest import Api, photo, plant, wait_for
 
 
@@ -76,7 +77,7 @@ def test_wait(client: Client, working: Api, way: str, monkeypatch: pytest.Monkey
         def refuse(*_: Any, **__: Any) -> None:
             raise OSError("no WebSockets here")
 
-        monkeypatch.setattr(service_client, "connect", refuse)
+        monkeypatch.setattr(waiting, "connect", refuse)
         client._retries = 0
     number = planted(client)
     client.start_reconstruction(number, "low")
@@ -152,6 +153,56 @@ def test_too_many_requests_are_repeated(
             [call() for call in calls]
 
 
+def test_a_hundred_photos_take_few_requests(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also under the contract's limit of ten requests a second, and when connections are cut."""
+    monkeypatch.setattr(uploads, "_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(uploads, "_LARGE", 40_000)
+    paths = [tmp_path / f"{number:03}.jpg" for number in range(100)]
+    for number, path in enumerate(paths):
+        path.write_bytes(photo(number) + bytes(60_000 * (number == 50)))
+    size = sum(path.stat().st_size for path in paths)
+    with serve(runners=0, rate_limit="10/second") as api, Client(api.url, api.user()[1]) as client:
+        asked: list[tuple[str, str, int]] = []
+        cut = [True]
+
+        def note(answer: httpx.Response) -> None:
+            asked.append((answer.request.method, answer.request.url.path, answer.status_code))
+            if cut and answer.request.url.path.endswith("/held-images"):
+                cut.clear()  # the answer is lost
+                raise httpx.ReadError("cut")
+
+        client._http.event_hooks["response"] = [note]
+        number = client.create_project("Many").id
+        asked.clear()
+        seen: list[tuple[int, int]] = []
+        answer = client.upload_images(number, paths, lambda done, total: seen.append((done, total)))
+        forms = [status for _, path, status in asked if path.endswith("/held-images")]
+        accepted = [row for row in asked if row[2] != 429]
+        assert len(answer.files) == 100
+        assert [Path(row.file_path).name for row in answer.files] == [path.name for path in paths]
+        assert seen[-1] == (size, size)
+        # One form for each 100 kB and one that was lost, three for the large photo, one that takes all.
+        assert len(accepted) == forms.count(201) + 2 + 2, asked
+        assert forms.count(201) <= size // 80_000 + 4
+        assert not client._send("GET", "/api/v1/files/uploads", {}).json()[10:]  # the lost ones end later
+
+
+def test_retry_after_is_kept() -> None:
+    def answer(value: str | None) -> httpx.Response:
+        return httpx.Response(429, headers={} if value is None else {"Retry-After": value})
+
+    assert connection.pause_of(answer("7"), 1.0) == 7.0
+    assert connection.pause_of(answer(None), 1.5) == 1.5
+    assert connection.pause_of(answer("soon"), 1.5) == 1.5
+    assert connection.pause_of(answer("9999"), 1.0) == 60.0
+    date = formatdate(time.time() + 20, usegmt=True)
+    assert 15 < connection.pause_of(answer(date), 1.0) <= 20
+
+
 def test_events_give_states_and_events(client: Client) -> None:
     number = planted(client)
     got: list[dict[str, Any]] = []
@@ -179,7 +230,7 @@ def test_events_give_states_and_events(client: Client) -> None:
 def test_an_answer_of_another_version_is_an_error_that_says_so() -> None:
     answer = httpx.Response(200, json={"id": 1}, request=httpx.Request("GET", "http://x/api/v1/auth/me"))
     with pytest.raises(ApiError, match="does not understand; use the client of the service's version"):
-        service_client._parsed(schemas.User, answer)
+        connection.parsed(schemas.User, answer)
 
 
 def test_importing_the_client_loads_nothing_of_the_server() -> None:

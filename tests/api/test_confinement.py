@@ -203,16 +203,39 @@ def test_workers_elsewhere_are_told(tmp_path: Path) -> None:
     assert told.startswith("Runs send their work to tcp://host:8786")
 
 
-def test_leftovers_of_a_killed_run_are_removed() -> None:
-    left = Path(tempfile.mkdtemp(prefix="recon3d-run-service-7-"))
-    other = Path(tempfile.mkdtemp(prefix="recon3d-run-service-77-"))
-    (left / "x").write_text("x")
-    try:
-        confinement.remove_leftovers("service-7")
-        assert not left.exists()
-        assert other.exists()
-    finally:
-        other.rmdir()
+def test_leftovers_of_a_killed_run_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also at the next start, of whichever service: the lock proves that nobody uses a folder."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    script = (
+        "import sys, tempfile\n"
+        "from recon3d_api.work import confinement\n"
+        "tempfile.tempdir = sys.argv[1]\n"
+        "folder, lock = confinement._locked_folder('service-7')\n"
+        "(folder / 'x').write_text('x')\n"
+        "print(folder, flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    (tmp_path / "recon3d-run-file").write_text("mine")
+    (tmp_path / "recon3d-run-link").symlink_to(tmp_path)
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as server:
+        assert server.stdout is not None
+        folder = Path(server.stdout.readline().strip())
+        confinement.remove_leftovers()
+        assert (folder / "x").exists()
+        server.kill()
+    confinement.remove_leftovers()
+    assert not folder.exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"recon3d-run-file", "recon3d-run-link"}
+    with confinement.confined(Storage(Settings(data_dir=tmp_path / "data").prepare()), "mine", "test"):
+        (used,) = tmp_path.glob("recon3d-run-test-*")
+        confinement.remove_leftovers()
+        assert used.exists()
+    assert not used.exists()
 
 
 def test_the_check_of_inputs_goes_through_its_launcher() -> None:

@@ -14,8 +14,8 @@ from sqlalchemy import select, update
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from recon3d_api.http import hub
 from recon3d_api.http.hub import Listener, Message
-from recon3d_api.http.routes import live
 from recon3d_api.http.security import Token
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.store.tables import Ticket
@@ -150,8 +150,25 @@ def test_a_ticket_for_a_download(client: httpx.Client, idle: Api) -> None:
         assert nobody.get(f"{url}/video?ticket={ticket}").status_code == 401
 
 
-def test_a_revoked_token_ends_everything(idle: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_HEARTBEAT", 0.2)
+def test_a_ticket_for_one_file(client: httpx.Client, stranger: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    listed = client.get(f"/files/list/{number}").json()
+    first, second = [row["path"] for row in listed if row["type"] == "image"][:2]
+    body = {"project_id": number, "path": first}
+    ticket = client.post("/auth/ticket", json=body).json()["ticket"]
+    assert stranger.post("/auth/ticket", json=body).status_code == 404
+    with idle.client() as nobody:
+        for wrong in (f"/files/{number}/{second}", f"/files/download/{number}/image"):
+            assert nobody.get(f"{wrong}?ticket={ticket}").status_code == 401
+        assert nobody.get(f"/files/{number}/{first}?ticket={ticket}").content[:2] == b"\xff\xd8"
+        assert nobody.get(f"/files/{number}/{first}?ticket={ticket}").status_code == 401
+        assert nobody.get(f"/files/{number}/{first}").status_code == 401
+        events = ticket_for(client, number)
+        assert nobody.get(f"/files/{number}/{first}?ticket={events}").status_code == 401
+    assert client.post("/auth/ticket", json={"project_id": number, "path": "x" * 1001}).status_code == 422
+
+
+def test_a_revoked_token_ends_everything(idle: Api) -> None:
     user, token = idle.user()
     second, third = (idle.service.tokens.issue(user.id) for _ in range(2))
     with idle.client(token) as one, idle.client(second) as two, idle.client(third) as three:
@@ -222,7 +239,7 @@ def test_large_messages_of_clients_are_refused(client: httpx.Client, idle: Api) 
 
 
 def test_heartbeat(client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recon3d_api.http.routes.live._HEARTBEAT", 0.2)
+    monkeypatch.setattr(hub, "_HEARTBEAT", 0.2)
     number = new_project(client)
     with listen(idle, client, number) as socket:
         socket.recv(timeout=10)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -493,6 +494,39 @@ def lose_row(api: Api, number: int) -> None:
 def where(api: Api) -> tuple[Path, str]:
     settings = api.service.settings
     return settings.data_dir, settings.database_url
+
+
+def test_gc_lists_abandoned_uploads(serve: Serve) -> None:
+    with serve(runners=0) as api, api.client(api.user()[1]) as client:
+        numbers = [new_project(client), new_project(client)]
+        urls = []
+        for number in numbers:
+            given = (("filename", "a.mp4"), ("project_id", f"{number}"))
+            told = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in given)
+            headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "1000", "Upload-Metadata": told}
+            urls.append(client.post("/files/uploads", headers=headers).headers["location"])
+        used, lost = (url.rpartition("/")[2] for url in urls)
+        assert "abandoned" not in cli(*where(api), "gc").stdout
+        lose_row(api, numbers[1])
+        settings = api.service.settings
+        (broken,) = settings.uploads_dir.iterdir()
+        broken /= "b" * 32
+        broken.mkdir()
+        killed = settings.incoming_dir / ("c" * 32)
+        killed.mkdir()
+        (killed / "x").write_bytes(bytes(300_000))
+        before = contents(settings.uploads_dir)
+        said = cli(*where(api), "gc")
+        assert said.returncode == 0, said.stderr
+        assert "3 abandoned uploads in" in said.stdout
+        assert f"incoming/{killed.name}  0.3 MB  its receiver is gone" in said.stdout
+        assert (
+            f"{lost}  0.0 MB  its project is not in the database; the service removes it in 24 h"
+            in said.stdout
+        )
+        assert f"{broken.name}  0.0 MB  its record cannot be read" in said.stdout
+        assert used not in said.stdout
+        assert contents(settings.uploads_dir) == before
 
 
 def test_gc_lists_moves_and_is_undone(serve: Serve) -> None:

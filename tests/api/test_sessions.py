@@ -302,3 +302,30 @@ def test_a_disabled_user_is_out_at_once(idle: Api) -> None:
     assert refresh(idle, pair["refresh_token"]).status_code == 401
     assert status(idle, key) == 200
     assert status(idle, token_of(idle, name)) == 200
+
+
+def test_an_api_key_cannot_change_the_account(idle: Api, client: httpx.Client) -> None:
+    """Who copies a key must not get a second one, nor lock its owner out."""
+    made = [client.post("/auth/keys", json={"name": name}).json() for name in ("one", "two")]
+    with idle.client(made[0]["key"]) as program:
+        assert program.get("/auth/me").status_code == 200
+        assert len(program.get("/auth/keys").json()) == 2
+        change = {"old_password": "x", "new_password": "staple wrong donkey"}
+        for answer in (
+            program.post("/auth/keys", json={"name": "three"}),
+            program.post("/auth/password", json=change),
+            program.put("/auth/notifications", json={"run_ended": True}),
+        ):
+            assert answer.status_code == 403
+            assert answer.json()["detail"] == (
+                "An API key cannot change the account. Log in, and use the access token"
+            )
+        refused = program.delete(f"/auth/keys/{made[1]['id']}")
+        assert (refused.status_code, refused.json()["detail"]) == (
+            403,
+            "An API key revokes only itself. Log in, and use the access token",
+        )
+        assert program.delete(f"/auth/keys/{made[0]['id']}").status_code == 200
+        assert program.get("/auth/me").status_code == 401
+        assert program.post("/auth/keys", json={"name": "three"}).status_code == 401
+    assert [key["name"] for key in client.get("/auth/keys").json()] == ["two"]

@@ -280,12 +280,23 @@ def test_a_silent_connection_gives_way(idle: Api, video: Path, monkeypatch: pyte
             silent.settimeout(10)
             assert silent.recv(100).startswith(b"HTTP/1.1 423")
         assert client.get(f"/files/download/{number}/video").content == data
-        monkeypatch.setattr(receiving, "_GONE", 0.3)
-        url = begin(client, number, len(data))
-        with raw_patch(idle, token, url, 0, len(data), data[:5000]) as silent:
+
+
+def test_silence_has_one_limit_for_all_uploads(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+    video: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receiving, "_SILENT", 0.2)
+    data = video.read_bytes()
+    with serve(runners=0, body_seconds=1.0) as api, api.client(token := api.user()[1]) as client:
+        url = begin(client, new_project(client), len(data))
+        began = time.monotonic()
+        with raw_patch(api, token, url, 0, len(data), data[:5000]) as silent:
             silent.settimeout(10)
             assert silent.recv(100).startswith(b"HTTP/1.1 408")
-        assert offset(client, url) == 5000
+        assert 0.8 < time.monotonic() - began < 6
+        assert offset(client, url) == 5000  # what has come is kept
 
 
 @pytest.mark.parametrize(
@@ -509,3 +520,40 @@ def test_folders_of_interrupted_beginnings_are_removed(idle: Api) -> None:
     uploads.sweep()
     assert not new.exists()
     owner.rmdir()
+
+
+def test_several_photos_of_one_form_wait_to_be_taken_together(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+) -> None:
+    with serve(runners=0, max_resumable_uploads=4) as api, api.client(api.user()[1]) as client:
+        number = new_project(client)
+
+        def hold(*contents: bytes, name: str = "a.jpg") -> httpx.Response:
+            files = [("files", (name, content, "image/jpeg")) for content in contents]
+            return client.post("/files/upload/held-images", data={"project_id": str(number)}, files=files)
+
+        answer = hold(photo(1), photo(2))
+        assert answer.status_code == 201, answer.text
+        good = [row["id"] for row in answer.json()]
+        assert [(row["hold"], row["status"], row["offset"]) for row in answer.json()] == [
+            (True, "receiving", len(photo(seed))) for seed in (1, 2)
+        ]
+        assert client.get(f"/files/list/{number}").json() == []
+        (bad,) = [row["id"] for row in hold(b"no photo").json()]
+        refused = client.post("/files/take-uploads", json={"uploads": [*good, bad]})
+        assert (refused.status_code, client.get(f"/files/list/{number}").json()) == (400, [])
+        many = hold(photo(3), photo(4))  # all or none
+        assert (many.status_code, "too many" in many.json()["detail"]) == (400, True)
+        assert len(client.get("/files/uploads").json()) == 3
+        assert hold(photo(3), name="a.mp4").status_code == 400
+        taken = client.post("/files/take-uploads", json={"uploads": good}).json()
+        assert len(taken["files"]) == 2
+        again = client.post("/files/take-uploads", json={"uploads": good})  # the answer was lost
+        assert again.json() == taken
+        with api.client(api.user()[1]) as stranger:
+            assert stranger.post("/files/end-uploads", json={"uploads": good}).status_code == 204
+        assert len(client.get("/files/uploads").json()) == 3
+        for _ in range(2):
+            assert client.post("/files/end-uploads", json={"uploads": [*good, bad]}).status_code == 204
+        assert client.get("/files/uploads").json() == []
+        assert len(client.get(f"/files/list/{number}").json()) == 2

@@ -22,10 +22,12 @@ from sqlalchemy import select, update
 from recon3d_api.settings import Settings
 from recon3d_api.store import webhooks
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import AuditEntry, Delivery
+from recon3d_api.store.tables import AuditEntry, Delivery, Project, User
 from recon3d_api.work import outside
 from tests.api.conftest import Api, new_project, started, wait_for, wait_status
+from tests.api.test_changes import database
 
+__all__ = ["database"]
 Serve = Callable[..., AbstractContextManager[Api]]
 LOCAL = ["127.0.0.0/8"]
 
@@ -140,9 +142,15 @@ def test_what_fails_for_a_day_is_given_up() -> None:
     assert list(webhooks.WAITS) == sorted(webhooks.WAITS)
 
 
-def test_several_servers_send_a_message_once_and_a_killed_ones_again(idle: Api, client: httpx.Client) -> None:
-    project_id = new_project(client)
-    with idle.service.database.write() as session:
+def test_several_servers_send_a_message_once_and_a_killed_ones_again(database: Database) -> None:
+    with database.write() as session:
+        user = User(username="a", username_key="a", email="a", email_key="a", password_hash="none")
+        session.add(user)
+        session.flush()
+        project = Project(owner_id=user.id, name="Bust", folder="a")
+        session.add(project)
+        session.flush()
+        project_id = project.id
         hooks = [
             webhooks.Webhook(project_id=project_id, url="http://x/", secret=webhooks.new_secret(), events=[])
             for _ in range(6)
@@ -156,7 +164,7 @@ def test_several_servers_send_a_message_once_and_a_killed_ones_again(idle: Api, 
     claimed: list[webhooks.Message] = []
 
     def take() -> None:
-        while (message := webhooks.claim(idle.service.database)) is not None:
+        while (message := webhooks.claim(database)) is not None:
             claimed.append(message)
 
     threads = [threading.Thread(target=take) for _ in range(4)]
@@ -166,19 +174,19 @@ def test_several_servers_send_a_message_once_and_a_killed_ones_again(idle: Api, 
         thread.join()
     ids = [message.id for message in claimed]
     assert len(ids) == len(set(ids))
-    with idle.service.database.read() as session:
+    with database.read() as session:
         rows = session.scalars(select(Delivery).where(Delivery.webhook_id.in_(mine))).all()
     flying = [row for row in rows if row.in_flight]
     assert len(flying) == 6  # one of each owner
     # The server that took it was killed: its lease ends.
-    with idle.service.database.write() as session:
+    with database.write() as session:
         session.execute(update(Delivery).where(Delivery.id == flying[0].id).values(due=0.0))
-    again = wait_for(lambda: webhooks.claim(idle.service.database))
+    again = wait_for(lambda: webhooks.claim(database))
     assert (again.id, again.attempts) == (flying[0].id, 2)
     # What the first one writes late changes nothing.
     first = next(message for message in claimed if message.id == again.id)
-    webhooks.conclude(idle.service.database, first, 200, "")
-    with idle.service.database.read() as session:
+    webhooks.conclude(database, first, 200, "")
+    with database.read() as session:
         assert session.get_one(Delivery, again.id).status == "pending"
 
 
@@ -298,7 +306,7 @@ def test_webhooks_are_their_owners(idle: Api, client: httpx.Client, stranger: ht
     assert refused.status_code == 400
     assert client.delete(f"{path}/{made['id']}").status_code == 200
     assert client.get(path).json() == []
-    with idle.service.database.read() as session:
+    with database.read() as session:
         target = f"webhook {made['id']} of project {project_id}"
         rows = session.scalars(select(AuditEntry.action).where(AuditEntry.target == target)).all()
     assert sorted(rows) == ["webhook.created", "webhook.deleted"]
@@ -308,12 +316,12 @@ def test_the_log_keeps_the_newest(idle: Api, client: httpx.Client, monkeypatch: 
     monkeypatch.setattr(webhooks, "KEPT", 3)
     project_id = new_project(client)
     made = hook(client, project_id, "https://example.com/hook")
-    with idle.service.database.write() as session:
+    with database.write() as session:
         webhook = session.get_one(webhooks.Webhook, made["id"])
         for number in range(6):
             row = webhooks.message_for(webhook, 1, "webhook.test", {"n": number})
             row.status, row.due = "delivered" if number else "pending", 1e12
             session.add(row)
-    webhooks.forget_old(idle.service.database)
+    webhooks.forget_old(database)
     found = log(client, project_id, made["id"])
     assert [row["status"] for row in found] == ["delivered"] * 3 + ["pending"]

@@ -18,6 +18,7 @@ from recon3d_api.http.dependencies import (
     answers,
     bearer,
     client_address,
+    file_purpose,
     own_project,
     throttle,
     ticket_target,
@@ -88,7 +89,7 @@ def logout(
     service: ServiceDep,
     everywhere: Annotated[bool, Query(description="Revoke all of the caller's tokens")] = False,
 ) -> schemas.Message:
-    """Revoke the token that the request is made with; open WebSockets end within 15 seconds.
+    """Revoke the token that the request is made with; open WebSockets end at once.
 
     An API key cannot log out: `DELETE /auth/keys/{key_id}` revokes it.
     """
@@ -105,12 +106,14 @@ def ticket(
 ) -> schemas.Ticket:
     """Get a ticket for one WebSocket or one download, to be put into an address as `?ticket=`.
 
-    It is good for 30 seconds and one use. Tokens do not belong into addresses, which are logged.
+    With `path` instead of a type it is for `/files/{project_id}/{path}`. It is good for 30 seconds and
+    one use. Tokens do not belong into addresses, which are logged.
     """
     if token is None:
         raise unauthorized()
     with service.database.read() as session:
         own_project(session, user, body.project_id)
-    target = ticket_target(body.project_id, body.purpose)
+    purpose = body.purpose if body.path is None else file_purpose(body.path)
+    target = ticket_target(body.project_id, purpose)
     made = access.issue_ticket(service.database, token, target)
     return schemas.Ticket(ticket=made, expires_in=access.TICKET_SECONDS)

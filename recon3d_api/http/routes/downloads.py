@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
@@ -23,6 +24,7 @@ from recon3d_api.http.dependencies import (
     UserDep,
     answers,
     current_user,
+    file_purpose,
     own_project,
     throttle,
     ticket_target,
@@ -152,14 +154,19 @@ def _thumbnail(opened: Project | None) -> Path | None:
 async def download_path(
     project_id: ProjectId,
     path: FilePath,
-    user: UserDep,
     service: ServiceDep,
+    token: TokenDep,
     width: Width = None,
+    ticket: Annotated[str | None, Query(max_length=100, description="In the place of a token")] = None,
 ) -> Response:
     """Download one file, by its path in the list.
 
     With `width`, a photo or a frame is a JPEG of the next of the widths 64, 128, 256, 512, 1024 and 2048.
     """
+    if ticket is not None and token is None:
+        target = ticket_target(project_id, file_purpose(path))
+        token = await to_thread.run_sync(redeem_ticket, service.database, ticket, target)
+    user = await to_thread.run_sync(current_user, service, token)
     project, opened = await service.lanes.disk.run(_opened, service, user, project_id)
     entry = await service.lanes.disk.run(_found, opened, path)
     if entry is None:

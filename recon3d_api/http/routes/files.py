@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -11,7 +14,8 @@ from fastapi import APIRouter, Depends, Form, Request
 import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
-from recon3d_api.files import catalog, names
+from recon3d_api.files import catalog, names, resumable
+from recon3d_api.files.received import ReceivedFile
 from recon3d_api.http import arrivals, multipart
 from recon3d_api.http.dependencies import (
     FilePath,
@@ -24,6 +28,7 @@ from recon3d_api.http.dependencies import (
     throttle,
 )
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.routes.uploads import require_few, upload_out
 from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
@@ -80,6 +85,47 @@ async def upload_images(request: Request, user: UserDep, service: ServiceDep) ->
     )
 
 
+@router.post(
+    "/upload/held-images",
+    status_code=201,
+    dependencies=[_general],
+    responses=answers(400, 401, 403, 404, 409, 413, 507),
+    openapi_extra=_form(
+        {"files": {"type": "array", "items": _FILE, "description": "JPG, JPEG, PNG or TIFF"}}, "files"
+    ),
+)
+async def hold_images(request: Request, user: UserDep, service: ServiceDep) -> list[schemas.ResumableUpload]:
+    """Send several images that wait, as uploads with `hold`, until `take-uploads` takes them together."""
+    most = service.settings.max_upload_files
+    async with _received(request, user, service, "files", names.IMAGE_SUFFIXES, most) as (_, number, files):
+        project = await to_thread.run_sync(arrivals.open_project, service, user, number)
+        uploads = [
+            resumable.Upload(
+                id=resumable.new_id(),
+                owner_id=user.id,
+                project_id=project.id,
+                folder=project.folder,
+                name=names.base_name(file.name),
+                kind="photo",
+                length=file.size,
+                hold=True,
+                created=time.time(),
+            )
+            for file in files
+        ]
+        await service.lanes.disk.run(_hold, service, user.id, uploads, [file.path for file in files])
+    return [upload_out(service, upload) for upload in uploads]
+
+
+def _hold(service: Service, user_id: int, uploads: list[resumable.Upload], paths: list[Path]) -> None:
+    with contextlib.ExitStack() as undo, service.uploads.beginning(user_id):
+        require_few(service, user_id, len(uploads))
+        for upload, path in zip(uploads, paths, strict=True):
+            service.uploads.create(upload, path)
+            undo.callback(service.uploads.remove, upload)
+        undo.pop_all()
+
+
 async def _upload(
     request: Request,
     user: models.User,
@@ -90,6 +136,30 @@ async def _upload(
     most: int,
 ) -> list[schemas.VideoUploaded]:
     """Receive a form, check what came, and put it into the project."""
+    async with _received(request, user, service, field, suffixes, most) as (arrival, project_id, files):
+        paths = await arrival.take(project_id, kind, files)
+    await arrivals.require_project(service, user, project_id)
+    return [
+        schemas.VideoUploaded(
+            message=f"{'Video' if kind == 'video' else 'Image'} uploaded successfully",
+            file_path=path,
+            file_size=file.size,
+            project_id=project_id,
+        )
+        for path, file in zip(paths, files, strict=True)
+    ]
+
+
+@contextlib.asynccontextmanager
+async def _received(
+    request: Request,
+    user: models.User,
+    service: Service,
+    field: str,
+    suffixes: Sequence[str],
+    most: int,
+) -> AsyncIterator[tuple[arrivals.Arrival, int, list[ReceivedFile]]]:
+    """Receive a form with files for a project, within the caller's quotas."""
 
     async def check(value: str) -> None:
         # The project may be named before the file: then a wrong one costs nobody the upload.
@@ -120,17 +190,7 @@ async def _upload(
             project_id = _project_id(form.fields["project_id"])
             upload.size = sum(file.size for file in form.files)
             await service.lanes.disk.run(service.quotas.check_disk, user.id, upload.size, upload)
-            paths = await arrival.take(project_id, kind, form.files)
-    await arrivals.require_project(service, user, project_id)
-    return [
-        schemas.VideoUploaded(
-            message=f"{'Video' if kind == 'video' else 'Image'} uploaded successfully",
-            file_path=path,
-            file_size=file.size,
-            project_id=project_id,
-        )
-        for path, file in zip(paths, form.files, strict=True)
-    ]
+            yield arrival, project_id, form.files
 
 
 def _project_id(text: str) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Request
 from sqlalchemy import func, select
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.http import keys
-from recon3d_api.http.dependencies import ServiceDep, UserDep, answers, throttle
+from recon3d_api.http.dependencies import ServiceDep, SessionUserDep, UserDep, answers, bearer, throttle
+from recon3d_api.http.security import digest
 from recon3d_api.store import audit
 from recon3d_api.store import tables as models
 
@@ -27,9 +28,12 @@ def list_keys(user: UserDep, service: ServiceDep) -> list[schemas.ApiKey]:
         return [schemas.ApiKey.model_validate(row) for row in rows]
 
 
-@router.post("", status_code=201, responses=answers(400, 401, 507))
-def create_key(body: schemas.ApiKeyCreate, user: UserDep, service: ServiceDep) -> schemas.NewApiKey:
-    """Make an API key. It is shown in this answer only, and is good wherever a token is."""
+@router.post("", status_code=201, responses=answers(400, 401, 403, 507))
+def create_key(body: schemas.ApiKeyCreate, user: SessionUserDep, service: ServiceDep) -> schemas.NewApiKey:
+    """Make an API key. It is shown in this answer only, and is good wherever a token is.
+
+    What changes the account itself needs a login: an API key makes no other ones.
+    """
     if body.expires_at is not None and body.expires_at <= models.utcnow():
         raise ApiError(400, "expires_at lies in the past")
     with service.database.write() as session:
@@ -41,15 +45,21 @@ def create_key(body: schemas.ApiKeyCreate, user: UserDep, service: ServiceDep) -
     return schemas.NewApiKey(**schemas.ApiKey.model_validate(row).model_dump(), key=key)
 
 
-@router.delete("/{key_id}", responses=answers(401, 404, 507))
+@router.delete("/{key_id}", responses=answers(401, 403, 404, 507))
 def revoke_key(
-    key_id: Annotated[int, Path(ge=1, le=schemas.MAX_ID, examples=[1])], user: UserDep, service: ServiceDep
+    request: Request,
+    key_id: Annotated[int, Path(ge=1, le=schemas.MAX_ID, examples=[1])],
+    user: UserDep,
+    service: ServiceDep,
 ) -> schemas.Message:
-    """Revoke an API key at once; WebSockets that it opened end within 15 seconds."""
+    """Revoke an API key at once, with the WebSockets that it opened; a key revokes only itself."""
+    shown = bearer(request)
     with service.database.write() as session:
         row = session.get(models.ApiKey, key_id)
         if row is None or row.user_id != user.id:
             raise not_found("API key")
+        if shown.startswith(keys.PREFIX) and row.digest != digest(shown):
+            raise ApiError(403, "An API key revokes only itself. Log in, and use the access token")
         audit.record(session, "key.revoked", user=user, target=f"key {row.id} {row.name}")
         keys.revoke(session, row)
     return schemas.Message(message="API key revoked")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import time
+from functools import partial
 from typing import Any
 
 from anyio import to_thread
@@ -21,7 +22,6 @@ from recon3d_api.work import queue as runs
 
 router = APIRouter()
 
-_HEARTBEAT = 15.0
 NOT_AUTHENTICATED, NOT_FOUND = 4401, 4404
 
 
@@ -53,11 +53,14 @@ async def job_events(websocket: WebSocket, project_id: str) -> None:
     try:
         await websocket.send_text(json.dumps(state))
         async with service.hub.listen(number, state["seq"], known) as listener:
+            left = max(known.expires - time.time(), 0.0)
+            expiry = asyncio.get_running_loop().call_later(left, partial(listener.close, revoked=True))
             sender = asyncio.create_task(_send(websocket, listener, number))
             receiver = asyncio.create_task(_drain(websocket))
             try:
                 await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
             finally:
+                expiry.cancel()
                 for task in (sender, receiver):
                     task.cancel()
                     with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
@@ -118,10 +121,8 @@ def _state(service: Service, user: models.User, project_id: int) -> dict[str, An
 
 
 async def _send(websocket: WebSocket, listener: Listener, project_id: int) -> None:
-    token = listener.token
     while True:
-        left = min(token.expires - time.time(), _HEARTBEAT)
-        message = await listener.next(max(left, 0.01))
+        message = await listener.next()
         if message is not None:
             await websocket.send_text(message.text)
         elif listener.revoked:
@@ -129,9 +130,6 @@ async def _send(websocket: WebSocket, listener: Listener, project_id: int) -> No
             return
         elif listener.closed:
             await websocket.close(NOT_FOUND, "Project not found")
-            return
-        elif time.time() >= token.expires:
-            await websocket.close(NOT_AUTHENTICATED, "The token has expired")
             return
         else:
             heartbeat: dict[str, Any] = dict.fromkeys(

@@ -10,7 +10,14 @@ from fastapi import APIRouter, Depends, Request
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError
 from recon3d_api.http import accounts, resets
-from recon3d_api.http.dependencies import Service, ServiceDep, UserDep, answers, client_address, throttle
+from recon3d_api.http.dependencies import (
+    Service,
+    ServiceDep,
+    SessionUserDep,
+    answers,
+    client_address,
+    throttle,
+)
 from recon3d_api.http.multipart import field_error
 from recon3d_api.http.security import password_problem
 from recon3d_api.store import audit
@@ -19,9 +26,9 @@ from recon3d_api.store import tables as models
 router = APIRouter(prefix="/auth/password", tags=["auth"], dependencies=[Depends(throttle("general"))])
 
 
-@router.post("", responses=answers(400, 401, 507))
+@router.post("", responses=answers(400, 401, 403, 507))
 async def change_password(
-    body: schemas.PasswordChange, user: UserDep, service: ServiceDep
+    body: schemas.PasswordChange, user: SessionUserDep, service: ServiceDep
 ) -> schemas.Message:
     """Change the password; revokes all tokens, sessions and API keys of the caller.
 

@@ -24,6 +24,8 @@ router = APIRouter(prefix="/files", tags=["uploads"], route_class=tus.TusRoute, 
 UploadId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", examples=["0123456789abcdef0123456789abcdef"])]
 Offset = Annotated[int | None, Header(ge=0, le=2**62, description="Bytes that the server has")]
 _SUFFIXES = (*names.VIDEO_SUFFIXES, *names.IMAGE_SUFFIXES)
+#: What can go wrong with PATCH, and with POST in its place.
+_APPENDED = answers(400, 401, 404, 408, 409, 410, 412, 415, 423, 460, 507)
 _BODY = {"content": {tus.BODY: {"schema": {"type": "string", "format": "binary"}}}}
 
 
@@ -78,8 +80,7 @@ def create_upload(
         created=time.time(),
     )
     with service.uploads.beginning(user.id), service.quotas.keeping(user.id, upload_length) as kept:
-        if service.uploads.count(user.id) >= settings.max_resumable_uploads:
-            raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
+        require_few(service, user.id, 1)
         service.quotas.check_disk(user.id, upload_length, kept)
         service.room.check(user.id, upload_length, upload_length)
         service.uploads.create(upload)
@@ -91,7 +92,7 @@ def create_upload(
 @router.get("/uploads", responses=answers(401))
 def list_uploads(user: UserDep, service: ServiceDep) -> list[schemas.ResumableUpload]:
     """List the caller's uploads that resume, and those that ended within the last day."""
-    return [_shown(service, upload) for upload in service.uploads.of_owner(user.id)]
+    return [upload_out(service, upload) for upload in service.uploads.of_owner(user.id)]
 
 
 @router.post("/take-uploads", responses=answers(400, 401, 404, 409, 423, 507))
@@ -137,10 +138,20 @@ async def take_uploads(
     )
 
 
+@router.post("/end-uploads", status_code=204, response_class=Response, responses=answers(401, 423))
+def end_uploads(body: schemas.TakeUploads, user: UserDep, service: ServiceDep) -> Response:
+    """Give up several uploads, or forget that they were taken; unknown ones have ended already."""
+    for upload_id in body.uploads:
+        upload = service.uploads.find(user.id, upload_id)
+        if upload is not None:
+            _remove(service, upload)
+    return Response(status_code=204)
+
+
 @router.get("/uploads/{upload_id}", responses=answers(401, 404))
 def get_upload(upload_id: UploadId, user: UserDep, service: ServiceDep) -> schemas.ResumableUpload:
     """Get what has become of an upload."""
-    return _shown(service, _own(service, user, upload_id))
+    return upload_out(service, _own(service, user, upload_id))
 
 
 @router.head(
@@ -170,7 +181,7 @@ def upload_offset(upload_id: UploadId, user: UserDep, service: ServiceDep) -> Re
     status_code=204,
     response_class=Response,
     dependencies=[tus.SPEAKS_TUS],
-    responses=answers(400, 401, 404, 408, 409, 410, 412, 415, 423, 460, 507),
+    responses=_APPENDED,
     openapi_extra={"requestBody": {"required": True, **_BODY}},
 )
 async def append_to_upload(
@@ -220,11 +231,7 @@ async def append_to_upload(
 )
 def delete_upload(upload_id: UploadId, user: UserDep, service: ServiceDep) -> Response:
     """Give an upload up; what became a file of the project stays there."""
-    upload = _own(service, user, upload_id)
-    try:
-        service.uploads.remove(upload)
-    except resumable.Busy as error:
-        raise ApiError(423, "Another request writes to the upload") from error
+    _remove(service, _own(service, user, upload_id))
     return Response(status_code=204)
 
 
@@ -233,7 +240,7 @@ def delete_upload(upload_id: UploadId, user: UserDep, service: ServiceDep) -> Re
     status_code=204,
     response_class=Response,
     dependencies=[tus.SPEAKS_TUS],
-    responses=answers(400, 401, 404, 408, 409, 410, 412, 415, 423, 460, 507),
+    responses=_APPENDED,
     openapi_extra={"requestBody": {"required": False, **_BODY}},
 )
 async def overridden(
@@ -258,6 +265,13 @@ def _own(service: Service, user: models.User, upload_id: str) -> resumable.Uploa
     return upload
 
 
+def _remove(service: Service, upload: resumable.Upload) -> None:
+    try:
+        service.uploads.remove(upload)
+    except resumable.Busy as error:
+        raise ApiError(423, "Another request writes to the upload") from error
+
+
 def _require_accepted(upload: resumable.Upload) -> None:
     if upload.status == "refused":
         raise ApiError(410, upload.error)
@@ -268,7 +282,36 @@ def _require_offset(given: int, known: int) -> None:
         raise ApiError(409, f"The upload has {known} bytes", {"Upload-Offset": str(known)})
 
 
-def _shown(service: Service, upload: resumable.Upload) -> schemas.ResumableUpload:
+def require_few(service: Service, user_id: int, more: int) -> None:
+    """Check, within `Uploads.beginning`, that a user may begin more uploads.
+
+    Parameters
+    ----------
+    service : Service
+    user_id : int
+    more : int
+
+    Raises
+    ------
+    ApiError
+        400 when they would be too many.
+    """
+    if service.uploads.count(user_id) + more > service.settings.max_resumable_uploads:
+        raise ApiError(400, "You have too many unfinished uploads; finish some, or DELETE them")
+
+
+def upload_out(service: Service, upload: resumable.Upload) -> schemas.ResumableUpload:
+    """Describe an upload.
+
+    Parameters
+    ----------
+    service : Service
+    upload : Upload
+
+    Returns
+    -------
+    schemas.ResumableUpload
+    """
     return schemas.ResumableUpload(
         id=upload.id,
         project_id=upload.project_id,
