@@ -23,6 +23,6 @@ def forget_expired(database: Database) -> None:
     with database.read() as session:
         if not session.scalar(select(or_(*(exists().where(table.expires < now) for table in _TABLES)))):
             return
-    with database.write() as session:
-        for table in _TABLES:
+    for table in _TABLES:  # one by one: others lock rows of several tables in another order
+        with database.write() as session:
             session.execute(delete(table).where(table.expires < now))
