@@ -76,10 +76,7 @@ def postgres() -> Iterator[str]:
             cwd=root,
         )
         try:
-            for _ in range(100):
-                if (root / ".s.PGSQL.5432").exists():
-                    break
-                time.sleep(0.1)
+            wait_for((root / ".s.PGSQL.5432").exists, timeout=60)
             yield f"postgresql+psycopg://recon3d@/{{}}?host={root}"
         finally:
             server.send_signal(2)
@@ -104,13 +101,16 @@ def new_database(backend: str, request: pytest.FixtureRequest) -> Callable[[], s
     def make() -> str:
         name = f"test{next(_numbers)}"
         engine = sa.create_engine(url.format("postgres"), isolation_level="AUTOCOMMIT")
-        for _ in range(50):
+
+        def created() -> bool:
             try:
                 with engine.connect() as connection:
                     connection.execute(sa.text(f"CREATE DATABASE {name}"))
-                break
             except sa.exc.OperationalError:  # the server is starting
-                time.sleep(0.1)
+                return False
+            return True
+
+        wait_for(created, timeout=60)
         engine.dispose()
         return str(url.format(name))
 

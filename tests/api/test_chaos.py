@@ -176,7 +176,7 @@ def test_killed_servers_runs_are_resumed(
             pid = int((root / "begun").read_text().split()[-1])
             server.kill()
             # The kernel ends the run with its runner.
-            wait_for(lambda pid=pid: not alive(pid), timeout=5)
+            wait_for(lambda pid=pid: not alive(pid))
             server.start()
         client.wait(number, progress=False)
         watch.join(timeout=30)
@@ -327,7 +327,9 @@ def test_worker_and_server_apart(new_database: Callable[[], str], tmp_path: Path
 @pytest.mark.attack("kill -9 in each of the seven stages of a real run", "finished stages are not repeated")
 @pytest.mark.slow
 @mostly_on("sqlite")
-def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str], tmp_path: Path) -> None:
+def test_killed_in_each_stage_of_the_real_thing(
+    new_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """recon3d itself: what was finished, whole stages and single views, is used after each kill."""
     url = new_database()
     settings = {"real": True, "lease_seconds": 5}
@@ -353,7 +355,8 @@ def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str],
     assert project.status == "completed", jobs
     assert project.reconstruction_quality > 0
     assert {job.status for job in jobs} == {"completed"}
-    print(f"\nkilled in {', '.join(killed)}; done after {project.processing_time:.0f} s")
+    told = f"killed in {', '.join(killed)}; completed after {project.processing_time:.0f} s"
+    record_property("seen", told)
     assert len(killed) >= 5
     seqs = [event["seq"] for event in watch.events]
     assert seqs == sorted(set(seqs))

@@ -46,9 +46,9 @@ def test_nobody_waits_for_a_busy_user(client: httpx.Client, stranger: httpx.Clie
             wait_for(lambda: len(list(incoming.glob("*/.for"))) == many)
             began = time.monotonic()
             for _ in range(5):
-                assert stranger.get("/projects", timeout=10).status_code == 200
+                assert stranger.get("/projects").status_code == 200
             assert upload_photos(stranger, other, 1).status_code == 200
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 50  # those who wait would take five minutes
             assert not any(future.done() for future in waiting)
         assert {future.result() for future in waiting} == {200}
     assert len(client.get(f"/files/list/{number}").json()) == many

@@ -276,8 +276,8 @@ def test_a_silent_connection_gives_way(idle: Api, video: Path, monkeypatch: pyte
                 have = offset(client, url)
                 return send(client, url, data[have:], have).status_code == 204
 
-            assert wait_for(goes_on, timeout=10)
-            silent.settimeout(10)
+            assert wait_for(goes_on)
+            silent.settimeout(30)
             assert silent.recv(100).startswith(b"HTTP/1.1 423")
         assert client.get(f"/files/download/{number}/video").content == data
         monkeypatch.setattr(receiving, "_GONE", 0.3)
