@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -26,9 +27,10 @@ from tests.api.conftest import Api, new_project, photo, plant, wait_for
 from tests.api.test_uploads import BODY, TUS, begin, metadata
 
 Serve = Callable[..., contextlib.AbstractContextManager[Api]]
-#: Seconds between the statements of a transaction, so that transactions do meet; and how often they may.
+#: Seconds between the statements of a transaction, so that transactions do meet.
 _PAUSE = 0.003
-_ROUNDS = {"postgresql": 4, "sqlite": 1}
+#: In pauses, what the second request of a round waits for, and the third twice, and so on.
+_LATER = (0, 2, 5, 9, 14, 20)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,20 @@ def meeting(serve: Serve, backend: str) -> Iterator[Api]:
         if backend == "postgresql":  # SQLite has one writer at a time
             sa.event.listen(api.service.database.engine, "after_cursor_execute", pause)
         yield api
+
+
+@pytest.fixture(scope="module")
+def http(meeting: Api) -> Iterator[httpx.Client]:
+    """A client for all users."""
+    with httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=60) as http:
+        yield http
+
+
+@pytest.fixture(scope="module")
+def documented(meeting: Api, http: httpx.Client) -> dict[str, Any]:
+    """What the OpenAPI document says of each path and method."""
+    paths: dict[str, Any] = http.get(f"{meeting.url}/openapi.json").json()["paths"]
+    return paths
 
 
 @dataclass
@@ -74,6 +90,15 @@ class Scene:
         headers = {"Authorization": f"Bearer {call.token}", **call.more.get("headers", {})}
         path = call.path.format(**call.fields)
         return self.http.request(call.method, path, **{**call.more, "headers": headers})
+
+    def wrong(self, root: Path) -> list[object]:
+        """What is left of the project if it was deleted."""
+        token = self.api.service.tokens.issue(self.user.id)
+        if self.ask(self.call("GET", "/projects/{project_id}", token)).status_code != 404:
+            return []
+        wait_for(lambda: not root.exists())
+        uploads = self.ask(self.call("GET", "/files/uploads", token)).json()
+        return [row for row in uploads if row["status"] == "receiving"]
 
     def made(self, path: str, **body: object) -> int:
         """The id of what a POST makes."""
@@ -325,62 +350,60 @@ RACES = [
 
 
 @pytest.mark.attack("Requests about the same thing at once, of 26 kinds", "documented answers, never 5xx")
+@pytest.mark.parametrize("rounds", [1, pytest.param(len(_LATER), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
-def test_at_once(meeting: Api, backend: str, race: Callable[[Scene], list[Call]]) -> None:
-    paths = httpx.get(f"{meeting.url}/openapi.json").json()["paths"]
+def test_at_once(
+    meeting: Api,
+    http: httpx.Client,
+    documented: dict[str, Any],
+    race: Callable[[Scene], list[Call]],
+    rounds: int,
+) -> None:
     wrong: list[object] = []
-    with (
-        httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=60) as http,
-        concurrent.futures.ThreadPoolExecutor(4) as pool,
-    ):
-        for turn in range(_ROUNDS[backend]):
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for later in _LATER[:rounds]:
             scene = Scene(meeting, http)
             root, calls = meeting.root(scene.number), race(scene)
             scene.together = threading.Barrier(len(calls))
 
-            def ask(order: int, call: Call, scene: Scene = scene, turn: int = turn) -> int:
+            def ask(order: int, call: Call, scene: Scene = scene, later: int = later) -> int:
                 scene.together.wait()
-                time.sleep((0, 2, 5, 9)[turn] * order * _PAUSE)
+                time.sleep(later * order * _PAUSE)
                 answer = scene.ask(call)
-                code = answer.status_code
-                if (
-                    code >= 500
-                    or f"{code}" not in paths[f"/api/v1{call.path}"][call.method.lower()]["responses"]
-                ):
-                    wrong.append((call.method, call.path, code, answer.text))
-                return code
+                known = documented[f"/api/v1{call.path}"][call.method.lower()]["responses"]
+                if answer.status_code >= 500 or f"{answer.status_code}" not in known:
+                    wrong.append((call.method, call.path, answer.status_code, answer.text))
+                return answer.status_code
 
             codes = list(pool.map(ask, range(len(calls)), calls))
             if race in ONE_WINS and sum(code < 300 for code in codes) != 1:
-                wrong.append((race.__name__, codes))
-            with meeting.client(meeting.service.tokens.issue(scene.user.id)) as owner:
-                if owner.get(f"/projects/{scene.number}").status_code == 404:
-                    wait_for(lambda root=root: not root.exists())
-                    left = [row for row in owner.get("/files/uploads").json() if row["status"] == "receiving"]
-                    if left:
-                        wrong.append((race.__name__, codes, left))
+                wrong.append(codes)
+            wrong.extend(scene.wrong(root))
     assert not wrong
-    with meeting.service.database.read() as session:
-        assert session.scalars(sa.select(Deletion.folder)).all() == []
+
+    def carried_out() -> bool:
+        with meeting.service.database.read() as session:
+            return session.scalars(sa.select(Deletion.folder)).first() is None
+
+    wait_for(carried_out)
 
 
-def test_a_webhook_is_deleted_while_a_run_ends(meeting: Api) -> None:
+def test_a_webhook_is_deleted_while_a_run_ends(meeting: Api, http: httpx.Client) -> None:
     """The message waits for a webhook that is being deleted, and the deletion for the message."""
-    with httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=60) as http:
-        scene = Scene(meeting, http)
-        hook, job = scene.webhook(), scene.job()
-        delete = scene.call("DELETE", "/projects/{project_id}/webhooks/{webhook_id}", webhook_id=hook)
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            with meeting.service.database.write() as session:
-                run = session.get_one(Run, session.get_one(Job, job).run_id)
-                run.status = "completed"
-                webhooks.run_ended(session, session.get_one(Project, scene.number), run)
-                sent = pool.submit(scene.ask, delete)
-                concurrent.futures.wait([sent], timeout=0.3)
-            assert sent.result().status_code == 200
+    scene = Scene(meeting, http)
+    hook, job = scene.webhook(), scene.job()
+    delete = scene.call("DELETE", "/projects/{project_id}/webhooks/{webhook_id}", webhook_id=hook)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with meeting.service.database.write() as session:
+            run = session.get_one(Run, session.get_one(Job, job).run_id)
+            run.status = "completed"
+            webhooks.run_ended(session, session.get_one(Project, scene.number), run)
+            sent = pool.submit(scene.ask, delete)
+            concurrent.futures.wait([sent], timeout=0.3)
+        assert sent.result().status_code == 200
 
 
-def test_a_project_is_deleted_while_a_job_that_is_over_is_cancelled(meeting: Api) -> None:
+def test_a_project_is_deleted_while_a_job_that_is_over_is_cancelled(meeting: Api, http: httpx.Client) -> None:
     """The two locked the run and its jobs in another order each, and the database ended one of them.
 
     A restored dump of PostgreSQL removes a project's jobs before its runs.
@@ -395,15 +418,14 @@ def test_a_project_is_deleted_while_a_job_that_is_over_is_cancelled(meeting: Api
                     "REFERENCES projects (id) ON DELETE CASCADE"
                 )
             )
-    with httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=60) as http:
-        scene = Scene(meeting, http)
-        job = scene.job()
-        assert http.post(f"/jobs/{job}/cancel").status_code == 200
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            with meeting.service.database.write() as session:
-                queue.locked_run(session, session.get_one(Job, job).run_id)
-                sent = pool.submit(scene.ask, scene.delete_project())
-                concurrent.futures.wait([sent], timeout=0.3)
-                with pytest.raises(ApiError, match="The job is over"):
-                    queue.cancel_job(session, job)
-            assert sent.result().status_code == 200
+    scene = Scene(meeting, http)
+    job = scene.job()
+    assert http.post(f"/jobs/{job}/cancel").status_code == 200
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with meeting.service.database.write() as session:
+            queue.locked_run(session, session.get_one(Job, job).run_id)
+            sent = pool.submit(scene.ask, scene.delete_project())
+            concurrent.futures.wait([sent], timeout=0.3)
+            with pytest.raises(ApiError, match="The job is over"):
+                queue.cancel_job(session, job)
+        assert sent.result().status_code == 200
