@@ -1,8 +1,9 @@
-"""Who waits for whom: transactions lock rows in one order, so that none waits for another in a circle.
+"""Locks on rows: all transactions take them in one order, so that no two wait for each other.
 
-The order is run, project, webhook, user, then what belongs to the user: sessions, tickets, resets and
-keys. Whoever changes or removes one of several rows of a project or of a user locks that one first.
-SQLite has one writer at a time, and needs none of this.
+The order is run, project, webhook, user, and last what belongs to a user: sessions, tickets, resets and
+keys. Whoever changes or removes rows of a project or of a user locks that project or user first. The
+deletion of a project removes its runs after it has locked the project: these are over, and whoever
+locks a run that is over locks nothing after it. SQLite has one writer at a time, and needs none of this.
 """
 
 from __future__ import annotations
