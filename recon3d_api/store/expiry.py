@@ -23,6 +23,9 @@ def forget_expired(database: Database) -> None:
     with database.read() as session:
         if not session.scalar(select(or_(*(exists().where(table.expires < now) for table in _TABLES)))):
             return
-    for table in _TABLES:  # one by one: others lock rows of several tables in another order
-        with database.write() as session:
-            session.execute(delete(table).where(table.expires < now))
+    with database.write() as session:
+        for table in _TABLES:
+            key = table.__mapper__.primary_key[0]
+            # Whoever has locked one removes or renews it: waiting for that could be a circle.
+            old = select(key).where(table.expires < now).with_for_update(skip_locked=True)
+            session.execute(delete(table).where(key.in_(old)))

@@ -203,10 +203,14 @@ def forget_old(database: Database) -> None:
                 .order_by(Delivery.id.desc())
                 .limit(KEPT)
             )
-            session.execute(
-                delete(Delivery).where(
+            # Those that are locked are removed with their webhook: waiting for that could be a circle.
+            old = (
+                select(Delivery.id)
+                .where(
                     Delivery.webhook_id == webhook_id,
                     Delivery.status != "pending",
                     Delivery.id.not_in(newest),
                 )
+                .with_for_update(skip_locked=True)
             )
+            session.execute(delete(Delivery).where(Delivery.id.in_(old)))

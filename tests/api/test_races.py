@@ -20,7 +20,8 @@ from recon3d_api.errors import ApiError
 from recon3d_api.http import resets, sessions
 from recon3d_api.http.security import Passwords
 from recon3d_api.store import webhooks
-from recon3d_api.store.tables import Deletion, Job, Project, Run, User
+from recon3d_api.store.expiry import forget_expired
+from recon3d_api.store.tables import Deletion, Job, LoginSession, Project, Run, User
 from recon3d_api.work import queue
 from tests.api.accounts import OTHER, PASSWORD
 from tests.api.conftest import Api, new_project, photo, plant, wait_for
@@ -401,6 +402,21 @@ def test_a_webhook_is_deleted_while_a_run_ends(meeting: Api, http: httpx.Client)
             sent = pool.submit(scene.ask, delete)
             concurrent.futures.wait([sent], timeout=0.3)
         assert sent.result().status_code == 200
+
+
+@pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")  # SQLite locks no rows
+def test_the_sweeper_waits_for_nobody(serve: Serve) -> None:
+    """It removes rows in another order than a user who logs out everywhere."""
+    with serve(runners=0) as api:
+        user = api.user()[0]
+        old, held = (sessions.begin(api.service.database, user.id, -1) for _ in range(2))
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            with api.service.database.write() as session:
+                session.get_one(LoginSession, held.id, with_for_update=True)
+                pool.submit(forget_expired, api.service.database).result(timeout=20)
+            with api.service.database.read() as session:
+                assert session.get(LoginSession, old.id) is None
+                assert session.get(LoginSession, held.id) is not None
 
 
 def test_a_project_is_deleted_while_a_job_that_is_over_is_cancelled(meeting: Api, http: httpx.Client) -> None:
