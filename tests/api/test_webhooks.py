@@ -68,7 +68,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def hooked(serve: Serve) -> Iterator[Api]:
-    with serve(runners=1, lease_seconds=3.0, webhook_networks="127.0.0.0/8") as api:
+    with serve(runners=1, lease_seconds=20.0, webhook_networks="127.0.0.0/8") as api:
         yield api
 
 
