@@ -30,7 +30,7 @@ database.dispose()
 
 def write_elsewhere(database: Database, name: str) -> None:
     url = database.url.render_as_string(hide_password=False)
-    subprocess.run([sys.executable, "-c", _WRITE, url, name], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _WRITE, url, name], check=True, timeout=240)
 
 
 @pytest.fixture

@@ -193,7 +193,7 @@ def test_two_hundred_listeners(server: Server, new_database: Callable[[], str], 
         address = f"{server.url.replace('http', 'ws')}/ws/jobs/{number}"
         headers = {"Authorization": f"Bearer {client.token}"}
         events, latencies = [], []
-        async with connect(address, additional_headers=headers, open_timeout=60) as socket:
+        async with connect(address, additional_headers=headers, open_timeout=240) as socket:
             await socket.recv()
             ready.release()
             while True:

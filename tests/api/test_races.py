@@ -50,7 +50,7 @@ def meeting(serve: Serve, backend: str) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def http(meeting: Api) -> Iterator[httpx.Client]:
     """A client for all users."""
-    with httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=60) as http:
+    with httpx.Client(base_url=f"{meeting.url}/api/v1", timeout=240) as http:
         yield http
 
 
@@ -189,8 +189,15 @@ def project_and_its_photo(scene: Scene) -> list[Call]:
 
 
 def project_and_a_form(scene: Scene) -> list[Call]:
-    data, files = {"project_id": str(scene.number)}, [("files", ("p.jpg", photo(), "image/jpeg"))]
-    return [scene.call("POST", "/files/upload/images", data=data, files=files), scene.delete_project()]
+    return [_form(scene), scene.delete_project()]
+
+
+def photo_and_a_form(scene: Scene) -> list[Call]:
+    """A photo goes while others of the same name come, and a run begins."""
+    plant(scene.http, scene.number)
+    remove = scene.call("DELETE", "/files/{project_id}/{path}", path="inputs/photos/p0.jpg")
+    start = scene.call("POST", "/projects/{project_id}/start-reconstruction", params={"quality": "low"})
+    return [_form(scene), remove, _form(scene), start]
 
 
 def project_and_a_new_upload(scene: Scene) -> list[Call]:
@@ -314,6 +321,11 @@ def _bytes() -> dict[str, Any]:
     return {"content": photo(), "headers": {**BODY, "Upload-Offset": "0"}}
 
 
+def _form(scene: Scene) -> Call:
+    data, files = {"project_id": str(scene.number)}, [("files", ("p0.jpg", photo(), "image/jpeg"))]
+    return scene.call("POST", "/files/upload/images", data=data, files=files)
+
+
 def _send(scene: Scene, upload: str) -> Call:
     return scene.call("PATCH", "/files/uploads/{upload_id}", upload_id=upload, **_bytes())
 
@@ -334,6 +346,7 @@ RACES = [
     project_and_its_last_job,
     project_and_its_photo,
     project_and_a_form,
+    photo_and_a_form,
     project_and_a_new_upload,
     upload_twice,
     upload_and_its_last_byte,
@@ -350,7 +363,7 @@ RACES = [
 ]
 
 
-@pytest.mark.attack("Requests about the same thing at once, of 26 kinds", "documented answers, never 5xx")
+@pytest.mark.attack("Requests about the same thing at once, of 27 kinds", "documented answers, never 5xx")
 @pytest.mark.parametrize("rounds", [1, pytest.param(len(_LATER), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__)
 def test_at_once(

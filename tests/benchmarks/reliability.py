@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -26,6 +27,8 @@ _HEAD = (
     "runs them, the long ones too, and writes this page. Figures come from two cores of a shared virtual "
     "machine.\n\n"
 )
+#: In the name of a test; an address of a database is no such part.
+_DATABASE = re.compile(r"[\[-](postgresql|sqlite)[\]-]")
 #: What was seen in the cases of an attack: attack, case, and its facts.
 Results = dict[str, dict[str, dict[str, str]]]
 
@@ -39,9 +42,10 @@ def results(report: Path) -> Results:
         if "attack" not in told or "skipped" in kinds:
             continue
         name = case.get("name", "")
+        database = _DATABASE.search(name)
         found.setdefault(told["attack"], {})[name] = {
             "bar": told["bar"],
-            "database": next((d for d in ("postgresql", "sqlite") if d in name), ""),
+            "database": database[1] if database else "",
             "seen": told.get("seen", ""),
             "result": "fails" if kinds & {"failure", "error"} else "holds",
         }
