@@ -212,8 +212,10 @@ class _Decoder:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
             reading = self._process.stdout.fileno()
+            waits = select.poll()  # `select.select` takes no descriptor above 1023
+            waits.register(reading, select.POLLIN)
             while not answer.endswith(b"\n"):
-                if not select.select([reading], [], [], max(deadline - time.monotonic(), 0))[0]:
+                if not waits.poll(1000 * max(deadline - time.monotonic(), 0)):
                     return b""
                 piece = os.read(reading, 1 << 16)
                 if not piece:

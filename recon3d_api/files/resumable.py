@@ -283,9 +283,12 @@ class Uploads:
         Busy
             Another request writes to it.
         """
-        with contextlib.suppress(FileNotFoundError), self.held(upload):
-            pass  # the next who wants to write finds nothing
-        shutil.rmtree(self.folder(upload), ignore_errors=True)
+        try:
+            with self.held(upload):
+                # Under the lock: who has opened the data meanwhile finds no record.
+                _remove(self.folder(upload))
+        except FileNotFoundError:  # it has ended: nobody writes to it any more
+            _remove(self.folder(upload))
 
     def sweep(self) -> None:
         """Remove uploads whose time is over."""
@@ -430,6 +433,14 @@ def _write(path: Path, upload: Upload) -> None:
     temporary = path.with_name(f".{uuid.uuid4().hex}")
     temporary.write_text(upload.model_dump_json())
     temporary.replace(path)
+
+
+def _remove(folder: Path) -> None:
+    """Remove an upload at once, so that nobody puts another file beside what is removed."""
+    gone = folder.with_name(f"{_NEW}{uuid.uuid4().hex}")
+    with contextlib.suppress(FileNotFoundError):
+        folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
 
 
 def _entries(folder: Path) -> list[Path]:

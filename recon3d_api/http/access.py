@@ -18,6 +18,7 @@ from recon3d_api.http import keys
 from recon3d_api.http.security import Token, Tokens, digest
 from recon3d_api.store import audit
 from recon3d_api.store.database import Database
+from recon3d_api.store.locks import locked_user
 from recon3d_api.store.tables import LoginSession, PasswordReset, RevokedToken, Ticket, User
 
 TICKET_SECONDS = 30
@@ -112,9 +113,9 @@ def revoke(database: Database, token: Token, *, everywhere: bool) -> None:
         All tokens that the user has.
     """
     with database.write() as session:
+        user = locked_user(session, token.user_id)
         session.merge(RevokedToken(id=token.id, expires=token.expires))
         session.execute(delete(LoginSession).where(LoginSession.id == token.id))
-        user = session.get_one(User, token.user_id)
         if everywhere:
             revoke_all(session, user)
         audit.record(session, "logout", user=user, target="everywhere" if everywhere else "")

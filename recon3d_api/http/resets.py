@@ -14,6 +14,7 @@ from recon3d_api.mail import Mail
 from recon3d_api.settings import Settings
 from recon3d_api.store import audit
 from recon3d_api.store.database import Database
+from recon3d_api.store.locks import locked_user
 from recon3d_api.store.tables import PasswordReset, User
 
 MAIL_SECONDS = 3600
@@ -76,7 +77,7 @@ def mail_for(database: Database, settings: Settings, email: str) -> Mail | None:
     with database.write() as session:
         user = accounts.find(session, email)
         audit.record(session, "password.reset_requested", username=email)
-        if user is None or not user.is_active:
+        if user is None or not locked_user(session, user.id).is_active:
             return None
         recent = exists().where(
             PasswordReset.user_id == user.id, PasswordReset.created > time.time() - _MAIL_EVERY
@@ -124,9 +125,9 @@ def redeem(database: Database, passwords: Passwords, token: str, password: str) 
         raise accounts.WeakPassword(problem)
     hashed = passwords.hash(password)
     with database.write() as session:
-        user_id = session.scalar(delete(PasswordReset).where(*good).returning(PasswordReset.user_id))
-        owner = None if user_id is None else session.get(User, user_id)
-        if owner is None or not owner.is_active:
+        owner = locked_user(session, user.id)
+        used = session.scalar(delete(PasswordReset).where(*good).returning(PasswordReset.user_id))
+        if used is None or not owner.is_active:
             return False
         accounts.set_password(session, owner, hashed)
         audit.record(session, "password.reset", user=owner)

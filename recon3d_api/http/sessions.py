@@ -11,13 +11,14 @@ import time
 import uuid
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, update
 from sqlalchemy.orm import Session
 
 from recon3d_api.http.security import digest
 from recon3d_api.store import audit
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import LoginSession, RevokedToken, User
+from recon3d_api.store.locks import locked_user
+from recon3d_api.store.tables import LoginSession, RevokedToken
 
 #: Refresh tokens renew access tokens, which therefore can be short-lived.
 ACCESS_SECONDS = 900
@@ -73,41 +74,48 @@ def renew(database: Database, token: str, days: int) -> Renewed | None:
     """
     number = token.removeprefix(PREFIX).partition("_")[0]
     with database.read() as session:
-        if session.get(LoginSession, number[:32]) is None:
+        known = session.get(LoginSession, number[:32])
+        if known is None:
             return None  # guesses take no lock for writing
     following, now = _token(number), time.time()
-    active = select(User.id).where(User.is_active)
     with database.write() as session:
-        user_id = session.scalar(
+        owner = locked_user(session, known.user_id)
+        renewed = owner.is_active and session.scalar(
             update(LoginSession)
             .where(
                 LoginSession.id == number,
                 LoginSession.digest == digest(token),
                 LoginSession.expires > now,
-                LoginSession.user_id.in_(active),
             )
             .values(digest=digest(following), expires=now + days * _DAY)
-            .returning(LoginSession.user_id)
+            .returning(LoginSession.id)
         )
-        if user_id is None:
-            row = session.get(LoginSession, number)
-            if row is not None:
-                audit.record(session, "session.reused", user=session.get(User, row.user_id))
-                end(session, number)
+        if not renewed:
+            # Of several requests with a copied token, the first ends the session.
+            if end(session, number):
+                audit.record(session, "session.reused", user=owner)
             return None
-    return Renewed(number, user_id, following)
+    return Renewed(number, owner.id, following)
 
 
-def end(session: Session, number: str) -> None:
+def end(session: Session, number: str) -> bool:
     """End a session, if there is one of that id, with its access tokens.
 
     Parameters
     ----------
     session : Session
+        One that has locked the session's user.
     number : str
+
+    Returns
+    -------
+    bool
+        False when it has ended already.
     """
-    session.execute(delete(LoginSession).where(LoginSession.id == number))
-    session.merge(RevokedToken(id=number, expires=time.time() + ACCESS_SECONDS))
+    ended = session.scalar(delete(LoginSession).where(LoginSession.id == number).returning(LoginSession.id))
+    if ended is not None:
+        session.merge(RevokedToken(id=number, expires=time.time() + ACCESS_SECONDS))
+    return ended is not None
 
 
 def _token(number: str) -> str:

@@ -25,4 +25,7 @@ def forget_expired(database: Database) -> None:
             return
     with database.write() as session:
         for table in _TABLES:
-            session.execute(delete(table).where(table.expires < now))
+            key = table.__mapper__.primary_key[0]
+            # Whoever has locked one removes or renews it: waiting for that could be a circle.
+            old = select(key).where(table.expires < now).with_for_update(skip_locked=True)
+            session.execute(delete(table).where(key.in_(old)))

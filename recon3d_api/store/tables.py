@@ -141,7 +141,7 @@ class Project(Timestamps, Base):
     frame_interval: Mapped[float | None]
     #: Number of the newest event; counted here so that events commit in the order of their numbers.
     event_seq: Mapped[int] = mapped_column(default=0)
-    #: Bytes of its files when they were last counted; None before the first time.
+    #: Bytes of its files when they were last counted; None before, a negative mark while they are.
     disk_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
 
     # Lists are read from an index, in its order, and end with the page.

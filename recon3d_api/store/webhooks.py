@@ -68,7 +68,9 @@ def run_ended(session: Session, project: Project, run: Run) -> None:
     run : Run
     """
     event = f"run.{run.status}"
-    for webhook in session.scalars(select(Webhook).where(Webhook.project_id == project.id)):
+    # One that is being deleted is waited for, so that no message is left without its webhook.
+    held = select(Webhook).where(Webhook.project_id == project.id)
+    for webhook in session.scalars(held.with_for_update(read=True, key_share=True)):
         if event in webhook.events:
             data = {
                 "project_id": project.id,
@@ -219,10 +221,14 @@ def forget_old(database: Database) -> None:
                 .order_by(Delivery.id.desc())
                 .limit(KEPT)
             )
-            session.execute(
-                delete(Delivery).where(
+            # Those that are locked are removed with their webhook: waiting for that could be a circle.
+            old = (
+                select(Delivery.id)
+                .where(
                     Delivery.webhook_id == webhook_id,
                     Delivery.status != "pending",
                     Delivery.id.not_in(newest),
                 )
+                .with_for_update(skip_locked=True)
             )
+            session.execute(delete(Delivery).where(Delivery.id.in_(old)))

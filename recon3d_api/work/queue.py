@@ -284,11 +284,12 @@ def cancel_job(session: Session, job_id: int) -> Job:
     run = locked_run(session, run_id) if run_id is not None else None
     if run is None:
         raise ApiError(404, "Job not found")
+    # The lock on the run is enough. One on the jobs would wait for whoever deletes the project, who
+    # waits for the run.
     jobs = session.scalars(
         select(Job)
         .where(Job.run_id == run.id)
         .order_by(Job.position)
-        .with_for_update()
         .execution_options(populate_existing=True)
     ).all()
     job = next(row for row in jobs if row.id == job_id)

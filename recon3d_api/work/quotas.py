@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
 from recon3d_api import schemas
@@ -128,19 +129,28 @@ class Quotas:
         -------
         int
         """
+        own = Project.owner_id == user_id
         with self._database.read() as session:
             new = session.execute(
                 select(Project.id, Project.folder).where(
-                    Project.owner_id == user_id, Project.disk_bytes.is_(None)
+                    own, or_(Project.disk_bytes.is_(None), Project.disk_bytes < 0)
                 )
             ).all()
+        counted = 0
         for row in new:
+            # What changes while it is counted takes the mark away, and is counted again the next time.
+            mark = -1 - secrets.randbelow(1 << 62)
+            with self._database.write(quiet=True) as session:
+                _set_bytes(session, row.id, mark)
             size = _size(self._storage.root(row.folder))
             with self._database.write(quiet=True) as session:
-                _set_bytes(session, row.id, size)
+                _set_bytes(session, row.id, size, mark)
+            counted += size
         with self._database.read() as session:
-            total = select(func.sum(Project.disk_bytes)).where(Project.owner_id == user_id)
-            return int(session.scalar(total) or 0)
+            known = select(func.sum(Project.disk_bytes)).where(
+                own, Project.disk_bytes >= 0, Project.id.not_in([row.id for row in new])
+            )
+            return int(session.scalar(known) or 0) + counted
 
     def check_disk(self, user_id: int, size: int, upload: Upload | None = None) -> None:
         """Refuse what would take more of the disk than the user may have.
@@ -245,9 +255,12 @@ def forget_bytes(session: Session, project_id: int) -> None:
     _set_bytes(session, project_id, None)
 
 
-def _set_bytes(session: Session, project_id: int, size: int | None) -> None:
-    values = {"disk_bytes": size, "updated_at": Project.updated_at}
-    session.execute(update(Project).where(Project.id == project_id).values(values))
+def _set_bytes(session: Session, project_id: int, size: int | None, known: int | None = None) -> None:
+    """Set a project's bytes, if they are still `known` where that is given."""
+    wanted = update(Project).where(Project.id == project_id)
+    if known is not None:
+        wanted = wanted.where(Project.disk_bytes == known)
+    session.execute(wanted.values({"disk_bytes": size, "updated_at": Project.updated_at}))
 
 
 def _size(folder: Path) -> int:

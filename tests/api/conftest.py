@@ -76,10 +76,7 @@ def postgres() -> Iterator[str]:
             cwd=root,
         )
         try:
-            for _ in range(100):
-                if (root / ".s.PGSQL.5432").exists():
-                    break
-                time.sleep(0.1)
+            wait_for((root / ".s.PGSQL.5432").exists)
             yield f"postgresql+psycopg://recon3d@/{{}}?host={root}"
         finally:
             server.send_signal(2)
@@ -104,13 +101,16 @@ def new_database(backend: str, request: pytest.FixtureRequest) -> Callable[[], s
     def make() -> str:
         name = f"test{next(_numbers)}"
         engine = sa.create_engine(url.format("postgres"), isolation_level="AUTOCOMMIT")
-        for _ in range(50):
+
+        def created() -> bool:
             try:
                 with engine.connect() as connection:
                     connection.execute(sa.text(f"CREATE DATABASE {name}"))
-                break
             except sa.exc.OperationalError:  # the server is starting
-                time.sleep(0.1)
+                return False
+            return True
+
+        wait_for(created)
         engine.dispose()
         return str(url.format(name))
 
@@ -138,7 +138,7 @@ class Api:
     def client(self, token: str = "") -> httpx.Client:
         """An HTTP client for the contract's base URL."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=60)
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=120)
 
     def user(self, **columns: Any) -> tuple[User, str]:
         """A new user and a token; without the cost of a password."""
@@ -184,7 +184,7 @@ def served(settings: Settings, fake: bool = True) -> Iterator[Api]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
     thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
             raise RuntimeError("the server did not start")
@@ -231,7 +231,7 @@ def idle(serve: Callable[..., contextlib.AbstractContextManager[Api]]) -> Iterat
 @pytest.fixture(scope="session")
 def working(serve: Callable[..., contextlib.AbstractContextManager[Api]]) -> Iterator[Api]:
     """A service whose runner starts the stand-in."""
-    with serve(runners=4, lease_seconds=3.0) as api:
+    with serve(runners=4, lease_seconds=20.0) as api:
         yield api
 
 
@@ -316,7 +316,7 @@ def started(client: httpx.Client, project_id: int | None = None) -> int:
     return project_id
 
 
-def wait_for(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
+def wait_for(condition: Callable[[], Any], timeout: float = 120.0) -> Any:
     """Wait until the condition gives something true, and give that."""
     deadline = time.monotonic() + timeout
     while not (found := condition()):
@@ -327,7 +327,7 @@ def wait_for(condition: Callable[[], Any], timeout: float = 30.0) -> Any:
 
 
 def wait_status(
-    client: httpx.Client, project_id: int, *statuses: str, timeout: float = 60.0
+    client: httpx.Client, project_id: int, *statuses: str, timeout: float = 180.0
 ) -> dict[str, Any]:
     """Wait until a project has one of the statuses."""
 

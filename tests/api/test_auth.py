@@ -90,9 +90,9 @@ def test_wrong_password_and_unknown_user_look_alike(idle: Api) -> None:
         answers, seconds = [], {"carol": [], "nobody-at-all": []}
         for _ in range(5):
             for name, times in seconds.items():
-                began = time.perf_counter()
+                began = time.process_time()  # the hashes', whatever else the machine does
                 answers.append(client.post("/auth/token", data={"username": name, "password": "wrong wrong"}))
-                times.append(time.perf_counter() - began)
+                times.append(time.process_time() - began)
     assert {(answer.status_code, answer.text) for answer in answers} == {
         (401, '{"detail":"Incorrect username or password"}')
     }

@@ -27,7 +27,7 @@ def run(settings: Settings, *arguments: str | Path) -> subprocess.CompletedProce
         "RECON3D_API_DATABASE_URL": settings.database_url,
     }
     command = [sys.executable, "-m", "recon3d_api", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

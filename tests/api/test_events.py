@@ -54,7 +54,7 @@ def test_all_events_of_a_run(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
     working.behave(number, seconds=0.3)
     with listen(working, worker, number) as socket:
-        first = json.loads(socket.recv(timeout=10))
+        first = json.loads(socket.recv(timeout=30))
         assert set(first) == FIELDS | {"jobs"}
         assert (first["event"], first["status"], first["seq"], first["jobs"]) == ("state", "draft", 0, [])
         started(worker, number)
@@ -74,12 +74,12 @@ def test_all_events_of_a_run(worker: httpx.Client, working: Api) -> None:
     assert messages[-1]["progress"] == 100.0
     # Who comes later gets the state, and with `after` all that was missed.
     with listen(working, worker, number) as socket:
-        state = json.loads(socket.recv(timeout=10))
+        state = json.loads(socket.recv(timeout=30))
         assert (state["seq"], len(state["jobs"])) == (len(messages), 7)
         with pytest.raises(TimeoutError):
             socket.recv(timeout=0.3)
     with listen(working, worker, number, "?after=3") as socket:
-        assert json.loads(socket.recv(timeout=10))["seq"] == 3
+        assert json.loads(socket.recv(timeout=30))["seq"] == 3
         assert until(socket, ("job_completed", "texturing")) == messages[3:]
 
 
@@ -104,7 +104,7 @@ def test_ways_to_give_the_token(client: httpx.Client, idle: Api) -> None:
     none: dict[str, str] = {}
     with listen(idle, client, number, additional_headers=none, subprotocols=["bearer", token]) as socket:
         assert socket.subprotocol == "bearer"
-        assert json.loads(socket.recv(timeout=10))["event"] == "state"
+        assert json.loads(socket.recv(timeout=30))["event"] == "state"
 
 
 def ticket_for(client: httpx.Client, number: int, purpose: str = "events") -> str:
@@ -124,7 +124,7 @@ def test_a_ticket_is_good_once_and_is_not_logged(
     ticket = ticket_for(client, number)
     assert closed_with(listen(idle, client, other, f"?ticket={ticket}", additional_headers=none)) == 4401
     with listen(idle, client, number, f"?ticket={ticket}", additional_headers=none) as socket:
-        assert json.loads(socket.recv(timeout=10))["event"] == "state"
+        assert json.loads(socket.recv(timeout=30))["event"] == "state"
     assert closed_with(listen(idle, client, number, f"?ticket={ticket}", additional_headers=none)) == 4401
     assert closed_with(listen(idle, client, number, f"?token={token}", additional_headers=none)) == 4401
     assert stranger.post("/auth/ticket", json={"project_id": number, "purpose": "events"}).status_code == 404
@@ -190,7 +190,7 @@ def closed_with(socket: ClientConnection) -> int:
     with socket:
         with contextlib.suppress(ConnectionClosed):
             for _ in range(50):
-                socket.recv(timeout=10)
+                socket.recv(timeout=30)
         assert socket.close_code is not None
         return socket.close_code
 
@@ -205,13 +205,13 @@ def test_refusals(client: httpx.Client, stranger: httpx.Client, idle: Api) -> No
         assert closed_with(listen(idle, client, other)) == 4404
     for query in ("?after=x", "?after=-1", f"?after={10**30}", "?after=99"):
         with listen(idle, client, number, query) as socket:
-            assert json.loads(socket.recv(timeout=10))["seq"] == 0
+            assert json.loads(socket.recv(timeout=30))["seq"] == 0
 
 
 def test_a_deleted_project_ends_the_connection(client: httpx.Client, idle: Api) -> None:
     number = new_project(client)
     with listen(idle, client, number) as socket:
-        socket.recv(timeout=10)
+        socket.recv(timeout=30)
         client.delete(f"/projects/{number}")
         assert closed_with(socket) == 4404
 
@@ -242,8 +242,8 @@ def test_heartbeat(client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hub, "_HEARTBEAT", 0.2)
     number = new_project(client)
     with listen(idle, client, number) as socket:
-        socket.recv(timeout=10)
-        beat = json.loads(socket.recv(timeout=10))
+        socket.recv(timeout=30)
+        beat = json.loads(socket.recv(timeout=30))
         assert set(beat) == FIELDS
         assert (beat["event"], beat["seq"]) == ("heartbeat", 0)
 
@@ -269,11 +269,11 @@ def test_many_listeners_get_every_state_in_order(worker: httpx.Client, working: 
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(listen(working, worker, number)) for _ in range(30)]
         for socket in sockets:
-            socket.recv(timeout=10)
+            socket.recv(timeout=30)
         started(worker, number)
         wait_status(worker, number, "completed")
         began = time.monotonic()
         streams = [until(socket, ("job_completed", "texturing")) for socket in sockets]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
     assert all(stream == streams[0] for stream in streams)
     assert [m["seq"] for m in streams[0]] == list(range(1, len(streams[0]) + 1))

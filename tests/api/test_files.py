@@ -490,5 +490,5 @@ def test_sweeping_is_periodic(idle: Api) -> None:
     sweeper = Sweeper(idle.service.database, idle.service.storage, every=0.05)
     sweeper.start()
     abandoned.mkdir()
-    wait_for(lambda: not abandoned.exists(), timeout=5)
+    wait_for(lambda: not abandoned.exists())
     sweeper.stop()

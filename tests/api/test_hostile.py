@@ -162,7 +162,7 @@ def test_deleting_while_an_upload_completes(idle: Api, video: Path) -> None:
                 assert two.delete(f"/projects/{number}").status_code == 200
             assert sent.result().status_code in (204, 404), sent.result().text
             assert two.get(f"/projects/{number}").status_code == 404
-            wait_for(lambda root=root: not root.exists(), timeout=5)
+            wait_for(lambda root=root: not root.exists())
         assert [
             row["status"] for row in two.get("/files/uploads").json() if row["status"] == "receiving"
         ] == []

@@ -655,7 +655,7 @@ def test_a_killed_deletion_is_carried_out(new_database: NewDatabase, tmp_path: P
         with pytest.raises(httpx.TransportError):
             client.delete_project(number)
         assert server.process is not None
-        assert server.process.wait(timeout=10) == -9
+        assert server.process.wait(timeout=30) == -9
     left = root if moment == _BETWEEN else tmp_path / "trash" / root.name
     assert left.is_dir()
     unrecorded = tmp_path / "trash" / ("d" * 32)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import json
 import os
+import resource
 import subprocess
 import sys
 import textwrap
@@ -44,9 +46,9 @@ def test_nobody_waits_for_a_busy_user(client: httpx.Client, stranger: httpx.Clie
             wait_for(lambda: len(list(incoming.glob("*/.for"))) == many)
             began = time.monotonic()
             for _ in range(5):
-                assert stranger.get("/projects", timeout=10).status_code == 200
+                assert stranger.get("/projects").status_code == 200
             assert upload_photos(stranger, other, 1).status_code == 200
-            assert time.monotonic() - began < 10
+            assert time.monotonic() - began < 50  # those who wait would take five minutes
             assert not any(future.done() for future in waiting)
         assert {future.result() for future in waiting} == {200}
     assert len(client.get(f"/files/list/{number}").json()) == many
@@ -80,6 +82,25 @@ def test_a_decoder_that_dies_costs_one_upload(idle: Api, client: httpx.Client) -
     answers = [upload_photos(client, number, 2).status_code for _ in range(3)]
     assert answers[-1] == 200
     assert set(answers) <= {200, 400}
+
+
+def test_a_server_with_a_thousand_open_files_takes_uploads(idle: Api, client: httpx.Client) -> None:
+    """`select` knows no descriptor above 1023; a server with that many connections has such."""
+    for decoder in idle.service.intakes._idle:
+        decoder.end()
+    idle.service.intakes._idle.clear()
+    number = new_project(client)
+    known = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, known[1]), known[1]))
+    with open(os.devnull, "rb") as nothing, contextlib.ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_NOFILE, known)
+        while (descriptor := os.dup(nothing.fileno())) < 1100:
+            stack.callback(os.close, descriptor)
+        stack.callback(os.close, descriptor)
+        assert upload_photos(client, number, 1).status_code == 200
+        for decoder in idle.service.intakes._idle:
+            decoder.end()
+        idle.service.intakes._idle.clear()
 
 
 _PROBE = """

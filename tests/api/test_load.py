@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import json
 import threading
 import time
@@ -151,6 +152,36 @@ def test_ten_at_once_are_whole(server: Server, video: Path, tmp_path: Path) -> N
     client.close()
 
 
+@pytest.mark.attack("100 uploads of 4 MB at once", "server's memory grows by less than 100 MB")
+def test_a_hundred_uploads_at_once(
+    server: Server, video: Path, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    source = padded(video, tmp_path / "4.mp4", 4 * MB)
+    with contextlib.ExitStack() as stack:
+        users = [stack.enter_context(Client(server.url)) for _ in range(4)]
+        for index, user in enumerate(users):
+            user.register(f"user{index}", f"user{index}@example.com", "correct horse")
+        numbers = [user.create_project("many").id for user in users]
+        users[0].upload_video(numbers[0], video)  # what decodes is started
+        memory, began, together = Memory(server), time.monotonic(), threading.Barrier(100)
+
+        def upload(index: int) -> int:
+            with Client(server.url, users[index % 4].token) as own:
+                together.wait()
+                return own.upload_video(numbers[index % 4], source).file_size
+
+        with concurrent.futures.ThreadPoolExecutor(100) as pool:
+            sizes = list(pool.map(upload, range(100)))
+        seconds, grown = time.monotonic() - began, memory.grown()
+        assert sizes == [4 * MB] * 100
+        stored = [len(user.files(number)) for user, number in zip(users, numbers, strict=True)]
+        assert stored == [26, 25, 25, 25]
+    told = f"{memory.before / MB:.0f} MB before, {max(grown, 0):.1f} MB more at most"
+    record_property("seen", f"{told}; all stored in {seconds:.1f} s")
+    assert grown < 100
+    assert left(server) == []
+
+
 def test_two_hundred_listeners(server: Server, new_database: Callable[[], str], tmp_path: Path) -> None:
     client = Client(server.url)
     register(client)
@@ -162,7 +193,7 @@ def test_two_hundred_listeners(server: Server, new_database: Callable[[], str], 
         address = f"{server.url.replace('http', 'ws')}/ws/jobs/{number}"
         headers = {"Authorization": f"Bearer {client.token}"}
         events, latencies = [], []
-        async with connect(address, additional_headers=headers, open_timeout=60) as socket:
+        async with connect(address, additional_headers=headers, open_timeout=240) as socket:
             await socket.recv()
             ready.release()
             while True:

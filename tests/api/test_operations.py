@@ -309,7 +309,7 @@ def test_bad_settings_end_the_command(tmp_path: Path, name: str, value: str) -> 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 2

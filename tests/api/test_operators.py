@@ -61,7 +61,7 @@ def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
             env={**os.environ, **settings},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
     assert done.returncode == 2

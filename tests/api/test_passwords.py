@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -189,18 +188,18 @@ def test_forgot_looks_the_same_for_who_is_not_there(mailing: tuple[Api, Inbox]) 
     known, disabled = register(api), register(api)
     with api.service.database.write() as session:
         session.execute(sa.update(User).where(User.username == disabled).values(is_active=False))
-    seconds: dict[str, list[float]] = {known: [], disabled: [], "nobody-here": []}
-    answers = set()
-    for _ in range(7):
-        for name, times in seconds.items():
-            began = time.perf_counter()
-            answer = forgot(api, f"{name}@example.org")
-            times.append(time.perf_counter() - began)
-            answers.add((answer.status_code, answer.text))
-    assert len(answers) == 1
-    medians = [statistics.median(times) for times in seconds.values()]
-    assert max(medians) - min(medians) < 0.02
+    asked = set()
+
+    def note(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if "users" in statement:
+            asked.add(threading.current_thread().name)
+
+    sa.event.listen(api.service.database.engine, "before_cursor_execute", note)
+    answers = [forgot(api, f"{name}@example.org") for _ in range(7) for name in (known, disabled, "nobody")]
+    assert len({(answer.status_code, answer.text) for answer in answers}) == 1
     wait_for(lambda: inbox.mails)
+    # The answer does not wait for whoever looks for the account, so its time tells nothing.
+    assert asked == {"recon3d-mail"}
     api.service.mailer.stop()
     assert inbox.recipients == [f"{known}@example.org"]  # one mail, not seven
 
@@ -217,7 +216,7 @@ def test_a_dead_mail_server_blocks_nobody(serve: Serve) -> None:
         name = register(api)
         began = time.perf_counter()
         assert forgot(api, f"{name}@example.org").status_code == 202
-        assert time.perf_counter() - began < 0.5
+        assert time.perf_counter() - began < 0.9  # less than one attempt
 
 
 def test_without_mail_the_operator_is_named(idle: Api) -> None:
@@ -272,7 +271,7 @@ def test_good_passwords_are_taken(password: str) -> None:
 
 
 def test_the_longest_password_is_judged_fast() -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     for password in ("p@ssw0rd!" * 14, "a1b2" * 32, "qwerty" * 21):
         password_problem(password, "heron", "heron@example.org")
-    assert time.perf_counter() - began < 1
+    assert time.thread_time() - began < 1

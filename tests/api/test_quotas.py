@@ -7,10 +7,12 @@ import contextlib
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
+from recon3d_api.work import quotas
 from tests.api.conftest import Api, new_project, photo, plant, started, upload_photos, wait_for, wait_status
 
 Serve = Callable[..., contextlib.AbstractContextManager[Api]]
@@ -95,6 +97,26 @@ def test_projects_of_an_earlier_version_are_counted_when_asked(client: httpx.Cli
     size = sum(path.stat().st_size for path in idle.root(number).rglob("*") if path.is_file())
     assert client.get("/auth/quota").json()["disk_bytes"] == {"used": size, "limit": None}
     shutil.rmtree(idle.root(number))
+
+
+def test_what_comes_while_bytes_are_counted_is_counted(
+    client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project's bytes that were counted before a file came are not kept."""
+    number, count = plant(client, new_project(client)), quotas._size
+
+    def counted(folder: Path) -> int:
+        size = count(folder)
+        if folder == idle.root(number) and not (folder / "new").exists():
+            (folder / "new").write_bytes(b"x" * 1000)
+            with idle.service.database.write() as session:
+                quotas.forget_bytes(session, number)
+        return size
+
+    monkeypatch.setattr(quotas, "_size", counted)
+    before, after, again = (client.get("/auth/quota").json()["disk_bytes"]["used"] for _ in range(3))
+    assert before > 0
+    assert (after, again) == (before + 1000, before + 1000)
 
 
 def test_a_removed_file_makes_room(client: httpx.Client, idle: Api) -> None:

@@ -93,7 +93,7 @@ def test_bad_tokens_on_the_websocket(client: httpx.Client, idle: Api) -> None:
     for name, token in bad_tokens(idle, client.get("/auth/me").json()["id"]).items():
         with connect(address, additional_headers={"Authorization": f"Bearer {token}".strip()}) as socket:
             with pytest.raises(ConnectionClosed) as info:
-                socket.recv(timeout=10)
+                socket.recv(timeout=30)
             assert info.value.rcvd is not None
             assert info.value.rcvd.code == 4401, name
 

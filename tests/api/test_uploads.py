@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -19,7 +20,7 @@ import httpx
 import pytest
 from tusclient import client as tus_client
 
-from recon3d_api.files.resumable import Uploads
+from recon3d_api.files.resumable import Busy, Upload, Uploads
 from recon3d_api.http import receiving
 from tests.api.conftest import Api, new_project, photo, plant, started, wait_for
 
@@ -263,6 +264,42 @@ def test_of_two_that_send_at_once_one_wins(idle: Api, video: Path) -> None:
         assert set(codes) <= {204, 409, 423}
 
 
+def test_nobody_writes_to_an_upload_that_is_removed(
+    client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = begin(client, new_project(client), 10)
+    (upload,) = (row for row in idle.service.uploads.all() if row.id == url.rpartition("/")[2])
+    remove, seen = shutil.rmtree, []
+
+    def removing(path: Path, **more: Any) -> None:
+        with pytest.raises((Busy, FileNotFoundError)), idle.service.uploads.held(upload):
+            seen.append("another request writes to it")
+        remove(path, **more)
+
+    monkeypatch.setattr("recon3d_api.files.resumable.shutil.rmtree", removing)
+    assert client.delete(url, headers=TUS).status_code == 204
+    assert seen == []
+    assert client.head(url, headers=TUS).status_code == 404
+
+
+def test_no_upload_begins_for_a_project_that_is_deleted_meanwhile(
+    client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would count as unfinished for a day."""
+    number, create = new_project(client), idle.service.uploads.create
+
+    def late(upload: Upload) -> None:
+        with idle.client() as other:
+            other.headers = client.headers
+            assert other.delete(f"/projects/{number}").status_code == 200
+        create(upload)
+
+    monkeypatch.setattr(idle.service.uploads, "create", late)
+    told = {"Upload-Length": "10", "Upload-Metadata": metadata(filename="a.mp4", project_id=number)}
+    assert client.post("/files/uploads", headers={**TUS, **told}).status_code == 404
+    assert client.get("/files/uploads").json() == []
+
+
 def test_a_silent_connection_gives_way(idle: Api, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(receiving, "_SILENT", 0.2)
     _, token = idle.user()
@@ -276,8 +313,8 @@ def test_a_silent_connection_gives_way(idle: Api, video: Path, monkeypatch: pyte
                 have = offset(client, url)
                 return send(client, url, data[have:], have).status_code == 204
 
-            assert wait_for(goes_on, timeout=10)
-            silent.settimeout(10)
+            assert wait_for(goes_on)
+            silent.settimeout(30)
             assert silent.recv(100).startswith(b"HTTP/1.1 423")
         assert client.get(f"/files/download/{number}/video").content == data
 

@@ -84,3 +84,32 @@ def test_compose_files_follow_their_schema() -> None:
     files = sorted(DEPLOY.glob("compose*.yaml"))
     assert len(files) == 2
     check(schema, "--builtin-schema", "vendor.compose-spec", *files)
+
+
+def test_compose_resolves_its_files(tmp_path: Path) -> None:
+    """Variables, references between services and volumes, and the two files put together."""
+    compose = tool("docker-compose", "apt-get install docker-compose")
+    for name in ("compose.yaml", "compose.cuda.yaml"):
+        lines = (DEPLOY / name).read_text().splitlines(keepends=True)
+        # Debian's Compose is older than this one line; the schema knows it.
+        (tmp_path / name).write_text("".join(line for line in lines if not line.startswith("name:")))
+    both = ("-f", tmp_path / "compose.yaml", "-f", tmp_path / "compose.cuda.yaml")
+    secrets = {"RECON3D_API_SECRET_KEY": "k" * 40, "POSTGRES_PASSWORD": "p"}
+
+    def config(*options: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [compose, *options, "config"]
+        return subprocess.run(
+            command, env={"PATH": "/usr/bin", **environment}, capture_output=True, text=True, timeout=60
+        )
+
+    alone = config(*both[:2], **secrets)
+    assert alone.returncode == 0, alone.stderr
+    assert "postgresql://recon3d:p@postgres/recon3d" in alone.stdout
+    together = config(*both, **secrets)
+    assert together.returncode == 0, together.stderr
+    assert "image: recon3d-cuda" in together.stdout
+    assert "image: recon3d\n" not in together.stdout
+    assert "set a password" in config(*both, RECON3D_API_SECRET_KEY="k").stderr
+    text = (tmp_path / "compose.yaml").read_text()
+    (tmp_path / "compose.yaml").write_text(text.replace("dask-scheduler:\n", "dask-other:\n"))
+    assert "depends on service 'dask-scheduler' which is undefined" in config(*both[:2], **secrets).stderr

@@ -14,6 +14,7 @@ from recon3d_api.http.dependencies import ServiceDep, SessionUserDep, UserDep, a
 from recon3d_api.http.security import digest
 from recon3d_api.store import audit
 from recon3d_api.store import tables as models
+from recon3d_api.store.locks import locked_user
 
 router = APIRouter(prefix="/auth/keys", tags=["auth"], dependencies=[Depends(throttle("general"))])
 
@@ -37,6 +38,7 @@ def create_key(body: schemas.ApiKeyCreate, user: SessionUserDep, service: Servic
     if body.expires_at is not None and body.expires_at <= models.utcnow():
         raise ApiError(400, "expires_at lies in the past")
     with service.database.write() as session:
+        locked_user(session, user.id)
         count = select(func.count()).select_from(models.ApiKey).where(models.ApiKey.user_id == user.id)
         if (session.scalar(count) or 0) >= keys.MOST_KEYS:
             raise ApiError(400, f"You have {keys.MOST_KEYS} keys; revoke one that you do not use")
@@ -55,6 +57,7 @@ def revoke_key(
     """Revoke an API key at once, with the WebSockets that it opened; a key revokes only itself."""
     shown = bearer(request)
     with service.database.write() as session:
+        locked_user(session, user.id)
         row = session.get(models.ApiKey, key_id)
         if row is None or row.user_id != user.id:
             raise not_found("API key")

@@ -22,6 +22,7 @@ from recon3d_api.http.multipart import field_error
 from recon3d_api.http.security import password_problem
 from recon3d_api.store import audit
 from recon3d_api.store import tables as models
+from recon3d_api.store.locks import locked_user
 
 router = APIRouter(prefix="/auth/password", tags=["auth"], dependencies=[Depends(throttle("general"))])
 
@@ -51,7 +52,7 @@ def _change(service: Service, user: models.User, body: schemas.PasswordChange) -
         raise field_error("new_password", problem)
     hashed = service.passwords.hash(body.new_password)
     with service.database.write() as session:
-        changed = session.get_one(models.User, user.id, with_for_update=True)
+        changed = locked_user(session, user.id)
         if changed.password_hash != user.password_hash:  # reset or changed in the meantime
             raise ApiError(400, "The old password is wrong")
         accounts.set_password(session, changed, hashed)

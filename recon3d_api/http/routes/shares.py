@@ -64,7 +64,7 @@ def revoke_share(
 ) -> schemas.Message:
     """Revoke a link: nothing is shown from now on."""
     with service.database.write() as session:
-        own_project(session, user, project_id)
+        own_project(session, user, project_id, lock=True)
         share = session.get(Share, share_id)
         if share is None or share.project_id != project_id:
             raise not_found("Share")

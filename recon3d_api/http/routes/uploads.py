@@ -84,6 +84,12 @@ def create_upload(
         service.quotas.check_disk(user.id, upload_length, kept)
         service.room.check(user.id, upload_length, upload_length)
         service.uploads.create(upload)
+    try:
+        open_project(service, user, number)
+    except ApiError as error:
+        if error.status == 404:  # deleted meanwhile: its uploads were removed before this one came
+            service.uploads.remove(upload)
+            raise
     # Without host and scheme, which a proxy may know better.
     headers = {"Location": f"{request.url.path.rstrip('/')}/{upload.id}"}
     return Response(status_code=201, headers=headers | tus.progress(0, service.uploads.expires(upload)))

@@ -22,8 +22,8 @@ router = APIRouter(
 _WebhookId = Annotated[int, Path(ge=1, le=schemas.MAX_ID, examples=[1])]
 
 
-def _own(session: Session, user: User, project_id: int, webhook_id: int) -> Webhook:
-    own_project(session, user, project_id)
+def _own(session: Session, user: User, project_id: int, webhook_id: int, *, lock: bool = False) -> Webhook:
+    own_project(session, user, project_id, lock=lock)
     webhook = session.get(Webhook, webhook_id)
     if webhook is None or webhook.project_id != project_id:
         raise not_found("Webhook")
@@ -84,7 +84,7 @@ def delete_webhook(
 ) -> schemas.Message:
     """Delete a webhook with its log; messages that wait are not sent."""
     with service.database.write() as session:
-        session.delete(_own(session, user, project_id, webhook_id))
+        session.delete(_own(session, user, project_id, webhook_id, lock=True))
         target = f"webhook {webhook_id} of project {project_id}"
         audit.record(session, "webhook.deleted", user=user, target=target)
     return schemas.Message(message="The webhook is deleted")
@@ -96,7 +96,7 @@ def test_webhook(
 ) -> schemas.WebhookDelivery:
     """Send a message of type `webhook.test`; the log of deliveries tells how it went."""
     with service.database.write() as session:
-        webhook = _own(session, user, project_id, webhook_id)
+        webhook = _own(session, user, project_id, webhook_id, lock=True)
         row = webhooks.message_for(webhook, user.id, webhooks.TEST, {"project_id": project_id})
         session.add(row)
         session.flush()
