@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import threading
 import time
@@ -23,12 +24,14 @@ from recon3d.events import (
     RunState,
     StageCompleted,
     StageFailed,
+    StageProgress,
     StageSkipped,
     StageStarted,
     VerdictReached,
 )
 from recon3d.layout import INPUTS, WORKERS_LOG
 from recon3d.options import StageOptions
+from recon3d.options.value_types import DaskClient
 from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
@@ -49,11 +52,12 @@ class RunSettings:
     quality: str
     options: Mapping[str, StageOptions]
     engine: str
-    scheduler: str | None
+    scheduler: str | os.PathLike[str] | DaskClient | None
     workers: int | None
     seed: int
     accept_partial: bool = False
     force: bool = False
+    performance_report: Path | None = None
 
 
 @dataclass
@@ -120,13 +124,21 @@ class Execution:
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
             gpus = visible_devices() if wanted and gpu_available()[0] else []
-            return Cluster(
+            made = Cluster(
                 settings.scheduler,
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
+                folder=self.folder,
+                performance_report=settings.performance_report,
                 cancelled=self.cancelled,
             )
+            current = self.state().current
+            if made.dashboard and current is not None:
+                log.emit(
+                    StageProgress(stage=current.name, done=0, total=1, message=f"Dashboard: {made.dashboard}")
+                )
+            return made
 
         try:
             with cluster_for_run(make_cluster) as cluster:

@@ -1,0 +1,171 @@
+"""Workers behind the scheduler of a Dask cluster that somebody else started and ends."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recon3d.compute.engine import START_SECONDS, Engine
+from recon3d.compute.facts import code_digest, recent_log
+from recon3d.compute.settings import DASK_SETTINGS
+from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
+from recon3d.errors import EngineUnavailable, StageError
+
+#: Seconds that a run takes to let go of tasks when the scheduler does not answer.
+_LET_GO = 1.5
+#: Seconds between looks at whether workers are there.
+_LOOK = 5.0
+_TAIL_LINES = 30
+
+
+class RemoteEngine(Engine):
+    """Workers behind a Dask scheduler.
+
+    Parameters
+    ----------
+    scheduler : str, path-like or distributed.Client
+        An address, a scheduler file, or a client, which is not closed.
+    folder : Path or None
+        A folder that the workers must see under the same path.
+    cancelled : threading.Event or None
+        Gives up waiting for workers.
+    """
+
+    def __init__(self, scheduler: Any, folder: Path | None, cancelled: threading.Event | None) -> None:
+        import dask
+        import distributed
+
+        from recon3d.compute.admission import admit_workers
+
+        self._own = not is_client(scheduler)
+        self.notes = []
+        self.client = None
+        self.address = scheduler_address(scheduler) if self._own else describe_scheduler(scheduler)
+        try:
+            if self._own:
+                # A lost scheduler is this package's to report, in words users understand.
+                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+                with dask.config.set(DASK_SETTINGS):
+                    self.client = distributed.Client(self.address, set_as_default=False, timeout="15s")
+            else:
+                self.client = scheduler
+                if scheduler.status != "running":
+                    raise OSError(f"the Dask client is {scheduler.status}")
+            self._workerless: float | None = None
+            self._looked = time.monotonic()
+            workers = self.wait_for_workers(1, cancelled)
+            admission = admit_workers(self.client, workers, folder)
+        except (OSError, TimeoutError, ValueError) as error:
+            self.close()
+            if isinstance(error, OSError) and error.filename is not None:
+                raise  # of the project's folder: the pipeline explains a full disk
+            raise EngineUnavailable(
+                f"No worker process answered at {self.address}: {error}",
+                "Check the address, that the scheduler runs (`recon3d cluster scheduler`), and its workers.",
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+        self.notes += admission.notes
+        self.memory = sum(admission.memory.values())
+        self.code = code_digest()
+        self.dashboard = self._find_dashboard()
+
+    def _find_dashboard(self) -> str:
+        import distributed.versions
+
+        # A function of Dask, which is there also where recon3d is not. Without bokeh, Dask's server
+        # answers at the same address, with a page that says so.
+        found = self.client.run_on_scheduler(distributed.versions.get_versions, packages=["bokeh"])
+        if found["packages"].get("bokeh") is None:
+            return ""
+        with contextlib.suppress(KeyError, TypeError):
+            return str(self.client.dashboard_link)
+        return ""
+
+    def check_alive(self) -> None:
+        """Raise a `StageError` if the scheduler is lost, or has had no worker for minutes."""
+        if self.client.status != "running":
+            raise self.lost()
+        now = time.monotonic()
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        try:
+            found = self.client.sync(self.client.scheduler.identity, n_workers=0, callback_timeout=1)
+        except (OSError, TimeoutError):
+            return  # a network that is away comes back, or ends the connection
+        if found["n_workers"]:
+            self._workerless = None
+        elif self._workerless is None:
+            self._workerless = now
+        elif now - self._workerless > START_SECONDS:
+            raise StageError(
+                f"The scheduler {self.address} has had no worker for {START_SECONDS} s.",
+                f"Start workers with `recon3d cluster worker {self.address}`, and run the same command "
+                "again; finished work is reused.",
+            )
+
+    def lost(self) -> StageError:
+        """Say that the connection to the scheduler is gone."""
+        return StageError(
+            f"The connection to the scheduler {self.address} is lost.",
+            "Check that it runs and that the network is up, and run the same command again; finished "
+            "work is reused.",
+        )
+
+    def abandon(self, futures: Sequence[Any]) -> bool:
+        """End the worker processes that run some tasks; their nannies start new ones.
+
+        Parameters
+        ----------
+        futures : sequence of distributed.Future
+
+        Returns
+        -------
+        bool
+        """
+        with contextlib.suppress(Exception):
+            self.client.sync(self._abandon, list(futures), callback_timeout=_LET_GO)
+        return True
+
+    async def _abandon(self, futures: list[Any]) -> None:
+        from recon3d.compute.abandoned import end_worker_process, working_on
+
+        processing = await self.client.processing()
+        workers = working_on(processing, {future.key for future in futures})
+        await self.client.cancel(futures, force=True)
+        if workers:
+            await self.client.run(end_worker_process, workers=workers, nanny=True, on_error="ignore")
+
+    def log_tail(self, seconds: float = 600) -> str:
+        """Read what the workers' nannies have logged: how workers died.
+
+        Parameters
+        ----------
+        seconds : float
+            How far to look back.
+
+        Returns
+        -------
+        str
+        """
+        lines: dict[str, None] = {}
+        with contextlib.suppress(Exception):
+            found = self.client.sync(
+                self.client.run, recent_log, seconds, nanny=True, on_error="ignore", callback_timeout=5
+            )
+            for log in found.values():
+                lines.update(dict.fromkeys(log))
+        return "\n".join(list(lines)[-_TAIL_LINES:])
+
+    def close(self) -> None:
+        """Leave the cluster as it is."""
+        with contextlib.suppress(Exception):
+            if self.client is not None and self._own:
+                self.client.close(timeout=2)
