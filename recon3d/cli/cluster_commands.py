@@ -30,6 +30,8 @@ _PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 #: Seconds that processes take to end by themselves, and seconds between tries to reach a scheduler.
 _GRACE = 10.0
 _PAUSES = (1.0, 2.0, 5.0, 10.0)
+#: How Dask's command line ends when it does not know an option.
+_BAD_OPTION = 2
 #: Workers that ran for so long had reached the scheduler.
 _RAN = 60.0
 
@@ -88,10 +90,6 @@ def worker(
         # A new scheduler has another address in its file; until it is written, the last one is tried.
         with suppress(EngineUnavailable):
             target = scheduler_address(address)
-
-
-#: Of Dask's command line.
-_BAD_OPTION = 2
 
 
 def _devices(gpus: str) -> list[str]:

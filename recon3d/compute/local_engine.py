@@ -59,8 +59,9 @@ class LocalEngine(Engine):
                 self._cluster = distributed.LocalCluster(
                     n_workers=0,
                     host="127.0.0.1",
-                    # Its dashboard takes a second to load, and nobody knows of it.
-                    dashboard_address=None,
+                    dashboard_address="127.0.0.1:0",
+                    # It takes a second to load, and nobody knows of it.
+                    scheduler_kwargs={"dashboard": False},
                     protocol="tcp://",
                     silence_logs=False,
                 )

@@ -60,9 +60,12 @@ def dask_setup(server: Any) -> None:
 
 
 def _die_with_starter() -> None:
-    """Die with the process that started this one, if it is recon3d's; a shell may end before."""
-    if os.environ.get(PARENT) == str(os.getppid()):
+    """Die with the process that started this one, if that was recon3d; a shell may end before."""
+    starter = os.environ.get(PARENT)
+    if starter is not None:
         die_with_parent()
+        if starter != str(os.getppid()):
+            os._exit(1)  # it has ended already
 
 
 def prepare(worker: Any) -> None:
