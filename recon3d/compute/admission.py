@@ -17,9 +17,15 @@ from recon3d.errors import EngineUnavailable
 
 #: Seconds that a worker may take to answer; one that runs another task may be silent for longer.
 _ANSWER = 30.0
+#: Seconds between looks at whether silent workers are still there.
+_LOOK = 0.5
 #: Seconds that clocks may differ.
 _CLOCKS = 2.0
 _RIGHT = "`recon3d cluster worker` starts workers that are set up right."
+
+
+#: What a worker tells, or why it does not, and when it was asked and had answered.
+_Answer = tuple[dict[str, Any] | Exception, float, float]
 
 
 @dataclass
@@ -30,6 +36,8 @@ class Admission:
     notes: list[str] = field(default_factory=list)
     #: Bytes of memory by host.
     memory: dict[str, int] = field(default_factory=dict)
+    #: Workers that are there.
+    count: int = 0
 
 
 def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder: Path | None) -> Admission:
@@ -61,7 +69,7 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
     finally:
         if file is not None:
             file.unlink(missing_ok=True)
-    admission = Admission()
+    admission = Admission(count=len(answers))
     _check(answers, folder, admission.notes)
     for address, (answer, _, _) in answers.items():
         if isinstance(answer, dict):
@@ -76,25 +84,41 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
     return admission
 
 
-async def _ask_all(
-    client: Any, workers: Iterable[str], file: str, token: str
-) -> dict[str, tuple[dict[str, Any] | Exception, float, float]]:
-    async def ask(address: str) -> tuple[dict[str, Any] | Exception, float, float]:
-        began = time.time()
-        try:
-            found = await asyncio.wait_for(
-                client.run(describe_worker, file, token, workers=[address], on_error="return"), _ANSWER
-            )
-            answer = found[address]
-        except asyncio.TimeoutError as error:
-            answer = error
-        return answer, began, time.time()
+async def _ask_all(client: Any, workers: Iterable[str], file: str, token: str) -> dict[str, _Answer]:
+    """Ask all workers at once; one that the scheduler has lost meanwhile is left out."""
 
-    addresses = list(workers)
-    return dict(zip(addresses, await asyncio.gather(*map(ask, addresses)), strict=True))
+    async def ask(address: str) -> _Answer:
+        first = time.time()
+        while True:
+            began = time.time()
+            answer: dict[str, Any] | Exception
+            try:
+                found = await asyncio.wait_for(
+                    client.run(describe_worker, file, token, workers=[address], on_error="return"), _ANSWER
+                )
+                answer = found[address]
+            except asyncio.TimeoutError as error:
+                answer = error
+            # A worker that ends at this moment breaks the connection before the scheduler knows of it.
+            if not isinstance(answer, OSError) or time.time() - first > _ANSWER:
+                return answer, began, time.time()
+            await asyncio.sleep(_LOOK / 2)
+
+    asked = {address: asyncio.ensure_future(ask(address)) for address in workers}
+    try:
+        while (await asyncio.wait(asked.values(), timeout=_LOOK))[1]:
+            known = (await client.scheduler.identity(n_workers=-1))["workers"]
+            for address in [a for a, task in asked.items() if a not in known and not task.done()]:
+                asked.pop(address).cancel()
+            if not asked:
+                break
+        return {address: task.result() for address, task in asked.items()}
+    finally:
+        for task in asked.values():
+            task.cancel()
 
 
-def _check(answers: Mapping[str, tuple[Any, float, float]], folder: Path | None, notes: list[str]) -> None:
+def _check(answers: Mapping[str, _Answer], folder: Path | None, notes: list[str]) -> None:
     own, code = versions(), code_digest()
     refused: dict[tuple[str, str], list[str]] = {}
     warned: dict[tuple[str, str], list[str]] = {}
@@ -107,7 +131,7 @@ def _check(answers: Mapping[str, tuple[Any, float, float]], folder: Path | None,
 
     install = f"Install recon3d {own['recon3d']} there with the same packages, and start the workers again."
     for address, (answer, began, ended) in answers.items():
-        if isinstance(answer, asyncio.TimeoutError):
+        if isinstance(answer, OSError | asyncio.TimeoutError):
             warn(
                 address,
                 f"did not answer for {_ANSWER:.0f} s and is not checked",

@@ -52,7 +52,7 @@ def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
                 log_tail=tail,
             ) from error
         raise StageError(
-            f"Native code crashed on {name}, twice.",
+            f"Native code crashed on {name}, {_times(error.allowed_failures + 1)}.",
             "The log's tail below says where; a damaged image is the usual cause. Finished work is kept.",
             log_tail=tail,
         ) from error
@@ -64,3 +64,7 @@ def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
             "This is most likely a bug in recon3d; please report it with the log's tail.",
             log_tail=log_tail(),
         ) from error
+
+
+def _times(number: int) -> str:
+    return "twice" if number == 2 else f"{number} times"

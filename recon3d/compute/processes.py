@@ -10,7 +10,7 @@ from typing import IO
 
 import psutil
 
-from recon3d.compute.settings import PRELOAD, process_environment, worker_options
+from recon3d.compute.settings import CLUSTER_FAILURES, PRELOAD, process_environment, worker_options
 
 
 def start_workers(
@@ -45,7 +45,7 @@ def start_workers(
     list of subprocess.Popen
         One process for the workers without a GPU, and one for each GPU.
     """
-    environment = process_environment()
+    environment = process_environment({"logging.distributed": "warning"})
     groups: list[tuple[int, str | None]] = [(1, device) for device in gpus]
     if count > len(gpus):
         groups.insert(0, (count - len(gpus), None))
@@ -81,9 +81,8 @@ def start_scheduler(options: Sequence[str]) -> subprocess.Popen[bytes]:
     subprocess.Popen
     """
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--preload", PRELOAD, *options]
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, env=process_environment(quiet=False), start_new_session=True
-    )
+    environment = process_environment(CLUSTER_FAILURES)
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

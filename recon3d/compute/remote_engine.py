@@ -58,8 +58,11 @@ class RemoteEngine(Engine):
                     raise OSError(f"the Dask client is {scheduler.status}")
             self._workerless: float | None = None
             self._looked = time.monotonic()
-            workers = self.wait_for_workers(1, cancelled)
-            admission = admit_workers(self.client, workers, folder)
+            while True:
+                workers = self.wait_for_workers(1, cancelled)
+                admission = admit_workers(self.client, workers, folder)
+                if admission.count:
+                    break
         except (OSError, TimeoutError, ValueError) as error:
             self.close()
             if isinstance(error, OSError) and error.filename is not None:

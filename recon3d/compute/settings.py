@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 #: Stages run in parallel across workers; a pool of threads in each of them would only be in the way.
 THREADS = dict.fromkeys(
@@ -35,34 +36,30 @@ DASK_SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
 }
+#: Of the scheduler of a cluster: machines come and go there, and a lost worker is seldom the task's fault.
+CLUSTER_FAILURES = {"distributed.scheduler.allowed-failures": 3}
 #: Loaded by workers, nannies and schedulers.
 PRELOAD = "recon3d.compute.preload"
 #: Holds the process id of the process that a nanny must not outlive.
 PARENT = "RECON3D_PARENT"
 
 
-def process_environment(*, quiet: bool = True) -> dict[str, str]:
+def process_environment(settings: Mapping[str, object]) -> dict[str, str]:
     """Make the environment of a Dask process that recon3d starts.
 
     Parameters
     ----------
-    quiet : bool
-        Log Dask's warnings only.
+    settings : mapping of str to object
+        Of Dask, beside `DASK_SETTINGS`.
 
     Returns
     -------
     dict of str to str
     """
     environment = {**ALLOCATION, **os.environ, **THREADS, "PYTHONUNBUFFERED": "1", PARENT: str(os.getpid())}
-    for key, value in DASK_SETTINGS.items():
-        environment[_variable(key)] = str(value)
-    if quiet:
-        environment[_variable("logging.distributed")] = "warning"
+    for key, value in {**DASK_SETTINGS, **settings}.items():
+        environment["DASK_" + key.upper().replace(".", "__").replace("-", "_")] = str(value)
     return environment
-
-
-def _variable(key: str) -> str:
-    return "DASK_" + key.upper().replace(".", "__").replace("-", "_")
 
 
 def worker_options(count: int, *, memory_limit: str = "0", gpu: bool = False) -> list[str]:
