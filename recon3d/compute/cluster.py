@@ -239,7 +239,7 @@ class Cluster:
                 if future.status == "cancelled":
                     raise engine.lost()
                 results[index], worker, cpu_seconds, peak = outcome(
-                    future, names[index], lambda: engine.log_tail(time.monotonic() - began)
+                    future, names[index], lambda nanny: engine.log_tail(time.monotonic() - began, nanny)
                 )
                 usage.add(worker, cpu_seconds, peak)
                 future.release()

@@ -113,13 +113,15 @@ class Engine(ABC):
         """
 
     @abstractmethod
-    def log_tail(self, seconds: float = 600) -> str:
+    def log_tail(self, seconds: float = 600, nanny: str = "") -> str:
         """Read the last lines that workers printed, or that were logged when they died.
 
         Parameters
         ----------
         seconds : float
             How far to look back, where that is known.
+        nanny : str
+            Address of the nanny whose worker died, where each has its own log.
 
         Returns
         -------

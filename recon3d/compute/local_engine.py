@@ -109,13 +109,13 @@ class LocalEngine(Engine):
         end_processes(self._processes)
         return False
 
-    def log_tail(self, seconds: float = 600) -> str:
+    def log_tail(self, seconds: float = 600, nanny: str = "") -> str:
         """Read the last lines that the workers printed.
 
         Parameters
         ----------
-        seconds : float
-            Not used: the file is the run's own.
+        seconds, nanny
+            Not used: the file is the run's own, and all workers'.
 
         Returns
         -------

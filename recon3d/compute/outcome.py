@@ -13,7 +13,7 @@ _MEMORY_HINT = "Use a lower quality, or a machine with more memory."
 _OUT_OF_MEMORY = ("killed by signal 9", "bad_alloc", "memory budget")
 
 
-def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
+def outcome(future: Any, name: str, log_tail: Callable[[str], str]) -> Any:
     """Fetch a task's result.
 
     Parameters
@@ -23,7 +23,7 @@ def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
     name : str
         What errors call it.
     log_tail : callable
-        Gives the last lines that the workers logged.
+        Gives the last lines that the workers logged, those of one nanny if its address is given.
 
     Returns
     -------
@@ -44,7 +44,7 @@ def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
     except MemoryError as error:
         raise OutOfMemory(f"Not enough memory for {name}.", _MEMORY_HINT) from error
     except distributed.KilledWorker as error:
-        tail = log_tail()
+        tail = log_tail(error.last_worker.nanny or "")
         if any(words in tail for words in _OUT_OF_MEMORY):
             raise OutOfMemory(
                 f"The worker process that worked on {name} was killed, most likely for its memory.",
@@ -62,7 +62,7 @@ def outcome(future: Any, name: str, log_tail: Callable[[], str]) -> Any:
         raise StageError(
             f"{name}: {type(error).__name__}: {error}",
             "This is most likely a bug in recon3d; please report it with the log's tail.",
-            log_tail=log_tail(),
+            log_tail=log_tail(""),
         ) from error
 
 

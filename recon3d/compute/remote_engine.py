@@ -146,22 +146,26 @@ class RemoteEngine(Engine):
         if workers:
             await self.client.run(end_worker_process, workers=workers, nanny=True, on_error="ignore")
 
-    def log_tail(self, seconds: float = 600) -> str:
-        """Read what the workers' nannies have logged: how workers died.
+    def log_tail(self, seconds: float = 600, nanny: str = "") -> str:
+        """Read what a worker's nanny has logged: how the worker died.
 
         Parameters
         ----------
         seconds : float
             How far to look back.
+        nanny : str
+            The nanny's address; by default all are asked.
 
         Returns
         -------
         str
         """
         lines: dict[str, None] = {}
+        # Its worker may not be back: the nanny is asked by its own address.
+        where = {"workers": [nanny]} if nanny else {"nanny": True}
         with contextlib.suppress(Exception):
             found = self.client.sync(
-                self.client.run, recent_log, seconds, nanny=True, on_error="ignore", callback_timeout=5
+                self.client.run, recent_log, seconds, **where, on_error="ignore", callback_timeout=5
             )
             for log in found.values():
                 lines.update(dict.fromkeys(log))
