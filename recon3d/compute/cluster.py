@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from recon3d.compute.engine import Engine
 from recon3d.compute.local_engine import LocalEngine
 from recon3d.compute.outcome import outcome
-from recon3d.compute.performance import PerformanceReport
+from recon3d.compute.performance import PerformanceReport, check_report
 from recon3d.compute.remote_engine import RemoteEngine
 from recon3d.compute.usage import Usage
 from recon3d.compute.worker import PROGRESS_TOPIC, run_task
@@ -61,6 +61,8 @@ class Cluster:
         performance_report: Path | None = None,
         cancelled: threading.Event | None = None,
     ) -> None:
+        if performance_report is not None:
+            check_report(performance_report)
         self.closed = False
         self._listeners: dict[str, Callable[[int, int], None]] = {}
         self._engine: Engine = (
@@ -73,6 +75,7 @@ class Cluster:
         try:
             if performance_report is not None:
                 self._report = PerformanceReport(self.client, performance_report)
+                self._engine.notes += filter(None, [self._report.problem])
             self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
         except BaseException:
             self._engine.close()

@@ -12,6 +12,7 @@ from typing import Any
 
 from recon3d.compute.engine import START_SECONDS, Engine
 from recon3d.compute.facts import code_digest, recent_log
+from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
 from recon3d.errors import EngineUnavailable, StageError
@@ -80,12 +81,8 @@ class RemoteEngine(Engine):
         self.dashboard = self._find_dashboard()
 
     def _find_dashboard(self) -> str:
-        import distributed.versions
-
-        # A function of Dask, which is there also where recon3d is not. Without bokeh, Dask's server
-        # answers at the same address, with a page that says so.
-        found = self.client.run_on_scheduler(distributed.versions.get_versions, packages=["bokeh"])
-        if found["packages"].get("bokeh") is None:
+        # Without bokeh, Dask's server answers at the same address, with a page that says so.
+        if not has_bokeh(self.client):
             return ""
         with contextlib.suppress(KeyError, TypeError):
             return str(self.client.dashboard_link)

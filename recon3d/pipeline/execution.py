@@ -121,6 +121,8 @@ class Execution:
         worked = False
         self._check(steps)
 
+        clusters: list[Cluster] = []
+
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
             gpus = visible_devices() if wanted and gpu_available()[0] else []
@@ -133,11 +135,9 @@ class Execution:
                 performance_report=settings.performance_report,
                 cancelled=self.cancelled,
             )
-            current = self.state().current
-            if made.dashboard and current is not None:
-                log.emit(
-                    StageProgress(stage=current.name, done=0, total=1, message=f"Dashboard: {made.dashboard}")
-                )
+            clusters.append(made)
+            if made.dashboard:
+                self._tell(f"Dashboard: {made.dashboard}")
             return made
 
         try:
@@ -169,11 +169,24 @@ class Execution:
             with contextlib.suppress(Exception):
                 self._publish(worked)
             raise
+        for ended in clusters:
+            for note in ended.take_notes():
+                self._tell(note)
         self._publish(worked)
         results = {
             name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
         }
         log.emit(RunCompleted(results=results, seconds=time.time() - started))
+
+    def _tell(self, message: str) -> None:
+        """Log a message about the workers, at the stage that is running or was the last."""
+        stages = self.state().stages
+        stage = self.state().current or stages[max(stages, key=lambda name: stages[name].started or 0)]
+        self.log.emit(
+            StageProgress(
+                stage=stage.name, done=stage.done, total=stage.total, unit=stage.unit, message=message
+            )
+        )
 
     def _run_step(self, step: Step, cluster: Callable[[], Cluster], forced: int) -> Artifact:
         """Run a stage, after what it only chooses from; that is kept when the choice is impossible."""
