@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import hashlib
 import ipaddress
 import json
 import os
@@ -18,6 +19,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from recon3d.project import Project
+from tests.docs.small_runs import SMALL
+
+_SAMPLE = Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"
 
 
 @contextlib.contextmanager
@@ -50,24 +56,34 @@ def started(
 
 @contextlib.contextmanager
 def scheduler(
-    folder: Path, *options: str, environment: dict[str, str] | None = None, host: str = "127.0.0.1"
+    folder: Path,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    host: str = "127.0.0.1",
+    prefix: Sequence[str] = (),
 ) -> Iterator[tuple[psutil.Popen, str]]:
     """A scheduler of ``recon3d cluster scheduler``, and its address."""
     file = folder / "scheduler.json"
     file.unlink(missing_ok=True)
     command = ["recon3d", "cluster", "scheduler", "--host", host, "--port", "0", "--no-dashboard"]
     command += ["--scheduler-file", str(file), *options]
-    with started(command, log=folder / "scheduler.log", environment=environment) as process:
+    log = folder / "scheduler.log"
+    with started(command, log=log, environment=environment, prefix=prefix) as process:
         yield process, address_in(file, process)
 
 
 @contextlib.contextmanager
 def workers(
-    address: str | Path, folder: Path, *options: str, environment: dict[str, str] | None = None
+    address: str | Path,
+    folder: Path,
+    *options: str,
+    environment: dict[str, str] | None = None,
+    prefix: Sequence[str] = (),
 ) -> Iterator[psutil.Popen]:
     """Workers of ``recon3d cluster worker``."""
     command = ["recon3d", "cluster", "worker", address, "--gpus", "0", *options]
-    with started(command, log=folder / "workers.log", environment=environment) as process:
+    log = folder / "workers.log"
+    with started(command, log=log, environment=environment, prefix=prefix) as process:
         yield process
 
 
@@ -133,3 +149,21 @@ def as_settings(environment: dict[str, str]) -> dict[str, str]:
         name.removeprefix("DASK_").lower().replace("__", ".").replace("_", "-"): value
         for name, value in environment.items()
     }
+
+
+def small_run(project: Path, *options: object) -> subprocess.Popen[bytes]:
+    """Start a run of the sample that takes a minute."""
+    sizes = [f"--set={s}.{o}={v}" for s, options in SMALL.items() for o, v in options.items()]
+    command = [sys.executable, "-m", "recon3d", "run", _SAMPLE, "-o", project, "-q", "low", *sizes, *options]
+    return subprocess.Popen(list(map(str, command)))
+
+
+def digests(project: Path) -> dict[str, str]:
+    """What each stage made; without the manifests, which tell times."""
+    found = {}
+    for name, artifact in Project.open(project).artifacts.items():
+        for path in sorted(artifact.path.rglob("*")):
+            if path.is_file() and path.name != "manifest.json":
+                relative = path.relative_to(artifact.path)
+                found[f"{name}/{relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,11 +16,7 @@ import pytest
 
 from recon3d.compute import Cluster, StageContext, cluster_for_run
 from recon3d.errors import OutOfMemory, StageError
-from recon3d.project import Project
 from tests.compute import clusters
-from tests.docs.small_runs import SMALL
-
-_SAMPLE = Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"
 
 
 @pytest.fixture
@@ -105,30 +98,12 @@ def test_a_worker_above_its_memory_limit_is_out_of_memory(tmp_path: Path) -> Non
         assert context.call(nap, 0) > 0
 
 
-def _run(project: Path, *options: object) -> subprocess.Popen[bytes]:
-    sizes = [f"--set={s}.{o}={v}" for s, options in SMALL.items() for o, v in options.items()]
-    command = [sys.executable, "-m", "recon3d", "run", _SAMPLE, "-o", project, "-q", "low", *sizes, *options]
-    return subprocess.Popen(list(map(str, command)))
-
-
-def _digests(project: Path) -> dict[str, str]:
-    """What each stage made; a manifest tells times, and the database where a row came first."""
-    found = {}
-    for name, artifact in Project.open(project).artifacts.items():
-        for path in sorted(artifact.path.rglob("*")):
-            if path.is_file() and path.name != "manifest.json":
-                relative = path.relative_to(artifact.path)
-                found[f"{name}/{relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
-
-
 @pytest.mark.slow
 def test_workers_killed_every_few_seconds_make_the_same_model(
-    cluster_of_two: tuple[psutil.Popen, psutil.Popen, Path], tmp_path: Path
+    cluster_of_two: tuple[psutil.Popen, psutil.Popen, Path], tmp_path: Path, local_model: dict[str, str]
 ) -> None:
     _, workers, file = cluster_of_two
-    assert _run(tmp_path / "local", "--workers", 2).wait() == 0
-    run = _run(tmp_path / "remote", "--scheduler", file)
+    run = clusters.small_run(tmp_path / "remote", "--scheduler", file)
     choose, killed = random.Random(5), 0
     while run.poll() is None:
         time.sleep(6)
@@ -138,6 +113,4 @@ def test_workers_killed_every_few_seconds_make_the_same_model(
             killed += 1
     assert run.returncode == 0
     assert killed >= 3
-    local, remote = _digests(tmp_path / "local"), _digests(tmp_path / "remote")
-    assert {name: digest for name, digest in remote.items() if local.get(name) != digest} == {}
-    assert local.keys() == remote.keys()
+    assert clusters.digests(tmp_path / "remote") == local_model
