@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recon3d.compute.facts import code_digest, describe_worker, versions
+from recon3d.compute.facts import describe_worker
 from recon3d.compute.preload import PrepareWorkers
 from recon3d.compute.settings import DASK_SETTINGS
+from recon3d.compute.versions import code_digest, versions
 from recon3d.errors import EngineUnavailable
 
 #: Seconds that a worker may take to answer; one that runs another task may be silent for longer.

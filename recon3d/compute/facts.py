@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import os
-import platform
 import socket
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import recon3d
 from recon3d.compute.machine import usable_memory
+from recon3d.compute.preload import is_prepared, prepare, unpinned_threads
+from recon3d.compute.versions import code_digest, versions
 
-#: Distributions that results depend on; of COLMAP, either wheel.
-PACKAGES = {
-    "Dask": ("distributed",),
-    "pycolmap": ("pycolmap", "pycolmap-cuda12"),
-    "numba": ("numba",),
-    "NumPy": ("numpy",),
-}
 #: Seconds in which a file that was just written becomes visible on a network's disk.
 _VISIBLE = 5.0
-
-
-@functools.cache
-def code_digest() -> str:
-    """Compute a digest of recon3d's code, which tells checkouts of one version apart.
-
-    Returns
-    -------
-    str
-    """
-    folder = Path(recon3d.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.py"), *folder.rglob("*.toml")]):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def versions() -> dict[str, str]:
-    """List the versions of recon3d, Python and the packages that results depend on.
-
-    Returns
-    -------
-    dict of str to str
-    """
-    found = {"recon3d": recon3d.__version__, "Python": platform.python_version()}
-    for name, candidates in PACKAGES.items():
-        found[name] = "none"
-        for candidate in candidates:
-            try:
-                found[name] = version(candidate)
-            except PackageNotFoundError:
-                continue
-            break
-    return found
 
 
 def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dict[str, Any]:
@@ -77,8 +33,6 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
     dict of str to Any
         Built-in types only: another version of recon3d may read it.
     """
-    from recon3d.compute.preload import is_prepared, prepare, unpinned_threads
-
     preloaded = is_prepared(dask_worker)
     prepare(dask_worker)
     return {

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.compute.engine import START_SECONDS, Engine
-from recon3d.compute.facts import code_digest, recent_log
 from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
+from recon3d.compute.versions import code_digest
 from recon3d.errors import EngineUnavailable, StageError
 
 #: Seconds that a run takes to let go of tasks when the scheduler does not answer.
@@ -157,6 +157,8 @@ class RemoteEngine(Engine):
         -------
         str
         """
+        from recon3d.compute.facts import recent_log
+
         lines: dict[str, None] = {}
         # Its worker may not be back: the nanny is asked by its own address.
         where = {"workers": [nanny]} if nanny else {"nanny": True}

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from recon3d.compute.facts import code_digest
+from recon3d.compute.versions import code_digest
 from recon3d.errors import EngineUnavailable
 
 R = TypeVar("R")

@@ -21,8 +21,9 @@ import pytest
 
 from recon3d.compute import Cluster, StageContext, cluster_for_run
 from recon3d.compute import admission as admission_module
-from recon3d.compute.facts import folder_problem, versions
+from recon3d.compute.facts import folder_problem
 from recon3d.compute.settings import ALLOCATION, DASK_SETTINGS, THREADS
+from recon3d.compute.versions import versions
 from recon3d.errors import Cancelled, EngineUnavailable, OptionError
 from recon3d.pipeline.pipeline import Pipeline
 from tests.compute import clusters
