@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -37,9 +38,20 @@ _RAN = 60.0
 
 
 @commands.command(context_settings=_PASS_ON)
-def scheduler(context: typer.Context) -> None:
-    """Start a scheduler; takes the options of `dask scheduler`, such as --port and --scheduler-file."""
-    process = start_scheduler(context.args)
+def scheduler(
+    context: typer.Context,
+    host: Annotated[str, typer.Option(help="Address to listen at; all of this machine's by default.")] = "",
+    port: Annotated[int, typer.Option(min=0, help="Port to listen at; 0 for any.")] = 8786,
+    scheduler_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the address here, for workers and runs.")
+    ] = None,
+) -> None:
+    """Start a scheduler; takes the options of `dask scheduler`, too."""
+    options = ["--host", host] if host else []
+    options += ["--port", str(port)]
+    if scheduler_file is not None:
+        options += ["--scheduler-file", str(scheduler_file)]
+    process = start_scheduler([*options, *context.args])
     with _ending_on_signals([process]) as asked:
         status = process.wait()
     raise typer.Exit(0 if asked.is_set() else status)

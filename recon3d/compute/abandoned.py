@@ -76,10 +76,12 @@ class EndAbandonedTasks(SchedulerPlugin):  # type: ignore[misc]
         key : str
         start, finish : str
             States of the task.
-        *args, **kwargs : Any
+        *args : Any
             Not used.
         stimulus_id : str
             Why its state changes.
+        **kwargs : Any
+            Not used.
         """
         if finish == "processing":
             worker = self._scheduler.tasks[key].processing_on

@@ -77,6 +77,11 @@ class Engine(ABC):
         -------
         dict of str to Any
             What the scheduler knows of each, by address.
+
+        Raises
+        ------
+        Cancelled
+            The wait was cancelled.
         """
         deadline = time.monotonic() + START_SECONDS
         while True:
@@ -92,11 +97,21 @@ class Engine(ABC):
 
     @abstractmethod
     def check_alive(self) -> None:
-        """Raise a `StageError` if the workers are gone for good."""
+        """Raise a `StageError` if the workers are gone for good.
+
+        Raises
+        ------
+        StageError
+        """
 
     @abstractmethod
     def lost(self) -> StageError:
-        """Say that the connection to the scheduler is gone."""
+        """Say that the connection to the scheduler is gone.
+
+        Returns
+        -------
+        StageError
+        """
 
     @abstractmethod
     def abandon(self, futures: Sequence[Any]) -> bool:

@@ -83,12 +83,22 @@ class LocalEngine(Engine):
         self.memory = usable_memory()
 
     def check_alive(self) -> None:
-        """Raise a `StageError` if the workers are gone for good."""
+        """Raise a `StageError` if the workers are gone for good.
+
+        Raises
+        ------
+        StageError
+        """
         if any(process.poll() is not None for process in self._processes):
             raise self.lost()
 
     def lost(self) -> StageError:
-        """Say that the worker processes have ended."""
+        """Say that the worker processes have ended.
+
+        Returns
+        -------
+        StageError
+        """
         return StageError(
             "The worker processes have ended.",
             "Run the same command again; finished work is reused.",
@@ -114,8 +124,9 @@ class LocalEngine(Engine):
 
         Parameters
         ----------
-        seconds, nanny
-            Not used: the file is the run's own, and all workers'.
+        seconds : float
+        nanny : str
+            Not used, both: the file is the run's own, and all workers'.
 
         Returns
         -------

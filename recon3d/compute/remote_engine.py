@@ -89,7 +89,12 @@ class RemoteEngine(Engine):
         return ""
 
     def check_alive(self) -> None:
-        """Raise a `StageError` if the scheduler is lost, or has had no worker for minutes."""
+        """Raise a `StageError` if the scheduler is lost, or has had no worker for minutes.
+
+        Raises
+        ------
+        StageError
+        """
         if self.client.status != "running":
             raise self.lost()
         now = time.monotonic()
@@ -112,7 +117,12 @@ class RemoteEngine(Engine):
             )
 
     def lost(self) -> StageError:
-        """Say that the connection to the scheduler is gone."""
+        """Say that the connection to the scheduler is gone.
+
+        Returns
+        -------
+        StageError
+        """
         return StageError(
             f"The connection to the scheduler {self.address} is lost.",
             "Check that it runs and that the network is up, and run the same command again; finished "

@@ -18,7 +18,18 @@ class DaskClient(Protocol):
     """A ``distributed.Client``, which is not loaded for its type only."""
 
     def submit(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        """Send a task to a worker."""
+        """Send a task to a worker.
+
+        Parameters
+        ----------
+        func : callable
+        *args, **kwargs : Any
+            Its arguments, and Dask's.
+
+        Returns
+        -------
+        distributed.Future
+        """
 
 
 class FrameExtractionValues(TypedDict, total=False):
