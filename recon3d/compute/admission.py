@@ -75,7 +75,8 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
     for address, (answer, _, _) in answers.items():
         if isinstance(answer, dict):
             limit = int(workers[address].get("memory_limit") or 0)
-            host, memory = answer["host"], answer["memory"]
+            # As the scheduler calls it: names of machines and of containers may be alike.
+            host, memory = workers[address]["host"], answer["memory"]
             known = admission.memory.get(host, 0)
             admission.memory[host] = min(memory, known + (limit or memory))
     _check_scheduler(client, admission.notes)

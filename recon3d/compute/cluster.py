@@ -137,15 +137,16 @@ class Cluster:
         EngineUnavailable
             No worker offers a GPU.
         """
-        count = self.gpus if gpu else self.workers
+        return self._room(memory, gpu)[0]
+
+    def _room(self, memory: int, gpu: bool) -> tuple[int, list[str] | None]:
+        count, where = self._engine.room(memory, gpu)
         if gpu and not count:
             raise EngineUnavailable(
                 "No worker offers a GPU.",
                 "Use engine='cpu', or start workers with `recon3d cluster worker --gpus auto`.",
             )
-        if memory and self.memory:
-            count = min(count, int(0.8 * self.memory) // memory)
-        return max(count, 1)
+        return max(count, 1), where
 
     def execute(
         self,
@@ -199,7 +200,7 @@ class Cluster:
         began = time.monotonic()
         with contextlib.suppress(OSError, TimeoutError):
             engine.count(timeout=1)  # workers of a cluster come and go
-        width = self.concurrency(memory, gpu)
+        width, where = self._room(memory, gpu)
         if width >= (self.gpus if gpu else self.workers):
             width *= 2  # a queued task each, which needs no memory yet, hides the scheduler's latency
         finished: queue.SimpleQueue[tuple[int, distributed.Future]] = queue.SimpleQueue()
@@ -224,6 +225,9 @@ class Cluster:
                         key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}",
                         pure=False,
                         resources={"GPU": 1} if gpu else None,
+                        workers=where,
+                        # Those may be lost while others are there.
+                        allow_other_workers=where is not None,
                     )
                     running[index] = future
                     future.add_done_callback(lambda f, i=index: finished.put((i, f)))

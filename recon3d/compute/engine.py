@@ -12,6 +12,8 @@ from recon3d.errors import Cancelled, StageError
 
 #: Importing Dask and our preload takes seconds, on a busy machine a minute.
 START_SECONDS = 120
+#: Share of the memory that tasks may take.
+USED_MEMORY = 0.8
 
 
 class Engine(ABC):
@@ -94,6 +96,28 @@ class Engine(ABC):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{len(workers)} of {count} workers came in {START_SECONDS} s")
             time.sleep(0.05)
+
+    def room(self, memory: int, gpu: bool) -> tuple[int, list[str] | None]:
+        """Compute how many tasks may run at once, and where.
+
+        Parameters
+        ----------
+        memory : int
+            Bytes that each task needs.
+        gpu : bool
+            Whether each needs a GPU.
+
+        Returns
+        -------
+        int
+            At least 1, unless there is no worker.
+        list of str or None
+            Addresses of the workers that should run them; None for any.
+        """
+        count = self.gpus if gpu else self.workers
+        if memory and self.memory:
+            count = min(count, max(1, int(USED_MEMORY * self.memory) // memory))
+        return count, None
 
     @abstractmethod
     def check_alive(self) -> None:

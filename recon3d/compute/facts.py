@@ -42,7 +42,6 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
         "unpinned": unpinned_threads(),
         "nanny": bool(dask_worker.nanny),
         "nthreads": int(dask_worker.state.nthreads),
-        "host": socket.gethostname(),
         "memory": usable_memory(),
         "folder": folder_problem(token_file, token) if token_file else "",
         "clock": time.time(),

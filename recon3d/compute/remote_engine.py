@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recon3d.compute.engine import START_SECONDS, Engine
+from recon3d.compute.engine import START_SECONDS, USED_MEMORY, Engine
 from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
@@ -46,6 +46,7 @@ class RemoteEngine(Engine):
         self._own = not is_client(scheduler)
         self.notes = []
         self.client = None
+        self._known: dict[str, Any] = {}
         self.address = scheduler_address(scheduler) if self._own else describe_scheduler(scheduler)
         try:
             if self._own:
@@ -76,6 +77,7 @@ class RemoteEngine(Engine):
             self.close()
             raise
         self.notes += admission.notes
+        self._memory = admission.memory
         self.memory = sum(admission.memory.values())
         self.code = code_digest()
         self.dashboard = self._find_dashboard()
@@ -87,6 +89,57 @@ class RemoteEngine(Engine):
         with contextlib.suppress(KeyError, TypeError):
             return str(self.client.dashboard_link)
         return ""
+
+    def count(self, timeout: float = START_SECONDS) -> dict[str, Any]:
+        """Count the workers that are there.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait for the scheduler's answer.
+
+        Returns
+        -------
+        dict of str to Any
+            What the scheduler knows of each, by address.
+        """
+        self._known = super().count(timeout)
+        return self._known
+
+    def room(self, memory: int, gpu: bool) -> tuple[int, list[str] | None]:
+        """Compute how many tasks may run at once, and where: as many on each host as its memory allows.
+
+        Parameters
+        ----------
+        memory : int
+            Bytes that each task needs.
+        gpu : bool
+            Whether each needs a GPU.
+
+        Returns
+        -------
+        int
+            At least 1, unless there is no worker.
+        list of str or None
+            Addresses of the workers that should run them; None for any.
+        """
+        able = {a: w for a, w in self._known.items() if not gpu or w.get("resources", {}).get("GPU")}
+        if not memory or not able:
+            return len(able), None
+        hosts: dict[str, list[str]] = {}
+        for address, worker in able.items():
+            limit = int(worker.get("memory_limit") or 0)
+            if not limit or limit * USED_MEMORY >= memory:
+                hosts.setdefault(worker["host"], []).append(address)
+        chosen = []
+        for host, addresses in hosts.items():
+            known = self._memory.get(host)
+            chosen += addresses if known is None else addresses[: int(USED_MEMORY * known) // memory]
+        if len(chosen) == len(able):
+            return len(able), None
+        # Where it fits nowhere, it is tried where there is most; the stage answers what comes of it.
+        most = max(able, key=lambda address: self._memory.get(able[address]["host"], 0))
+        return max(1, len(chosen)), chosen or [most]
 
     def check_alive(self) -> None:
         """Raise a `StageError` if the scheduler is lost, or has had no worker for minutes.

