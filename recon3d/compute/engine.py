@@ -12,6 +12,8 @@ from recon3d.errors import Cancelled, StageError
 
 #: Importing Dask and our preload takes seconds, on a busy machine a minute.
 START_SECONDS = 120
+#: Seconds in which a scheduler must answer.
+CONNECT_SECONDS = 15
 #: Share of the memory that tasks may take.
 USED_MEMORY = 0.8
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recon3d.compute.engine import Engine
+from recon3d.compute.engine import CONNECT_SECONDS, Engine
 from recon3d.compute.machine import usable_cores, usable_memory
 from recon3d.compute.processes import end_processes, start_workers
 from recon3d.compute.settings import DASK_SETTINGS
@@ -68,7 +68,7 @@ class LocalEngine(Engine):
                 self.address = str(self._cluster.scheduler_address)
                 with open(log_path or os.devnull, "ab") as log:
                     self._processes = start_workers(self.address, count, gpus=gpus, output=log)
-                self.client = distributed.Client(self.address, set_as_default=False, timeout="15s")
+                self.client = distributed.Client(self.address, set_as_default=False, timeout=CONNECT_SECONDS)
                 self.wait_for_workers(count, cancelled)
         except (OSError, TimeoutError) as error:
             tail = self.log_tail()

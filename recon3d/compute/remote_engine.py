@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recon3d.compute.engine import START_SECONDS, USED_MEMORY, Engine
+from recon3d.compute.engine import CONNECT_SECONDS, START_SECONDS, USED_MEMORY, Engine
 from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
@@ -53,7 +53,9 @@ class RemoteEngine(Engine):
                 # A lost scheduler is this package's to report, in words users understand.
                 logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
                 with dask.config.set(DASK_SETTINGS):
-                    self.client = distributed.Client(self.address, set_as_default=False, timeout="15s")
+                    self.client = distributed.Client(
+                        self.address, set_as_default=False, timeout=CONNECT_SECONDS
+                    )
             else:
                 self.client = scheduler
                 if scheduler.status != "running":

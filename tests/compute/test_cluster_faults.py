@@ -66,6 +66,22 @@ def test_a_lost_scheduler_is_one_sentence_and_workers_join_the_next_one(tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_workers_end_with_their_command(
+    cluster_of_two: tuple[psutil.Popen, psutil.Popen, Path], number: signal.Signals
+) -> None:
+    _, workers, file = cluster_of_two
+    with cluster_for_run(lambda: Cluster(file)) as cluster:
+        StageContext(cluster, lambda *_: None).call(nap, 0)
+    processes = workers.children(recursive=True)
+    assert len(clusters.worker_processes(workers)) >= 1
+    workers.send_signal(number)
+    assert workers.wait(20) == (0 if number == signal.SIGTERM else -number)
+    _, alive = psutil.wait_procs(processes, timeout=5)
+    assert [p for p in alive if p.status() != psutil.STATUS_ZOMBIE] == []
+
+
+@pytest.mark.slow
 def test_a_worker_that_is_stopped_for_half_a_minute_goes_on(
     cluster_of_two: tuple[psutil.Popen, psutil.Popen, Path],
 ) -> None:

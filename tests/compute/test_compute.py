@@ -196,7 +196,8 @@ def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None
         cluster.concurrency(0, gpu=True)
 
 
-def test_a_scheduler_that_is_not_there_is_named() -> None:
+def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("recon3d.compute.remote_engine.CONNECT_SECONDS", 0.5)
     with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1:9"):
         Cluster("tcp://127.0.0.1:9")
 
