@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.compute.facts import describe_worker
-from recon3d.compute.preload import PrepareWorkers
+from recon3d.compute.preload import preparing_plugin
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.versions import code_digest, versions
-from recon3d.errors import EngineUnavailable
+from recon3d.errors import Cancelled, EngineUnavailable
 
 #: Seconds that a worker may take to answer; one that runs another task may be silent for longer.
 _ANSWER = 30.0
@@ -41,7 +42,12 @@ class Admission:
     count: int = 0
 
 
-def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder: Path | None) -> Admission:
+def admit_workers(
+    client: Any,
+    workers: Mapping[str, Mapping[str, Any]],
+    folder: Path | None,
+    cancelled: threading.Event | None,
+) -> Admission:
     """Prepare the workers of a scheduler and check them.
 
     Parameters
@@ -51,6 +57,8 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
         What the scheduler knows of each, by address.
     folder : Path, optional
         A folder that the workers must see as this process does.
+    cancelled : threading.Event, optional
+        Ends the wait for their answers.
 
     Returns
     -------
@@ -60,13 +68,15 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
     ------
     EngineUnavailable
         A worker runs other code, has several threads, or does not see the folder.
+    Cancelled
+        The wait was cancelled.
     """
     token = os.urandom(16).hex()
     file = folder.resolve() / f".seen-{token[:8]}" if folder is not None else None
     try:
         if file is not None:
             file.write_text(token)
-        answers = client.sync(_ask_all, client, list(workers), str(file or ""), token)
+        answers = client.sync(_ask_all, client, list(workers), str(file or ""), token, cancelled)
     finally:
         if file is not None:
             file.unlink(missing_ok=True)
@@ -82,11 +92,13 @@ def admit_workers(client: Any, workers: Mapping[str, Mapping[str, Any]], folder:
     _check_scheduler(client, admission.notes)
     if any(isinstance(answer, dict) and not answer["preloaded"] for answer, _, _ in answers.values()):
         # A worker that crashes is started anew, and would lack what was set in the first one.
-        client.register_plugin(PrepareWorkers())
+        client.register_plugin(preparing_plugin())
     return admission
 
 
-async def _ask_all(client: Any, workers: Iterable[str], file: str, token: str) -> dict[str, _Answer]:
+async def _ask_all(
+    client: Any, workers: Iterable[str], file: str, token: str, cancelled: threading.Event | None
+) -> dict[str, _Answer]:
     """Ask all workers at once; one that the scheduler has lost meanwhile is left out."""
 
     async def ask(address: str) -> _Answer:
@@ -109,6 +121,8 @@ async def _ask_all(client: Any, workers: Iterable[str], file: str, token: str) -
     asked = {address: asyncio.ensure_future(ask(address)) for address in workers}
     try:
         while (await asyncio.wait(asked.values(), timeout=_LOOK))[1]:
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled()
             known = (await client.scheduler.identity(n_workers=-1))["workers"]
             for address in [a for a, task in asked.items() if a not in known and not task.done()]:
                 asked.pop(address).cancel()

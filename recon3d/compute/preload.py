@@ -127,16 +127,24 @@ def unpinned_threads() -> list[str]:
     return [name for name in THREADS if name != "NUMBA_NUM_THREADS" and began.get(name) != "1"]
 
 
-class PrepareWorkers(WorkerPlugin):  # type: ignore[misc]
-    """Prepares workers that were started without the preload."""
+def preparing_plugin() -> Any:
+    """Make the plugin that prepares workers which were started without the preload.
 
-    name = "recon3d"
+    Returns
+    -------
+    distributed.WorkerPlugin
+        Its class is local, so that Dask sends its code: a worker of somebody else that joins the
+        scheduler later, and has no recon3d, must be able to load it.
+    """
 
-    def setup(self, worker: Any) -> None:
-        """Prepare a worker.
+    class PrepareWorkers(WorkerPlugin):  # type: ignore[misc]
+        name = "recon3d"
 
-        Parameters
-        ----------
-        worker : distributed.Worker
-        """
-        prepare(worker)
+        def setup(self, worker: Any) -> None:
+            try:
+                from recon3d.compute.preload import prepare
+            except ImportError:
+                return
+            prepare(worker)
+
+    return PrepareWorkers()

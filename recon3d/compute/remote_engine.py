@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import errno
 import logging
 import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +18,41 @@ from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
 from recon3d.compute.versions import code_digest
-from recon3d.errors import EngineUnavailable, StageError
+from recon3d.errors import Cancelled, EngineUnavailable, StageError
 
 #: Seconds that a run takes to let go of tasks when the scheduler does not answer.
 _LET_GO = 1.5
 #: Seconds between looks at whether workers are there.
 _LOOK = 5.0
 _TAIL_LINES = 30
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def _connect(address: str, cancelled: threading.Event | None) -> Any:
+    """Connect to a scheduler; a host that does not answer must not hold up a cancelled run."""
+    import dask
+    import distributed
+
+    # A lost scheduler is this package's to report, in words users understand.
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
+    made: Future[Any] = Future()
+
+    def connect() -> None:
+        try:
+            with dask.config.set(DASK_SETTINGS):
+                made.set_result(distributed.Client(address, set_as_default=False, timeout=CONNECT_SECONDS))
+        except BaseException as error:
+            made.set_exception(error)
+
+    threading.Thread(target=connect, name="recon3d-connect", daemon=True).start()
+    while True:
+        with contextlib.suppress(concurrent.futures.TimeoutError):
+            return made.result(timeout=0.1)
+        if made.done():
+            return made.result()
+        if cancelled is not None and cancelled.is_set():
+            made.add_done_callback(lambda late: late.exception() or late.result().close(timeout=2))
+            raise Cancelled()
 
 
 class RemoteEngine(Engine):
@@ -38,9 +69,6 @@ class RemoteEngine(Engine):
     """
 
     def __init__(self, scheduler: Any, folder: Path | None, cancelled: threading.Event | None) -> None:
-        import dask
-        import distributed
-
         from recon3d.compute.admission import admit_workers
 
         self._own = not is_client(scheduler)
@@ -50,12 +78,7 @@ class RemoteEngine(Engine):
         self.address = scheduler_address(scheduler) if self._own else describe_scheduler(scheduler)
         try:
             if self._own:
-                # A lost scheduler is this package's to report, in words users understand.
-                logging.getLogger("distributed.client").setLevel(logging.CRITICAL)
-                with dask.config.set(DASK_SETTINGS):
-                    self.client = distributed.Client(
-                        self.address, set_as_default=False, timeout=CONNECT_SECONDS
-                    )
+                self.client = _connect(self.address, cancelled)
             else:
                 self.client = scheduler
                 if scheduler.status != "running":
@@ -64,13 +87,13 @@ class RemoteEngine(Engine):
             self._looked = time.monotonic()
             while True:
                 workers = self.wait_for_workers(1, cancelled)
-                admission = admit_workers(self.client, workers, folder)
+                admission = admit_workers(self.client, workers, folder, cancelled)
                 if admission.count:
                     break
         except (OSError, TimeoutError, ValueError) as error:
             self.close()
-            if isinstance(error, OSError) and error.filename is not None:
-                raise  # of the project's folder: the pipeline explains a full disk
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise  # of the project's folder: the pipeline explains it
             raise EngineUnavailable(
                 f"No worker process answered at {self.address}: {error}",
                 "Check the address, that the scheduler runs (`recon3d cluster scheduler`), and its workers.",

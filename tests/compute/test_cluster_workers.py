@@ -34,11 +34,12 @@ class Running:
 
     def __init__(self, folder: Path, address: str, environment: dict[str, str]) -> None:
         self.address, self.environment = address, environment
+        self.client = distributed.Client(address, set_as_default=False)
         self.file = folder / "scheduler.json"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def one_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("cluster")
     environment = clusters.tls_environment(folder)
     settings = clusters.as_settings(environment)
@@ -48,7 +49,16 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         clusters.workers(folder / "scheduler.json", folder, "--processes", "2", environment=environment),
     ):
         assert address.startswith("tls://")
-        yield Running(folder, address, environment)
+        made = Running(folder, address, environment)
+        yield made
+        made.client.close()
+
+
+@pytest.fixture
+def running(one_cluster: Running) -> Running:
+    """The cluster, with both workers: an earlier test may have ended one, which is started anew."""
+    one_cluster.client.wait_for_workers(2, timeout=60)
+    return one_cluster
 
 
 def square(x: int) -> int:
@@ -208,9 +218,11 @@ def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
     began: list[float] = []
 
     def cancel() -> None:
-        pids.extend(read_pid(tmp_path / name) for name in "ab")
-        began.append(time.monotonic())
-        cancelled.set()
+        try:
+            pids.extend(read_pid(tmp_path / name) for name in "ab")
+        finally:
+            began.append(time.monotonic())
+            cancelled.set()
 
     pids: list[int] = []
     thread = threading.Thread(target=cancel)
@@ -220,6 +232,7 @@ def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
         with pytest.raises(Cancelled):
             context.map(hold, [str(tmp_path / name) for name in "ab"])
         assert time.monotonic() - began[0] < 2
+        assert len(pids) == 2
         assert all(gone(pid) for pid in pids)
         thread.join()
         again = StageContext(cluster, lambda *_: None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -200,6 +201,16 @@ def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("recon3d.compute.remote_engine.CONNECT_SECONDS", 0.5)
     with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1:9"):
         Cluster("tcp://127.0.0.1:9")
+
+
+def test_a_host_that_does_not_answer_does_not_hold_up_a_cancelled_run() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as silent:
+        cancelled = threading.Event()
+        threading.Timer(0.3, cancelled.set).start()
+        began = time.monotonic()
+        with pytest.raises(Cancelled):
+            Cluster(f"tcp://127.0.0.1:{silent.getsockname()[1]}", cancelled=cancelled)
+        assert time.monotonic() - began < 2
 
 
 def test_a_cancelled_start_does_not_wait_for_the_workers() -> None:

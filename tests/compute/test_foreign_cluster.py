@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed.protocol import pickle
 
 from recon3d.compute import Cluster, StageContext, cluster_for_run
+from recon3d.compute.preload import preparing_plugin
 from recon3d.errors import Cancelled, EngineUnavailable
 from tests.compute import clusters
 
@@ -70,6 +73,14 @@ def test_foreign_workers_are_prepared_used_and_left_running(
         with cluster_for_run(lambda: Cluster(address)) as cluster:
             assert StageContext(cluster, lambda *_: None).call(square, 3) == 9
         assert process.poll() is None
+
+
+def test_a_worker_without_recon3d_can_load_the_plugin(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = pickle.dumps(preparing_plugin())
+    monkeypatch.setitem(sys.modules, "recon3d.compute.preload", None)
+    plugin = pickle.loads(sent)
+    assert plugin.name == "recon3d"
+    plugin.setup(worker=None)
 
 
 @pytest.mark.slow
