@@ -16,8 +16,10 @@ from typing import Any
 
 import dask
 import distributed
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from recon3d.compute import Cluster, StageContext, cluster_for_run
 from recon3d.compute import admission as admission_module
@@ -26,6 +28,7 @@ from recon3d.compute.settings import ALLOCATION, DASK_SETTINGS, THREADS
 from recon3d.compute.versions import versions
 from recon3d.errors import Cancelled, EngineUnavailable, OptionError
 from recon3d.pipeline.pipeline import Pipeline
+from recon3d.project import Project
 from tests.compute import clusters
 
 
@@ -107,6 +110,14 @@ def read_pid(file: Path) -> int:
     return int(file.read_text())
 
 
+async def told_of_another_disk(client: Any, workers: Any, file: str, token: str, cancelled: Any) -> Any:
+    """The workers' answers when the file that they are asked for is on a disk that they do not have."""
+    return await ASK_ALL(client, workers, f"/nowhere{file}", token, cancelled)
+
+
+ASK_ALL = admission_module._ask_all
+
+
 def context_of(running: Running, **how: Any) -> Any:
     return cluster_for_run(lambda: Cluster(running.file, **how))
 
@@ -147,6 +158,24 @@ def test_a_client_is_used_and_stays_open(running: Running) -> None:
         assert client.submit(square, 5).result() == 25
     with pytest.raises(EngineUnavailable, match="client is closed"):
         Cluster(client)
+
+
+def test_a_pipeline_runs_on_a_cluster_and_its_folder_is_checked(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.create(tmp_path / "project")
+    for seed in (1, 2):
+        pixels = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+        project.add_photos(tmp_path / f"{seed}.png")
+    pipeline = Pipeline("low", scheduler=running.file)
+    assert str(running.file) in pipeline._repr_html_()
+    pipeline.run(project, until="frame_extraction")
+    assert project.artifacts["frame_extraction"].manifest.workers == 2
+    monkeypatch.setattr(admission_module, "_ask_all", told_of_another_disk)
+    with pytest.raises(EngineUnavailable, match=r"tls://.*does not see .*project/runs/.*is not there"):
+        pipeline.run(project, until="frame_extraction", rerun_from="frame_extraction")
+    assert [path.name for path in (project.path / "runs").rglob(".seen-*")] == []
 
 
 def test_what_is_no_scheduler_is_refused_before_the_run(tmp_path: Path) -> None:
