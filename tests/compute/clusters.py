@@ -159,11 +159,14 @@ def small_run(project: Path, *options: object) -> subprocess.Popen[bytes]:
 
 
 def digests(project: Path) -> dict[str, str]:
-    """What each stage made; without the manifests, which tell times."""
+    """What each stage made; without manifests, which tell times, and without SQLite's side files.
+
+    SQLite leaves those beside a database when a process that reads it is killed.
+    """
     found = {}
     for name, artifact in Project.open(project).artifacts.items():
         for path in sorted(artifact.path.rglob("*")):
-            if path.is_file() and path.name != "manifest.json":
+            if path.is_file() and path.name != "manifest.json" and not path.name.endswith(("-wal", "-shm")):
                 relative = path.relative_to(artifact.path)
                 found[f"{name}/{relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
