@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recon3d.cli import preflight_commands
+from recon3d.cli import cluster_commands, preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
 from recon3d.options.value_types import Engine, ExportFormat, Quality
 from recon3d.rendering.formatting import byte_text, count
@@ -37,7 +37,9 @@ SetOption = Annotated[
     typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Change an option; repeatable."),
 ]
 EngineOption = Annotated[Engine, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
-SchedulerOption = Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")]
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="A Dask scheduler: its address, or its scheduler file.")
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core by default.")]
 EventsOption = Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")]
 
@@ -76,6 +78,10 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Continue with inputs that the check calls hopeless.")
     ] = False,
+    performance_report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write Dask's performance report, an HTML file; needs bokeh."),
+    ] = None,
     events: EventsOption = False,
 ) -> None:
     """Make a textured model; run again to resume or to apply changed options."""
@@ -96,7 +102,7 @@ def run(
     if component is not None:
         overrides.setdefault("sparse_reconstruction", {})["component"] = str(component)
     settings: dict[str, Any] = dict(overrides)
-    settings.update(accept_partial=accept_partial, force=force)
+    settings.update(accept_partial=accept_partial, force=force, performance_report=performance_report)
     pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
     check_stage(until)
     check_stage(rerun_from)
@@ -114,6 +120,7 @@ def run(
 
 
 app.registered_commands += preflight_commands.commands.registered_commands
+app.add_typer(cluster_commands.commands, name="cluster")
 
 
 @app.command()

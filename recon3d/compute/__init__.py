@@ -7,9 +7,11 @@ subprocesses that run one task each and die with it. An address of a Dask schedu
 place on a real cluster.
 """
 
-from recon3d.compute.cluster import Cluster, Usage, cluster_for_run, load_dask
+from recon3d.compute.cluster import Cluster, cluster_for_run, load_dask
 from recon3d.compute.context import InlineContext, StageContext
 from recon3d.compute.machine import usable_cores, usable_memory
+from recon3d.compute.target import check_scheduler, describe_scheduler
+from recon3d.compute.usage import Usage
 from recon3d.compute.worker import task_progress
 
 __all__ = [
@@ -17,7 +19,9 @@ __all__ = [
     "InlineContext",
     "StageContext",
     "Usage",
+    "check_scheduler",
     "cluster_for_run",
+    "describe_scheduler",
     "load_dask",
     "task_progress",
     "usable_cores",

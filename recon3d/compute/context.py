@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recon3d.compute.cluster import Cluster, Usage
+from recon3d.compute.cluster import Cluster
+from recon3d.compute.usage import Usage
 from recon3d.errors import Cancelled, StageError
 
 if TYPE_CHECKING:
@@ -135,7 +136,10 @@ class StageContext:
         )[0]
 
     def _execute(self, fn: Callable[..., R], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[R]:
-        return self.cluster().execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
+        cluster = self.cluster()
+        for note in cluster.take_notes():
+            self.fallback(note)
+        return cluster.execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
 
     def progress(self, done: float, total: float, unit: str = "", message: str = "") -> None:
         """Report progress.

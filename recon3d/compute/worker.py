@@ -1,11 +1,9 @@
-"""What runs inside the worker processes: measuring tasks, their progress, dying with the pipeline."""
+"""What runs inside the worker processes: tasks, measured, and their progress; dying with a parent."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
-import faulthandler
-import logging
 import os
 import signal
 import sys
@@ -16,6 +14,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
+
+from recon3d.compute.versions import code_digest
+from recon3d.errors import EngineUnavailable
 
 R = TypeVar("R")
 
@@ -46,7 +47,9 @@ def task_progress(done: float, total: float) -> None:
     )
 
 
-def run_task(task: str, fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R, str, float, int]:
+def run_task(
+    task: str, fn: Callable[..., R], args: tuple[Any, ...], code: str = ""
+) -> tuple[R, str, float, int]:
     """Run a task in a worker and measure it.
 
     Parameters
@@ -55,16 +58,28 @@ def run_task(task: str, fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R,
         Name of the task.
     fn : callable
     args : tuple of Any
+    code : str
+        Digest of the code of recon3d that the worker must have; ``""`` if it cannot have another.
 
     Returns
     -------
     (R, str, float, int)
         The result, the worker's name, CPU seconds, and the most bytes that it held.
+
+    Raises
+    ------
+    EngineUnavailable
+        The worker, which came after the run had begun, has other code.
     """
     import distributed
 
     _current_task.name, _current_task.told = task, 0.0
     address = str(distributed.get_worker().address)
+    if code and code != code_digest():
+        raise EngineUnavailable(
+            f"The worker {address} runs other code of recon3d than this run.",
+            "Install the same version there, and start the worker again.",
+        )
     reset_peak_memory()
     started = _cpu_seconds()
     try:
@@ -105,23 +120,3 @@ def die_with_parent() -> None:
     """Let the system end this process when its parent has ended, however it did."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-
-
-def dask_setup(server: Any) -> None:
-    """Prepare a worker or its nanny. Dask calls this: the module is their ``--preload``.
-
-    Parameters
-    ----------
-    server : distributed.Worker or distributed.Nanny
-    """
-    # kill -9 of the pipeline must not leave workers behind.
-    die_with_parent()
-    if not faulthandler.is_enabled():
-        faulthandler.enable(all_threads=False)
-    if type(server).__name__ == "Nanny":
-        # How a worker ended, as killed by the system for its memory, it tells at this level only.
-        logging.getLogger("distributed.nanny").setLevel(logging.INFO)
-    else:
-        import cv2
-
-        cv2.setNumThreads(1)

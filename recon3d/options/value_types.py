@@ -6,11 +6,30 @@ limits and the documentation.
 
 from __future__ import annotations
 
-from typing import Literal, TypedDict
+import os
+from typing import Any, Literal, Protocol, TypedDict
 
 Quality = Literal["low", "medium", "high", "extreme"]
 Engine = Literal["auto", "cpu", "cuda"]
 ExportFormat = Literal["glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"]
+
+
+class DaskClient(Protocol):
+    """A ``distributed.Client``, which is not loaded for its type only."""
+
+    def submit(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send a task to a worker.
+
+        Parameters
+        ----------
+        func : callable
+        *args, **kwargs : Any
+            Its arguments, and Dask's.
+
+        Returns
+        -------
+        distributed.Future
+        """
 
 
 class FrameExtractionValues(TypedDict, total=False):
@@ -99,8 +118,9 @@ class PipelineSettings(StageValues, total=False):
     """Parameters of `Pipeline` after the quality."""
 
     engine: Engine
-    scheduler: str | None
+    scheduler: str | os.PathLike[str] | DaskClient | None
     workers: int | None
     seed: int
     accept_partial: bool
     force: bool
+    performance_report: str | os.PathLike[str] | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import threading
 import time
@@ -23,12 +24,14 @@ from recon3d.events import (
     RunState,
     StageCompleted,
     StageFailed,
+    StageProgress,
     StageSkipped,
     StageStarted,
     VerdictReached,
 )
 from recon3d.layout import INPUTS, WORKERS_LOG
 from recon3d.options import StageOptions
+from recon3d.options.value_types import DaskClient
 from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
@@ -49,11 +52,12 @@ class RunSettings:
     quality: str
     options: Mapping[str, StageOptions]
     engine: str
-    scheduler: str | None
+    scheduler: str | os.PathLike[str] | DaskClient | None
     workers: int | None
     seed: int
     accept_partial: bool = False
     force: bool = False
+    performance_report: Path | None = None
 
 
 @dataclass
@@ -117,16 +121,24 @@ class Execution:
         worked = False
         self._check(steps)
 
+        clusters: list[Cluster] = []
+
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
             gpus = visible_devices() if wanted and gpu_available()[0] else []
-            return Cluster(
+            made = Cluster(
                 settings.scheduler,
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
+                folder=self.folder,
+                performance_report=settings.performance_report,
                 cancelled=self.cancelled,
             )
+            clusters.append(made)
+            if made.dashboard:
+                self._tell(f"Dashboard: {made.dashboard}")
+            return made
 
         try:
             with cluster_for_run(make_cluster) as cluster:
@@ -157,11 +169,24 @@ class Execution:
             with contextlib.suppress(Exception):
                 self._publish(worked)
             raise
+        for ended in clusters:
+            for note in ended.take_notes():
+                self._tell(note)
         self._publish(worked)
         results = {
             name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
         }
         log.emit(RunCompleted(results=results, seconds=time.time() - started))
+
+    def _tell(self, message: str) -> None:
+        """Log a message about the workers, at the stage that is running or was the last."""
+        stages = self.state().stages
+        stage = self.state().current or stages[max(stages, key=lambda name: stages[name].started or 0)]
+        self.log.emit(
+            StageProgress(
+                stage=stage.name, done=stage.done, total=stage.total, unit=stage.unit, message=message
+            )
+        )
 
     def _run_step(self, step: Step, cluster: Callable[[], Cluster], forced: int) -> Artifact:
         """Run a stage, after what it only chooses from; that is kept when the choice is impossible."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, get_args
 
-from recon3d.compute import load_dask
+from recon3d.compute import check_scheduler, describe_scheduler, load_dask
 from recon3d.errors import OptionError
 from recon3d.events import Event
 from recon3d.options import resolve_options
-from recon3d.options.value_types import Engine, PipelineSettings, Quality, StageValues
+from recon3d.options.value_types import DaskClient, Engine, PipelineSettings, Quality, StageValues
 from recon3d.pipeline.execution import RunSettings
 from recon3d.pipeline.plan import Step, check_stage, load_stage, plan_steps
 from recon3d.pipeline.run import Run
@@ -36,8 +37,9 @@ class Pipeline:
         Preset of options.
     engine : {"auto", "cpu", "cuda"}
         ``auto`` uses a GPU when the workers have one.
-    scheduler : str, optional
-        Address of a Dask scheduler whose workers see the project's folder.
+    scheduler : str, path-like or distributed.Client, optional
+        A Dask scheduler whose workers see the project's folder: its address, its scheduler file, or a
+        client of it.
     workers : int, optional
         Worker processes on this machine; by default one a core.
     seed : int
@@ -46,6 +48,8 @@ class Pipeline:
         Continue although the verdict on the cameras is that they make no model worth looking at.
     force : bool
         Continue although the check of the inputs says that they cannot make a model.
+    performance_report : path-like, optional
+        HTML file that receives Dask's performance report of each run.
     **stage_options : mapping
         Options by stage, as in ``mesh_generation={"max_faces": 50_000}``.
 
@@ -66,11 +70,12 @@ class Pipeline:
         quality: Quality = "medium",
         *,
         engine: Engine = "auto",
-        scheduler: str | None = None,
+        scheduler: str | os.PathLike[str] | DaskClient | None = None,
         workers: int | None = None,
         seed: int = 0,
         accept_partial: bool = False,
         force: bool = False,
+        performance_report: str | os.PathLike[str] | None = None,
         **stage_options: Unpack[StageValues],
     ) -> None:
         if engine not in get_args(Engine):
@@ -79,6 +84,7 @@ class Pipeline:
             raise OptionError(
                 f"workers must be at least 1, not {workers}.", "Leave it out to use one per core."
             )
+        check_scheduler(scheduler)
         overrides: Mapping[str, Any] = stage_options
         self.quality = quality
         self.options = resolve_options(quality, overrides)
@@ -88,6 +94,7 @@ class Pipeline:
         self.seed = seed
         self.accept_partial = accept_partial
         self.force = force
+        self.performance_report = performance_report
 
     def plan(self, project: Project, *, until: StageName | None = None) -> tuple[Step, ...]:
         """Plan a run of a project.
@@ -145,6 +152,7 @@ class Pipeline:
             seed=self.seed,
             accept_partial=self.accept_partial,
             force=self.force,
+            performance_report=None if self.performance_report is None else Path(self.performance_report),
         )
         return Run(settings, project, until, rerun_from, on_event)
 
@@ -194,7 +202,7 @@ class Pipeline:
 
     def _repr_html_(self) -> str:
         rows = [(stage, *row) for stage, options in self.options.items() for row in options.rows()]
-        where = self.scheduler or "this machine"
+        where = describe_scheduler(self.scheduler)
         facts = [f"quality {self.quality}, engine {self.engine}, seed {self.seed}, runs on {where}"]
         return card("Pipeline", facts, table=grid(["stage", "option", "value", "medium"], rows))
 

@@ -87,8 +87,10 @@ def test_commands_in_the_text_name_real_commands_and_options(page: Path) -> None
         group = PROGRAMS[program]
         if rest[0] in ("COMMAND", "…", "--help"):
             continue
-        command = group if rest[0].startswith("-") else group.commands.get(rest[0])
-        assert command is not None, text
+        command = group
+        while rest and not rest[0].startswith("-") and hasattr(command, "commands"):
+            command = command.commands.get(rest.pop(0))
+            assert command is not None, text
         known = {
             flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)
         }

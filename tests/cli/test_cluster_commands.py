@@ -1,0 +1,41 @@
+"""`recon3d cluster`: which devices workers get, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recon3d.cli import cluster_commands
+from recon3d.errors import EngineUnavailable, OptionError
+
+
+def test_gpus_are_all_or_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_commands, "gpu_available", lambda: (True, "2 CUDA devices"))
+    monkeypatch.setattr(cluster_commands, "visible_devices", lambda: ["3", "GPU-8932f937"])
+    assert cluster_commands._devices("auto") == ["3", "GPU-8932f937"]
+    assert cluster_commands._devices("1") == ["3"]
+    assert cluster_commands._devices("0") == []
+    with pytest.raises(EngineUnavailable, match="asks for 3: there are 2"):
+        cluster_commands._devices("3")
+    with pytest.raises(OptionError, match="'all'"):
+        cluster_commands._devices("all")
+    monkeypatch.setattr(cluster_commands, "gpu_available", lambda: (False, "the driver counts no device"))
+    assert cluster_commands._devices("auto") == []
+    with pytest.raises(EngineUnavailable, match="driver counts no device"):
+        cluster_commands._devices("1")
+
+
+def test_a_missing_scheduler_file_and_a_wrong_option_end_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recon3d", "cluster", "worker", "--gpus", "0"]
+    done = subprocess.run([*command, tmp_path / "none.json"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "There is no scheduler file" in done.stderr
+    assert "recon3d cluster scheduler --scheduler-file" in done.stderr
+    # Dask's own command refuses it; it is not tried again.
+    wrong = [*command, "tcp://127.0.0.1:9", "--memory-limits", "3"]
+    done = subprocess.run(wrong, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "Trying again" not in done.stderr
