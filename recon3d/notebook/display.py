@@ -12,6 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from recon3d.errors import Recon3DError
+from recon3d.notebook.answering import KernelAnswers
+from recon3d.pipeline.background import answer_while_waiting
 
 #: Browsers give a page some 16 WebGL contexts and then take the oldest away; a few are left to others.
 _LIVE_VIEWERS = 6
@@ -31,6 +33,7 @@ def register() -> bool:
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "kernel"):
         return False
+    answer_while_waiting(KernelAnswers(shell.kernel))
     formatter = shell.display_formatter.mimebundle_formatter
     # By name, so that nothing is imported before it is used.
     formatter.for_type_by_name("recon3d.pipeline.run", "Run", _panel)

@@ -16,6 +16,7 @@ from recon3d.notebook.panel.pictures import Pictures, StageFolder
 from recon3d.pipeline.background import Background
 from recon3d.pipeline.run import Run
 from recon3d.project.runs import RunRecord
+from recon3d.rendering.formatting import duration_text
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
 #: Seconds between checks whether a run of another process is still alive; each check takes its lock.
@@ -95,7 +96,12 @@ class Panel:
             bar.bar_style = "warning" if cut else _STYLES.get(stage.status, "")
             text.value = html.escape("interrupted" if cut else describe(stage))
         status = "interrupted" if interrupted else state.status
-        line = f"<b>{html.escape(state.run or self.run.name)}</b> {status}, {state.fraction:.0%}"
+        name = self.run.folder.parents[1].name
+        line = f'<b title="{html.escape(self.run.name)}">{html.escape(name)}</b> {status}, {state.fraction:.0%}'
+        if state.seconds is not None:
+            line += f", {duration_text(state.seconds)} in all"
+        elif state.started is not None and not interrupted:
+            line += f", {duration_text(time.time() - state.started)} so far"
         if state.error is not None:
             line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
         elif interrupted:
@@ -194,13 +200,15 @@ def describe(stage: StageState) -> str:
     str
     """
     parts: list[str] = [stage.status]
-    if stage.status == "running" and stage.total > 0:
+    if stage.status == "running":
         parts = [stage.counted]
         if stage.eta is not None:
             minutes, seconds = divmod(round(stage.eta), 60)
             parts.append(f"{minutes}:{seconds:02d} left")
-    if stage.ended is not None and stage.started is not None:
-        parts.append(f"{stage.ended - stage.started:.1f} s")
+    if stage.status == "skipped":
+        parts = [stage.message]
+    if stage.seconds is not None:
+        parts.append(f"{'took ' if stage.status == 'skipped' else ''}{stage.seconds:.1f} s")
     if stage.peak_memory:
         parts.append(f"{stage.peak_memory / 1e9:.2f} GB")
     if stage.error is not None:
