@@ -142,6 +142,20 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     assert np.abs(_pixels(canvas) - cut).max(axis=2).mean() > 2
     _keep(page, "turned")
     assert notebook.troubles == []
+
+    # Without its kernel: the picture that was saved, in this page and in one that is loaded again.
+    saved = cell.locator("img[src^='data:image/png']")
+    assert canvas.is_visible()
+    assert not saved.is_visible()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    saved.wait_for(timeout=20_000)
+    assert not canvas.is_visible()
+    notebook.reload()
+    saved.wait_for(timeout=20_000)
+    page.get_by_text("Error displaying widget").wait_for(state="attached", timeout=20_000)
+    assert not page.get_by_text("Error displaying widget").is_visible()
+    _keep(page, "restarted")
     page.close()
 
 
@@ -216,7 +230,13 @@ run
     # Not `notebook.run`, which returns at the cell's end.
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
     waiting.get_by_text("[*]:").wait_for()
-    page.wait_for_timeout(1500)
+    # A page that is loaded again meanwhile has the panel back, and it moves.
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    notebook.reload()
+    bar = cell.locator(".widget-hprogress .progress-bar").first
+    bar.wait_for(timeout=20_000)
+    waiting.get_by_text("[*]:").wait_for()
+    _keep(page, "reloaded")
     page.evaluate("window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
     waiting.get_by_text("KeyboardInterrupt").first.wait_for(timeout=10_000)
     assert notebook.ask("[run.running, run.state.status, project.status]") == [True, "running", "running"]

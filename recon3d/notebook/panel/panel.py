@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -13,6 +14,7 @@ from recon3d.errors import Recon3DError
 from recon3d.events import RunState, StageState, fold
 from recon3d.notebook.panel.log import RunLog
 from recon3d.notebook.panel.pictures import Pictures, StageFolder
+from recon3d.notebook.stand_in import show_with
 from recon3d.pipeline.background import Background
 from recon3d.pipeline.run import Run
 from recon3d.project.runs import RunRecord
@@ -68,6 +70,8 @@ class Panel:
                 *(self._table, self.pictures.widget, self.log),
             ]
         )
+        self._stand_in: Any = None
+        self._told: object = None
         self._running, self._asked = True, -_ASK
         self._look()
         self._follower = Background(self._follow, "recon3d-panel")
@@ -140,6 +144,7 @@ class Panel:
         new = self._log.read()
         self._state = self.run.state if isinstance(self.run, Run) else fold(new, self._state)
         self._show(self._state)
+        self._update_stand_in()
         if new:
             self._show_log()
 
@@ -183,9 +188,20 @@ class Panel:
                 self._title.value += f"<br>{html.escape(error.message)} {html.escape(error.hint)}"
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
+        self._stand_in = show_with(self.widget, self._words())
 
-        display(self.widget)  # type: ignore[no-untyped-call]
+    def _words(self) -> dict[str, str]:
+        """What is left of the panel when the kernel is gone: the last state that it told."""
+        when = "" if self._state.ended else f"As of {time.strftime('%H:%M:%S')}."
+        state = replace(self._state, run=self.run.name)
+        return {"text/html": state.html(state.status) + when, "text/plain": repr(self.run)}
+
+    def _update_stand_in(self) -> None:
+        """At each stage's beginning and end, and at the run's."""
+        told = [(stage.status, stage.name) for stage in self._state.stages.values()], self._state.status
+        if self._stand_in is not None and told != self._told:
+            self._told = told
+            self._stand_in.update(self._words(), raw=True)
 
 
 def describe(stage: StageState) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import ipywidgets
 import numpy as np
 
+from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.still import encode_png, quick_picture
 from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.viewer import Viewer
@@ -60,11 +61,10 @@ class Comparison:
         how = "aligned" if self.aligned else "not aligned"
         return f"<Comparison: {self.left!r}, {self.right!r}, {how}>"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
+    def _ipython_display_(self) -> None:
         halves = [quick_picture(viewer.content, (480, 400)) for viewer in (self.left, self.right)]
-        bundle["image/png"] = base64.b64encode(encode_png(np.hstack(halves))).decode("ascii")
-        return bundle
+        picture = base64.b64encode(encode_png(np.hstack(halves))).decode("ascii")
+        show_with(self.widget, {"image/png": picture, "text/plain": repr(self)})
 
 
 def compare(

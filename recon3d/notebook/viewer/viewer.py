@@ -12,6 +12,7 @@ import pythreejs
 
 from recon3d.errors import InputError, OptionError
 from recon3d.notebook.photos import photo_of
+from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.still import draw, encode_png, quick_picture
 from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.clipping import ClipBox
@@ -412,11 +413,9 @@ class Viewer:
         for widget in (self._picker, self._pressed, self._released, self._model, self._around, self.scene):
             widget.close()
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
-        # What is seen where no widget can be: on GitHub, in a PDF, in a viewer without a kernel.
-        bundle["image/png"] = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
-        return bundle
+    def _ipython_display_(self) -> None:
+        picture = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
+        show_with(self.widget, {"image/png": picture, "text/plain": repr(self)})
 
     def __dir__(self) -> list[str]:
         inner = {
