@@ -542,7 +542,7 @@ class Project:
         InputError
             It is not made yet; the same holds for `cloud` and `mesh`.
         """
-        return load_scene(self.artifacts)
+        return load_scene(self.artifacts, self.scale)
 
     @property
     def cloud(self) -> PointCloud:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from recon3d.errors import InputError
 from recon3d.layout import (
@@ -127,6 +128,22 @@ def test_the_view_graph_is_a_circle_until_there_are_cameras(project: Project) ->
     np.testing.assert_array_equal(lines.get_array(), [7])
     np.testing.assert_allclose(lines.get_segments()[0], dots.get_offsets())
     matplotlib.pyplot.close("all")
+
+
+def test_on_a_dark_ground_the_strongest_lines_are_the_brightest(project: Project) -> None:
+    def ground_and_lines() -> tuple[float, float, float]:
+        axes = plots.view_graph(project)
+        lines = axes.collections[0]
+        weak, strong = (sum(lines.to_rgba(value)[:3]) for value in lines.get_clim())
+        return sum(to_rgb(axes.get_facecolor())), weak, strong
+
+    ground, weak, strong = ground_and_lines()
+    assert ground == 3
+    assert strong < weak
+    with plots.dark():
+        ground, weak, strong = ground_and_lines()
+    assert ground == 0
+    assert strong > weak
 
 
 def test_plots_draw_on_axes_that_are_given(project: Project) -> None:

@@ -238,6 +238,7 @@ def test_without_widgets_a_picture_is_seen(tmp_path: Path) -> None:
     assert (picture == 99).all(axis=2).sum() > 50  # points
     shot = viewer.screenshot(tmp_path / "shot.png")
     assert shot.shape == (240, 320, 3)
+    assert repr(shot) == "<Picture: 320 x 240 pixels>"
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "shot.png")), shot)
     viewer.close()
 

@@ -24,7 +24,8 @@ from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of, set_scale
-from recon3d.types import Bytes, Floats
+from recon3d.rendering.picture import Picture
+from recon3d.types import Floats, Scene
 
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
@@ -77,7 +78,7 @@ class Viewer:
     ) -> None:
         self.content = content or content_of(shown, budget, images=images)
         self._project = shown if isinstance(shown, Project) else None
-        self._own_scale: float | None = None
+        self._own_scale = shown.scale if isinstance(shown, Scene) else None
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._size = (width, height)
@@ -232,7 +233,7 @@ class Viewer:
         self._picker.all = box is not None
         self.toolbar.update()
 
-    def screenshot(self, path: str | Path | None = None) -> Bytes:
+    def screenshot(self, path: str | Path | None = None) -> Picture:
         """Draw what is shown from where the camera is, in software: no browser is needed.
 
         Parameters
@@ -242,7 +243,8 @@ class Viewer:
 
         Returns
         -------
-        ndarray of uint8, shape (H, W, 3)
+        Picture
+            An ndarray of uint8, shape (H, W, 3), RGB, which notebooks show as a picture.
         """
         picture = draw(
             self.content,
@@ -257,7 +259,7 @@ class Viewer:
         )
         if path is not None:
             Path(path).write_bytes(encode_png(picture))
-        return picture
+        return picture.view(Picture)
 
     # --- cameras --------------------------------------------------------------------------------
 
