@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_rgb
 
 from recon3d.errors import InputError
 from recon3d.layout import (
@@ -131,6 +130,8 @@ def test_the_view_graph_is_a_circle_until_there_are_cameras(project: Project) ->
 
 
 def test_on_a_dark_ground_the_strongest_lines_are_the_brightest(project: Project) -> None:
+    to_rgb = matplotlib.colors.to_rgb
+
     def ground_and_lines() -> tuple[float, float, float]:
         axes = plots.view_graph(project)
         lines = axes.collections[0]
@@ -144,6 +145,7 @@ def test_on_a_dark_ground_the_strongest_lines_are_the_brightest(project: Project
         ground, weak, strong = ground_and_lines()
     assert ground == 0
     assert strong > weak
+    matplotlib.pyplot.close("all")
 
 
 def test_plots_draw_on_axes_that_are_given(project: Project) -> None:
