@@ -524,6 +524,17 @@ class PointCloud(Described):
             None if self.colors is None else self.colors[keep],
         )
 
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with colours and normals.
+
+        Returns
+        -------
+        open3d.geometry.PointCloud
+        """
+        from recon3d.conversion import open3d_cloud_of
+
+        return open3d_cloud_of(self)
+
     def _facts(self) -> list[str]:
         has = [name for name in ("normals", "colors") if getattr(self, name) is not None]
         return [count(len(self), "point"), *has]
@@ -558,6 +569,33 @@ class Mesh(Described):
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def to_trimesh(self) -> Any:
+        """Convert to trimesh, with the vertices' colours and normals.
+
+        Returns
+        -------
+        trimesh.Trimesh
+
+        Raises
+        ------
+        EngineUnavailable
+            trimesh is not installed.
+        """
+        from recon3d.conversion import trimesh_of
+
+        return trimesh_of(self)
+
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with the vertices' colours and normals.
+
+        Returns
+        -------
+        open3d.geometry.TriangleMesh
+        """
+        from recon3d.conversion import open3d_of
+
+        return open3d_of(self)
 
     def _facts(self) -> list[str]:
         has = [name for name in ("colors", "normals") if getattr(self, name) is not None]
@@ -596,6 +634,33 @@ class TexturedMesh(Described):
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def to_trimesh(self) -> Any:
+        """Convert to trimesh, with the texture; vertices are split at its seams.
+
+        Returns
+        -------
+        trimesh.Trimesh
+
+        Raises
+        ------
+        EngineUnavailable
+            trimesh is not installed.
+        """
+        from recon3d.conversion import textured_trimesh_of
+
+        return textured_trimesh_of(self)
+
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with the texture.
+
+        Returns
+        -------
+        open3d.geometry.TriangleMesh
+        """
+        from recon3d.conversion import textured_open3d_of
+
+        return textured_open3d_of(self)
 
     def _facts(self) -> list[str]:
         height, width = self.texture.shape[:2]

@@ -10,7 +10,7 @@ from typing import Literal, TypedDict
 
 Quality = Literal["low", "medium", "high", "extreme"]
 Engine = Literal["auto", "cpu", "cuda"]
-ExportFormat = Literal["glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"]
+ExportFormat = Literal["glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"]
 
 
 class FrameExtractionValues(TypedDict, total=False):
@@ -104,3 +104,12 @@ class PipelineSettings(StageValues, total=False):
     seed: int
     accept_partial: bool
     force: bool
+
+
+class TurnValues(TypedDict, total=False):
+    """Values of `recon3d.export.turntable.Turn`."""
+
+    size: tuple[int, int] | None
+    seconds: float
+    fps: float | None
+    elevation: float

@@ -223,20 +223,14 @@ project.add({str(sample_video())!r})
 run = recon3d.Pipeline("low", workers=1).start(project)
 run
 """
-    notebook = Notebook(browser, address, folder, "interrupt", [start, "run.wait()"])
+    notebook = Notebook(browser, address, folder, "interrupt", [start, *2 * ["run.wait()"]])
     page, cell, waiting = notebook.page, notebook.cell(0), notebook.cell(1)
     notebook.run()
     cell.locator(".widget-hprogress .progress-bar").first.wait_for(timeout=60_000)
     # Not `notebook.run`, which returns at the cell's end.
     page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
     waiting.get_by_text("[*]:").wait_for()
-    # A page that is loaded again meanwhile has the panel back, and it moves.
-    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
-    notebook.reload()
-    bar = cell.locator(".widget-hprogress .progress-bar").first
-    bar.wait_for(timeout=20_000)
-    waiting.get_by_text("[*]:").wait_for()
-    _keep(page, "reloaded")
+    page.wait_for_timeout(1500)
     page.evaluate("window.jupyterapp.commands.execute('notebook:interrupt-kernel')")
     waiting.get_by_text("KeyboardInterrupt").first.wait_for(timeout=10_000)
     assert notebook.ask("[run.running, run.state.status, project.status]") == [True, "running", "running"]
@@ -255,10 +249,22 @@ run
         page.wait_for_timeout(100)
     _keep(page, "interrupted")
 
+    # A page that is loaded again while a cell waits has the panel back, and it moves.
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    notebook.cell(2).get_by_text("[*]:").wait_for()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    notebook.reload()
+    cell.locator(".widget-hprogress .progress-bar").first.wait_for(timeout=20_000)
+    status = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
+    assert page.evaluate(status) == "busy"
+    text = cell.inner_text()
+    page.wait_for_function("([cell, text]) => cell.innerText !== text", arg=[cell.element_handle(), text])
+    _keep(page, "reloaded")
+
     button.click()
     page.get_by_text("Cancelling", exact=True).wait_for(timeout=2000)
+    cell.get_by_text("cancelled,").first.wait_for(timeout=10_000)
     notebook.wait_for("not run.running", timeout=10)
-    cell.get_by_text("cancelled,").first.wait_for(timeout=2000)
     assert notebook.ask("[run.state.status, project.status]") == ["cancelled", "cancelled"]
     assert button.is_disabled()
     with pytest.raises(Exception, match="The run was cancelled"):
