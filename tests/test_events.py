@@ -6,7 +6,6 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,7 +139,12 @@ def test_a_skipped_stage_tells_what_it_had_cost_and_the_run_its_total() -> None:
         [
             ev.RunStarted(seq=1, time=100.0, run="r", stages=("texturing",), quality="low", version="1"),
             ev.StageSkipped(
-                seq=2, time=101.0, stage="texturing", reason="up to date", seconds=12.34, peak_memory=2 * 10**9
+                seq=2,
+                time=101.0,
+                stage="texturing",
+                reason="up to date",
+                seconds=12.34,
+                peak_memory=2 * 10**9,
             ),
             ev.RunCompleted(seq=3, time=285.0, results={}, seconds=185.0),
         ]

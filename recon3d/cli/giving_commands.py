@@ -29,9 +29,7 @@ def turntable(
         typer.Option(metavar="WIDTHxHEIGHT", help="Pixels; 720x720 by default, 480x480 for a GIF."),
     ] = None,
     seconds: Annotated[float, typer.Option(help="Length of the turn.")] = 8.0,
-    fps: Annotated[
-        float | None, typer.Option(help="Pictures a second; 30 by default, 15 for a GIF.")
-    ] = None,
+    fps: Annotated[float | None, typer.Option(help="Pictures a second; 30 by default, 15 for a GIF.")] = None,
     elevation: Annotated[float, typer.Option(help="Degrees of the camera above the horizon.")] = 15.0,
 ) -> None:
     """Write a film or a GIF that goes once around the model."""

@@ -252,5 +252,11 @@ def _write_gif(path: Path, pictures: Iterator[Bytes], size: tuple[int, int], fps
     palette = sheet.quantize(256, method=Image.Quantize.MEDIANCUT)
     frames = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
     frames[0].save(
-        path, "GIF", save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0, optimize=False
+        path,
+        "GIF",
+        save_all=True,
+        append_images=frames[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        optimize=False,
     )

@@ -44,5 +44,3 @@ def write_stl(path: Path, mesh: Mesh | TexturedMesh, *, unit: str = "") -> None:
         file.write(header.ljust(_HEADER, b" "))
         file.write(np.uint32(len(rows)).astype("<u4").tobytes())
         file.write(rows.tobytes())
-
-

@@ -24,8 +24,8 @@ with warnings.catch_warnings():
     pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
 
 from recon3d.notebook.grid import Grid
-from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.still import quick_picture
+from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.viewer import Viewer, compare
 from tests.synthetic.made_project import box
 

@@ -101,7 +101,9 @@ class Panel:
             text.value = html.escape("interrupted" if cut else describe(stage))
         status = "interrupted" if interrupted else state.status
         name = self.run.folder.parents[1].name
-        line = f'<b title="{html.escape(self.run.name)}">{html.escape(name)}</b> {status}, {state.fraction:.0%}'
+        line = (
+            f'<b title="{html.escape(self.run.name)}">{html.escape(name)}</b> {status}, {state.fraction:.0%}'
+        )
         if state.seconds is not None:
             line += f", {duration_text(state.seconds)} in all"
         elif state.started is not None and not interrupted:

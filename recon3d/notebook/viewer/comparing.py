@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from functools import partial
-from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -98,7 +97,7 @@ def compare(
     a, b = content_of(left, budget), content_of(right, budget)
     placed = _aligned(a, b) if align else None
     viewers = [
-        Viewer(shown, width=width, height=height, content=content)
+        Viewer(shown, width=width, height=height, fill=False, content=content)
         # Relative to one origin, or one place would not be the same one in both.
         for shown, content in ((left, a), (right, placed or b.placed(1.0, np.eye(3), np.zeros(3), a.origin)))
     ]

@@ -18,8 +18,9 @@ from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
+from recon3d.notebook.viewer.listening import Ear
 from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Move, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.project.project import Project
@@ -30,6 +31,8 @@ from recon3d.types import Floats, Scene
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
+#: Degrees and factor of a pressed key.
+_TURN, _ZOOM = 6.0, 1.15
 
 
 class Viewer:
@@ -39,7 +42,9 @@ class Viewer:
     ----------
     shown : Project, Scene, PointCloud, Mesh or TexturedMesh
     width, height : int
-        Size of the picture in pixels.
+        Size of the picture in pixels; with `fill` until the page tells the cell's width.
+    fill : bool
+        Take the width of the cell, and listen to keys.
     budget : Budget, optional
         What is larger is thinned before it is sent; the line below the picture says so.
     images : Path, optional
@@ -72,6 +77,7 @@ class Viewer:
         *,
         width: int = 800,
         height: int = 500,
+        fill: bool = True,
         budget: Budget | None = None,
         images: Path | None = None,
         content: Content | None = None,
@@ -120,7 +126,8 @@ class Viewer:
         )
         self.clipping = ClipBox(self._renderer, *self.content.bounds)
         self.toolbar = Toolbar(self)
-        self.widget = self.toolbar.around(self._renderer)
+        self._ear = Ear(self.resize, self.press) if fill else None
+        self.widget = self.toolbar.around(self._renderer, None if self._ear is None else self._ear.widget)
         self.navigation.camera.observe(self._on_move, "position")
         self.detail = Detail(self.layers)
 
@@ -261,6 +268,42 @@ class Viewer:
             Path(path).write_bytes(encode_png(picture))
         return picture.view(Picture)
 
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the picture.
+
+        Parameters
+        ----------
+        width, height : int
+            In pixels.
+        """
+        self._size = (width, height)
+        self.navigation.camera.aspect = width / height
+        self._renderer.width, self._renderer.height = width, height
+
+    def press(self, key: str) -> None:
+        """Do what a key does: arrows turn, + and - zoom, and W, A, S, D move in flight.
+
+        Parameters
+        ----------
+        key : str
+            As browsers name it, such as "ArrowLeft".
+        """
+        turns = {
+            "ArrowLeft": (-_TURN, 0),
+            "ArrowRight": (_TURN, 0),
+            "ArrowUp": (0, _TURN),
+            "ArrowDown": (0, -_TURN),
+        }
+        moves: dict[str, Move] = {"w": "forward", "a": "left", "s": "back", "d": "right"}
+        if key in turns:
+            self.navigation.turn(*turns[key])
+        elif key in ("+", "="):
+            self.navigation.zoom(_ZOOM)
+        elif key in ("-", "_"):
+            self.navigation.zoom(1 / _ZOOM)
+        elif key in moves and self.navigation.mode == "fly":
+            self.navigation.step(moves[key], 0.05)
+
     # --- cameras --------------------------------------------------------------------------------
 
     def select(self, name: str | None) -> None:
@@ -381,7 +424,8 @@ class Viewer:
                 self.ruler.add(hit.point)
                 self._tell_length()
         elif hit is not None and "cameras" in self.layers and hit.thing is self.layers["cameras"].targets:
-            self.select(self.content.names[self._camera_of(hit)])
+            name = self.content.names[self._camera_of(hit)]
+            self.select(None if name == self.selected_camera else name)
 
     def _camera_of(self, hit: Hit) -> int:
         return int(self.layers["cameras"].camera_of(hit.face or 0))
