@@ -119,7 +119,7 @@ class Toolbar:
         self._updating = False
         self.layer_boxes = {
             name: self._watch(
-                ipywidgets.Checkbox(on, description=name, indent=False, layout={"width": "5.5em"}),
+                ipywidgets.Checkbox(on, description=name, indent=False, layout=_NARROW),
                 partial(self._switch, name),
             )
             for name, on in viewer.visible.items()
