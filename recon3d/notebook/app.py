@@ -178,9 +178,10 @@ class App:
 
     def _list_projects(self, chosen: Project | None = None) -> None:
         names = projects(self.folder).names if self.folder.is_dir() else []
+        wanted = self.projects.value if chosen is None else chosen.name
         self.projects.options = names
-        if chosen is not None and chosen.name in names:
-            self.projects.value = chosen.name
+        if names:
+            self.projects.value = wanted if wanted in names else names[0]
         self._chosen.layout.display = None if names else "none"
 
     def _open(self, _: Any) -> None:

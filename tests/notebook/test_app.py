@@ -93,6 +93,7 @@ def test_projects_of_the_folder_are_listed_opened_and_continued(tmp_path: Path) 
     started.add(sample_video())
     app = App(tmp_path / "apps")
     assert set(app.projects.options) == {"box", "begun"}
+    assert app.projects.value == app.projects.options[0]
     app.projects.value = "box"
     app.open_button.click()
     assert len(app.model.children) == 1

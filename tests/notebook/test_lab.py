@@ -31,8 +31,9 @@ from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
 def at(point):
     pose = viewer.navigation.cam_from_scene()
     x, y, z = pose[:3, :3] @ (np.asarray(point, float) - viewer.content.origin) + pose[:3, 3]
-    focal = 250 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
-    return [400 + focal * x / z, 250 + focal * y / z]
+    width, height = viewer._size
+    focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
+    return [width / 2 + focal * x / z, height / 2 + focal * y / z]
 """
 
 
@@ -141,6 +142,24 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     page.wait_for_timeout(300)
     assert np.abs(_pixels(canvas) - cut).max(axis=2).mean() > 2
     _keep(page, "turned")
+
+    # The picture takes the cell's width, and listens to keys; JupyterLab does not.
+    assert notebook.ask("viewer._size[0]") == frame["width"] > 840
+    page.keyboard.press("ArrowLeft")
+    before = notebook.ask("viewer.navigation.position.tolist()")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")  # inserts a cell, where JupyterLab hears it
+    notebook.wait_for(f"bool(np.abs(viewer.navigation.position - {before}).max() > 0.05)")
+    distance = notebook.ask("viewer.navigation.distance")
+    page.keyboard.press("+")
+    notebook.wait_for(f"viewer.navigation.distance < 0.9 * {distance}")
+    assert page.locator(".jp-CodeCell").count() == 2
+    cell.get_by_role("button", name="Full screen").click()
+    notebook.wait_for("viewer._size[1] > 800")
+    assert page.evaluate("document.fullscreenElement !== null")
+    _keep(page, "full")
+    page.evaluate("document.exitFullscreen()")
+    notebook.wait_for("viewer._size[1] < 700")
     assert notebook.troubles == []
 
     # Without its kernel: the picture that was saved, in this page and in one that is loaded again.

@@ -45,6 +45,8 @@ if (root && !root.dataset.listens) {
   document.addEventListener('fullscreenchange', measure);
   root.querySelector('.recon3d-full').addEventListener('click', () =>
     document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen());
+  for (const button of root.querySelectorAll('button[title]'))
+    if (!button.textContent.trim()) button.setAttribute('aria-label', button.title);
   picture.tabIndex = 0;
   picture.setAttribute('aria-label', 'The model. Arrows turn it, plus and minus zoom.');
   picture.addEventListener('pointerdown', () => picture.focus({preventScroll: true}));
@@ -87,7 +89,7 @@ class Ear:
 
     def _hear(self, change: dict[str, Any]) -> None:
         try:
-            told = json.loads(change["new"])
+            told = dict(json.loads(change["new"]))
             if "size" in told:
                 width, height = (int(side) for side in told["size"])
                 wanted = height or min(max(round(_SHAPE * width), _LOWEST), _HIGHEST)
