@@ -100,7 +100,9 @@ class App:
                 *(self.model, self.downloads, self.message, self.progress),
                 ipywidgets.HTML(_INTRODUCTION),
                 ipywidgets.HBox([self.upload, self.path]),
-                ipywidgets.HBox([self.name, self.quality, self.start_button], layout={"flex_flow": "row wrap"}),
+                ipywidgets.HBox(
+                    [self.name, self.quality, self.start_button], layout={"flex_flow": "row wrap"}
+                ),
                 self._chosen,
             ]
         )

@@ -65,6 +65,10 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     canvas = cell.locator("canvas").first
     canvas.wait_for(timeout=60_000)
     notebook.wait_for("viewer.detail.complete")
+    width = notebook.wait_for("viewer._size[0] != 800 and viewer._size[0]")  # the cell's
+    page.wait_for_function(
+        "([canvas, width]) => canvas.clientWidth === width", arg=[canvas.element_handle(), width]
+    )
     page.wait_for_timeout(1500)
     whole = _pixels(canvas)
     brown = (np.abs(whole - (190, 120, 60)).max(axis=2) < 30).sum()
@@ -145,7 +149,6 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
 
     # The picture takes the cell's width, and listens to keys; JupyterLab does not.
     assert notebook.ask("viewer._size[0]") == frame["width"] > 840
-    page.keyboard.press("ArrowLeft")
     before = notebook.ask("viewer.navigation.position.tolist()")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("a")  # inserts a cell, where JupyterLab hears it
