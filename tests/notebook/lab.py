@@ -142,14 +142,17 @@ class Notebook:
             """async ([code, wait]) => {
                 const app = window.jupyterapp, panel = app.shell.currentWidget;
                 const kernel = panel.sessionContext.session.kernel;
-                const future = kernel.requestExecute({code, silent: false, store_history: false});
-                let text = "", error = null;
-                future.onIOPub = (m) => {
-                    if (m.header.msg_type === "stream") text += m.content.text;
-                    if (m.header.msg_type === "error") error = m.content.evalue;
-                };
                 const late = new Promise((_, no) => setTimeout(() => no(new Error("kernel is busy")), wait));
-                await Promise.race([future.done, late]);
+                let text, error, reply;
+                do {  // what stands behind a cell that fails is aborted
+                    text = "", error = null;
+                    const future = kernel.requestExecute({code, silent: false, store_history: false});
+                    future.onIOPub = (m) => {
+                        if (m.header.msg_type === "stream") text += m.content.text;
+                        if (m.header.msg_type === "error") error = m.content.evalue;
+                    };
+                    reply = await Promise.race([future.done, late]);
+                } while (reply.content.status === "aborted");
                 if (error !== null) throw new Error(error);
                 return JSON.parse(text);
             }""",
