@@ -61,6 +61,7 @@ ABOUT = {
     "recon3d.kernels": "settings of compiled kernels",
     "recon3d.similarity": "similarity transforms",
     "recon3d.types": "Camera, View, Scene, Mesh, …",
+    "recon3d.conversion": "meshes and clouds for trimesh and Open3D",
     "recon3d.options": "options and presets",
     "recon3d.rendering": "pictures and text of objects",
     "recon3d.errors": "exceptions",

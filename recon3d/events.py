@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from recon3d.rendering.formatting import Described, byte_text, card, grid
+from recon3d.rendering.formatting import Described, byte_text, card, duration_text, grid
 from recon3d.stage_table import STAGES
 
 VerdictLevel = Literal["good", "doubtful", "unusable"]
@@ -78,12 +78,16 @@ class StageProgress(BaseEvent):
 
 
 class StageSkipped(BaseEvent):
-    """A stage has nothing to do; `reason` says why."""
+    """A stage has nothing to do; `reason` says why, the costs are those of the run that did the work."""
 
     type: Literal["stage_skipped"] = "stage_skipped"
     stage: str
     reason: str
     artifact: str | None = None
+    seconds: float | None = None
+    cpu_seconds: float = 0.0
+    peak_memory: int = 0
+    counts: dict[str, Any] = Field(default_factory=dict)
 
 
 class StageCompleted(BaseEvent):
@@ -228,40 +232,6 @@ class EventLog:
         return stamped
 
 
-class ProgressMeter:
-    """Turns done/total into `StageProgress` with rate and ETA, a few times a second."""
-
-    def __init__(self, stage: str, emit: Callable[[Event], object], interval: float = 0.25) -> None:
-        self._stage = stage
-        self._emit = emit
-        self._interval = interval
-        self._lock = threading.Lock()
-        self._unit = ""
-        self._start = (time.monotonic(), 0.0)
-        self._last = (0.0, 0.0, 1.0)
-
-    def __call__(self, done: float, total: float, unit: str = "", message: str = "") -> None:
-        """Report; a negative `total` repeats the last numbers with a message."""
-        with self._lock:
-            now = time.monotonic()
-            if total < 0:
-                done, total, unit = self._last[1], self._last[2], self._unit
-            elif unit != self._unit:
-                # Another unit is another part of the stage's work: its rate starts anew.
-                self._unit, self._start, self._last = unit, (now, done), (0.0, done, total)
-            if not message and done < total and now - self._last[0] < self._interval:
-                return
-            self._last = (now, done, total)
-            elapsed, advanced = now - self._start[0], done - self._start[1]
-        rate = advanced / elapsed if elapsed > 0 and advanced > 0 else None
-        eta = (total - done) / rate if rate else None
-        self._emit(
-            StageProgress(
-                stage=self._stage, done=done, total=total, unit=unit, message=message, rate=rate, eta=eta
-            )
-        )
-
-
 def read_events(path: Path, after: int = 0) -> list[Event]:
     """Read the events of a log; an incomplete last line is skipped.
 
@@ -323,7 +293,7 @@ RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 @dataclass(frozen=True, repr=False)
 class StageState(Described):
-    """How far a stage is."""
+    """How far a stage is; `seconds` is what its work took, in an earlier run if it was skipped."""
 
     name: str
     status: StageStatus = "pending"
@@ -340,10 +310,13 @@ class StageState(Described):
     peak_memory: int = 0
     counts: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
+    seconds: float | None = None
 
     @property
     def counted(self) -> str:
-        """What is done of how much, in words."""
+        """What is done of how much, in words; "starting" while nothing can be counted."""
+        if self.total <= 0:
+            return "starting"
         if self.unit == "%":
             return f"{self.done:.0f} %"
         return f"{self.done:g} of {self.total:g} {self.unit}".rstrip()
@@ -352,7 +325,9 @@ class StageState(Described):
         facts = [self.name.replace("_", " "), self.status]
         if self.status == "running":
             facts.append(self.counted)
-        if self.started is not None and self.ended is not None:
+        if self.seconds is not None:
+            facts.append(f"{'took ' if self.status == 'skipped' else ''}{self.seconds:.1f} s")
+        elif self.started is not None and self.ended is not None:
             facts.append(f"{self.ended - self.started:.1f} s")
         if self.peak_memory:
             facts.append(byte_text(self.peak_memory))
@@ -381,8 +356,15 @@ class RunState(Described):
         """The stage that is running."""
         return next((s for s in self.stages.values() if s.status == "running"), None)
 
+    @property
+    def seconds(self) -> float | None:
+        """How long the run took; None before its end."""
+        return None if self.started is None or self.ended is None else self.ended - self.started
+
     def _facts(self) -> list[str]:
         facts = [f"{self.run} {self.status}".lstrip(), f"{self.fraction:.0%}"]
+        if self.seconds is not None:
+            facts.append(f"{duration_text(self.seconds)} in all")
         if self.error is not None:
             return [*facts, self.error.message]
         return facts if self.current is None else [*facts, *self.current._facts()]
@@ -402,7 +384,8 @@ class RunState(Described):
         -------
         str
         """
-        lines = [f"{self.run} {status}, {self.fraction:.0%}"]
+        total = "" if self.seconds is None else f", {duration_text(self.seconds)} in all"
+        lines = [f"{self.run} {status}, {self.fraction:.0%}{total}"]
         if self.error is not None:
             lines += [self.error.message, self.error.hint]
         elif self.verdict is not None and self.verdict.level != "good":
@@ -477,7 +460,16 @@ def _apply(state: RunState, event: Event) -> RunState:
         )
     elif isinstance(event, StageSkipped):
         stage = replace(
-            stage, status="skipped", message=event.reason, ended=event.time, fraction=1.0, eta=None
+            stage,
+            status="skipped",
+            message=event.reason,
+            ended=event.time,
+            fraction=1.0,
+            eta=None,
+            cpu_seconds=event.cpu_seconds,
+            peak_memory=event.peak_memory,
+            counts=event.counts,
+            seconds=event.seconds,
         )
     elif isinstance(event, StageCompleted):
         stage = replace(
@@ -489,6 +481,7 @@ def _apply(state: RunState, event: Event) -> RunState:
             cpu_seconds=event.cpu_seconds,
             peak_memory=event.peak_memory,
             counts=event.counts,
+            seconds=event.seconds,
         )
     else:
         stage = replace(stage, status="failed", ended=event.time, error=event.error, eta=None)

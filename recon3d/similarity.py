@@ -66,7 +66,9 @@ def scaled(thing: Scalable, factor: float) -> Scalable:
     larger: Any
     if isinstance(given, Scene):
         points = replace(given.points, xyz=given.points.xyz * factor)
-        larger = replace(given, views=tuple(_view(v, factor) for v in given.views), points=points, unit="m")
+        larger = replace(
+            given, views=tuple(_view(v, factor) for v in given.views), points=points, unit="m", scale=None
+        )
     elif isinstance(given, PointCloud):
         larger = replace(given, points=given.points * factor)
     else:

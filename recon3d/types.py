@@ -234,6 +234,8 @@ class View(Described):
         File name of the frame inside its images folder.
     camera : Camera
     cam_from_world : ndarray of float64, shape (4, 4)
+        Maps homogeneous points of the world to the camera frame (x right, y down, z forward), both in
+        the scene's unit.
     """
 
     name: str
@@ -267,7 +269,9 @@ class SparsePoints(Described):
     Parameters
     ----------
     xyz : ndarray of float64, shape (N, 3)
+        Positions in the world, in the scene's unit.
     rgb : ndarray of uint8, shape (N, 3)
+        sRGB, 0 to 255.
     error : ndarray of float64, shape (N,)
         Mean reprojection error in pixels.
     track_starts : ndarray of int64, shape (N + 1,)
@@ -320,15 +324,19 @@ class Scene(Described):
     views : tuple of View
     points : SparsePoints
     unit : {"m", ""}
-        "m" when the scale is known to be metres.
+        Unit of all positions: "m", or "" for the reconstruction's own unit.
     up : ndarray of float64, shape (3,), optional
         Direction of up in the world; None when it is not known.
+    scale : float, optional
+        Metres per unit where `Project.set_scale` was used; the positions stay in units.
+        `recon3d.similarity.scaled` turns them into metres. Not saved: it belongs to the project.
     """
 
     views: tuple[View, ...]
     points: SparsePoints = field(default_factory=SparsePoints.empty)
     unit: str = ""
     up: Floats | None = None
+    scale: float | None = None
 
     def __len__(self) -> int:
         return len(self.views)
@@ -337,7 +345,8 @@ class Scene(Described):
         return iter(self.views)
 
     def _facts(self) -> list[str]:
-        return [count(len(self), "view"), count(len(self.points), "point"), self.unit or "no scale"]
+        known = self.unit or ("no scale" if self.scale is None else f"1 unit = {self.scale:.4g} m")
+        return [count(len(self), "view"), count(len(self.points), "point"), known]
 
     def _details(self) -> list[str]:
         cameras = {view.camera for view in self}
@@ -439,9 +448,10 @@ class DepthMap(Described):
     camera : Camera
         Pinhole camera of the map's own resolution.
     depth : ndarray of float32, shape (H, W)
-        Depth along the optical axis; 0 where unknown.
+        Depth along the optical axis, in the scene's unit; 0 where unknown. Row 0 is the top.
     normal : ndarray of float32, shape (H, W, 3)
-        Unit normals in the camera frame, facing the camera; 0 where unknown.
+        Unit normals in the camera frame (x right, y down, z forward), facing the camera; 0 where
+        unknown.
     confidence : ndarray of float32, shape (H, W)
         0 (none) to 1.
     """
@@ -477,8 +487,11 @@ class PointCloud(Described):
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
+        Positions in the world, in the scene's unit.
     normals : ndarray of float32, shape (N, 3), optional
+        Unit normals in the world, outward.
     colors : ndarray of uint8, shape (N, 3), optional
+        sRGB, 0 to 255.
     view_starts, view_indices : ndarray, shapes (N + 1,) and (M,), optional
         Views that see each point, as in `SparsePoints`.
     """
@@ -511,6 +524,17 @@ class PointCloud(Described):
             None if self.colors is None else self.colors[keep],
         )
 
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with colours and normals.
+
+        Returns
+        -------
+        open3d.geometry.PointCloud
+        """
+        from recon3d.conversion import open3d_cloud_of
+
+        return open3d_cloud_of(self)
+
     def _facts(self) -> list[str]:
         has = [name for name in ("normals", "colors") if getattr(self, name) is not None]
         return [count(len(self), "point"), *has]
@@ -529,10 +553,13 @@ class Mesh(Described):
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
+        Positions in the world, in the scene's unit.
     faces : ndarray of int32, shape (F, 3)
-        Counter-clockwise seen from outside.
+        Indices into `vertices`; counter-clockwise seen from outside.
     colors : ndarray of uint8, shape (V, 3), optional
+        sRGB of each vertex, 0 to 255.
     normals : ndarray of float32, shape (V, 3), optional
+        Unit normals in the world, outward.
     """
 
     vertices: Floats
@@ -542,6 +569,33 @@ class Mesh(Described):
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def to_trimesh(self) -> Any:
+        """Convert to trimesh, with the vertices' colours and normals.
+
+        Returns
+        -------
+        trimesh.Trimesh
+
+        Raises
+        ------
+        EngineUnavailable
+            trimesh is not installed.
+        """
+        from recon3d.conversion import trimesh_of
+
+        return trimesh_of(self)
+
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with the vertices' colours and normals.
+
+        Returns
+        -------
+        open3d.geometry.TriangleMesh
+        """
+        from recon3d.conversion import open3d_of
+
+        return open3d_of(self)
 
     def _facts(self) -> list[str]:
         has = [name for name in ("colors", "normals") if getattr(self, name) is not None]
@@ -561,13 +615,15 @@ class TexturedMesh(Described):
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
+        Positions in the world, in the scene's unit.
     faces : ndarray of int32, shape (F, 3)
+        Indices into `vertices`; counter-clockwise seen from outside.
     uv : ndarray of float32, shape (T, 2)
         Texture coordinates; (0, 0) is the lower left corner of the atlas, as in OBJ.
     face_uv : ndarray of int32, shape (F, 3)
         Indices into `uv`, corner by corner.
     texture : ndarray of uint8, shape (H, W, 3)
-        RGB; row 0 is the top.
+        sRGB, 0 to 255; row 0 is the top.
     """
 
     vertices: Floats
@@ -578,6 +634,33 @@ class TexturedMesh(Described):
 
     def __len__(self) -> int:
         return len(self.faces)
+
+    def to_trimesh(self) -> Any:
+        """Convert to trimesh, with the texture; vertices are split at its seams.
+
+        Returns
+        -------
+        trimesh.Trimesh
+
+        Raises
+        ------
+        EngineUnavailable
+            trimesh is not installed.
+        """
+        from recon3d.conversion import textured_trimesh_of
+
+        return textured_trimesh_of(self)
+
+    def to_open3d(self) -> Any:
+        """Convert to Open3D, with the texture.
+
+        Returns
+        -------
+        open3d.geometry.TriangleMesh
+        """
+        from recon3d.conversion import textured_open3d_of
+
+        return textured_open3d_of(self)
 
     def _facts(self) -> list[str]:
         height, width = self.texture.shape[:2]

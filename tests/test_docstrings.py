@@ -26,6 +26,7 @@ ELSEWHERE = {
     "recon3d.cli.commands": "the docstring is the command's help; typer lists the options",
     "recon3d.cli.cluster_commands": "the same",
     "recon3d.cli.preflight_commands": "the same",
+    "recon3d.cli.giving_commands": "the same",
     "recon3d_api.commands.audit_log": "the same",
     "recon3d_api.commands.users": "the same",
     "recon3d_api.http.routes": "the docstring is the route's description; OpenAPI lists the parameters",

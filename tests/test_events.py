@@ -6,7 +6,6 @@ import itertools
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -135,15 +134,28 @@ def test_every_event_survives_json() -> None:
         assert ev.parse_event(event.model_dump_json()) == event
 
 
-def test_progress_tells_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [100.0]
-    monkeypatch.setattr(ev.time, "monotonic", lambda: clock[0])
-    told: list[ev.Event] = []
-    meter = ev.ProgressMeter("texturing", told.append)
-    for done in range(5):
-        meter(done, 8, "views")
-        clock[0] += 2
-    last = told[-1]
-    assert isinstance(last, ev.StageProgress)
-    assert last.rate == pytest.approx(0.5)
-    assert last.eta == pytest.approx(8.0)
+def test_a_skipped_stage_tells_what_it_had_cost_and_the_run_its_total() -> None:
+    state = ev.fold(
+        [
+            ev.RunStarted(seq=1, time=100.0, run="r", stages=("texturing",), quality="low", version="1"),
+            ev.StageSkipped(
+                seq=2,
+                time=101.0,
+                stage="texturing",
+                reason="up to date",
+                seconds=12.34,
+                peak_memory=2 * 10**9,
+            ),
+            ev.RunCompleted(seq=3, time=285.0, results={}, seconds=185.0),
+        ]
+    )
+    assert repr(state.stages["texturing"]) == "<StageState: texturing, skipped, took 12.3 s, 2.0 GB>"
+    assert repr(state) == "<RunState: r completed, 100%, 3 min 05 s in all>"
+    # Events of earlier versions tell no costs.
+    old = ev.parse_event('{"type": "stage_skipped", "seq": 1, "stage": "texturing", "reason": "up to date"}')
+    assert repr(ev.fold([old]).stages["texturing"]) == "<StageState: texturing, skipped>"
+
+
+def test_nothing_to_count_yet_is_not_called_0_of_0() -> None:
+    state = ev.fold([ev.StageStarted(seq=1, stage="texturing")])
+    assert repr(state.stages["texturing"]) == "<StageState: texturing, running, starting>"

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from recon3d.cli import cluster_commands, preflight_commands
+from recon3d.cli import cluster_commands, giving_commands, preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
 from recon3d.options.value_types import Engine, ExportFormat, Quality
 from recon3d.rendering.formatting import byte_text, count
@@ -182,8 +182,19 @@ def export(
     from recon3d.export.project_export import export_project
     from recon3d.project.project import Project
 
-    written = export_project(Project.open(project), format, output)
+    opened = Project.open(project)
+    written = export_project(opened, format, output)
     _console.print(f"Wrote {written}", soft_wrap=True)
+    if opened.scale is None and format in ("stl", "usdz"):
+        unit = "millimetre" if format == "stl" else "metre"
+        _console.print(
+            f"The true size is not known: one unit of the model counts as a {unit}. "
+            "Project.set_scale in Python, or the viewer's Measure, sets it.",
+            soft_wrap=True,
+        )
+
+
+app.registered_commands += giving_commands.commands.registered_commands
 
 
 @app.command()

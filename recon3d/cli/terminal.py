@@ -24,6 +24,7 @@ from recon3d.events import (
     VerdictReached,
     fold,
 )
+from recon3d.rendering.formatting import duration_text
 
 
 @contextlib.contextmanager
@@ -101,7 +102,7 @@ class _Bars:
             self._tasks[stage] = self._progress.add_task(stage, total=None, unit="", eta="")
         elif isinstance(event, StageProgress) and stage in self._tasks:
             state = self._state.stages[stage]
-            eta = "" if state.eta is None else f"{_duration(state.eta)} left"
+            eta = "" if state.eta is None else f"{duration_text(state.eta)} left"
             total = round(state.total) if state.total > 0 else None
             self._progress.update(
                 self._tasks[stage], completed=round(state.done), total=total, unit=state.unit, eta=eta
@@ -118,11 +119,14 @@ def _ending(event: Event) -> str:
         counts = ", ".join(
             f"{value} {key.replace('_', ' ')}" for key, value in event.counts.items() if _short(value)
         )
-        return f"✓ {event.stage}: {_duration(event.seconds)}{', ' + counts if counts else ''}"
+        return f"✓ {event.stage}: {duration_text(event.seconds)}{', ' + counts if counts else ''}"
     if isinstance(event, StageSkipped):
-        return f"✓ {event.stage}: {event.reason}"
+        took = "" if event.seconds is None else f" (took {duration_text(event.seconds)})"
+        return f"✓ {event.stage}: {event.reason}{took}"
     if isinstance(event, StageFailed):
         return f"✗ {event.stage}"
+    if isinstance(event, RunCompleted):
+        return f"Completed in {duration_text(event.seconds)}"
     if isinstance(event, StageProgress) and event.message:
         return f"  {event.message}"
     return ""
@@ -154,10 +158,3 @@ def _print_found(console: Console, found: InputsChecked | VerdictReached) -> Non
 
 def _short(value: object) -> bool:
     return isinstance(value, int | float | str) and len(str(value)) < 20
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -5,15 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, get_args
+
+import numpy as np
 
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import publish_path, write_json
 from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
 from recon3d.options.value_types import ExportFormat
 from recon3d.similarity import scaled
-from recon3d.types import Scene
+from recon3d.types import Mesh, Scene, TexturedMesh
 
 
 class _Artifact(Protocol):
@@ -76,8 +79,10 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
     Parameters
     ----------
     project : Project
-    format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
+    format : {"glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"}
         ``glb`` and ``obj``: the textured model; ``ply``: the surface with vertex colours;
+        ``stl``: the bare surface for printing, in millimetres and with z up; ``usdz``: the textured
+        model for augmented reality;
         ``colmap``: a folder with ``images`` and ``sparse``; ``colmap-dense``: a folder with
         undistorted images, their model, and depth and normal maps, as COLMAP's dense stage has them;
         ``nerfstudio``: a folder with ``images`` and ``transforms.json``.
@@ -95,6 +100,8 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
         The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
         There is no such format.
+    EngineUnavailable
+        ``usdz`` needs the extra ``usd``, which is not installed.
     StageError
         The files cannot be read or written; names the file.
     """
@@ -119,6 +126,10 @@ def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
         source = _made(project, "textured_mesh", results.textured_mesh)
         target = output or folder / f"{project.path.name}.{format}"
         _write_textured(source, target, format, factor)
+        return target
+    if format in ("stl", "usdz"):
+        target = output or folder / f"{project.path.name}.{format}"
+        _write_upright(project, target, format, scale)
         return target
     if format == "ply":
         target = output or folder / f"{project.path.name}.ply"
@@ -179,6 +190,35 @@ def _write_textured(source: Path, target: Path, format: str, factor: float) -> N
         from recon3d.io.gltf_scale import scale_glb
 
         scale_glb(source, target, factor)
+
+
+def _write_upright(project: ExportedProject, target: Path, format: str, scale: _Scale | None) -> None:
+    """Formats whose programs have an up of their own: z in STL, y in USDZ."""
+    from recon3d.io.gltf import matrix_of, quaternion_to_y, read_textured_mesh
+    from recon3d.io.ply import read_mesh
+
+    results = project.results
+    mesh: Mesh | TexturedMesh
+    if format == "usdz" and results.textured_mesh is not None:
+        mesh = read_textured_mesh(results.textured_mesh)
+    else:
+        mesh = read_mesh(_made(project, "mesh", results.mesh))
+    up = None
+    if "sparse_reconstruction" in project.artifacts:
+        up = Scene.load(project.artifacts["sparse_reconstruction"].path).up
+    turn = np.eye(3) if up is None else matrix_of(quaternion_to_y(up))
+    if format == "stl":
+        turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]) @ turn
+    factor = 1.0 if scale is None else scale.factor * (1000.0 if format == "stl" else 1.0)
+    mesh = replace(mesh, vertices=factor * mesh.vertices @ turn.T)
+    if format == "stl":
+        from recon3d.io.stl import write_stl
+
+        write_stl(target, mesh, unit="" if scale is None else "mm")
+    else:
+        from recon3d.io.usdz import write_usdz
+
+        write_usdz(target, mesh)
 
 
 def _write_dense(project: ExportedProject, target: Path, factor: float) -> None:

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.conversion import split_at_seams
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
@@ -96,11 +97,11 @@ def write_glb(
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     center = (low + high) / 2
     node: dict[str, Any] = {"mesh": 0, "name": "model"}
-    rotation = np.array([0.0, 0.0, 0.0, 1.0]) if up is None else _to_y(up)
+    rotation = np.array([0.0, 0.0, 0.0, 1.0]) if up is None else quaternion_to_y(up)
     if abs(rotation[3]) < 1.0:
         node["rotation"] = rotation.tolist()
     if np.abs(center).max() > _FAR * (high - low).max():
-        node["translation"] = (_matrix(rotation) @ center).tolist()
+        node["translation"] = (matrix_of(rotation) @ center).tolist()
         vertices = vertices - center
     positions = writer.accessor(vertices.astype(np.float32), _VERTICES, bounds=True)
     primitive = {
@@ -174,8 +175,18 @@ def read_textured_mesh(path: Path) -> TexturedMesh:
     return mesh
 
 
-def _to_y(up: Floats) -> Floats:
-    """Quaternion (x, y, z, w) of the smallest rotation that takes `up` to +y."""
+def quaternion_to_y(up: Floats) -> Floats:
+    """Compute the smallest rotation that takes a direction to +y.
+
+    Parameters
+    ----------
+    up : ndarray of float64, shape (3,)
+
+    Returns
+    -------
+    ndarray of float64, shape (4,)
+        Quaternion (x, y, z, w).
+    """
     x, y, z = up / np.linalg.norm(up)
     if y < -1 + 1e-9:
         return np.array([1.0, 0.0, 0.0, 0.0])
@@ -184,7 +195,18 @@ def _to_y(up: Floats) -> Floats:
     return quaternion
 
 
-def _matrix(quaternion: Floats) -> Floats:
+def matrix_of(quaternion: Floats) -> Floats:
+    """Compute the matrix of a rotation.
+
+    Parameters
+    ----------
+    quaternion : ndarray of float64, shape (4,)
+        (x, y, z, w).
+
+    Returns
+    -------
+    ndarray of float64, shape (3, 3)
+    """
     x, y, z, w = quaternion
     return np.array(
         [
@@ -252,11 +274,9 @@ class _Writer:
 
 def _split(mesh: TexturedMesh) -> tuple[Floats, NDArray[np.float32], NDArray[np.int64]]:
     """One vertex for each pair of vertex and texture coordinate; v counts down in glTF."""
-    pair = mesh.faces.astype(np.int64) * len(mesh.uv) + mesh.face_uv
-    pairs, faces = np.unique(pair, return_inverse=True)
-    uv = mesh.uv[pairs % len(mesh.uv)].astype(np.float32)
+    vertices, uv, faces = split_at_seams(mesh)
     uv[:, 1] = 1.0 - uv[:, 1]
-    return mesh.vertices[pairs // len(mesh.uv)], uv, faces.reshape(-1, 3)
+    return vertices, uv, faces
 
 
 def _encode(texture: Bytes, texture_format: str, quality: int) -> bytes:
@@ -331,7 +351,7 @@ def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
     own = document.get("asset", {}).get("generator") == _GENERATOR
     if {"matrix", "scale"} & node.keys() or len(document["nodes"]) > 1 or ("rotation" in node and not own):
         raise ValueError("its nodes are transformed")
-    to_y = _matrix(np.array(node.get("rotation", [0.0, 0.0, 0.0, 1.0])))
+    to_y = matrix_of(np.array(node.get("rotation", [0.0, 0.0, 0.0, 1.0])))
     vertices += np.array(node.get("translation", [0.0, 0.0, 0.0])) @ to_y
     if "indices" in primitive:
         faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int32)

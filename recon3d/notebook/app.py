@@ -21,6 +21,7 @@ from recon3d.options import presets
 from recon3d.pipeline.background import Background
 from recon3d.pipeline.pipeline import Pipeline
 from recon3d.pipeline.run import Run
+from recon3d.project.browser import projects
 from recon3d.project.inputs import PHOTO_SUFFIXES, VIDEO_SUFFIXES
 from recon3d.project.project import MARKER, Project
 from recon3d.rendering.formatting import byte_text
@@ -47,10 +48,11 @@ class App:
     Parameters
     ----------
     folder : path-like
-        Where the projects go, one folder each; it is made when it is not there.
+        Where the projects go, one folder each; it is made when it is not there. The app lists all
+        projects in it: give people who must not see each other's a folder each.
     paths : bool
-        Offer a field for paths on the server: large files, and projects to continue.
-        Turn it off where strangers may use the app: it reads any video or photo of the server.
+        Offer a field for paths on the server: large files, and projects elsewhere.
+        It reads any video or photo of the server, so strangers must not have it.
     **settings
         Further parameters of `Pipeline`, such as ``texturing={"texture_size": 8192}``.
 
@@ -63,7 +65,7 @@ class App:
     """
 
     def __init__(
-        self, folder: str | os.PathLike[str] = "recon3d-app", *, paths: bool = True, **settings: Any
+        self, folder: str | os.PathLike[str] = "recon3d-app", *, paths: bool = False, **settings: Any
     ) -> None:
         self.folder = Path(folder)
         self.project: Project | None = None
@@ -77,24 +79,34 @@ class App:
             placeholder="or the server's path of a video, a folder of photos, or a project to continue",
             layout={"width": "40em", "display": "flex" if paths else "none"},
         )
+        self.name = ipywidgets.Text(placeholder="name, or that of the file", description="Name")
         self.quality = ipywidgets.Dropdown(options=list(presets()), value="low", description="Quality")
         self.start_button = ipywidgets.Button(description="Start", button_style="primary", icon="play")
         self.start_button.on_click(self._start)
+        self.projects = ipywidgets.Dropdown(description="Projects")
+        self.open_button = ipywidgets.Button(description="Open", icon="folder-open", tooltip="Show its model")
+        self.open_button.on_click(self._open)
+        self._chosen = ipywidgets.HBox([self.projects, self.open_button])
         self.message = ipywidgets.HTML()
-        self.progress = ipywidgets.VBox()
+        self.progress = ipywidgets.Accordion()
         self.model = ipywidgets.VBox()
-        self.downloads = ipywidgets.HBox()
+        self.downloads = ipywidgets.HBox(layout={"flex_flow": "row wrap"})
         self.upload.observe(self._tell_upload, "value")
         self._paths = paths
+        self._unfinished: Project | None = None
         self._follower: Background | None = None
         self.widget = ipywidgets.VBox(
             [
+                *(self.model, self.downloads, self.message, self.progress),
                 ipywidgets.HTML(_INTRODUCTION),
                 ipywidgets.HBox([self.upload, self.path]),
-                ipywidgets.HBox([self.quality, self.start_button]),
-                *(self.message, self.progress, self.model, self.downloads),
+                ipywidgets.HBox(
+                    [self.name, self.quality, self.start_button], layout={"flex_flow": "row wrap"}
+                ),
+                self._chosen,
             ]
         )
+        self._list_projects()
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the app shows the run's end.
@@ -121,11 +133,15 @@ class App:
         except Exception as error:  # people without a console have to see it
             self._fail(error)
             return
-        self.path.value = ""
+        self.path.value = self.name.value = ""
+        self._unfinished = None
         from recon3d.notebook.panel import Panel
 
+        self._list_projects(self.project)
         self._say(" ".join(self.project.notes))
         self.progress.children = (Panel(self.run).widget,)
+        self.progress.titles = (f"{self.project.name}: how it is made",)
+        self.progress.selected_index = 0
         self._follower = Background(partial(self._follow, self.run), "recon3d-app")
         self._follower.start()
 
@@ -133,6 +149,8 @@ class App:
         """A project with the files that were given; none is left when they are no good."""
         uploaded: tuple[Mapping[str, Any], ...] = self.upload.value
         given = self.path.value.strip() if self._paths else ""
+        if not uploaded and not given and self._unfinished is not None:
+            return self._unfinished
         if not uploaded and not given:
             raise InputError("There are no files yet.", "Choose a video or photos first.")
         if uploaded and given:
@@ -151,7 +169,7 @@ class App:
                 files.append(Path(given).expanduser())
             if not all(file.exists() for file in files):
                 raise InputError(f"{given} does not exist on the server.", "Check the path.")
-            project = Project.create(self._free_folder(files[0].stem))
+            project = Project.create(self._free_folder(self.name.value.strip() or files[0].stem))
             try:
                 project.add(files)
             except BaseException:
@@ -159,6 +177,31 @@ class App:
                 raise
         self.upload.value = ()
         return project
+
+    def _list_projects(self, chosen: Project | None = None) -> None:
+        names = projects(self.folder).names if self.folder.is_dir() else []
+        wanted = self.projects.value if chosen is None else chosen.name
+        self.projects.options = names
+        if names:
+            self.projects.value = wanted if wanted in names else names[0]
+        self._chosen.layout.display = None if names else "none"
+
+    def _open(self, _: Any) -> None:
+        """Show a project's model; what has none yet can be continued."""
+        self.model.children = self.downloads.children = ()
+        self._unfinished = None
+        try:
+            # One of those in the folder, whatever the browser sends.
+            project = projects(self.folder)[str(self.projects.value)]
+            if project.results.files():
+                self._show(project)
+            if project.status not in ("completed", "running"):
+                self._unfinished = project
+                self._say(f"{project.name} is {project.status}. Start continues it.")
+            elif not project.results.files():
+                self._say(f"{project.name} has no model yet.")
+        except Exception as error:
+            self._fail(error)
 
     def _free_folder(self, stem: str) -> Path:
         name = re.sub(r"[^\w-]+", "-", stem).strip("-") or "project"
@@ -182,6 +225,7 @@ class App:
         files = project.results.files()
         offered = {name: files[name] for name in _PRODUCTS if name in files}
         self.downloads.children = tuple(_Download(name, path).widget for name, path in offered.items())
+        self.progress.selected_index = None
         self._say(f"Done. The project is in {project.path}.")
 
     def _fail(self, error: Exception) -> None:

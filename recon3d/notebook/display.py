@@ -1,17 +1,18 @@
 """What a notebook shows for an object that ends a cell: a run its panel, a model the viewer.
 
-Nothing of the widgets is loaded before the first such object. A front end without widgets, and a
-saved notebook that is read elsewhere, show the object's HTML; a terminal shows its text.
+Nothing of the widgets is loaded before the first such object.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 from recon3d.errors import Recon3DError
+from recon3d.notebook.answering import KernelAnswers
+from recon3d.notebook.stand_in import show_plainly
+from recon3d.pipeline.background import answer_while_waiting
 
 #: Browsers give a page some 16 WebGL contexts and then take the oldest away; a few are left to others.
 _LIVE_VIEWERS = 6
@@ -31,7 +32,8 @@ def register() -> bool:
     shell = ipython.get_ipython() if ipython is not None else None
     if shell is None or not hasattr(shell, "kernel"):
         return False
-    formatter = shell.display_formatter.mimebundle_formatter
+    answer_while_waiting(KernelAnswers(shell.kernel))
+    formatter = shell.display_formatter.ipython_display_formatter
     # By name, so that nothing is imported before it is used.
     formatter.for_type_by_name("recon3d.pipeline.run", "Run", _panel)
     formatter.for_type_by_name("recon3d.project.runs", "RunRecord", _panel)
@@ -40,37 +42,24 @@ def register() -> bool:
     return True
 
 
-def _panel(run: Any, **choice: Any) -> Any:
-    def make() -> Any:
+def _panel(run: Any) -> None:
+    try:
         from recon3d.notebook.panel import Panel
+    except (Recon3DError, ImportError):  # no widgets here: the reprs are left
+        show_plainly(run)
+    else:
+        Panel(run)._ipython_display_()
 
-        return Panel(run)
 
-    return _bundle(make)
-
-
-def _model(shown: Any, **choice: Any) -> Any:
-    def make() -> Any:
+def _model(shown: Any) -> None:
+    try:
         from recon3d.notebook.viewer import Viewer
 
         viewer = Viewer(shown)
-        _viewers.append(viewer)
-        while len(_viewers) > _LIVE_VIEWERS:
-            _viewers.popleft().close()
-        return viewer
-
-    return _bundle(make)
-
-
-def _bundle(make: Callable[[], Any]) -> Any:
-    """The widget's own MIME types; text and HTML come from the object's reprs."""
-    try:
-        data, metadata = _split(make().widget._repr_mimebundle_())
-    except (Recon3DError, ImportError):  # no widgets here, or nothing to see: the reprs are left
-        return {}
-    data.pop("text/plain", None)
-    return data, metadata
-
-
-def _split(bundle: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    return bundle if isinstance(bundle, tuple) else (bundle, {})
+    except (Recon3DError, ImportError):  # no widgets here, or nothing to see
+        show_plainly(shown)
+        return
+    _viewers.append(viewer)
+    while len(_viewers) > _LIVE_VIEWERS:
+        _viewers.popleft().close()
+    viewer._ipython_display_()

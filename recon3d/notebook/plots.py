@@ -1,4 +1,7 @@
-"""Plots of what the stages did; each gives the matplotlib Axes that it drew on."""
+"""Plots of what the stages did.
+
+Each function gives the matplotlib Axes that it drew on; `stage_costs` draws on two and gives both.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "dark",
     "depth_coverage",
     "frame_scores",
     "match_matrix",
@@ -29,6 +33,13 @@ __all__ = [
     "stage_costs",
     "view_graph",
 ]
+
+
+@contextlib.contextmanager
+def dark() -> Iterator[None]:
+    """Draw plots on a dark ground, as in ``with plots.dark(): plots.view_graph(project)``."""
+    with _pyplot().style.context("dark_background"):
+        yield
 
 
 def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
@@ -90,7 +101,7 @@ def match_matrix(project: Project, axes: Axes | None = None) -> Axes:
 
 
 def view_graph(project: Project, axes: Axes | None = None) -> Axes:
-    """Plot frames as dots and pairs with verified matches as lines; darker lines have more matches.
+    """Plot frames as dots and pairs with verified matches as lines; stronger lines have more matches.
 
     Once cameras exist, frames are at their cameras' positions, seen from above; before, they are on a circle
     in their order. Unregistered frames are hollow, in the middle.
@@ -121,7 +132,8 @@ def view_graph(project: Project, axes: Axes | None = None) -> Axes:
     pairs, inliers = pairs[tied], inliers[tied]
     order = np.argsort(inliers)  # the strongest on top
     axes = _axes(axes)
-    lines = LineCollection(places[pairs[order]].tolist(), cmap="viridis_r", linewidths=1.0, zorder=1)
+    colors = "viridis" if _is_dark(axes) else "viridis_r"  # what is strong stands out
+    lines = LineCollection(places[pairs[order]].tolist(), cmap=colors, linewidths=1.0, zorder=1)
     lines.set_array(inliers[order].astype(float))
     lines.set_clim(0, max(float(inliers.max(initial=0)), 1.0))
     axes.add_collection(lines)
@@ -220,7 +232,7 @@ def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tupl
     times.invert_yaxis()
     times.legend()
     peaks = [m.peak_memory / 1e9 for m in manifests]
-    memory.barh(rows, peaks, 0.4, color="#7570b3")
+    memory.barh(rows, peaks, 0.4, color="#a6a1e0" if _is_dark(memory) else "#7570b3")
     memory.set(xlabel="GB", title=f"{max(peaks):.1f} GB at most")
     return times, memory
 
@@ -278,6 +290,12 @@ def _folder(project: Project, stage: str) -> Path:
 def _axes(axes: Axes | None) -> Axes:
     made: Axes = _pyplot().subplots(layout="constrained")[1] if axes is None else axes
     return made
+
+
+def _is_dark(axes: Axes) -> bool:
+    from matplotlib.colors import to_rgb
+
+    return sum(to_rgb(axes.get_facecolor())) < 1.5
 
 
 def _pyplot() -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, TypedDict
 
 Quality = Literal["low", "medium", "high", "extreme"]
 Engine = Literal["auto", "cpu", "cuda"]
-ExportFormat = Literal["glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"]
+ExportFormat = Literal["glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"]
 
 
 class DaskClient(Protocol):
@@ -124,3 +124,12 @@ class PipelineSettings(StageValues, total=False):
     accept_partial: bool
     force: bool
     performance_report: str | os.PathLike[str] | None
+
+
+class TurnValues(TypedDict, total=False):
+    """Values of `recon3d.export.turntable.Turn`."""
+
+    size: tuple[int, int] | None
+    seconds: float
+    fps: float | None
+    elevation: float

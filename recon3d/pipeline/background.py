@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 
 #: Windows notices Ctrl-C only between two waits.
 _SLICE = 0.2
+#: The same where somebody waits for answers meanwhile.
+_ANSWER_SLICE = 0.05
+
+_answering: Callable[[], contextlib.AbstractContextManager[Callable[[], None]]] | None = None
+
+
+def answer_while_waiting(
+    answering: Callable[[], contextlib.AbstractContextManager[Callable[[], None]]],
+) -> None:
+    """Do something else, too, whenever a `Background` is waited for.
+
+    Parameters
+    ----------
+    answering : callable
+        Gives a context manager for each wait, which gives a function that is called several times a
+        second.
+    """
+    global _answering
+    _answering = answering
 
 
 class Background:
@@ -58,9 +78,12 @@ class Background:
         if threading.current_thread() is self._thread:
             raise RuntimeError("A thread cannot wait for its own end.")
         end = None if timeout is None else time.monotonic() + timeout
-        while not self._ended.wait(_SLICE if end is None else min(_SLICE, max(end - time.monotonic(), 0))):
-            if end is not None and time.monotonic() >= end:
-                return self.ended
+        part = _SLICE if _answering is None else _ANSWER_SLICE
+        with contextlib.nullcontext(_nothing) if _answering is None else _answering() as answer:
+            while not self._ended.wait(part if end is None else min(part, max(end - time.monotonic(), 0))):
+                if end is not None and time.monotonic() >= end:
+                    return self.ended
+                answer()
         return True
 
     def _go(self) -> None:
@@ -68,3 +91,7 @@ class Background:
             self._work()
         finally:
             self._ended.set()
+
+
+def _nothing() -> None:
+    return None

@@ -18,7 +18,6 @@ from recon3d.errors import Cancelled, EngineUnavailable, InputError, Reconstruct
 from recon3d.events import (
     EventLog,
     InputsChecked,
-    ProgressMeter,
     RunCompleted,
     RunStarted,
     RunState,
@@ -35,6 +34,7 @@ from recon3d.options.value_types import DaskClient
 from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
+from recon3d.pipeline.progress import ProgressMeter
 from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
 from recon3d.preflight.check import check_project
 from recon3d.project.artifacts import Artifact, Manifest
@@ -239,7 +239,15 @@ class Execution:
         manifest = artifact.manifest
         relative = artifact.path.relative_to(self.project.path).as_posix()
         if skipped:
-            return StageSkipped(stage=artifact.stage, reason="up to date", artifact=relative)
+            return StageSkipped(
+                stage=artifact.stage,
+                reason="up to date",
+                artifact=relative,
+                seconds=manifest.seconds,
+                cpu_seconds=manifest.cpu_seconds,
+                peak_memory=manifest.peak_memory,
+                counts=manifest.counts,
+            )
         return StageCompleted(
             stage=artifact.stage,
             artifact=relative,

@@ -165,7 +165,7 @@ class Run:
         InputError
             The run has not made it yet; the same holds for `cloud` and `mesh`.
         """
-        return load_scene(self._done)
+        return load_scene(self._done, self.project.scale)
 
     @property
     def cloud(self) -> PointCloud:

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING
 from recon3d.errors import InputError
 from recon3d.layout import MESH, POINT_CLOUD, TEXTURED_MESH, VISIBILITY
 from recon3d.project.artifacts import Artifact
+from recon3d.project.scale import Scale
 
 if TYPE_CHECKING:
     from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
 
-def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
+def load_scene(artifacts: Mapping[str, Artifact], scale: Scale | None = None) -> Scene:
     """Load cameras and sparse points.
 
     Parameters
     ----------
     artifacts : mapping of str to Artifact
         The project's artifacts by stage.
+    scale : Scale, optional
+        That of the project; it counts where it was set for this reconstruction.
 
     Returns
     -------
@@ -34,7 +37,10 @@ def load_scene(artifacts: Mapping[str, Artifact]) -> Scene:
     """
     from recon3d.types import Scene
 
-    return Scene.load(_folder(artifacts, "sparse_reconstruction"))
+    scene = Scene.load(_folder(artifacts, "sparse_reconstruction"))
+    if scale is None or scale.reconstruction != artifacts["sparse_reconstruction"].manifest.fingerprint:
+        return scene
+    return replace(scene, scale=scale.factor)
 
 
 def load_cloud(artifacts: Mapping[str, Artifact]) -> PointCloud:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,12 @@ from recon3d.layout import (
     Input,
     InputKind,
     LeftOut,
-    images_folder,
     input_list_file,
 )
+from recon3d.options.value_types import TurnValues
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.cleaning import Cleaning, superseded_artifacts
+from recon3d.project.contents import DepthMaps, Frames
 from recon3d.project.gathering import gather, left_out_notes
 from recon3d.project.inputs import InputFolder
 from recon3d.project.loading import load_cloud, load_mesh, load_scene
@@ -39,6 +41,11 @@ from recon3d.project.results import Results
 from recon3d.project.runs import RunRecord, newest_artifacts, runs_of
 from recon3d.project.scale import Scale, scale_of, set_scale
 from recon3d.rendering.formatting import byte_text, card, count, grid, jpeg_uri
+
+if sys.version_info >= (3, 11):
+    from typing import Unpack
+else:
+    from typing_extensions import Unpack
 
 if TYPE_CHECKING:
     from recon3d.notebook.viewer import Viewer
@@ -178,6 +185,11 @@ class Project:
             Another process works on it, or the folder cannot be written.
         """
         return hold(self.path, patience)
+
+    @property
+    def name(self) -> str:
+        """Name of the project: that of its folder."""
+        return self.path.name
 
     # --- inputs ---------------------------------------------------------------------------------
 
@@ -404,12 +416,14 @@ class Project:
         return newest_artifacts(self.path, self.store.all())
 
     @property
-    def frames(self) -> tuple[Path, ...]:
-        """The extracted frames, in order of their names; empty before the first run."""
-        made = self.artifacts.get("frame_extraction")
-        if made is None:
-            return ()
-        return tuple(sorted(path for path in images_folder(made.path).rglob("*") if path.is_file()))
+    def frames(self) -> Frames:
+        """Files of the extracted frames, in order of their names; empty before the first run."""
+        return Frames.of(self.artifacts.get("frame_extraction"))
+
+    @property
+    def depth_maps(self) -> DepthMaps:
+        """Depth maps by number or view's name, each read when it is asked for; empty before there are any."""
+        return DepthMaps.of(self.artifacts.get("dense_reconstruction"))
 
     @property
     def runs(self) -> tuple[RunRecord, ...]:
@@ -515,7 +529,7 @@ class Project:
 
         Parameters
         ----------
-        format : {"glb", "obj", "ply", "colmap", "colmap-dense", "nerfstudio"}
+        format : {"glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"}
         output : path-like, optional
             File or folder to write; ``export/`` in the project by default.
 
@@ -533,6 +547,41 @@ class Project:
         """
         return export_project(self, format, None if output is None else Path(output))
 
+    def turntable(
+        self,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        **look: Unpack[TurnValues],
+    ) -> Path:
+        """Write a film or an animated picture that goes once around the model.
+
+        Parameters
+        ----------
+        output : path-like, optional
+            Ends in ``.mp4`` or ``.gif``; ``export/NAME.mp4`` in the project by default.
+        progress : callable, optional
+            Receives the number of finished pictures and of all.
+        **look
+            ``size`` (width and height in pixels), ``seconds`` of a turn, ``fps``, and the camera's
+            ``elevation`` in degrees: see `recon3d.export.turntable.Turn`.
+
+        Returns
+        -------
+        Path
+            What was written.
+
+        Raises
+        ------
+        InputError
+            There is no model yet.
+        OptionError
+            A value is out of its range, or the file's suffix is another.
+        """
+        from recon3d.export.turntable import Turn, write_turntable
+
+        return write_turntable(self, None if output is None else Path(output), Turn(**look), progress)
+
     @property
     def scene(self) -> Scene:
         """Cameras and sparse points; `cloud` and `mesh` read files, too.
@@ -542,7 +591,7 @@ class Project:
         InputError
             It is not made yet; the same holds for `cloud` and `mesh`.
         """
-        return load_scene(self.artifacts)
+        return load_scene(self.artifacts, self.scale)
 
     @property
     def cloud(self) -> PointCloud:

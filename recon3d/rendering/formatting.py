@@ -230,3 +230,21 @@ def byte_text(number: float) -> str:
     while number >= 1000 and power < len(units) - 1:
         number, power = number / 1000, power + 1
     return f"{number:.0f} {units[power]}" if number >= 100 or not power else f"{number:.1f} {units[power]}"
+
+
+def duration_text(seconds: float) -> str:
+    """Format a duration.
+
+    Parameters
+    ----------
+    seconds : float
+
+    Returns
+    -------
+    str
+        Such as "8.2 s", "3 min 05 s" or "2 h 10 min".
+    """
+    if seconds < 59.5:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,3 +1,4 @@
+import json
 import zipfile
 from pathlib import Path
 
@@ -29,3 +30,7 @@ def test_the_wheel_carries_the_sample(tmp_path: Path) -> None:
         assert archive.read("recon3d/sample/bust.mp4") == (ROOT / "examples/data/bust.mp4").read_bytes()
         assert b"Geoffrey Marchal" in archive.read("recon3d/sample/LICENSE.md")
         assert "recon3d/options/presets.toml" in archive.namelist()
+        # `pip` puts it where JupyterLab reads it; tests/notebook/lab.py does the same in the browser.
+        data = "data/etc/jupyter/labconfig/page_config.d/recon3d.json"
+        (setting,) = (name for name in archive.namelist() if name.endswith(data))
+        assert json.loads(archive.read(setting)) == {"buildCheck": False}

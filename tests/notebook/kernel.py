@@ -13,10 +13,17 @@ from jupyter_client.manager import KernelManager
 
 
 class Kernel:
-    """A kernel that runs cells one after the other."""
+    """A kernel that runs cells one after the other.
+
+    Attributes
+    ----------
+    displayed : list of dict
+        What the last cell displayed beside its value, by MIME type.
+    """
 
     def __init__(self, manager: KernelManager) -> None:
         self.manager = manager
+        self.displayed: list[dict[str, Any]] = []
         self.client = manager.blocking_client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
@@ -25,6 +32,7 @@ class Kernel:
         """Run a cell; gives what it printed, and its value by MIME type."""
         request = self.client.execute(code)
         printed, value = "", {}
+        self.displayed = []
         end = time.monotonic() + timeout
         while True:
             try:
@@ -38,6 +46,8 @@ class Kernel:
                 printed += content["text"]
             elif kind == "execute_result":
                 value = content["data"]
+            elif kind == "display_data":
+                self.displayed.append(content["data"])
             elif kind == "error":
                 raise RuntimeError(f"{content['ename']}: {content['evalue']}")
             elif kind == "status" and content["execution_state"] == "idle":

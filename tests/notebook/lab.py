@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,12 +19,10 @@ from typing import Any
 #: Words of the console that are not ours: JupyterLab asks servers that a blocked network hides.
 _NOT_OURS = ("ERR_FAILED", "ERR_BLOCKED", "ERR_INTERNET", "favicon")
 
-#: Neither questions about building nor about news, which would lie over the page.
-_PAGE = {
-    "buildCheck": False,
-    "buildAvailable": False,
-    "disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True},
-}
+#: What the wheel brings, without which a question about building lies over the page.
+_OURS = Path(__file__).parents[2] / "recon3d" / "notebook" / "page_config.json"
+#: No question about news either.
+_PAGE = {"disabledExtensions": {"@jupyterlab/apputils-extension:announcements": True}}
 
 
 @contextmanager
@@ -31,8 +30,9 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
     """Serve `folder`; gives the server's address."""
     home = folder / ".home"
     config = home / "labconfig"
-    config.mkdir(parents=True)
+    (config / "page_config.d").mkdir(parents=True)
     (config / "page_config.json").write_text(json.dumps(_PAGE))
+    shutil.copy(_OURS, config / "page_config.d" / "recon3d.json")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -119,6 +119,11 @@ class Notebook:
             timeout=60_000,
         )
 
+    def reload(self) -> None:
+        """Load the page again, as the browser's button does."""
+        self.page.reload()
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
+
     def _listen(self, message: Any) -> None:
         if message.type == "error" and not any(word in message.text for word in _NOT_OURS):
             self.troubles.append(message.text)
@@ -137,14 +142,17 @@ class Notebook:
             """async ([code, wait]) => {
                 const app = window.jupyterapp, panel = app.shell.currentWidget;
                 const kernel = panel.sessionContext.session.kernel;
-                const future = kernel.requestExecute({code, silent: false, store_history: false});
-                let text = "", error = null;
-                future.onIOPub = (m) => {
-                    if (m.header.msg_type === "stream") text += m.content.text;
-                    if (m.header.msg_type === "error") error = m.content.evalue;
-                };
                 const late = new Promise((_, no) => setTimeout(() => no(new Error("kernel is busy")), wait));
-                await Promise.race([future.done, late]);
+                let text, error, reply;
+                do {  // what stands behind a cell that fails is aborted
+                    text = "", error = null;
+                    const future = kernel.requestExecute({code, silent: false, store_history: false});
+                    future.onIOPub = (m) => {
+                        if (m.header.msg_type === "stream") text += m.content.text;
+                        if (m.header.msg_type === "error") error = m.content.evalue;
+                    };
+                    reply = await Promise.race([future.done, late]);
+                } while (reply.content.status === "aborted");
                 if (error !== null) throw new Error(error);
                 return JSON.parse(text);
             }""",

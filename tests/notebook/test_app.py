@@ -38,7 +38,7 @@ def _given(name: str, content: bytes) -> tuple[dict[str, Any], ...]:
 
 
 def test_what_is_no_good_is_told_and_leaves_no_project(tmp_path: Path) -> None:
-    app = App(tmp_path / "apps")
+    app = App(tmp_path / "apps", paths=True)
     app.start_button.click()
     assert "no files yet" in app.message.value
     app.upload.value = _given("<b>.mp4", b"shopping list")
@@ -55,7 +55,7 @@ def test_what_is_no_good_is_told_and_leaves_no_project(tmp_path: Path) -> None:
 
 
 def test_any_error_is_told_and_one_can_start_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = App(tmp_path / "apps")
+    app = App(tmp_path / "apps", paths=True)
     app.path.value = str(sample_video())
     app.upload.value = _given("a.mp4", sample_video().read_bytes())
     app.start_button.click()
@@ -86,8 +86,45 @@ def test_a_finished_project_is_shown_with_its_files(tmp_path: Path) -> None:
     assert data == (tmp_path / "box" / "results" / "textured_mesh.glb").read_bytes()
 
 
+def test_projects_of_the_folder_are_listed_opened_and_continued(tmp_path: Path) -> None:
+    assert App(tmp_path / "none")._chosen.layout.display == "none"
+    made_project(tmp_path / "apps" / "box")
+    started = Project.create(tmp_path / "apps" / "begun")
+    started.add(sample_video())
+    app = App(tmp_path / "apps")
+    assert set(app.projects.options) == {"box", "begun"}
+    assert app.projects.value == app.projects.options[0]
+    app.projects.value = "box"
+    app.open_button.click()
+    assert len(app.model.children) == 1
+    assert app.widget.children[0] is app.model  # at the top
+    app.projects.value = "begun"
+    app.open_button.click()
+    assert app.model.children == ()
+    assert "begun is new. Start continues it." in app.message.value
+    app.start_button.click()
+    assert app.run is not None
+    assert app.run.project.path == started.path
+    assert app.progress.selected_index == 0
+    app.run.cancel()
+    app.join(30)
+    # A file of its own, with a name of its own.
+    app.upload.value = _given("a.mp4", sample_video().read_bytes())
+    app.name.value = "../My statue"
+    app.start_button.click()
+    assert app.project is not None
+    assert app.run is not None
+    assert app.project.path == tmp_path / "apps" / "My-statue"
+    assert app.projects.value == "My-statue"
+    app.run.cancel()
+    app.join(30)
+    app._show(Project.open(tmp_path / "apps" / "box"))
+    assert app.progress.selected_index is None  # folded
+
+
 def test_a_name_from_the_browser_stays_in_its_folder_and_cancel_ends_the_run(tmp_path: Path) -> None:
-    app = App(tmp_path / "apps", paths=False)
+    app = App(tmp_path / "apps")
+    assert app.path.layout.display == "none"
     app.path.value = str(tmp_path)  # hidden, so not looked at
     app.upload.value = _given("../../evil.mp4", sample_video().read_bytes())
     app.start_button.click()
@@ -102,7 +139,7 @@ def test_a_name_from_the_browser_stays_in_its_folder_and_cancel_ends_the_run(tmp
     assert not app.start_button.disabled
     assert app.downloads.children == ()
     # The folder is taken now; the project itself can be gone on with.
-    app = App(tmp_path / "apps")
+    app = App(tmp_path / "apps", paths=True)
     app.path.value = str(sample_video())
     app.start_button.click()
     assert app.run is not None

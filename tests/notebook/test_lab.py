@@ -31,8 +31,9 @@ from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
 def at(point):
     pose = viewer.navigation.cam_from_scene()
     x, y, z = pose[:3, :3] @ (np.asarray(point, float) - viewer.content.origin) + pose[:3, 3]
-    focal = 250 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
-    return [400 + focal * x / z, 250 + focal * y / z]
+    width, height = viewer._size
+    focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
+    return [width / 2 + focal * x / z, height / 2 + focal * y / z]
 """
 
 
@@ -64,6 +65,10 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     canvas = cell.locator("canvas").first
     canvas.wait_for(timeout=60_000)
     notebook.wait_for("viewer.detail.complete")
+    width = notebook.wait_for("viewer._size[0] != 800 and viewer._size[0]")  # the cell's
+    page.wait_for_function(
+        "([canvas, width]) => canvas.clientWidth === width", arg=[canvas.element_handle(), width]
+    )
     page.wait_for_timeout(1500)
     whole = _pixels(canvas)
     brown = (np.abs(whole - (190, 120, 60)).max(axis=2) < 30).sum()
@@ -141,7 +146,38 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     page.wait_for_timeout(300)
     assert np.abs(_pixels(canvas) - cut).max(axis=2).mean() > 2
     _keep(page, "turned")
+
+    # The picture takes the cell's width, and listens to keys; JupyterLab does not.
+    assert notebook.ask("viewer._size[0]") == frame["width"] > 840
+    before = notebook.ask("viewer.navigation.position.tolist()")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("a")  # inserts a cell, where JupyterLab hears it
+    notebook.wait_for(f"bool(np.abs(viewer.navigation.position - {before}).max() > 0.05)")
+    distance = notebook.ask("viewer.navigation.distance")
+    page.keyboard.press("+")
+    notebook.wait_for(f"viewer.navigation.distance < 0.9 * {distance}")
+    assert page.locator(".jp-CodeCell").count() == 2
+    cell.get_by_role("button", name="Full screen").click()
+    notebook.wait_for("viewer._size[1] > 800")
+    assert page.evaluate("document.fullscreenElement !== null")
+    _keep(page, "full")
+    page.evaluate("document.exitFullscreen()")
+    notebook.wait_for("viewer._size[1] < 700")
     assert notebook.troubles == []
+
+    # Without its kernel: the picture that was saved, in this page and in one that is loaded again.
+    saved = cell.locator("img[src^='data:image/png']")
+    assert canvas.is_visible()
+    assert not saved.is_visible()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    page.evaluate("void window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    saved.wait_for(timeout=20_000)
+    assert not canvas.is_visible()
+    notebook.reload()
+    saved.wait_for(timeout=20_000)
+    page.get_by_text("Error displaying widget").wait_for(state="attached", timeout=20_000)
+    assert not page.get_by_text("Error displaying widget").is_visible()
+    _keep(page, "restarted")
     page.close()
 
 
@@ -209,7 +245,7 @@ project.add({str(sample_video())!r})
 run = recon3d.Pipeline("low", workers=1).start(project)
 run
 """
-    notebook = Notebook(browser, address, folder, "interrupt", [start, "run.wait()"])
+    notebook = Notebook(browser, address, folder, "interrupt", [start, *2 * ["run.wait()"]])
     page, cell, waiting = notebook.page, notebook.cell(0), notebook.cell(1)
     notebook.run()
     cell.locator(".widget-hprogress .progress-bar").first.wait_for(timeout=60_000)
@@ -235,10 +271,22 @@ run
         page.wait_for_timeout(100)
     _keep(page, "interrupted")
 
+    # A page that is loaded again while a cell waits has the panel back, and it moves.
+    page.evaluate("void window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+    notebook.cell(2).get_by_text("[*]:").wait_for()
+    page.evaluate("window.jupyterapp.commands.execute('docmanager:save')")
+    notebook.reload()
+    cell.locator(".widget-hprogress .progress-bar").first.wait_for(timeout=20_000)
+    status = "window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.status"
+    assert page.evaluate(status) == "busy"
+    text = cell.inner_text()
+    page.wait_for_function("([cell, text]) => cell.innerText !== text", arg=[cell.element_handle(), text])
+    _keep(page, "reloaded")
+
     button.click()
     page.get_by_text("Cancelling", exact=True).wait_for(timeout=2000)
+    cell.get_by_text("cancelled,").first.wait_for(timeout=10_000)
     notebook.wait_for("not run.running", timeout=10)
-    cell.get_by_text("cancelled,").first.wait_for(timeout=2000)
     assert notebook.ask("[run.state.status, project.status]") == ["cancelled", "cancelled"]
     assert button.is_disabled()
     with pytest.raises(Exception, match="The run was cancelled"):

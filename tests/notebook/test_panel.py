@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from recon3d.cli.sample import sample_video
-from recon3d.events import EventLog, RunStarted, StageCompleted, StageProgress, StageStarted
+from recon3d.events import EventLog, RunStarted, StageCompleted, StageProgress, StageStarted, StageState
 from recon3d.io.growing_model import GROWING, write_growing
 from recon3d.pipeline import Pipeline
 from recon3d.project import Project
@@ -20,7 +21,7 @@ from recon3d.types import Camera, Scene, SparsePoints, View
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 
-from recon3d.notebook.panel import Panel, drawing, pictures
+from recon3d.notebook.panel import Panel, describe, drawing, pictures
 from recon3d.notebook.panel.log import LINES, RunLog
 
 
@@ -66,6 +67,8 @@ def test_a_run_of_another_process_is_followed_until_it_is_gone(
         _wait(lambda: _rows(panel)[1][0].value == 0.75)
         assert [bar.value for bar, _ in _rows(panel)] == [1.0, 0.75]
         assert "2.00 GB" in _rows(panel)[0][1].value
+        assert ">p</b> running" in panel._title.value  # the project's name
+        assert "so far" in panel._title.value
         assert _rows(panel)[1][1].value == "3 of 4 views, 1:01 left"
         assert project.runs[-1].running
         assert panel._lines.value == ""  # nobody looks
@@ -142,6 +145,15 @@ def test_a_run_that_cannot_begin_says_why(tmp_path: Path) -> None:
         panel = Panel(run)
         panel.join(10)
     assert "Another process works on" in panel._title.value
+
+
+def test_a_stage_tells_its_count_its_rest_and_what_it_had_cost() -> None:
+    begun = StageState("texturing", "running")
+    assert describe(begun) == "starting"  # not "0 of 0"
+    counted = replace(begun, done=3, total=8, unit="views", eta=61)
+    assert describe(counted) == "3 of 8 views, 1:01 left"
+    skipped = StageState("texturing", "skipped", message="up to date", seconds=12.34, peak_memory=2 * 10**9)
+    assert describe(skipped) == "up to date, took 12.3 s, 2.00 GB"
 
 
 def test_the_cloud_grows(tmp_path: Path) -> None:

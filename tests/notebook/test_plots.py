@@ -129,6 +129,25 @@ def test_the_view_graph_is_a_circle_until_there_are_cameras(project: Project) ->
     matplotlib.pyplot.close("all")
 
 
+def test_on_a_dark_ground_the_strongest_lines_are_the_brightest(project: Project) -> None:
+    to_rgb = matplotlib.colors.to_rgb
+
+    def ground_and_lines() -> tuple[float, float, float]:
+        axes = plots.view_graph(project)
+        lines = axes.collections[0]
+        weak, strong = (sum(lines.to_rgba(value)[:3]) for value in lines.get_clim())
+        return sum(to_rgb(axes.get_facecolor())), weak, strong
+
+    ground, weak, strong = ground_and_lines()
+    assert ground == 3
+    assert strong < weak
+    with plots.dark():
+        ground, weak, strong = ground_and_lines()
+    assert ground == 0
+    assert strong > weak
+    matplotlib.pyplot.close("all")
+
+
 def test_plots_draw_on_axes_that_are_given(project: Project) -> None:
     figure, axes = matplotlib.pyplot.subplots(1, 3)
     assert plots.match_matrix(project, axes[0]) is axes[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import time
 import warnings
@@ -25,6 +24,7 @@ with warnings.catch_warnings():
     pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
 
 from recon3d.notebook.grid import Grid
+from recon3d.notebook.still import quick_picture
 from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.viewer import Viewer, compare
 from tests.synthetic.made_project import box
@@ -216,6 +216,57 @@ def test_the_camera_fits_flies_and_knows_up() -> None:
     viewer.close()
 
 
+def test_keys_turn_zoom_and_fly() -> None:
+    viewer = Viewer(_cloud())
+    navigation = viewer.navigation
+    start, distance = navigation.position, navigation.distance
+
+    def away() -> np.ndarray:
+        return navigation.position - navigation.target
+
+    viewer.press("ArrowRight")
+    turned = away()
+    assert navigation.distance == pytest.approx(distance)
+    # To its right, at its height, by as many degrees as a key turns.
+    right = np.cross(navigation.target - start, navigation.up)
+    assert (navigation.position - start) @ right > 0
+    assert turned @ navigation.up == pytest.approx((start - navigation.target) @ navigation.up)
+    viewer.press("ArrowLeft")
+    np.testing.assert_allclose(navigation.position, start, atol=1e-9)
+    viewer.press("+")
+    assert navigation.distance == pytest.approx(distance / 1.15)
+    viewer.press("-")
+    for _ in range(40):
+        viewer.press("ArrowUp")
+    assert away() @ navigation.up / navigation.distance == pytest.approx(np.sin(np.radians(89)))
+    viewer.press("w")  # only in flight
+    assert navigation.distance == pytest.approx(distance)
+    viewer.fit()
+    navigation.mode = "fly"
+    ahead = navigation.target - navigation.position
+    viewer.press("w")
+    assert (navigation.position - start) @ ahead > 0
+    eye = navigation.position
+    viewer.press("ArrowRight")
+    np.testing.assert_allclose(navigation.position, eye)
+    assert (navigation.target - eye) @ right > 0
+    viewer.close()
+
+
+def test_the_page_tells_its_size_and_nothing_else_is_heard() -> None:
+    viewer = Viewer(_cloud())
+    field = viewer._ear._field
+    field.value = '{"size": [1000, 0], "at": 1}'
+    assert (viewer._renderer.width, viewer._renderer.height) == viewer._size == (1000, 580)
+    assert viewer.navigation.camera.aspect == pytest.approx(1000 / 580)
+    field.value = '{"size": [1300, 900], "at": 2}'
+    assert viewer.screenshot().shape == (900, 1300, 3)
+    for nonsense in ("{", '{"size": "large"}', '{"key": "Delete"}', '{"size": [1e9]}', "[]"):
+        field.value = nonsense
+    assert viewer._size == (1300, 900)
+    viewer.close()
+
+
 def test_fewer_points_are_drawn_while_a_hand_moves_the_camera() -> None:
     viewer = Viewer(_cloud(400_000))
     points = viewer.layers["points"]
@@ -232,14 +283,13 @@ def test_fewer_points_are_drawn_while_a_hand_moves_the_camera() -> None:
 
 def test_without_widgets_a_picture_is_seen(tmp_path: Path) -> None:
     viewer = Viewer(_scene(), width=320, height=240)
-    bundle = viewer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(bundle["image/png"]))))
+    picture = quick_picture(viewer.content)
     orange = (picture[..., 0] > 150) & (picture[..., 2] < 60)
     assert orange.sum() > 50  # frusta
     assert (picture == 99).all(axis=2).sum() > 50  # points
     shot = viewer.screenshot(tmp_path / "shot.png")
     assert shot.shape == (240, 320, 3)
+    assert repr(shot) == "<Picture: 320 x 240 pixels>"
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "shot.png")), shot)
     viewer.close()
 

@@ -23,6 +23,24 @@ _CORNERS = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
 _FACES = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
 
 
+def test_the_scene_knows_its_unit_and_stays_in_it(tmp_path: Path) -> None:
+    project = Project.create(tmp_path / "p")
+    _finish(project, "sparse_reconstruction", "a" * 16)
+    assert project.scene.scale is None
+    assert "no scale" in repr(project.scene)
+    project.set_scale(measured=4.0, known=1.0)
+    scene = project.scene
+    assert repr(scene) == "<Scene: 1 view, 0 points, 1 unit = 0.25 m>"
+    # Measuring again gives the same: positions do not change.
+    np.testing.assert_array_equal(scene.views[0].cam_from_world[:3, 3], (1, 2, 3))
+    metres = scaled(scene, scene.scale)
+    assert (metres.unit, metres.scale) == ("m", None)
+    np.testing.assert_array_equal(metres.views[0].cam_from_world[:3, 3], (0.25, 0.5, 0.75))
+    # Of another reconstruction nothing is known.
+    _finish(project, "sparse_reconstruction", "b" * 16)
+    assert project.scene.scale is None
+
+
 def _finish(project: Project, stage: str, fingerprint: str) -> Path:
     work = project.store.begin(stage, fingerprint)
     if stage == "sparse_reconstruction":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -13,9 +14,11 @@ from recon3d.errors import Recon3DError
 from recon3d.events import RunState, StageState, fold
 from recon3d.notebook.panel.log import RunLog
 from recon3d.notebook.panel.pictures import Pictures, StageFolder
+from recon3d.notebook.stand_in import show_with
 from recon3d.pipeline.background import Background
 from recon3d.pipeline.run import Run
 from recon3d.project.runs import RunRecord
+from recon3d.rendering.formatting import duration_text
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
 #: Seconds between checks whether a run of another process is still alive; each check takes its lock.
@@ -67,6 +70,8 @@ class Panel:
                 *(self._table, self.pictures.widget, self.log),
             ]
         )
+        self._stand_in: Any = None
+        self._told: object = None
         self._running, self._asked = True, -_ASK
         self._look()
         self._follower = Background(self._follow, "recon3d-panel")
@@ -95,7 +100,14 @@ class Panel:
             bar.bar_style = "warning" if cut else _STYLES.get(stage.status, "")
             text.value = html.escape("interrupted" if cut else describe(stage))
         status = "interrupted" if interrupted else state.status
-        line = f"<b>{html.escape(state.run or self.run.name)}</b> {status}, {state.fraction:.0%}"
+        name = self.run.folder.parents[1].name
+        line = (
+            f'<b title="{html.escape(self.run.name)}">{html.escape(name)}</b> {status}, {state.fraction:.0%}'
+        )
+        if state.seconds is not None:
+            line += f", {duration_text(state.seconds)} in all"
+        elif state.started is not None and not interrupted:
+            line += f", {duration_text(time.time() - state.started)} so far"
         if state.error is not None:
             line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
         elif interrupted:
@@ -134,6 +146,7 @@ class Panel:
         new = self._log.read()
         self._state = self.run.state if isinstance(self.run, Run) else fold(new, self._state)
         self._show(self._state)
+        self._update_stand_in()
         if new:
             self._show_log()
 
@@ -177,9 +190,20 @@ class Panel:
                 self._title.value += f"<br>{html.escape(error.message)} {html.escape(error.hint)}"
 
     def _ipython_display_(self) -> None:
-        from IPython.display import display
+        self._stand_in = show_with(self.widget, self._words())
 
-        display(self.widget)  # type: ignore[no-untyped-call]
+    def _words(self) -> dict[str, str]:
+        """What is left of the panel when the kernel is gone: the last state that it told."""
+        when = "" if self._state.ended else f"As of {time.strftime('%H:%M:%S')}."
+        state = replace(self._state, run=self.run.name)
+        return {"text/html": state.html(state.status) + when, "text/plain": repr(self.run)}
+
+    def _update_stand_in(self) -> None:
+        """At each stage's beginning and end, and at the run's."""
+        told = [(stage.status, stage.name) for stage in self._state.stages.values()], self._state.status
+        if self._stand_in is not None and told != self._told:
+            self._told = told
+            self._stand_in.update(self._words(), raw=True)
 
 
 def describe(stage: StageState) -> str:
@@ -194,13 +218,15 @@ def describe(stage: StageState) -> str:
     str
     """
     parts: list[str] = [stage.status]
-    if stage.status == "running" and stage.total > 0:
+    if stage.status == "running":
         parts = [stage.counted]
         if stage.eta is not None:
             minutes, seconds = divmod(round(stage.eta), 60)
             parts.append(f"{minutes}:{seconds:02d} left")
-    if stage.ended is not None and stage.started is not None:
-        parts.append(f"{stage.ended - stage.started:.1f} s")
+    if stage.status == "skipped":
+        parts = [stage.message]
+    if stage.seconds is not None:
+        parts.append(f"{'took ' if stage.status == 'skipped' else ''}{stage.seconds:.1f} s")
     if stage.peak_memory:
         parts.append(f"{stage.peak_memory / 1e9:.2f} GB")
     if stage.error is not None:

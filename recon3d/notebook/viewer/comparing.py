@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import base64
 from functools import partial
-from typing import Any
 
 import ipywidgets
 import numpy as np
 
+from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.still import encode_png, quick_picture
 from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.viewer import Viewer
@@ -60,11 +60,10 @@ class Comparison:
         how = "aligned" if self.aligned else "not aligned"
         return f"<Comparison: {self.left!r}, {self.right!r}, {how}>"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
+    def _ipython_display_(self) -> None:
         halves = [quick_picture(viewer.content, (480, 400)) for viewer in (self.left, self.right)]
-        bundle["image/png"] = base64.b64encode(encode_png(np.hstack(halves))).decode("ascii")
-        return bundle
+        picture = base64.b64encode(encode_png(np.hstack(halves))).decode("ascii")
+        show_with(self.widget, {"image/png": picture, "text/plain": repr(self)})
 
 
 def compare(
@@ -98,7 +97,7 @@ def compare(
     a, b = content_of(left, budget), content_of(right, budget)
     placed = _aligned(a, b) if align else None
     viewers = [
-        Viewer(shown, width=width, height=height, content=content)
+        Viewer(shown, width=width, height=height, fill=False, content=content)
         # Relative to one origin, or one place would not be the same one in both.
         for shown, content in ((left, a), (right, placed or b.placed(1.0, np.eye(3), np.zeros(3), a.origin)))
     ]

@@ -17,6 +17,8 @@ FIELD_OF_VIEW = 45.0
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 #: A flying head turns about a point this near, in radii of the model.
 _NEAR = 1e-3
+#: Degrees from the horizon: straight above, left and right have no meaning.
+_STEEPEST = 89.0
 Move = Literal["forward", "back", "left", "right", "up", "down"]
 
 
@@ -56,7 +58,7 @@ class Navigation:
         self.hand = Hand(self.camera)
         self._listeners: list[Callable[[], None]] = []
         self.camera.observe(lambda _: self._tell(), ["position", "quaternion"])
-        self.controls = pythreejs.OrbitControls(controlling=self.camera)
+        self.controls = pythreejs.OrbitControls(controlling=self.camera, enableKeys=False)
         self.controls.observe(lambda _: self._tell(), "target")
         self.fit()
 
@@ -175,6 +177,38 @@ class Navigation:
         shift = along[move] * amount * self.radius
         self.look(self.position + shift, self.target + shift)
 
+    def turn(self, right: float, up: float) -> None:
+        """Turn about what is looked at; in flight, turn the head.
+
+        Parameters
+        ----------
+        right, up : float
+            Degrees that the camera goes to its right and up.
+        """
+        eye, target, axis = self.position, self.target, self.up
+        back = eye - target
+        level = np.degrees(np.arcsin(np.clip(back @ axis / np.linalg.norm(back), -1, 1)))
+        up = float(np.clip(up, -_STEEPEST - level, _STEEPEST - level))
+        about = Rotation.from_rotvec(np.radians(right) * axis)
+        about *= Rotation.from_rotvec(-np.radians(up) * self._right_of(-back))
+        if self._mode == "fly":
+            self.look(eye, eye - about.inv().apply(back))
+        else:
+            self.look(target + about.apply(back), target)
+
+    def zoom(self, factor: float) -> None:
+        """Come closer to what is looked at; in flight, go ahead.
+
+        Parameters
+        ----------
+        factor : float
+            How much larger it gets.
+        """
+        if self._mode == "fly":
+            self.step("forward" if factor > 1 else "back")
+        else:
+            self.look(self.target + (self.position - self.target) / factor, self.target)
+
     def follow(self, other: Navigation) -> None:
         """Take over another camera's position.
 
@@ -214,6 +248,7 @@ class Navigation:
         old = self.controls
         self.controls = pythreejs.OrbitControls(
             controlling=self.camera,
+            enableKeys=False,
             rotateSpeed=old.rotateSpeed,
             enableZoom=old.enableZoom,
             enablePan=old.enablePan,

@@ -1,4 +1,4 @@
-"""The tools below the picture, and the photo beside it."""
+"""The tools above the picture, in one row; what a tool needs more folds out below it."""
 
 from __future__ import annotations
 
@@ -26,6 +26,14 @@ _MOVES: dict[Move, str] = {
     "down": "level-down",
 }
 _NARROW = {"width": "auto"}
+#: The photo lies over a corner of the picture, and clicks go through it.
+_STYLE = """<style>
+.recon3d-picture { position: relative }
+.recon3d-picture:focus-visible { outline: 2px solid #1976d2; outline-offset: -2px }
+.recon3d-photo { position: absolute; right: 8px; top: 8px; max-width: 40%; pointer-events: none }
+.recon3d-photo .widget-html { color: #fff; text-shadow: 0 0 3px #000; align-self: flex-end }
+.recon3d-viewer:fullscreen { background: var(--jp-layout-color0, #fff); padding: 2px }
+</style>"""
 
 
 class Controlled(Protocol):
@@ -111,7 +119,7 @@ class Toolbar:
         self._updating = False
         self.layer_boxes = {
             name: self._watch(
-                ipywidgets.Checkbox(on, description=name, indent=False, layout={"width": "6.5em"}),
+                ipywidgets.Checkbox(on, description=name, indent=False, layout=_NARROW),
                 partial(self._switch, name),
             )
             for name, on in viewer.visible.items()
@@ -120,25 +128,44 @@ class Toolbar:
         self._photo = ipywidgets.Image(format="jpeg", layout={"max_width": "360px", "display": "none"})
         self._caption = ipywidgets.HTML()
         self._message = ipywidgets.HTML()
-        rows = [self._look(), self._move(), self._measure(), self._clip()]
-        self._rows = [ipywidgets.HBox(row, layout={"flex_flow": "row wrap"}) for row in rows]
+        look, details = self._look()
+        move, pad, ups = self._move()
+        measure, length = self._measure()
+        clip, ranges = self._clip()
+        self.more = ipywidgets.ToggleButton(False, icon="ellipsis-h", tooltip="More", layout=_NARROW)
+        self.full = ipywidgets.Button(icon="expand", tooltip="Full screen", layout=_NARROW)
+        self.full.add_class("recon3d-full")
+        self._folds = {"pad": pad, "measure": length, "clip": ranges, "more": [*details, *ups]}
+        tools = [*look, *move, measure, clip, self.more, self.full]
+        self._tools = _row(tools)
+        self._below = {name: _row(parts) for name, parts in self._folds.items()}
+        self.more.observe(lambda _: self.update(), "value")
         self.update()
 
-    def around(self, renderer: Any) -> Any:
+    def around(self, renderer: Any, ear: Any | None = None) -> Any:
         """Lay the tools out around the picture.
 
         Parameters
         ----------
         renderer : pythreejs.Renderer
+        ear : ipywidgets.Widget, optional
+            What listens to the page; without it there is no full screen.
 
         Returns
         -------
         ipywidgets.Widget
         """
-        tools = ipywidgets.VBox([renderer, *self._rows, self._message, self._told])
-        side = ipywidgets.VBox([self._photo, self._caption], layout={"flex": "0 0 auto"})
-        # Where the page is narrow the photo goes below, instead of being squeezed.
-        return ipywidgets.HBox([tools, side], layout={"flex_flow": "row wrap"})
+        if ear is None:
+            self.full.layout.display = "none"
+        side = ipywidgets.VBox([self._photo, self._caption])
+        side.add_class("recon3d-photo")
+        picture = ipywidgets.VBox([renderer, side], layout={"overflow": "hidden"})
+        picture.add_class("recon3d-picture")
+        told = _row([self._message, self._told, ipywidgets.HTML(_STYLE)])
+        rows = [self._tools, *self._below.values(), picture, told, *(() if ear is None else (ear,))]
+        around = ipywidgets.VBox(rows, layout={"width": None if ear is None else "100%"})
+        around.add_class("recon3d-viewer")
+        return around
 
     def update(self) -> None:
         """Show the viewer's present state."""
@@ -151,8 +178,14 @@ class Toolbar:
                 self.style.value = viewer.style
             self.measure.value = viewer.measuring
             self.clip.value = viewer.clip is not None
-            for slider in self.clip_ranges:
-                slider.layout.display = None if self.clip.value else "none"
+            shown = {
+                "pad": self.mode.value == "fly",
+                "measure": self.measure.value,
+                "clip": self.clip.value,
+                "more": self.more.value,
+            }
+            for name, row in self._below.items():
+                row.layout.display = None if shown[name] else "none"
             self._length.value = self._length_in_words()
             ready = viewer.measured is not None
             self.true_length.disabled = self.set_scale.disabled = not ready
@@ -175,23 +208,24 @@ class Toolbar:
 
     # --- rows -----------------------------------------------------------------------------------
 
-    def _look(self) -> list[Any]:
+    def _look(self) -> tuple[list[Any], list[Any]]:
         viewer = self._viewer
         row: list[Any] = list(self.layer_boxes.values())
+        more: list[Any] = []
         styles = viewer.layers["mesh"].styles if "mesh" in viewer.layers else ()
-        self.style = ipywidgets.Dropdown(options=styles, layout={"width": "8em"})
+        self.style = ipywidgets.Dropdown(options=styles, layout={"width": "7em"})
         if styles:
             row.append(self._watch(self.style, lambda value: setattr(viewer, "style", value)))
         self.point_size = ipywidgets.FloatSlider(
             2.0, min=1, max=8, step=0.5, description="Point size", layout={"width": "16em"}
         )
         if "points" in viewer.layers:
-            row.append(self._watch(self.point_size, lambda value: setattr(viewer, "point_size", value)))
+            more.append(self._watch(self.point_size, lambda value: setattr(viewer, "point_size", value)))
         self.back = ipywidgets.ColorPicker(value=viewer.background, concise=True, description="Background")
-        row.append(self._watch(self.back, lambda value: setattr(viewer, "background", value)))
-        return row
+        more.append(self._watch(self.back, lambda value: setattr(viewer, "background", value)))
+        return row, more
 
-    def _move(self) -> list[Any]:
+    def _move(self) -> tuple[list[Any], list[Any], list[Any]]:
         viewer = self._viewer
         self.fit = self._button("Fit", "arrows-alt", "See the whole model", viewer.fit)
         self.up = ipywidgets.Dropdown(options=_UPS, description="Up", layout={"width": "9em"})
@@ -204,16 +238,15 @@ class Toolbar:
             name: self._button("", icon, f"Move {name}", partial(viewer.navigation.step, name))
             for name, icon in _MOVES.items()
         }
-        pad = ipywidgets.HBox(list(self.steps.values()), layout={"display": "none"})
 
         def choose(mode: str) -> None:
             viewer.navigation.mode = mode
-            pad.layout.display = None if mode == "fly" else "none"
+            self.update()
 
         self._watch(self.mode, choose)
-        return [self.fit, self.up, self.mode, pad]
+        return [self.fit, self.mode], list(self.steps.values()), [self.up]
 
-    def _measure(self) -> list[Any]:
+    def _measure(self) -> tuple[Any, list[Any]]:
         viewer = self._viewer
         self.measure = ipywidgets.ToggleButton(
             False, description="Measure", icon="arrows-h", tooltip="Click two points", layout=_NARROW
@@ -229,9 +262,9 @@ class Toolbar:
             "Say how long the distance truly is",
             lambda: viewer.set_true_length(self.true_length.value) and None,
         )
-        return [self.measure, self._length, self.true_length, self.set_scale]
+        return self.measure, [self._length, self.true_length, self.set_scale]
 
-    def _clip(self) -> list[Any]:
+    def _clip(self) -> tuple[Any, list[Any]]:
         viewer = self._viewer
         low, high = viewer.clipping.widest
         self.clip = ipywidgets.ToggleButton(
@@ -245,7 +278,7 @@ class Toolbar:
                 step=float(high[i] - low[i]) / 200,
                 description="xyz"[i],
                 readout=False,
-                layout={"width": "14em", "display": "none"},
+                layout={"width": "14em"},
                 style={"description_width": "1em"},
             )
             for i in range(3)
@@ -257,7 +290,7 @@ class Toolbar:
 
         for widget in (self.clip, *self.clip_ranges):
             self._watch(widget, cut)
-        return [self.clip, *self.clip_ranges]
+        return self.clip, list(self.clip_ranges)
 
     def _switch(self, name: str, value: bool) -> None:
         self._viewer.show(**{name: value})
@@ -295,6 +328,12 @@ class Toolbar:
         if viewer.measuring:
             return "Click the second point." if viewer.ruler.points else "Click the first point."
         return ""
+
+
+def _row(parts: list[Any]) -> Any:
+    row = ipywidgets.HBox(parts, layout={"flex_flow": "row wrap", "align_items": "center"})
+    row.add_class("recon3d-row")
+    return row
 
 
 def _told(viewer: Controlled) -> str:

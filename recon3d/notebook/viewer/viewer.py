@@ -12,22 +12,27 @@ import pythreejs
 
 from recon3d.errors import InputError, OptionError
 from recon3d.notebook.photos import photo_of
+from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.still import draw, encode_png, quick_picture
 from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
+from recon3d.notebook.viewer.listening import Ear
 from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Move, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of, set_scale
-from recon3d.types import Bytes, Floats
+from recon3d.rendering.picture import Picture
+from recon3d.types import Floats, Scene
 
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
+#: Degrees and factor of a pressed key.
+_TURN, _ZOOM = 6.0, 1.15
 
 
 class Viewer:
@@ -37,7 +42,9 @@ class Viewer:
     ----------
     shown : Project, Scene, PointCloud, Mesh or TexturedMesh
     width, height : int
-        Size of the picture in pixels.
+        Size of the picture in pixels; with `fill` until the page tells the cell's width.
+    fill : bool
+        Take the width of the cell, and listen to keys.
     budget : Budget, optional
         What is larger is thinned before it is sent; the line below the picture says so.
     images : Path, optional
@@ -70,13 +77,14 @@ class Viewer:
         *,
         width: int = 800,
         height: int = 500,
+        fill: bool = True,
         budget: Budget | None = None,
         images: Path | None = None,
         content: Content | None = None,
     ) -> None:
         self.content = content or content_of(shown, budget, images=images)
         self._project = shown if isinstance(shown, Project) else None
-        self._own_scale: float | None = None
+        self._own_scale = shown.scale if isinstance(shown, Scene) else None
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._size = (width, height)
@@ -118,7 +126,8 @@ class Viewer:
         )
         self.clipping = ClipBox(self._renderer, *self.content.bounds)
         self.toolbar = Toolbar(self)
-        self.widget = self.toolbar.around(self._renderer)
+        self._ear = Ear(self.resize, self.press) if fill else None
+        self.widget = self.toolbar.around(self._renderer, None if self._ear is None else self._ear.widget)
         self.navigation.camera.observe(self._on_move, "position")
         self.detail = Detail(self.layers)
 
@@ -231,7 +240,7 @@ class Viewer:
         self._picker.all = box is not None
         self.toolbar.update()
 
-    def screenshot(self, path: str | Path | None = None) -> Bytes:
+    def screenshot(self, path: str | Path | None = None) -> Picture:
         """Draw what is shown from where the camera is, in software: no browser is needed.
 
         Parameters
@@ -241,7 +250,8 @@ class Viewer:
 
         Returns
         -------
-        ndarray of uint8, shape (H, W, 3)
+        Picture
+            An ndarray of uint8, shape (H, W, 3), RGB, which notebooks show as a picture.
         """
         picture = draw(
             self.content,
@@ -256,7 +266,43 @@ class Viewer:
         )
         if path is not None:
             Path(path).write_bytes(encode_png(picture))
-        return picture
+        return picture.view(Picture)
+
+    def resize(self, width: int, height: int) -> None:
+        """Set the size of the picture.
+
+        Parameters
+        ----------
+        width, height : int
+            In pixels.
+        """
+        self._size = (width, height)
+        self.navigation.camera.aspect = width / height
+        self._renderer.width, self._renderer.height = width, height
+
+    def press(self, key: str) -> None:
+        """Do what a key does: arrows turn, + and - zoom, and W, A, S, D move in flight.
+
+        Parameters
+        ----------
+        key : str
+            As browsers name it, such as "ArrowLeft".
+        """
+        turns = {
+            "ArrowLeft": (-_TURN, 0),
+            "ArrowRight": (_TURN, 0),
+            "ArrowUp": (0, _TURN),
+            "ArrowDown": (0, -_TURN),
+        }
+        moves: dict[str, Move] = {"w": "forward", "a": "left", "s": "back", "d": "right"}
+        if key in turns:
+            self.navigation.turn(*turns[key])
+        elif key in ("+", "="):
+            self.navigation.zoom(_ZOOM)
+        elif key in ("-", "_"):
+            self.navigation.zoom(1 / _ZOOM)
+        elif key in moves and self.navigation.mode == "fly":
+            self.navigation.step(moves[key], 0.05)
 
     # --- cameras --------------------------------------------------------------------------------
 
@@ -378,7 +424,8 @@ class Viewer:
                 self.ruler.add(hit.point)
                 self._tell_length()
         elif hit is not None and "cameras" in self.layers and hit.thing is self.layers["cameras"].targets:
-            self.select(self.content.names[self._camera_of(hit)])
+            name = self.content.names[self._camera_of(hit)]
+            self.select(None if name == self.selected_camera else name)
 
     def _camera_of(self, hit: Hit) -> int:
         return int(self.layers["cameras"].camera_of(hit.face or 0))
@@ -412,11 +459,9 @@ class Viewer:
         for widget in (self._picker, self._pressed, self._released, self._model, self._around, self.scene):
             widget.close()
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = self.widget._repr_mimebundle_()
-        # What is seen where no widget can be: on GitHub, in a PDF, in a viewer without a kernel.
-        bundle["image/png"] = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
-        return bundle
+    def _ipython_display_(self) -> None:
+        picture = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
+        show_with(self.widget, {"image/png": picture, "text/plain": repr(self)})
 
     def __dir__(self) -> list[str]:
         inner = {

@@ -1,0 +1,124 @@
+"""USDZ: one file for augmented reality on phones, by Pixar's library."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from recon3d.errors import EngineUnavailable, InputError, StageError
+from recon3d.io.atomic import atomic_path
+from recon3d.types import Mesh, TexturedMesh
+
+_QUALITY = 92
+
+
+def write_usdz(path: Path, mesh: Mesh | TexturedMesh) -> None:
+    """Write a mesh with its texture or its vertex colours.
+
+    Parameters
+    ----------
+    path : Path
+    mesh : Mesh or TexturedMesh
+        In metres, with +y up.
+
+    Raises
+    ------
+    EngineUnavailable
+        The extra ``usd`` is not installed.
+    InputError
+        The mesh has no faces.
+    StageError
+        The package could not be written.
+    """
+    if not len(mesh.faces):
+        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    try:
+        from pxr import UsdUtils
+    except ImportError as error:
+        raise EngineUnavailable(
+            "USDZ needs usd-core, which is not installed.", "pip install 'recon3d[usd]'"
+        ) from error
+    with tempfile.TemporaryDirectory(prefix="recon3d-usdz-") as folder:
+        layer = Path(folder) / "model.usdc"
+        _write_stage(layer, mesh)
+        with atomic_path(path) as temporary:
+            # The package's own paths are relative to the folder of its layer.
+            if not UsdUtils.CreateNewARKitUsdzPackage(str(layer), os.fspath(temporary.absolute())):
+                raise StageError(f"{path} could not be written.", "Free space on the disk, and try again.")
+
+
+def _write_stage(layer: Path, mesh: Mesh | TexturedMesh) -> None:
+    from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, Vt
+
+    stage = Usd.Stage.CreateNew(str(layer))
+    UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
+    UsdGeom.SetStageMetersPerUnit(stage, 1.0)
+    root = UsdGeom.Xform.Define(stage, "/model")
+    stage.SetDefaultPrim(root.GetPrim())
+    Usd.ModelAPI(root).SetKind("component")
+    surface = UsdGeom.Mesh.Define(stage, "/model/surface")
+    points = mesh.vertices.astype(np.float32)
+    surface.CreatePointsAttr(Vt.Vec3fArray.FromNumpy(points))
+    surface.CreateFaceVertexCountsAttr(Vt.IntArray.FromNumpy(np.full(len(mesh.faces), 3, np.int32)))
+    surface.CreateFaceVertexIndicesAttr(Vt.IntArray.FromNumpy(mesh.faces.astype(np.int32).ravel()))
+    surface.CreateSubdivisionSchemeAttr(UsdGeom.Tokens.none)
+    # The inside of an open scan is part of it.
+    surface.CreateDoubleSidedAttr(True)
+    low, high = (Gf.Vec3f(*map(float, corner)) for corner in (points.min(axis=0), points.max(axis=0)))
+    surface.CreateExtentAttr(Vt.Vec3fArray([low, high]))
+    values = UsdGeom.PrimvarsAPI(surface)
+    material = UsdShade.Material.Define(stage, "/model/photos")
+    shader = _shader(stage, "/model/photos/surface", "UsdPreviewSurface")
+    shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(1.0)
+    shader.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
+    shader.CreateOutput("surface", Sdf.ValueTypeNames.Token)
+    color = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
+    if isinstance(mesh, TexturedMesh):
+        st = values.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
+        st.Set(Vt.Vec2fArray.FromNumpy(mesh.uv.astype(np.float32)))
+        st.SetIndices(Vt.IntArray.FromNumpy(mesh.face_uv.astype(np.int32).ravel()))
+        picture = layer.with_name("texture.jpg")
+        cv2.imwrite(str(picture), mesh.texture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        reader = _shader(stage, "/model/photos/st", "UsdPrimvarReader_float2")
+        reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
+        reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
+        texture = _shader(stage, "/model/photos/texture", "UsdUVTexture")
+        texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(picture.name)
+        texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set("sRGB")
+        for side in ("wrapS", "wrapT"):
+            texture.CreateInput(side, Sdf.ValueTypeNames.Token).Set("clamp")
+        texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(
+            reader.ConnectableAPI(), "result"
+        )
+        texture.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+        color.ConnectToSource(texture.ConnectableAPI(), "rgb")
+    elif mesh.colors is not None:
+        shown = surface.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
+        shown.Set(Vt.Vec3fArray.FromNumpy(_linear(mesh.colors)))
+        reader = _shader(stage, "/model/photos/color", "UsdPrimvarReader_float3")
+        reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("displayColor")
+        reader.CreateOutput("result", Sdf.ValueTypeNames.Float3)
+        color.ConnectToSource(reader.ConnectableAPI(), "result")
+    material.CreateSurfaceOutput().ConnectToSource(shader.ConnectableAPI(), "surface")
+    UsdShade.MaterialBindingAPI.Apply(surface.GetPrim()).Bind(material)
+    stage.GetRootLayer().Save()
+
+
+def _shader(stage: Any, path: str, kind: str) -> Any:
+    from pxr import UsdShade
+
+    shader = UsdShade.Shader.Define(stage, path)
+    shader.CreateIdAttr(kind)
+    return shader
+
+
+def _linear(colors: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """USD's colours are linear."""
+    value = colors.astype(np.float32) / 255
+    low, high = value / 12.92, ((value + 0.055) / 1.055) ** 2.4
+    return np.where(value <= 0.04045, low, high).astype(np.float32)
