@@ -223,8 +223,8 @@ def view(
     """Write the model as one HTML file that needs no network, and open it."""
     import webbrowser
 
-    from recon3d.notebook.html_export import export_html
     from recon3d.project.project import Project
+    from recon3d.viewer.html_export import export_html
 
     opened = Project.open(project)
     path = output or opened.path / "export" / "view.html"

@@ -12,7 +12,6 @@ from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
 from recon3d.io.point_visibility import read_visibility
 from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts
 from recon3d.options import MeshGenerationOptions
-from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
 from recon3d.types import Mesh, Scene
 
@@ -121,8 +120,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
     mesh = with_attributes(mesh, cloud)
     task_progress(5, _STEPS)
     write_mesh(out_dir / MESH, mesh)
-    plain = Mesh(mesh.vertices, mesh.faces)
-    write_preview(out_dir, scene, mesh.vertices, lambda *view: render_mesh(plain, *view))
+    write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(
         points=len(cloud),
         points_outside=outside,

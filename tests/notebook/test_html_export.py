@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from recon3d.errors import InputError
-from recon3d.notebook.html_export import export_html, page
-from recon3d.notebook.view_content import Budget, cluster_vertices, content_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, TexturedMesh, View
+from recon3d.viewer.html_export import export_html, page
+from recon3d.viewer.view_content import Budget, cluster_vertices, content_of
 from tests.synthetic.made_project import made_project
 
 

@@ -15,10 +15,10 @@ import numpy as np
 from recon3d.io.growing_model import GROWING, read_growing
 from recon3d.layout import DEPTH_MAPS, IMAGES, PREVIEW
 from recon3d.matching.orientation import camera_up
-from recon3d.notebook.photos import fitted, shrunk
-from recon3d.notebook.still import quick_picture
-from recon3d.notebook.view_content import Budget, content_of
 from recon3d.types import Bytes, Scene, SparsePoints
+from recon3d.viewer.photos import fitted, shrunk
+from recon3d.viewer.still import quick_picture
+from recon3d.viewer.view_content import Budget, content_of
 
 #: Pictures of a strip.
 FRAMES, MAPS = 8, 3

@@ -14,8 +14,8 @@ import ipywidgets
 
 from recon3d.errors import Recon3DError
 from recon3d.notebook.panel import drawing
-from recon3d.notebook.photos import to_jpeg
 from recon3d.types import Bytes
+from recon3d.viewer.photos import to_jpeg
 
 #: Seconds between two looks at the files, at least.
 _INTERVAL = 1.0

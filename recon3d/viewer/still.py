@@ -9,15 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.notebook.view_content import Content
-from recon3d.rendering.render import render_mesh
-from recon3d.rendering.splatting import PinholeCamera
-from recon3d.rendering.viewpoint import orbit_view
-from recon3d.types import Bytes, Camera, Floats, Mesh, TexturedMesh
+from recon3d.rendering.render import mesh_layer, over
+from recon3d.rendering.splatting import PinholeCamera, background
+from recon3d.types import Bytes, Camera, Floats
+from recon3d.viewer.view_content import Content
 
 #: Splats of a quick picture at most.
 _QUICK = 120_000
 _ORANGE = (255, 154, 26)
+#: Cameras this near to the eye are left out, in radii of the model.
+_NEAR = 1.0
 
 
 def draw(
@@ -62,12 +63,14 @@ def draw(
     camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
     color = [int(background[i : i + 2], 16) for i in (1, 3, 5)]
     picture: Bytes = np.full((height, width, 3), color, np.uint8)
-    if "mesh" in layers and content.vertices is not None:
-        mesh = _mesh(content, box, colored=style == "textured")
-        if len(mesh.faces):
-            drawn = render_mesh(mesh, camera, cam_from_scene, shaded=style != "textured")
-            covered = np.any(drawn != render_mesh(_NOTHING, camera, cam_from_scene), axis=2)
-            picture[covered] = drawn[covered]
+    if "mesh" in layers and content.vertices is not None and content.faces is not None:
+        faces = content.faces
+        if box is not None:
+            faces = faces[_inside(content.vertices, box)[faces].all(axis=1)]
+        if len(faces):
+            mesh = content.surface(faces, colored=style == "textured")
+            lit = None if style == "textured" else True
+            picture = over(mesh_layer(mesh, camera, cam_from_scene, shaded=lit, fine=True), picture)
     if "points" in layers and content.points is not None:
         inside = _inside(content.points, box)
         colors = None if content.point_colors is None else content.point_colors[inside]
@@ -103,14 +106,16 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
         colors = None if colors is None else colors[:_QUICK]
     else:
         points, colors = np.zeros((0, 3), np.float32), None
-    seen = points if len(points) else np.asarray(content.frusta).reshape(-1, 3)
-    camera, pose = orbit_view(seen.astype(np.float64), size=size, up=content.up, elevation=25)
-    picture: Bytes = np.full((size[1], size[0], 3), (21, 24, 28), np.uint8)
+    camera, pose = content.opening.camera(size)
+    picture = background(camera)
     if len(points):
         spread = 0.4 * (size[0] * size[1] / len(points)) ** 0.5
         _splat(picture, points, colors, camera, pose, int(np.clip(np.ceil(spread), 2, 6)))
-    if content.frusta is not None:
-        _lines(picture, content.frusta, camera, pose, None)
+    if content.frusta is not None and content.vertices is None:
+        # Cameras near the eye would be bars across the picture.
+        eye = -pose[:3, :3].T @ pose[:3, 3]
+        far = np.linalg.norm(content.frusta[:, 0, 0] - eye, axis=1) > _NEAR * content.extent[1]
+        _lines(picture, content.frusta[far], camera, pose, None)
     return picture
 
 
@@ -128,18 +133,6 @@ def encode_png(picture: Bytes) -> bytes:
     """
     _, data = cv2.imencode(".png", picture[..., ::-1])
     return bytes(data.tobytes())
-
-
-_NOTHING = Mesh(np.full((3, 3), 1e9), np.array([[0, 1, 2]], np.int32))
-
-
-def _mesh(content: Content, box: tuple[Floats, Floats] | None, *, colored: bool) -> Mesh | TexturedMesh:
-    vertices, faces = np.asarray(content.vertices, np.float64), np.asarray(content.faces).astype(np.int32)
-    if box is not None:
-        faces = faces[_inside(content.vertices, box)[faces].all(axis=1)]
-    if colored and content.texture is not None and content.uv is not None:
-        return TexturedMesh(vertices, faces, content.uv, faces, content.texture)
-    return Mesh(vertices, faces, content.vertex_colors if colored else None)
 
 
 def _inside(positions: NDArray[Any] | None, box: tuple[Floats, Floats] | None) -> NDArray[np.bool_]:

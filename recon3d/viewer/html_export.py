@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.io.atomic import atomic_path
-from recon3d.notebook.grid import Grid
-from recon3d.notebook.photos import photo_of
-from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
+from recon3d.viewer.grid import Grid
+from recon3d.viewer.photos import photo_of
+from recon3d.viewer.view_content import Budget, Content, Shown, content_of
 
 _SCRIPTS = ("base.js", "drawing.js", "tools.js")
 #: More photos than this stay out of the page; they are small, but it should stay small, too.
