@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from recon3d.rendering.viewpoint import Floats, Pinhole, look_at
 
@@ -32,8 +33,10 @@ _FAR = 4.0
 _CENTRAL = 0.75
 #: Cells a side of the grid that tells what hides what, and the thickness of its surfaces.
 _CELLS, _THICK = 40, 0.06
+#: Points around one that tell how much there is to see.
+_NEIGHBORS = 8
 #: The best elevation in degrees; and how much the first photo counts more than the last.
-_ELEVATION, _FIRST = 12.0, 0.08
+_ELEVATION, _FIRST = 12.0, 0.02
 #: A ground: this cosine between its normals and up, the share of all points in it, the share of the
 #: others above it, its thickness in sizes of the model, and the share of the subject that is no ground.
 _FLAT, _GROUND, _ABOVE, _GROUND_THICK, _STANDING = 0.9, 0.2, 0.9, 0.015, 0.1
@@ -284,6 +287,7 @@ def find_opening(
         weights = _above_ground(points, normals, weights, upward)
     weights = _near(points, weights)
     frame = _outline(points, weights)
+    telling = weights * _detail(points, normals, shades)
     middle = (frame.max(axis=0) + frame.min(axis=0)) / 2
     size = float(np.linalg.norm(np.ptp(frame, axis=0))) or 1.0
     if some is None:
@@ -302,7 +306,7 @@ def find_opening(
         # A photo that was taken past the subject, or lying on its side, is a poor witness.
         worth = (0.05 + np.clip(ahead, 0, 1)) * (0.5 + 0.5 * np.clip(level, 0, 1))
         worth *= 1 + _FIRST * (1 - rated / max(len(some) - 1, 1))
-    worth = worth * [_seen(points, normals, shades, weights, way, middle, size) for way in ways]
+    worth = worth * [_seen(points, normals, shades, telling, way, middle, size) for way in ways]
     rise = np.degrees(np.arcsin(np.clip(ways @ upward, -1, 1))) - _ELEVATION
     worth *= np.exp(-((rise / 35) ** 2))
     best = int(np.argmax(worth))
@@ -429,6 +433,23 @@ def _outline(points: Floats, weights: Floats) -> Floats:
         place = np.searchsorted(np.cumsum(weights[order]), (1 - _OUTSIDE) * total)
         outline.append(points[order[min(int(place), len(order) - 1)]])
     return np.array(outline)
+
+
+def _detail(points: Floats, normals: Floats | None, shades: Floats | None) -> Floats:
+    """How much each point's surroundings tell: faces and letters do, backs do not."""
+    detail = np.ones(len(points))
+    if len(points) < 4 * _NEIGHBORS:
+        return detail
+    _, near = cKDTree(points).query(points, k=_NEIGHBORS, workers=1)
+    parts = []
+    if normals is not None:
+        parts.append(1 - np.linalg.norm(normals[near].mean(axis=1), axis=1))
+    if shades is not None:
+        parts.append(shades[near].std(axis=1))
+    for part in parts:
+        usual = float(np.quantile(part, 0.9))
+        detail += np.minimum(part / usual, 1.5) if usual > 0 else 0.0
+    return detail
 
 
 def _seen(

@@ -7,10 +7,10 @@ import hashlib
 import html
 import json
 import os
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,17 +18,23 @@ from recon3d.io.atomic import atomic_path
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
 from recon3d.viewer.grid import Grid
-from recon3d.viewer.photos import photo_of
+from recon3d.viewer.page_files import page_file, viewer_script
+from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
+from recon3d.viewer.still import first_picture
 from recon3d.viewer.view_content import Budget, Content, Shown, content_of
 
-_SCRIPTS = ("base.js", "drawing.js", "tools.js")
-#: More photos than this stay out of the page; they are small, but it should stay small, too.
-_PHOTOS = 200
-_PHOTO_SIDE = 240
+_PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}#viewer{height:100%}"
+_STILL = (800, 600)
 
 
 def export_html(
-    shown: Shown, path: str | os.PathLike[str], *, title: str = "recon3d", budget: Budget | None = None
+    shown: Shown,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "recon3d",
+    credit: str = "",
+    licence: str = "",
+    budget: Budget | None = None,
 ) -> Content:
     """Write a model as a page of its own.
 
@@ -37,7 +43,8 @@ def export_html(
     shown : Project, Scene, PointCloud, Mesh or TexturedMesh
     path : path-like
         The HTML file.
-    title : str
+    title, credit, licence : str
+        What the page says of the model: its name, who made it, what others may do with it.
     budget : Budget, optional
         What is larger is thinned.
 
@@ -52,25 +59,47 @@ def export_html(
         There is nothing to show yet.
     """
     content = content_of(shown, budget)
-    scale = scale_of(shown) if isinstance(shown, Project) else None
-    if scale is not None and scale.reconstruction != content.reconstruction:
-        scale = None
+    scene = scene_document(content, title=title, credit=credit, licence=licence, scale=_scale(shown, content))
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(target) as temporary:
-        temporary.write_text(page(content, title, None if scale is None else scale.factor), encoding="utf-8")
+        temporary.write_text(page(content, scene), encoding="utf-8")
     return content
 
 
-def page(content: Content, title: str, scale: float | None = None) -> str:
+def view_scene(shown: Shown, *, title: str = "", credit: str = "", licence: str = "") -> dict[str, Any]:
+    """Describe a model for a page of one's own that shows its GLB with `viewer_files`.
+
+    Parameters
+    ----------
+    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    title, credit, licence : str
+        What the page says of the model.
+
+    Returns
+    -------
+    dict
+        For JSON: where the photos were taken, the first view, up, unit and scale. No photos.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show yet.
+    """
+    content = content_of(shown)
+    scale = _scale(shown, content)
+    scene = scene_document(content, title=title, credit=credit, licence=licence, scale=scale, photos=False)
+    return {**scene, "notes": []}
+
+
+def page(content: Content, scene: dict[str, Any]) -> str:
     """Render the page.
 
     Parameters
     ----------
     content : Content
-    title : str
-    scale : float, optional
-        Metres per unit; None when unknown.
+    scene : dict
+        As `scene_document` gives it.
 
     Returns
     -------
@@ -88,10 +117,10 @@ def page(content: Content, title: str, scale: float | None = None) -> str:
         elements.append(_element(name, little.tobytes()))
         size += little.nbytes
 
-    for name in ("vertices", "points", "frusta"):
+    for name in ("vertices", "points"):
         positions = getattr(content, name)
         if positions is not None:
-            grid = Grid.of(positions.reshape(-1, 3))
+            grid = Grid.of(positions)
             put(name, grid.values, low=grid.low.tolist(), step=grid.step)
     if content.faces is not None and content.vertices is not None:
         put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
@@ -101,38 +130,41 @@ def page(content: Content, title: str, scale: float | None = None) -> str:
     if content.jpeg:
         elements.append(_element("texture", content.jpeg))
         size += len(content.jpeg)
-    low, high = content.bounds
-    photos = _photos(content)
-    left_out = ["no photos, since there are too many"] if len(content.names) > _PHOTOS else []
-    document = {
-        "arrays": arrays,
-        "names": content.names,
-        "photos": photos,
-        "notes": [*content.notes, *left_out, f"{size / 1e6:.1f} MB of data"],
-        "unit": content.unit,
-        "scale": scale,
-        "up": [0, 1, 0] if content.up is None else [float(v) for v in content.up],
-        "low": low.tolist(),
-        "high": high.tolist(),
-    }
-    own = files("recon3d.notebook").joinpath("page")
-    script = "\n".join(own.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
-    text = own.joinpath("page.html").read_text(encoding="utf-8")
+    left_out = ["no photos, since there are too many"] if len(content.names) > MOST_PHOTOS else []
+    notes = [*scene["notes"], *left_out, f"{size / 1e6:.1f} MB of data"]
+    title = html.escape(str(scene["title"]) or "recon3d")
+    script = f"{viewer_script()}{page_file('start.js')}"
+    style = page_file("viewer.css") + _PAGE_STYLE
     parts = {
         # Only this script and this style may run, whatever the names and titles hold.
-        "SCRIPT_HASH": _hash(f"\n{script}\n"),
-        "STYLE_HASH": _hash(text.partition("<style>")[2].partition("</style>")[0]),
-        "TITLE": html.escape(title),
+        "SCRIPT_HASH": _hash(script),
+        "STYLE_HASH": _hash(style),
+        "TITLE": title,
+        "STYLE": style,
+        # Seen at once, and all that is seen without JavaScript or WebGL 2.
+        "STILL": f'<img src="data:image/jpeg;base64,{_still(content)}" alt="{title}">',
         # A camera may be called "</script>".
-        "DATA": json.dumps(document).replace("<", "\\u003c"),
+        "SCENE": json.dumps({**scene, "arrays": arrays, "notes": notes}).replace("<", "\\u003c"),
         "ARRAYS": "\n".join(elements),
         "SCRIPT": script,
     }
+    text = page_file("page.html")
     pieces: list[str] = []
     for name, value in parts.items():
         before, text = text.split(f"@{name}@")
         pieces += [before, value]
     return "".join([*pieces, text])
+
+
+def _scale(shown: Shown, content: Content) -> float | None:
+    """Metres per unit, where a project knows it of this reconstruction."""
+    scale = scale_of(shown) if isinstance(shown, Project) else None
+    return scale.factor if scale is not None and scale.reconstruction == content.reconstruction else None
+
+
+def _still(content: Content) -> str:
+    _, data = cv2.imencode(".jpg", first_picture(content, _STILL)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return base64.b64encode(data.tobytes()).decode("ascii")
 
 
 def _hash(text: str) -> str:
@@ -141,11 +173,5 @@ def _hash(text: str) -> str:
 
 
 def _element(name: str, data: bytes) -> str:
-    return f'<script id="{name}" type="text/plain">{base64.b64encode(data).decode("ascii")}</script>'
-
-
-def _photos(content: Content) -> dict[str, str]:
-    if len(content.names) > _PHOTOS:
-        return {}
-    photos = {name: photo_of(content.images, name, _PHOTO_SIDE) for name in content.names}
-    return {name: base64.b64encode(jpeg).decode("ascii") for name, jpeg in photos.items() if jpeg}
+    text = base64.b64encode(data).decode("ascii")
+    return f'<script id="recon3d-{name}" type="text/plain">{text}</script>'

