@@ -49,7 +49,8 @@ class Fingers:
 
     def lift(self, number: int) -> None:
         del self._down[number]
-        self._send("touchEnd")
+        # A finger that is missing in the next event is lifted; the end is the last one's.
+        self._send("touchMove" if self._down else "touchEnd")
 
     def tap(self, x: float, y: float) -> None:
         self.put(0, x, y)
