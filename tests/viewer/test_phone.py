@@ -25,13 +25,13 @@ class Fingers:
         self._client = page.context.new_cdp_session(page)
         self._down: dict[int, tuple[float, float]] = {}
 
-    def _send(self, kind: str) -> None:
-        points = [{"x": x, "y": y, "id": number} for number, (x, y) in self._down.items()]
+    def _send(self, kind: str, *numbers: int) -> None:
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in self._down.items() if n in numbers]
         self._client.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
     def put(self, number: int, x: float, y: float) -> None:
         self._down[number] = (x, y)
-        self._send("touchStart")
+        self._send("touchStart", number)
 
     def move(self, **to: tuple[float, float]) -> None:
         """Move fingers, as in ``move(_0=(x, y))``, in four steps."""
@@ -43,14 +43,13 @@ class Fingers:
                     first[0] + step / 4 * (x - first[0]),
                     first[1] + step / 4 * (y - first[1]),
                 )
-            self._send("touchMove")
+            self._send("touchMove", *self._down)
         # The browser hands moves to the page with its next frame.
         self._page.evaluate("new Promise((r) => requestAnimationFrame(() => requestAnimationFrame(r)))")
 
     def lift(self, number: int) -> None:
+        self._send("touchEnd", number)
         del self._down[number]
-        # A finger that is missing in the next event is lifted; the end is the last one's.
-        self._send("touchMove" if self._down else "touchEnd")
 
     def tap(self, x: float, y: float) -> None:
         self.put(0, x, y)
@@ -165,6 +164,7 @@ def test_a_photo_lies_over_the_model_and_a_finger_leaves_it(phone: Any) -> None:
     phone.locator(f"{part('strip')} button").nth(1).tap()
     assert phone.text_content(part("photo-name")) == "photo_1.jpg"
     overlay = phone.locator(".r3d-overlay")
+    overlay.wait_for(state="visible")
     box = overlay.bounding_box()
     assert box["width"] == pytest.approx(390, abs=1)  # as wide as the screen
     assert box["y"] + box["height"] / 2 == pytest.approx(422, abs=2)
