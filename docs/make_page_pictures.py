@@ -1,7 +1,7 @@
 """Make the tour of the page: ``python -m docs.make_page_pictures PROJECT``.
 
 Opens a finished project's page in Chromium, on a desktop and on a phone, and writes
-``docs/images/page_tour.png`` and ``docs/images/page_tools.png``.
+``docs/images/page_tour.jpg`` and ``docs/images/page_tools.jpg``.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def _save(name: str, *pictures: Image.Image) -> None:
     for picture in pictures:
         joined.paste(picture, (left, 0))
         left += picture.width + gap
-    path = _IMAGES / f"page_{name}.png"
-    joined.quantize(192, dither=Image.Dither.NONE).save(path, optimize=True)
+    path = _IMAGES / f"page_{name}.jpg"
+    joined.save(path, quality=85, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 

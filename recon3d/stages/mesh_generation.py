@@ -89,8 +89,9 @@ def _most_points(options: MeshGenerationOptions) -> int:
 
 def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str]:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
+    from recon3d.surface.cropping import cropped, in_box
     from recon3d.surface.meshing import at_most, surface_from_points
-    from recon3d.surface.region import cropped, find_region, in_box
+    from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
 
     task_progress(0, _STEPS)

@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.cleaning import drop_unused
-from recon3d.types import Floats, Ints, Mesh, PointCloud, Scene
+from recon3d.types import Floats, Ints, PointCloud, Scene
 
 Mask = NDArray[np.bool_]
-Corner = tuple[float, float, float]
 
 #: An orbit has a camera in every sector of this many degrees around its middle, and not all of them
 #: above it: the mean of the unit vectors from the middle to the cameras is shorter than this.
@@ -87,41 +85,6 @@ def find_region(scene: Scene, cloud: PointCloud) -> Region:
         rows = doubtful[start : start + _BLOCK]
         inside[rows] = _parallax(_rows(cloud, rows), centers) >= _PARALLAX
     return Region(inside, "near")
-
-
-def in_box(points: Floats, corners: tuple[Corner, Corner]) -> Mask:
-    """Find the points inside a box.
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, 3)
-    corners : ((float, float, float), (float, float, float))
-        Two opposite ones.
-
-    Returns
-    -------
-    ndarray of bool, shape (N,)
-    """
-    low, high = np.sort(np.array(corners), axis=0)
-    return np.asarray(np.all((points >= low) & (points <= high), axis=1))
-
-
-def cropped(mesh: Mesh, corners: tuple[Corner, Corner]) -> Mesh:
-    """Leave out the triangles that reach out of a box.
-
-    Parameters
-    ----------
-    mesh : Mesh
-    corners : ((float, float, float), (float, float, float))
-        Two opposite ones.
-
-    Returns
-    -------
-    Mesh
-        Without colours and normals.
-    """
-    inside = in_box(mesh.vertices, corners)[mesh.faces].all(axis=1)
-    return drop_unused(Mesh(mesh.vertices, mesh.faces[inside]))
 
 
 class _Ring:
