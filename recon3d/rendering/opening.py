@@ -381,10 +381,11 @@ def _subject(points: Floats, photos: Photos | None) -> Floats:
         off = np.linalg.norm(across[shown], axis=1) / np.linalg.norm(tangent)
         # Most photos look past some of the subject; what is in the middle of many counts.
         weights[shown] += np.exp(-((off / _CENTRAL) ** 2))
-    weights = weights / len(rated)
     if weights.max() <= 0:
         return np.ones(len(points))
-    return np.asarray(np.minimum(weights / np.quantile(weights, 0.98), 1.0) ** 2)
+    # Where few points are seen at all, the best of them count.
+    usual = float(np.quantile(weights, 0.98)) or float(weights.max())
+    return np.asarray(np.minimum(weights / usual, 1.0) ** 2)
 
 
 def _above_ground(points: Floats, normals: Floats, weights: Floats, up: Floats) -> Floats:

@@ -119,6 +119,8 @@ def test_flat_and_tiny_shapes_have_a_view() -> None:
     assert high.max() <= 1
     assert high[1] - low[1] > 0.6
     assert opening.back[2] > 0.7  # its front
+    sparse = np.concatenate([np.zeros((3, 3)), np.full((997, 3), 50.0)])  # photos show three points only
+    assert np.isfinite(find_opening(sparse, photos=Photos.of(_ring())).eye(1.5)).all()
     for points in (np.zeros((1, 3)), np.zeros((5, 3)), np.array([[0.0, 0, 0], [0, 1, 0]])):
         assert np.isfinite(find_opening(points).eye(1.5)).all()
     assert np.isfinite(opening_of(Mesh(np.zeros((3, 3)), np.array([[0, 1, 2]]))).eye(1.5)).all()
