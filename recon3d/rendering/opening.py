@@ -235,7 +235,7 @@ def opening_of(shown: Any, photos: Photos | None = None, up: Floats | None = Non
     """
     if not hasattr(shown, "faces"):
         return find_opening(shown.points, normals=shown.normals, colors=shown.colors, photos=photos, up=up)
-    points, normals, face = surface_sample(shown.vertices, shown.faces)
+    points, normals, face, _ = surface_sample(shown.vertices, shown.faces)
     colors: Bytes | None = getattr(shown, "colors", None)
     texture: Bytes | None = getattr(shown, "texture", None)
     if colors is not None:
@@ -321,7 +321,7 @@ def find_opening(
 
 def surface_sample(
     vertices: NDArray[Any], faces: NDArray[Any], count: int = _SAMPLE
-) -> tuple[Floats, Floats, NDArray[np.int64]]:
+) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
     """Choose points evenly on a surface.
 
     Parameters
@@ -332,8 +332,9 @@ def surface_sample(
 
     Returns
     -------
-    (ndarray of float64, ndarray of float64, ndarray of int64)
-        Points and unit normals of shape (N, 3), and the face of each, shape (N,).
+    (ndarray of float64, ndarray of float64, ndarray of int64, ndarray of float64)
+        Points and unit normals of shape (N, 3), the face of each, shape (N,), and the shares of its
+        corners, shape (N, 3).
     """
     rng = np.random.default_rng(0)
     corners = np.asarray(vertices, np.float64)[faces]
@@ -347,7 +348,7 @@ def surface_sample(
     first, second = np.sort(rng.random((2, count)), axis=0)
     shares = np.stack([first, second - first, 1 - second], axis=1)
     points: Floats = np.einsum("nk,nkc->nc", shares, corners[chosen])
-    return points, across[chosen] / np.maximum(area[chosen], 1e-300)[:, None], chosen
+    return points, across[chosen] / np.maximum(area[chosen], 1e-300)[:, None], chosen, shares
 
 
 def _axes(back: Floats, up: Floats) -> Floats:

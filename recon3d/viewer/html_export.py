@@ -20,10 +20,10 @@ from recon3d.project.scale import scale_of
 from recon3d.viewer.grid import Grid
 from recon3d.viewer.page_files import page_file, viewer_script
 from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
-from recon3d.viewer.still import first_picture
+from recon3d.viewer.still import quick_picture
 from recon3d.viewer.view_content import Budget, Content, Shown, content_of
 
-_PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}#viewer{height:100%}"
+_PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)
 
 
@@ -163,7 +163,7 @@ def _scale(shown: Shown, content: Content) -> float | None:
 
 
 def _still(content: Content) -> str:
-    _, data = cv2.imencode(".jpg", first_picture(content, _STILL)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    _, data = cv2.imencode(".jpg", quick_picture(content, _STILL)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
     return base64.b64encode(data.tobytes()).decode("ascii")
 
 

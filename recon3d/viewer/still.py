@@ -9,13 +9,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.rendering.render import mesh_layer, over, render_mesh
+from recon3d.rendering.opening import surface_sample
+from recon3d.rendering.render import mesh_layer, over
 from recon3d.rendering.splatting import PinholeCamera, background
 from recon3d.types import Bytes, Camera, Floats
 from recon3d.viewer.view_content import Content
 
 #: Splats of a quick picture at most.
 _QUICK = 120_000
+#: Width of a dot, in distances between dots that lie at random.
+_OVERLAP = 2.3
 _ORANGE = (255, 154, 26)
 #: Cameras this near to the eye are left out, in radii of the model.
 _NEAR = 1.0
@@ -94,49 +97,29 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
     ndarray of uint8, shape (H, W, 3)
         RGB.
     """
-    rng = np.random.default_rng(0)
-    colors: NDArray[np.uint8] | None
-    if content.vertices is not None and content.faces is not None:
-        keep = rng.permutation(len(content.faces))[:_QUICK]
-        corners = content.faces[keep]
-        points = content.vertices[corners].mean(axis=1)
-        colors = _face_colors(content, corners)
-    elif content.points is not None:
-        points, colors = content.points[:_QUICK], content.point_colors
-        colors = None if colors is None else colors[:_QUICK]
-    else:
-        points, colors = np.zeros((0, 3), np.float32), None
     camera, pose = content.opening.camera(size)
     picture = background(camera)
-    if len(points):
-        spread = 0.7 * (size[0] * size[1] / len(points)) ** 0.5
-        _splat(picture, points, colors, camera, pose, int(np.clip(np.ceil(spread), 2, 6)))
+    if content.vertices is not None and content.faces is not None and len(content.faces):
+        faces = content.faces[_in_picture(content.vertices, camera, pose)[content.faces].any(axis=1)]
+        points, normals, face, shares = surface_sample(content.vertices, faces, _QUICK)
+        colors = _colors(content, faces[face], shares, normals)
+        # Dots as wide as they are apart, where the camera looks.
+        corners = content.vertices[faces].astype(np.float64)
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        apart = (area.sum() / 2 / len(points)) ** 0.5
+        side = _OVERLAP * camera.focal * apart / content.opening.distance(size[0] / size[1])
+        _splat(picture, points.astype(np.float32), colors, camera, pose, int(np.clip(np.ceil(side), 2, 9)))
+    elif content.points is not None:
+        points, shades = content.points[:_QUICK], content.point_colors
+        side = 0.7 * (size[0] * size[1] / max(len(points), 1)) ** 0.5
+        shades = None if shades is None else shades[:_QUICK]
+        _splat(picture, points, shades, camera, pose, int(np.clip(np.ceil(side), 2, 6)))
     if content.frusta is not None and content.vertices is None:
         # Cameras near the eye would be bars across the picture.
         eye = -pose[:3, :3].T @ pose[:3, 3]
         far = np.linalg.norm(content.frusta[:, 0, 0] - eye, axis=1) > _NEAR * content.extent[1]
         _lines(picture, content.frusta[far], camera, pose, None)
     return picture
-
-
-def first_picture(content: Content, size: tuple[int, int]) -> Bytes:
-    """Draw the first view with smooth edges and soft shadows.
-
-    Parameters
-    ----------
-    content : Content
-    size : (int, int)
-        Width and height in pixels.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3)
-        RGB.
-    """
-    if content.vertices is None or content.faces is None or not len(content.faces):
-        return quick_picture(content, size)
-    camera, pose = content.opening.camera(size)
-    return render_mesh(content.surface(), camera, pose, fine=True)
 
 
 def encode_png(picture: Bytes) -> bytes:
@@ -163,19 +146,26 @@ def _inside(positions: NDArray[Any] | None, box: tuple[Floats, Floats] | None) -
     return kept
 
 
-def _face_colors(content: Content, corners: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
+def _in_picture(vertices: NDArray[Any], camera: PinholeCamera, pose: Floats) -> NDArray[np.bool_]:
+    """Vertices that a picture shows or nearly shows."""
+    seen = vertices @ pose[:3, :3].T + pose[:3, 3]
+    front = seen[:, 2] > 1e-9
+    reach = np.array([camera.width, camera.height]) / camera.K[0, 0] * 0.6
+    near = np.all(np.abs(seen[:, :2]) <= reach * seen[:, 2:], axis=1) & front
+    return np.asarray(near if near.any() else np.ones(len(vertices), bool))
+
+
+def _colors(content: Content, corners: NDArray[Any], shares: Floats, normals: Floats) -> NDArray[np.uint8]:
+    """Colours of places on the surface, given by their triangles' corners and shares of these."""
     if content.texture is not None and content.uv is not None:
-        uv = content.uv[corners].mean(axis=1)
+        uv = np.einsum("nk,nkc->nc", shares, content.uv[corners])
         height, width = content.texture.shape[:2]
         column = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.intp)
         row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.intp)
         return np.asarray(content.texture[row, column], np.uint8)
     if content.vertex_colors is not None:
-        return content.vertex_colors[corners[:, 0]]
-    vertices = np.asarray(content.vertices)[corners]
-    normals = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69], np.float32))
+        return np.asarray(np.einsum("nk,nkc->nc", shares, content.vertex_colors[corners]), np.uint8)
+    light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69]))
     return np.asarray(light[:, None] * (196, 192, 186), np.uint8)
 
 
