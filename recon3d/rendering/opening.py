@@ -320,15 +320,17 @@ def find_opening(
 
 
 def surface_sample(
-    vertices: NDArray[Any], faces: NDArray[Any], count: int = _SAMPLE
+    vertices: NDArray[Any], faces: NDArray[Any], count: int = _SAMPLE, eye: Floats | None = None
 ) -> tuple[Floats, Floats, NDArray[np.int64], Floats]:
-    """Choose points evenly on a surface.
+    """Choose points evenly on a surface, or evenly as they are seen.
 
     Parameters
     ----------
     vertices : ndarray of float, shape (V, 3)
     faces : ndarray of int, shape (F, 3)
     count : int
+    eye : ndarray of float64, shape (3,), optional
+        More points where the surface is near to it.
 
     Returns
     -------
@@ -340,10 +342,13 @@ def surface_sample(
     corners = np.asarray(vertices, np.float64)[faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     area = np.linalg.norm(across, axis=1)
-    total = area.sum()
+    wanted = (
+        area if eye is None else area / np.maximum(((corners.mean(axis=1) - eye) ** 2).sum(axis=1), 1e-12)
+    )
+    total = wanted.sum()
     if not total > 0:
-        area, total = np.ones(len(faces)), float(len(faces))
-    chosen = np.searchsorted(np.cumsum(area) / total, (np.arange(count) + rng.random(count)) / count)
+        wanted, total = np.ones(len(faces)), float(len(faces))
+    chosen = np.searchsorted(np.cumsum(wanted) / total, (np.arange(count) + rng.random(count)) / count)
     chosen = np.minimum(chosen, len(faces) - 1).astype(np.int64)
     first, second = np.sort(rng.random((2, count)), axis=0)
     shares = np.stack([first, second - first, 1 - second], axis=1)

@@ -18,7 +18,7 @@ from recon3d.viewer.view_content import Content
 #: Splats of a quick picture at most.
 _QUICK = 120_000
 #: Width of a dot, in distances between dots that lie at random.
-_OVERLAP = 2.3
+_OVERLAP = 2.5
 _ORANGE = (255, 154, 26)
 #: Cameras this near to the eye are left out, in radii of the model.
 _NEAR = 1.0
@@ -101,13 +101,14 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
     picture = background(camera)
     if content.vertices is not None and content.faces is not None and len(content.faces):
         faces = content.faces[_in_picture(content.vertices, camera, pose)[content.faces].any(axis=1)]
-        points, normals, face, shares = surface_sample(content.vertices, faces, _QUICK)
+        eye = content.opening.eye(size[0] / size[1])
+        points, normals, face, shares = surface_sample(content.vertices, faces, _QUICK, eye)
         colors = _colors(content, faces[face], shares, normals)
-        # Dots as wide as they are apart, where the camera looks.
+        # Dots as wide as they are apart in the picture.
         corners = content.vertices[faces].astype(np.float64)
         area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-        apart = (area.sum() / 2 / len(points)) ** 0.5
-        side = _OVERLAP * camera.focal * apart / content.opening.distance(size[0] / size[1])
+        seen = area / 2 / np.maximum(((corners.mean(axis=1) - eye) ** 2).sum(axis=1), 1e-12)
+        side = _OVERLAP * camera.focal * (seen.sum() / len(points)) ** 0.5
         _splat(picture, points.astype(np.float32), colors, camera, pose, int(np.clip(np.ceil(side), 2, 9)))
     elif content.points is not None:
         points, shades = content.points[:_QUICK], content.point_colors
@@ -116,7 +117,7 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
         _splat(picture, points, shades, camera, pose, int(np.clip(np.ceil(side), 2, 6)))
     if content.frusta is not None and content.vertices is None:
         # Cameras near the eye would be bars across the picture.
-        eye = -pose[:3, :3].T @ pose[:3, 3]
+        eye = content.opening.eye(size[0] / size[1])
         far = np.linalg.norm(content.frusta[:, 0, 0] - eye, axis=1) > _NEAR * content.extent[1]
         _lines(picture, content.frusta[far], camera, pose, None)
     return picture
@@ -183,11 +184,15 @@ def _splat(
     front = front[np.argsort(-seen[front, 2])]
     pixels = np.floor(camera.project(seen[front])).astype(np.int64)
     shades = np.full((len(front), 3), 200, np.uint8) if colors is None else colors[front]
+    depth, known = seen[front, 2], np.full(picture.shape[:2], np.inf)
     for dy in range(-(side // 2), side - side // 2):
         for dx in range(-(side // 2), side - side // 2):
             x, y = pixels[:, 0] + dx, pixels[:, 1] + dy
             fits = (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
+            # Of dots at one place the last is written, the nearest of this round.
+            fits[fits] = depth[fits] < known[y[fits], x[fits]]
             picture[y[fits], x[fits]] = shades[fits]
+            known[y[fits], x[fits]] = depth[fits]
 
 
 def _lines(
