@@ -111,10 +111,10 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
         side = _OVERLAP * camera.focal * (seen.sum() / len(points)) ** 0.5
         _splat(picture, points.astype(np.float32), colors, camera, pose, int(np.clip(np.ceil(side), 2, 9)))
     elif content.points is not None:
-        points, shades = content.points[:_QUICK], content.point_colors
-        side = 0.7 * (size[0] * size[1] / max(len(points), 1)) ** 0.5
+        dots, shades = content.points[:_QUICK], content.point_colors
+        side = 0.7 * (size[0] * size[1] / max(len(dots), 1)) ** 0.5
         shades = None if shades is None else shades[:_QUICK]
-        _splat(picture, points, shades, camera, pose, int(np.clip(np.ceil(side), 2, 6)))
+        _splat(picture, dots, shades, camera, pose, int(np.clip(np.ceil(side), 2, 6)))
     if content.frusta is not None and content.vertices is None:
         # Cameras near the eye would be bars across the picture.
         eye = content.opening.eye(size[0] / size[1])
