@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         StageError,
     )
     from recon3d.io.models import load_mesh, load_point_cloud
-    from recon3d.notebook.html_export import export_html
     from recon3d.options.value_types import Engine, Quality
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
@@ -37,6 +36,8 @@ if TYPE_CHECKING:
     from recon3d.project.results import Results
     from recon3d.stage_table import STAGE_NAMES, StageName
     from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
+    from recon3d.viewer.html_export import export_html, view_scene
+    from recon3d.viewer.page_files import viewer_files
 
 __version__ = "0.1.0"
 
@@ -61,7 +62,8 @@ _HOMES = {
     "pipeline.run": ("Run",),
     "cli.sample": ("sample_video",),
     "io.models": ("load_mesh", "load_point_cloud"),
-    "notebook.html_export": ("export_html",),
+    "viewer.html_export": ("export_html", "view_scene"),
+    "viewer.page_files": ("viewer_files",),
     "stage_table": ("STAGE_NAMES", "StageName"),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
@@ -99,6 +101,8 @@ __all__ = [
     "projects",
     "reconstruct",
     "sample_video",
+    "view_scene",
+    "viewer_files",
 ]
 
 

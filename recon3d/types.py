@@ -353,7 +353,7 @@ class Scene(Described):
         return [f"camera: {', '.join(camera._facts())}" for camera in list(cameras)[:3]]
 
     def _picture(self) -> Bytes | None:
-        return points_picture(self.points.xyz, self.points.rgb, self.up)
+        return points_picture(self.points.xyz, self.points.rgb, self.views, self.up)
 
     def save(self, folder: Path) -> None:
         """Write ``scene.json`` and ``points.npz``.

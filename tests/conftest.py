@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.notebook.browser import EXECUTABLE, launch
 
 # Shells start background jobs with SIGINT ignored, and processes that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,3 +61,35 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}; set RECON3D_TEST_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium with software WebGL; skips where it or playwright is absent."""
+    pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if EXECUTABLE is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    with launch() as started:
+        yield started
+
+
+@pytest.fixture
+def offline_page(browser: Any) -> Iterator[Any]:
+    """A page whose every request to a network fails the test, as does an error in its console."""
+    context = browser.new_context(
+        viewport={"width": 720, "height": 400}, offline=True, reduced_motion="reduce", color_scheme="light"
+    )
+    page = context.new_page()
+    troubles = watched(page)
+    yield page
+    context.close()
+    assert troubles == []
+
+
+def watched(page: Any) -> list[str]:
+    """What a page should not do: errors in its console, and requests to a network."""
+    troubles: list[str] = []
+    page.on("console", lambda m: troubles.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("pageerror", lambda e: troubles.append(str(e)))
+    page.on("request", lambda r: troubles.append(r.url) if r.url.startswith(("http", "ws")) else None)
+    return troubles

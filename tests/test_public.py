@@ -42,6 +42,8 @@ PUBLIC = [
     "projects",
     "reconstruct",
     "sample_video",
+    "view_scene",
+    "viewer_files",
 ]
 #: Deep paths that the docs teach.
 DEEP = {

@@ -236,17 +236,20 @@ def view(
         Path | None,
         typer.Option("--output", "-o", help="The HTML file; PROJECT/export/view.html by default."),
     ] = None,
+    title: Annotated[str, typer.Option(help="What the page is called; the folder's name by default.")] = "",
+    credit: Annotated[str, typer.Option(help="Who made the model.")] = "",
+    licence: Annotated[str, typer.Option(help="What others may do with it, such as CC BY 4.0.")] = "",
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
 ) -> None:
     """Write the model as one HTML file that needs no network, and open it."""
     import webbrowser
 
-    from recon3d.notebook.html_export import export_html
     from recon3d.project.project import Project
+    from recon3d.viewer.html_export import export_html
 
     opened = Project.open(project)
     path = output or opened.path / "export" / "view.html"
-    content = export_html(opened, path, title=opened.path.name)
+    content = export_html(opened, path, title=title or opened.path.name, credit=credit, licence=licence)
     for note in content.notes:
         _console.print(f"Shown: {note}", soft_wrap=True)
     _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", soft_wrap=True)

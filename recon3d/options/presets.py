@@ -97,7 +97,7 @@ def _one_of(names: Sequence[str]) -> str:
 
 def _option_error(stage: str, model: type[StageOptions], error: ValidationError) -> OptionError:
     first = error.errors()[0]
-    name = ".".join(str(part) for part in first["loc"])
+    name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return OptionError(
             f"Stage {stage} has no option {name!r}.", f"It has {', '.join(model.model_fields)}."

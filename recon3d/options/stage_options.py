@@ -6,10 +6,11 @@ the ``medium`` preset; ``presets.toml`` holds what the other presets change.
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from recon3d.rendering.formatting import card, grid
 
@@ -17,6 +18,20 @@ if sys.version_info >= (3, 11):
     pass
 else:
     pass
+
+
+Corner = tuple[float, float, float]
+Box = tuple[Corner, Corner]
+
+
+def _from_text(value: object) -> object:
+    """A list that the command line gives as text."""
+    if not isinstance(value, str) or not value.lstrip().startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not a list of numbers: {error}") from error
 
 
 class StageOptions(BaseModel):
@@ -185,10 +200,12 @@ class MeshGenerationOptions(StageOptions):
         Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
     trim : float
         Parts of the surface further than this many point spacings from any point are removed.
-    region : {"auto", "all"}
+    region : {"auto", "all"} or two corners
         ``auto`` leaves out what is outside a ring of cameras around an object; elsewhere only what
-        is both much further away than usual and poorly measured. The report tells its share, and
-        the cloud keeps it all.
+        is both much further away than usual and poorly measured. Two corners,
+        ``[[x, y, z], [x, y, z]]``, are a box in the reconstruction's coordinates: the clip box of
+        the page that ``recon3d view`` opens gives them. The report tells the share that is left
+        out, and the cloud keeps it all.
     min_component : float
         Connected parts with less than this fraction of the largest part's area are removed.
     """
@@ -196,7 +213,7 @@ class MeshGenerationOptions(StageOptions):
     max_faces: int = Field(200_000, ge=100)
     poisson_depth: int = Field(0, ge=0, le=13)
     trim: float = Field(3.0, gt=0)
-    region: Literal["auto", "all"] = "auto"
+    region: Annotated[Literal["auto", "all"] | Box, BeforeValidator(_from_text)] = "auto"
     min_component: float = Field(0.05, ge=0, le=1)
 
 

@@ -90,7 +90,7 @@ class MeshGenerationValues(TypedDict, total=False):
     max_faces: int
     poisson_depth: int
     trim: float
-    region: Literal["auto", "all"]
+    region: Literal["auto", "all"] | tuple[tuple[float, float, float], tuple[float, float, float]]
     min_component: float
 
 

@@ -150,7 +150,10 @@ def jpeg_uri(picture: Any, size: int = _THUMBNAIL) -> str:
 
 
 def points_picture(
-    points: NDArray[np.float64], colors: NDArray[np.uint8] | None, up: NDArray[np.float64] | None = None
+    points: NDArray[np.float64],
+    colors: NDArray[np.uint8] | None,
+    views: Sequence[Any] = (),
+    up: NDArray[np.float64] | None = None,
 ) -> NDArray[np.uint8] | None:
     """Draw a small picture of points.
 
@@ -158,6 +161,8 @@ def points_picture(
     ----------
     points : ndarray of float64, shape (N, 3)
     colors : ndarray of uint8 or None, shape (N, 3)
+    views : sequence of View
+        Where photos were taken: the picture is seen from one of them.
     up : ndarray of float64, shape (3,), optional
         Direction of up.
 
@@ -169,12 +174,13 @@ def points_picture(
     if len(points) < 4:
         return None
     # SciPy is slow to import, and every object that shows itself needs this module.
+    from recon3d.rendering.opening import Photos, find_opening
     from recon3d.rendering.splatting import splat_points
-    from recon3d.rendering.viewpoint import orbit_view
 
     keep = np.random.default_rng(0).permutation(len(points))[:_DRAWN] if len(points) > _DRAWN else slice(None)
     points, colors = points[keep], None if colors is None else colors[keep]
-    camera, pose = orbit_view(points, size=(_THUMBNAIL * 4 // 3, _THUMBNAIL), zoom=1.25, up=up)
+    opening = find_opening(points, colors=colors, photos=Photos.of(views), up=up)
+    camera, pose = opening.camera((_THUMBNAIL * 4 // 3, _THUMBNAIL))
     return splat_points(points, colors, camera, pose)
 
 

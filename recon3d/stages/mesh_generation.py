@@ -12,7 +12,6 @@ from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
 from recon3d.io.point_visibility import read_visibility
 from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts
 from recon3d.options import MeshGenerationOptions
-from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
 from recon3d.types import Mesh, Scene
 
@@ -76,6 +75,7 @@ def _left_out(outside: int, points: int, kind: str) -> str:
     why = {
         "orbit": "outside the ring of cameras",
         "near": "far away and poorly measured",
+        "box": "outside the box",
     }[kind]
     return (
         f"{share} of the point cloud ({outside} of {points} points) is {why} and not meshed. "
@@ -89,6 +89,7 @@ def _most_points(options: MeshGenerationOptions) -> int:
 
 def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str]:
     from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
+    from recon3d.surface.cropping import cropped, in_box
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
@@ -101,11 +102,15 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         starts, views = read_visibility(dense / VISIBILITY)
         region = find_region(scene, replace(cloud, view_starts=starts, view_indices=views))
         cloud, kind = cloud.subset(region.inside), region.kind
+    elif options.region != "all":
+        cloud, kind = cloud.subset(in_box(cloud.points, options.region)), "box"
     outside = total - len(cloud)
     cloud = at_most(cloud, _most_points(options))
     mesh, facts = surface_from_points(
         cloud, faces=options.max_faces, depth=options.poisson_depth, trim_factor=options.trim
     )
+    if not isinstance(options.region, str):
+        mesh = cropped(mesh, options.region)
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
     task_progress(2, _STEPS)
@@ -121,8 +126,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
     mesh = with_attributes(mesh, cloud)
     task_progress(5, _STEPS)
     write_mesh(out_dir / MESH, mesh)
-    plain = Mesh(mesh.vertices, mesh.faces)
-    write_preview(out_dir, scene, mesh.vertices, lambda *view: render_mesh(plain, *view))
+    write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(
         points=len(cloud),
         points_outside=outside,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -10,30 +9,34 @@ from PIL import Image
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import PREVIEW
 from recon3d.matching.orientation import camera_up
-from recon3d.rendering.splatting import PinholeCamera
-from recon3d.rendering.viewpoint import orbit_view
-from recon3d.types import Bytes, Floats, Scene
+from recon3d.rendering.opening import Photos, opening_of
+from recon3d.rendering.render import render_mesh, render_points
+from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 
-_ZOOM = 1.25
+_SIZE = (960, 720)
+Shape = PointCloud | Mesh | TexturedMesh
 
 
-def write_preview(
-    folder: Path, scene: Scene, points: Floats, render: Callable[[PinholeCamera, Floats], Bytes]
-) -> None:
-    """Write ``preview.png``.
+def write_preview(folder: Path, scene: Scene, shown: Shape, drawn: Shape | None = None) -> None:
+    """Write ``preview.png``, the first view of a model.
 
     Parameters
     ----------
     folder : Path
         The stage's own.
     scene : Scene
-        Tells where up is.
-    points : ndarray of float64, shape (N, 3)
-        What the picture shows.
-    render : callable
-        Makes the picture, given camera and ``cam_from_world``.
+        Tells where photos were taken, and where up is.
+    shown : PointCloud, Mesh or TexturedMesh
+        What fills the picture.
+    drawn : PointCloud, Mesh or TexturedMesh, optional
+        What is drawn; `shown` by default.
     """
     up = camera_up(scene) if scene.up is None else scene.up
-    camera, pose = orbit_view(points, up=up, zoom=_ZOOM)
+    camera, pose = opening_of(shown, Photos.of(scene.views), up).camera(_SIZE)
+    drawn = shown if drawn is None else drawn
+    if isinstance(drawn, PointCloud):
+        picture = render_points(drawn, camera, pose)
+    else:
+        picture = render_mesh(drawn, camera, pose, fine=True)
     with atomic_path(folder / PREVIEW) as temporary:
-        Image.fromarray(render(camera, pose)).save(temporary)
+        Image.fromarray(picture).save(temporary)

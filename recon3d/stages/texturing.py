@@ -22,7 +22,6 @@ from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder, mask_file
 from recon3d.options import TexturingOptions
-from recon3d.rendering.render import render_mesh
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
@@ -259,5 +258,5 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
         progress=task_progress,
     )
     write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
-    write_preview(task.output, task.scene, textured.vertices, lambda *view: render_mesh(textured, *view))
+    write_preview(task.output, task.scene, textured)
     return TextureCounts(**asdict(counts))

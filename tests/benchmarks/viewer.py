@@ -25,8 +25,8 @@ import psutil
 
 from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.ply import read_point_cloud, write_point_cloud
-from recon3d.notebook.html_export import export_html
 from recon3d.types import Bytes, Camera, PointCloud, Scene, SparsePoints, TexturedMesh
+from recon3d.viewer.html_export import export_html
 from tests.notebook.browser import launch
 from tests.notebook.lab import Notebook, jupyter_lab
 from tests.synthetic.shapes import looking
@@ -159,7 +159,7 @@ def _in_notebook(
 ) -> Row:
     cells = [
         f"import time\nfrom pathlib import Path\n{case.load}\n"
-        "from recon3d.notebook.view_content import content_of\ncontent = content_of(shown)\n"
+        "from recon3d.viewer.view_content import content_of\ncontent = content_of(shown)\n"
         "from recon3d.notebook.viewer import Viewer\ndone = True",
         "began = time.time()\nviewer = Viewer(shown, content=content)\nviewer",
     ]

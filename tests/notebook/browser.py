@@ -21,6 +21,9 @@ _ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+#: Playwright runs once in a thread, however many browsers there are.
+_running: list[Any] = []
+_users: list[object] = []
 
 
 @contextmanager
@@ -28,9 +31,17 @@ def launch() -> Iterator[Any]:
     """Playwright's browser."""
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=EXECUTABLE, args=_ARGUMENTS)
+    if not _running:
+        _running.append(sync_playwright().start())
+    user = object()
+    _users.append(user)
+    try:
+        started = _running[0].chromium.launch(executable_path=EXECUTABLE, args=_ARGUMENTS)
         try:
             yield started
         finally:
             started.close()
+    finally:
+        _users.remove(user)
+        if not _users:
+            _running.pop().stop()

@@ -23,6 +23,7 @@ pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 
 from recon3d.notebook.panel import Panel, describe, drawing, pictures
 from recon3d.notebook.panel.log import LINES, RunLog
+from recon3d.viewer.photos import draw_map
 
 
 def _wait(true: Any, seconds: float = 10.0) -> None:
@@ -193,7 +194,7 @@ def test_of_each_view_the_most_finished_depth_map_is_shown(tmp_path: Path) -> No
     assert count == 3
     names = [Path(path).relative_to(folder / ".work/200").as_posix() for path, _ in chosen]
     assert names == ["planes_0/a.npz", "planes_1/b.npz", "depth_maps/c.npz"]
-    first, last = (drawing.draw_map(chosen[i][0]) for i in (0, 2))
+    first, last = (draw_map(chosen[i][0]) for i in (0, 2))
     np.testing.assert_allclose(first.astype(int), last, atol=8)
     assert first[0, 0, 2] > first[0, 0, 0]  # near is red (BGR)
     assert first[-1, -1, 0] > first[-1, -1, 2]

@@ -23,10 +23,10 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # of pythreejs' dependencies, at import
     pytest.importorskip("pythreejs", reason="needs recon3d[notebook]")
 
-from recon3d.notebook.grid import Grid
-from recon3d.notebook.still import quick_picture
-from recon3d.notebook.view_content import Budget, content_of
 from recon3d.notebook.viewer import Viewer, compare
+from recon3d.viewer.grid import Grid
+from recon3d.viewer.still import quick_picture
+from recon3d.viewer.view_content import Budget, content_of
 from tests.synthetic.made_project import box
 
 

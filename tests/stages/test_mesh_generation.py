@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from recon3d.compute import InlineContext
-from recon3d.errors import OutOfMemory, ReconstructionError
+from recon3d.errors import OptionError, OutOfMemory, ReconstructionError
 from recon3d.io.ply import read_mesh, write_point_cloud
 from recon3d.io.point_visibility import write_visibility
-from recon3d.options import MeshGenerationOptions
+from recon3d.options import MeshGenerationOptions, resolve_options
 from recon3d.stages import mesh_generation
 from recon3d.types import PointCloud, Scene
 from tests.synthetic.layouts import courtyard, orbit
@@ -78,6 +78,28 @@ def test_all_is_meshed_when_asked_for(tmp_path: Path) -> None:
     assert np.linalg.norm(mesh.vertices, axis=1).max() > 14
     assert context.counts["points_outside"] == 0
     assert not context.fallbacks
+
+
+def test_a_box_is_all_that_is_meshed(tmp_path: Path) -> None:
+    cloud = sphere_cloud(4000)
+    inputs = _dense(tmp_path / "dense", cloud)
+    (tmp_path / "out").mkdir()
+    context = InlineContext()
+    # As the page's clip box gives it, here with its corners mixed up.
+    text = "[[0.2, -9, 9], [9, 9, -9]]"
+    options = resolve_options("medium", {"mesh_generation": {"region": text, "max_faces": 1000}})
+    mesh_generation.run(inputs, options["mesh_generation"], tmp_path / "out", context)
+    vertices = read_mesh(tmp_path / "out" / "mesh.ply").vertices
+    assert 0.2 <= vertices[:, 0].min() < 0.35
+    assert vertices[:, 0].max() > 0.9
+    assert context.counts["points"] == np.count_nonzero(cloud.points[:, 0] >= 0.2)
+    assert "is outside the box and not meshed" in context.fallbacks[0]
+
+
+@pytest.mark.parametrize("text", ["box", "[1, 2", "[[0, 0, 0]]", '[[0, 0, "a"], [1, 1, 1]]'])
+def test_another_region_is_an_error_that_names_the_option(text: str) -> None:
+    with pytest.raises(OptionError, match=r"mesh_generation\.region cannot be"):
+        resolve_options("medium", {"mesh_generation": {"region": text}})
 
 
 def test_facades_around_the_cameras_are_meshed(tmp_path: Path) -> None:

@@ -15,14 +15,14 @@ import numpy as np
 from recon3d.io.growing_model import GROWING, read_growing
 from recon3d.layout import DEPTH_MAPS, IMAGES, PREVIEW
 from recon3d.matching.orientation import camera_up
-from recon3d.notebook.photos import fitted, shrunk
-from recon3d.notebook.still import quick_picture
-from recon3d.notebook.view_content import Budget, content_of
 from recon3d.types import Bytes, Scene, SparsePoints
+from recon3d.viewer.photos import shrunk
+from recon3d.viewer.still import quick_picture
+from recon3d.viewer.view_content import Budget, content_of
 
 #: Pictures of a strip.
 FRAMES, MAPS = 8, 3
-_FRAME, _MAP = 108, 200
+_FRAME = 108
 _GAP = 4
 _CLOUD = (320, 240)
 _MODEL = 320
@@ -89,35 +89,6 @@ def draw_frame(path: str) -> Bytes | None:
         BGR; None while the file cannot be read.
     """
     return shrunk(Path(path), _FRAME)
-
-
-def draw_map(path: str) -> Bytes | None:
-    """Draw a depth map: near is red, far is blue, unknown is dark.
-
-    Parameters
-    ----------
-    path : str
-        The depth map.
-
-    Returns
-    -------
-    ndarray of uint8, shape (H, W, 3), or None
-        BGR; None while the file cannot be read.
-    """
-    with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-        depth, inverse = ("depth", False) if "depth" in data else ("inverse_depth", True)
-        values = np.asarray(data[depth], np.float32)
-    step = max(1, max(values.shape) // _MAP)
-    values = values[::step, ::step]
-    known = values > 0
-    if not known.any():
-        return None
-    near = np.log(np.where(known, values, 1)) * (1 if inverse else -1)
-    low, high = np.percentile(near[known], [2, 98])
-    levels = np.clip((near - low) / max(high - low, 1e-6), 0, 1)
-    picture = cv2.applyColorMap(np.asarray(255 * levels, np.uint8), cv2.COLORMAP_TURBO)
-    picture[~known] = (28, 24, 21)
-    return fitted(np.asarray(picture, np.uint8), _MAP)
 
 
 def cloud_of(folder: Path, done: bool) -> list[Seen]:

@@ -14,8 +14,8 @@ import ipywidgets
 
 from recon3d.errors import Recon3DError
 from recon3d.notebook.panel import drawing
-from recon3d.notebook.photos import to_jpeg
 from recon3d.types import Bytes
+from recon3d.viewer.photos import draw_map, to_jpeg
 
 #: Seconds between two looks at the files, at least.
 _INTERVAL = 1.0
@@ -92,7 +92,7 @@ class Pictures:
 
     def _show_maps(self, folder: StageFolder) -> None:
         count, chosen = drawing.maps_of(folder.path, folder.done)
-        self._show_strip(self.maps, chosen, f"Depth maps: {count}", drawing.draw_map)
+        self._show_strip(self.maps, chosen, f"Depth maps: {count}", draw_map)
 
     def _show_strip(
         self,

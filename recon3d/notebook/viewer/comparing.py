@@ -9,10 +9,10 @@ import ipywidgets
 import numpy as np
 
 from recon3d.notebook.stand_in import show_with
-from recon3d.notebook.still import encode_png, quick_picture
-from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.viewer import Viewer
 from recon3d.similarity import umeyama
+from recon3d.viewer.still import encode_png, quick_picture
+from recon3d.viewer.view_content import Budget, Content, Shown, content_of
 
 
 class Comparison:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pythreejs
 
-from recon3d.notebook.grid import Grid
-from recon3d.notebook.view_content import Content
+from recon3d.viewer.grid import Grid
+from recon3d.viewer.view_content import Content
 
 #: Points of the first slice: drawn at once, and alone while a hand moves the camera.
 FIRST_SLICE = 150_000

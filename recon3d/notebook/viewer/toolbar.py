@@ -11,10 +11,10 @@ import ipywidgets
 import numpy as np
 
 from recon3d.errors import Recon3DError
-from recon3d.notebook.view_content import Content
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.measuring import Ruler, in_words
 from recon3d.notebook.viewer.navigation import Move, Navigation
+from recon3d.viewer.view_content import Content
 
 _UPS = ("scene", "+x", "-x", "+y", "-y", "+z", "-z")
 _MOVES: dict[Move, str] = {

@@ -11,10 +11,7 @@ import numpy as np
 import pythreejs
 
 from recon3d.errors import InputError, OptionError
-from recon3d.notebook.photos import photo_of
 from recon3d.notebook.stand_in import show_with
-from recon3d.notebook.still import draw, encode_png, quick_picture
-from recon3d.notebook.view_content import Budget, Content, Shown, content_of
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
@@ -27,6 +24,9 @@ from recon3d.project.project import Project
 from recon3d.project.scale import scale_of, set_scale
 from recon3d.rendering.picture import Picture
 from recon3d.types import Floats, Scene
+from recon3d.viewer.photos import photo_of
+from recon3d.viewer.still import draw, encode_png, quick_picture
+from recon3d.viewer.view_content import Budget, Content, Shown, content_of
 
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
@@ -101,6 +101,7 @@ class Viewer:
         middle, radius = self.content.extent
         up = np.array([0.0, 1.0, 0.0]) if self.content.up is None else np.asarray(self.content.up, float)
         self.navigation = Navigation(middle, radius, up, width / height)
+        self._open()
         self.ruler = Ruler(radius)
         self._measuring = False
         self._model = pythreejs.Group(children=[layer.object for layer in self.layers.values()])
@@ -194,6 +195,14 @@ class Viewer:
     def fit(self) -> None:
         """Look at the whole model."""
         self.navigation.fit()
+        if self.navigation.mode == "orbit" and np.allclose(self.navigation.up, self.content.opening.up):
+            self._open()
+
+    def _open(self) -> None:
+        """The first view, as on the page and in pictures."""
+        opening = self.content.opening
+        eye = opening.eye(self._size[0] / self._size[1], FIELD_OF_VIEW)
+        self.navigation.look(eye, opening.target)
 
     def set_up(self, axis: str) -> None:
         """Choose the axis that points up.

@@ -25,7 +25,6 @@ from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.maps import PackedMap, depth_map_of
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
-from recon3d.rendering.render import render_points
 from recon3d.stages.preview import write_preview
 from recon3d.surface.region import every_nth, find_region
 from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View
@@ -416,8 +415,7 @@ def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
     cloud = PointCloud(points, None, colors, starts, views)
     # The picture shows what the cameras were about, not the hills behind it.
     inside = find_region(scene, cloud).inside
-    shown = points[inside] if inside.any() else points
-    write_preview(out_dir, scene, shown, lambda *view: render_points(cloud, *view))
+    write_preview(out_dir, scene, cloud.subset(inside) if inside.any() else cloud, cloud)
 
 
 def _thinned(part: NpzFile, step: int) -> tuple[Floats, Bytes, NDArray[np.int64], Ints]:

@@ -7,7 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon3d.types import Bytes
+from recon3d.io.undistort import undistorted_pixels
+from recon3d.types import Bytes, Camera
 
 #: Longer side of a thumbnail in pixels.
 SIDE = 360
@@ -35,6 +36,33 @@ def photo_of(images: Path | None, name: str, side: int = SIDE) -> bytes | None:
         return None
     path = images / name
     return thumbnail(path, side) if path.is_file() else None
+
+
+def undistorted_photo(images: Path | None, name: str, camera: Camera, side: int) -> bytes | None:
+    """Encode a view's photo as JPEG, as a camera without distortion would have taken it.
+
+    Parameters
+    ----------
+    images : Path or None
+        Folder of the photos.
+    name : str
+        Name of the view.
+    camera : Camera
+        Of the view.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    bytes or None
+        None where there is no photo.
+    """
+    if images is None or not (images / name).is_file():
+        return None
+    picture = shrunk(images / name, side)
+    if picture is None:
+        return None
+    return to_jpeg(undistorted_pixels(picture, camera, side)[0], side)
 
 
 def thumbnail(path: Path, side: int = SIDE) -> bytes | None:
@@ -119,3 +147,34 @@ def to_jpeg(picture: Bytes, side: int = SIDE) -> bytes:
     """
     _, data = cv2.imencode(".jpg", fitted(picture, side), [cv2.IMWRITE_JPEG_QUALITY, 80])
     return bytes(data.tobytes())
+
+
+def draw_map(path: str | Path, side: int = 200) -> Bytes | None:
+    """Draw a depth map: near is red, far is blue, unknown is dark.
+
+    Parameters
+    ----------
+    path : str or Path
+        The depth map.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3), or None
+        BGR; None while the file cannot be read.
+    """
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+        depth, inverse = ("depth", False) if "depth" in data else ("inverse_depth", True)
+        values = np.asarray(data[depth], np.float32)
+    step = max(1, max(values.shape) // side)
+    values = values[::step, ::step]
+    known = values > 0
+    if not known.any():
+        return None
+    near = np.log(np.where(known, values, 1)) * (1 if inverse else -1)
+    low, high = np.percentile(near[known], [2, 98])
+    levels = np.clip((near - low) / max(high - low, 1e-6), 0, 1)
+    picture = cv2.applyColorMap(np.asarray(255 * levels, np.uint8), cv2.COLORMAP_TURBO)
+    picture[~known] = (28, 24, 21)
+    return fitted(np.asarray(picture, np.uint8), side)

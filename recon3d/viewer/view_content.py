@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from recon3d.errors import InputError
 from recon3d.io.ply import read_point_cloud
 from recon3d.layout import POINT_CLOUD, images_folder
-from recon3d.notebook.grid import sample
 from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
 from recon3d.project.project import Project
-from recon3d.types import Bytes, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
+from recon3d.rendering.opening import Opening, Photos, find_opening, opening_of
+from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
+from recon3d.viewer.grid import sample
 
 Shown = Project | Scene | PointCloud | Mesh | TexturedMesh
 Indices = NDArray[np.uint32]
@@ -55,12 +56,16 @@ class Content:
         Eight line segments a camera.
     names : tuple of str
         Names of the cameras.
+    cameras : tuple of Camera
+        Their intrinsics.
     up : ndarray of float64, shape (3,)
     unit : str
     notes : tuple of str
         What was thinned, in words.
     images : Path, optional
         Folder of the cameras' photos.
+    dense : Path, optional
+        Folder of the dense reconstruction, with the cameras' depth maps.
     enlarged : float
         Length here of what is 1 long in the reconstruction; see `placed`.
     reconstruction : str, optional
@@ -77,10 +82,12 @@ class Content:
     texture: Bytes | None = None
     frusta: Floats32 | None = None
     names: tuple[str, ...] = ()
+    cameras: tuple[Camera, ...] = ()
     up: Floats | None = None
     unit: str = ""
     notes: tuple[str, ...] = ()
     images: Path | None = None
+    dense: Path | None = None
     enlarged: float = 1.0
     reconstruction: str | None = None
 
@@ -91,6 +98,37 @@ class Content:
             return b""
         _, data = cv2.imencode(".jpg", self.texture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
         return data.tobytes()
+
+    @cached_property
+    def opening(self) -> Opening:
+        """The first view, in the coordinates of the arrays."""
+        photos = None if self.frusta is None else _photos(self.frusta)
+        if self.vertices is not None and self.faces is not None and len(self.faces):
+            return opening_of(self.surface(), photos, self.up)
+        if self.points is not None:
+            return find_opening(self.points, colors=self.point_colors, photos=photos, up=self.up)
+        return find_opening(np.asarray(self.frusta)[:, :4].reshape(-1, 3), up=self.up)
+
+    def surface(self, faces: Indices | None = None, *, colored: bool = True) -> Mesh | TexturedMesh:
+        """Give the surface as a mesh.
+
+        Parameters
+        ----------
+        faces : ndarray of uint32, shape (F, 3), optional
+            Those to take; all by default.
+        colored : bool
+            With its texture or colours.
+
+        Returns
+        -------
+        Mesh or TexturedMesh
+            Relative to `origin`.
+        """
+        vertices = np.asarray(self.vertices, np.float64)
+        corners = np.asarray(self.faces if faces is None else faces).astype(np.int32)
+        if colored and self.texture is not None and self.uv is not None:
+            return TexturedMesh(vertices, corners, self.uv, corners, self.texture)
+        return Mesh(vertices, corners, self.vertex_colors if colored else None)
 
     @cached_property
     def extent(self) -> tuple[Floats, float]:
@@ -168,12 +206,14 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     mesh: Mesh | TexturedMesh | None = None
     notes: list[str] = []
     reconstruction: str | None = None
+    dense: Path | None = None
     if isinstance(shown, Project):
         made = _belonging_together(shown, notes)
         if "sparse_reconstruction" in made:
             scene, reconstruction = load_scene(made), made["sparse_reconstruction"].manifest.fingerprint
         if "dense_reconstruction" in made:
-            cloud = read_point_cloud(made["dense_reconstruction"].path / POINT_CLOUD)
+            dense = made["dense_reconstruction"].path
+            cloud = read_point_cloud(dense / POINT_CLOUD)
         if "texturing" in made or "mesh_generation" in made:
             mesh = load_mesh(made)
         if "frame_extraction" in made:
@@ -204,10 +244,11 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
         parts |= {
             "frusta": frusta(scene, origin, _frustum_depth(scene, size)),
             "names": tuple(v.name for v in scene),
+            "cameras": tuple(v.camera for v in scene),
         }
     up = scene.up if scene is not None and scene.up is not None else np.array([0.0, 1.0, 0.0])
     unit = scene.unit if scene is not None else ""
-    parts |= {"up": up, "unit": unit, "images": images, "reconstruction": reconstruction}
+    parts |= {"up": up, "unit": unit, "images": images, "dense": dense, "reconstruction": reconstruction}
     return Content(origin, notes=tuple(notes), **parts)  # type: ignore[arg-type]
 
 
@@ -236,6 +277,19 @@ def frusta(scene: Scene, origin: Floats, depth: float) -> Floats32:
         row[:4, 0], row[:4, 1] = view.center, corners
         row[4:, 0], row[4:, 1] = corners, np.roll(corners, -1, axis=0)
     return (lines - origin).astype(np.float32)
+
+
+def _photos(lines: Floats32) -> Photos:
+    """Where photos were taken, from the lines of their cameras."""
+    center, corner = lines[:, 0, 0].astype(np.float64), lines[:, :4, 1].astype(np.float64)
+    right, down = corner[:, 1] - corner[:, 0], corner[:, 3] - corner[:, 0]
+    sizes = np.stack([np.linalg.norm(right, axis=1), np.linalg.norm(down, axis=1)], axis=1)
+    ahead = np.cross(right, down) / np.maximum(sizes.prod(axis=1), 1e-30)[:, None]
+    depth = np.einsum("nc,nc->n", corner[:, 0] - center, ahead)
+    rotation = np.stack([right / sizes[:, :1], down / sizes[:, 1:], ahead], axis=1)
+    poses = np.tile(np.eye(4), (len(lines), 1, 1))
+    poses[:, :3, :3], poses[:, :3, 3] = rotation, -np.einsum("nij,nj->ni", rotation, center)
+    return Photos(poses, sizes / 2 / depth[:, None])
 
 
 def cluster_vertices(mesh: Mesh, max_faces: int) -> Mesh:

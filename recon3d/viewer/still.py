@@ -9,15 +9,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.notebook.view_content import Content
-from recon3d.rendering.render import render_mesh
-from recon3d.rendering.splatting import PinholeCamera
-from recon3d.rendering.viewpoint import orbit_view
-from recon3d.types import Bytes, Camera, Floats, Mesh, TexturedMesh
+from recon3d.rendering.opening import surface_sample
+from recon3d.rendering.render import mesh_layer, over
+from recon3d.rendering.splatting import PinholeCamera, background
+from recon3d.types import Bytes, Camera, Floats
+from recon3d.viewer.view_content import Content
 
 #: Splats of a quick picture at most.
 _QUICK = 120_000
+#: Width of a dot, in distances between dots that lie at random.
+_OVERLAP = 2.5
 _ORANGE = (255, 154, 26)
+#: Cameras this near to the eye are left out, in radii of the model.
+_NEAR = 1.0
 
 
 def draw(
@@ -62,12 +66,14 @@ def draw(
     camera = Camera("PINHOLE", width, height, (focal, focal, width / 2, height / 2))
     color = [int(background[i : i + 2], 16) for i in (1, 3, 5)]
     picture: Bytes = np.full((height, width, 3), color, np.uint8)
-    if "mesh" in layers and content.vertices is not None:
-        mesh = _mesh(content, box, colored=style == "textured")
-        if len(mesh.faces):
-            drawn = render_mesh(mesh, camera, cam_from_scene, shaded=style != "textured")
-            covered = np.any(drawn != render_mesh(_NOTHING, camera, cam_from_scene), axis=2)
-            picture[covered] = drawn[covered]
+    if "mesh" in layers and content.vertices is not None and content.faces is not None:
+        faces = content.faces
+        if box is not None:
+            faces = faces[_inside(content.vertices, box)[faces].all(axis=1)]
+        if len(faces):
+            mesh = content.surface(faces, colored=style == "textured")
+            lit = None if style == "textured" else True
+            picture = over(mesh_layer(mesh, camera, cam_from_scene, shaded=lit, fine=True), picture)
     if "points" in layers and content.points is not None:
         inside = _inside(content.points, box)
         colors = None if content.point_colors is None else content.point_colors[inside]
@@ -91,26 +97,29 @@ def quick_picture(content: Content, size: tuple[int, int] = (640, 400)) -> Bytes
     ndarray of uint8, shape (H, W, 3)
         RGB.
     """
-    rng = np.random.default_rng(0)
-    colors: NDArray[np.uint8] | None
-    if content.vertices is not None and content.faces is not None:
-        keep = rng.permutation(len(content.faces))[:_QUICK]
-        corners = content.faces[keep]
-        points = content.vertices[corners].mean(axis=1)
-        colors = _face_colors(content, corners)
+    camera, pose = content.opening.camera(size)
+    picture = background(camera)
+    if content.vertices is not None and content.faces is not None and len(content.faces):
+        faces = content.faces[_in_picture(content.vertices, camera, pose)[content.faces].any(axis=1)]
+        eye = content.opening.eye(size[0] / size[1])
+        points, normals, face, shares = surface_sample(content.vertices, faces, _QUICK, eye)
+        colors = _colors(content, faces[face], shares, normals)
+        # Dots as wide as they are apart in the picture.
+        corners = content.vertices[faces].astype(np.float64)
+        area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+        seen = area / 2 / np.maximum(((corners.mean(axis=1) - eye) ** 2).sum(axis=1), 1e-12)
+        side = _OVERLAP * camera.focal * (seen.sum() / len(points)) ** 0.5
+        _splat(picture, points.astype(np.float32), colors, camera, pose, int(np.clip(np.ceil(side), 2, 9)))
     elif content.points is not None:
-        points, colors = content.points[:_QUICK], content.point_colors
-        colors = None if colors is None else colors[:_QUICK]
-    else:
-        points, colors = np.zeros((0, 3), np.float32), None
-    seen = points if len(points) else np.asarray(content.frusta).reshape(-1, 3)
-    camera, pose = orbit_view(seen.astype(np.float64), size=size, up=content.up, elevation=25)
-    picture: Bytes = np.full((size[1], size[0], 3), (21, 24, 28), np.uint8)
-    if len(points):
-        spread = 0.4 * (size[0] * size[1] / len(points)) ** 0.5
-        _splat(picture, points, colors, camera, pose, int(np.clip(np.ceil(spread), 2, 6)))
-    if content.frusta is not None:
-        _lines(picture, content.frusta, camera, pose, None)
+        dots, shades = content.points[:_QUICK], content.point_colors
+        side = 0.7 * (size[0] * size[1] / max(len(dots), 1)) ** 0.5
+        shades = None if shades is None else shades[:_QUICK]
+        _splat(picture, dots, shades, camera, pose, int(np.clip(np.ceil(side), 2, 6)))
+    if content.frusta is not None and content.vertices is None:
+        # Cameras near the eye would be bars across the picture.
+        eye = content.opening.eye(size[0] / size[1])
+        far = np.linalg.norm(content.frusta[:, 0, 0] - eye, axis=1) > _NEAR * content.extent[1]
+        _lines(picture, content.frusta[far], camera, pose, None)
     return picture
 
 
@@ -130,18 +139,6 @@ def encode_png(picture: Bytes) -> bytes:
     return bytes(data.tobytes())
 
 
-_NOTHING = Mesh(np.full((3, 3), 1e9), np.array([[0, 1, 2]], np.int32))
-
-
-def _mesh(content: Content, box: tuple[Floats, Floats] | None, *, colored: bool) -> Mesh | TexturedMesh:
-    vertices, faces = np.asarray(content.vertices, np.float64), np.asarray(content.faces).astype(np.int32)
-    if box is not None:
-        faces = faces[_inside(content.vertices, box)[faces].all(axis=1)]
-    if colored and content.texture is not None and content.uv is not None:
-        return TexturedMesh(vertices, faces, content.uv, faces, content.texture)
-    return Mesh(vertices, faces, content.vertex_colors if colored else None)
-
-
 def _inside(positions: NDArray[Any] | None, box: tuple[Floats, Floats] | None) -> NDArray[np.bool_]:
     points = np.asarray(positions)
     if box is None:
@@ -150,19 +147,26 @@ def _inside(positions: NDArray[Any] | None, box: tuple[Floats, Floats] | None) -
     return kept
 
 
-def _face_colors(content: Content, corners: NDArray[np.uint32]) -> NDArray[np.uint8] | None:
+def _in_picture(vertices: NDArray[Any], camera: PinholeCamera, pose: Floats) -> NDArray[np.bool_]:
+    """Vertices that a picture shows or nearly shows."""
+    seen = vertices @ pose[:3, :3].T + pose[:3, 3]
+    front = seen[:, 2] > 1e-9
+    reach = np.array([camera.width, camera.height]) / camera.K[0, 0] * 0.6
+    near = np.all(np.abs(seen[:, :2]) <= reach * seen[:, 2:], axis=1) & front
+    return np.asarray(near if near.any() else np.ones(len(vertices), bool))
+
+
+def _colors(content: Content, corners: NDArray[Any], shares: Floats, normals: Floats) -> NDArray[np.uint8]:
+    """Colours of places on the surface, given by their triangles' corners and shares of these."""
     if content.texture is not None and content.uv is not None:
-        uv = content.uv[corners].mean(axis=1)
+        uv = np.einsum("nk,nkc->nc", shares, content.uv[corners])
         height, width = content.texture.shape[:2]
         column = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.intp)
         row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.intp)
         return np.asarray(content.texture[row, column], np.uint8)
     if content.vertex_colors is not None:
-        return content.vertex_colors[corners[:, 0]]
-    vertices = np.asarray(content.vertices)[corners]
-    normals = np.cross(vertices[:, 1] - vertices[:, 0], vertices[:, 2] - vertices[:, 0])
-    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-30)
-    light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69], np.float32))
+        return np.asarray(np.einsum("nk,nkc->nc", shares, content.vertex_colors[corners]), np.uint8)
+    light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69]))
     return np.asarray(light[:, None] * (196, 192, 186), np.uint8)
 
 
@@ -180,11 +184,15 @@ def _splat(
     front = front[np.argsort(-seen[front, 2])]
     pixels = np.floor(camera.project(seen[front])).astype(np.int64)
     shades = np.full((len(front), 3), 200, np.uint8) if colors is None else colors[front]
+    depth, known = seen[front, 2], np.full(picture.shape[:2], np.inf)
     for dy in range(-(side // 2), side - side // 2):
         for dx in range(-(side // 2), side - side // 2):
             x, y = pixels[:, 0] + dx, pixels[:, 1] + dy
             fits = (x >= 0) & (x < camera.width) & (y >= 0) & (y < camera.height)
+            # Of dots at one place the last is written, the nearest of this round.
+            fits[fits] = depth[fits] < known[y[fits], x[fits]]
             picture[y[fits], x[fits]] = shades[fits]
+            known[y[fits], x[fits]] = depth[fits]
 
 
 def _lines(

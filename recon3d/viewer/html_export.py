@@ -1,0 +1,177 @@
+"""The model in one HTML file that opens from disk, with no server and no network."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.io.atomic import atomic_path
+from recon3d.project.project import Project
+from recon3d.project.scale import scale_of
+from recon3d.viewer.grid import Grid
+from recon3d.viewer.page_files import page_file, viewer_script
+from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
+from recon3d.viewer.still import quick_picture
+from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+
+_PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}"
+_STILL = (800, 600)
+
+
+def export_html(
+    shown: Shown,
+    path: str | os.PathLike[str],
+    *,
+    title: str = "recon3d",
+    credit: str = "",
+    licence: str = "",
+    budget: Budget | None = None,
+) -> Content:
+    """Write a model as a page of its own.
+
+    Parameters
+    ----------
+    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    path : path-like
+        The HTML file.
+    title, credit, licence : str
+        What the page says of the model: its name, who made it, what others may do with it.
+    budget : Budget, optional
+        What is larger is thinned.
+
+    Returns
+    -------
+    Content
+        What was written; its `notes` say what was thinned.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show yet.
+    """
+    content = content_of(shown, budget)
+    scene = scene_document(content, title=title, credit=credit, licence=licence, scale=_scale(shown, content))
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target) as temporary:
+        temporary.write_text(page(content, scene), encoding="utf-8")
+    return content
+
+
+def view_scene(shown: Shown, *, title: str = "", credit: str = "", licence: str = "") -> dict[str, Any]:
+    """Describe a model for a page of one's own that shows its GLB with `viewer_files`.
+
+    Parameters
+    ----------
+    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    title, credit, licence : str
+        What the page says of the model.
+
+    Returns
+    -------
+    dict
+        For JSON: where the photos were taken, the first view, up, unit and scale. No photos.
+
+    Raises
+    ------
+    InputError
+        There is nothing to show yet.
+    """
+    content = content_of(shown)
+    scale = _scale(shown, content)
+    scene = scene_document(content, title=title, credit=credit, licence=licence, scale=scale, photos=False)
+    return {**scene, "notes": []}
+
+
+def page(content: Content, scene: dict[str, Any]) -> str:
+    """Render the page.
+
+    Parameters
+    ----------
+    content : Content
+    scene : dict
+        As `scene_document` gives it.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    arrays: dict[str, dict[str, Any]] = {}
+    elements: list[str] = []
+    size = 0
+
+    def put(name: str, array: NDArray[Any], **more: Any) -> None:
+        nonlocal size
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        arrays[name] = {"type": little.dtype.str[1:], **more}
+        elements.append(_element(name, little.tobytes()))
+        size += little.nbytes
+
+    for name in ("vertices", "points"):
+        positions = getattr(content, name)
+        if positions is not None:
+            grid = Grid.of(positions)
+            put(name, grid.values, low=grid.low.tolist(), step=grid.step)
+    if content.faces is not None and content.vertices is not None:
+        put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
+    for name in ("vertex_colors", "point_colors", "uv"):
+        if getattr(content, name) is not None:
+            put(name, getattr(content, name))
+    if content.jpeg:
+        elements.append(_element("texture", content.jpeg))
+        size += len(content.jpeg)
+    left_out = ["no photos, since there are too many"] if len(content.names) > MOST_PHOTOS else []
+    notes = [*scene["notes"], *left_out, f"{size / 1e6:.1f} MB of data"]
+    title = html.escape(str(scene["title"]) or "recon3d")
+    script = f"{viewer_script()}{page_file('start.js')}"
+    style = page_file("viewer.css") + _PAGE_STYLE
+    parts = {
+        # Only this script and this style may run, whatever the names and titles hold.
+        "SCRIPT_HASH": _hash(script),
+        "STYLE_HASH": _hash(style),
+        "TITLE": title,
+        "STYLE": style,
+        # Seen at once, and all that is seen without JavaScript or WebGL 2.
+        "STILL": f'<img src="data:image/jpeg;base64,{_still(content)}" alt="{title}">',
+        # A camera may be called "</script>".
+        "SCENE": json.dumps({**scene, "arrays": arrays, "notes": notes}).replace("<", "\\u003c"),
+        "ARRAYS": "\n".join(elements),
+        "SCRIPT": script,
+    }
+    text = page_file("page.html")
+    pieces: list[str] = []
+    for name, value in parts.items():
+        before, text = text.split(f"@{name}@")
+        pieces += [before, value]
+    return "".join([*pieces, text])
+
+
+def _scale(shown: Shown, content: Content) -> float | None:
+    """Metres per unit, where a project knows it of this reconstruction."""
+    scale = scale_of(shown) if isinstance(shown, Project) else None
+    return scale.factor if scale is not None and scale.reconstruction == content.reconstruction else None
+
+
+def _still(content: Content) -> str:
+    _, data = cv2.imencode(".jpg", quick_picture(content, _STILL)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return base64.b64encode(data.tobytes()).decode("ascii")
+
+
+def _hash(text: str) -> str:
+    """A source of a content security policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
+
+
+def _element(name: str, data: bytes) -> str:
+    text = base64.b64encode(data).decode("ascii")
+    return f'<script id="recon3d-{name}" type="text/plain">{text}</script>'

@@ -1,0 +1,7 @@
+// The page itself: everything is inside it.
+addEventListener("DOMContentLoaded", () => {
+  const wanted = new URLSearchParams(location.search);
+  Recon3DViewer.open(document.getElementById("viewer"), {
+    scene: JSON.parse(document.getElementById("recon3d-scene").textContent), embed: wanted.has("embed"), theme: wanted.get("theme"), keys: document,
+  });
+});

@@ -1,0 +1,94 @@
+// --- the viewer, and how a page opens it ---------------------------------------------------------------
+class Viewer {
+  constructor(root, gl, canvas, stage, model, options) {
+    Object.assign(this, { root, gl, canvas, stage, model, style: "", pointSize: 2, flying: false, embed: !!options.embed, keys: options.keys || root });
+    this.ending = new AbortController();
+    this.clip = { on: false, low: model.low.slice(), high: model.high.slice() };
+    this.setTheme(options.theme === "light" || options.theme === "dark" ? options.theme : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+    this.surfaces = new Surfaces(gl, model, () => this.painter.draw());
+    this.picker = new Picker(this);
+    this.photos = new PhotoView(this);
+    this.measures = new Measures(this);
+    this.camera = new OrbitCamera(this);
+    this.overlay = new Overlay(this);
+    this.panel = new Panel(this);
+    this.painter = new Painter(this);
+    this.hand = new Hand(this);
+    canvas.addEventListener("webglcontextlost", (e) => { e.preventDefault(); stage.append(h("p", { class: "r3d-sorry" }, STRINGS.lost)); });
+    this.sizes = new ResizeObserver(() => this.resized());
+    this.sizes.observe(stage);
+    root.classList.toggle("r3d-embed", this.embed);
+    this.painter.draw();
+  }
+
+  // A picture of another shape shows the same subject, unless a hand has moved the camera.
+  resized() { if (!this.camera.touched && !this.camera.pose) this.camera.fit(false); this.painter.draw(); }
+
+  setTheme(name) { this.theme = name; this.root.dataset.theme = name; if (this.painter) this.painter.draw(); }
+
+  fit() { this.photos.hide(); this.camera.wake(); this.camera.fit(); }
+
+  click(x, y) {
+    if (this.measures.kind) {
+      const place = this.picker.place(x, y);
+      if (place) this.measures.add(place);
+      return;
+    }
+    const index = this.picker.onCamera(x, y);
+    if (index >= 0) this.photos.show(index);
+  }
+
+  doubleClick(x, y) {
+    if (this.measures.kind) { if (this.measures.kind === "area") this.measures.finish(); else this.click(x, y); return; }
+    const place = this.picker.place(x, y);
+    if (place) { this.photos.hide(); this.camera.focus(place); }
+  }
+
+  escape() {
+    if (this.measures.open) { this.measures.open = null; this.measures.changed(); } else if (this.photos.index >= 0) { this.photos.hide(); this.fit(); }
+  }
+
+  // The clip box in the coordinates of the reconstruction, as mesh_generation.region takes it.
+  region() { return [add(this.clip.low, this.model.origin), add(this.clip.high, this.model.origin)].map((p) => p.map((v) => Number(v.toPrecision(7)))); }
+
+  screen(p) { return this.camera.screen(p); }
+
+  screenshot() { return new Promise((resolve) => this.canvas.toBlob(resolve, "image/png")); }
+
+  async save() { download(await this.screenshot(), "view.png"); }
+
+  fullScreen() { if (document.fullscreenElement) document.exitFullscreen(); else this.root.requestFullscreen().catch(() => {}); }
+
+  complete() { this.root.dataset.complete = "yes"; this.camera.rest(); }
+
+  close() {
+    this.closed = true; this.ending.abort(); this.sizes.disconnect();
+    const lose = this.gl.getExtension("WEBGL_lose_context");
+    if (lose) lose.loseContext();
+    this.root.replaceChildren();
+  }
+}
+
+// Show a model in an element: a GLB and a scene behind addresses, or the arrays inside the page.
+async function open(root, options = {}) {
+  Object.assign(STRINGS, options.strings);
+  root.classList.add("recon3d");
+  for (const sentence of root.querySelectorAll(".r3d-later")) sentence.remove();
+  const canvas = h("canvas", { tabIndex: 0, "aria-label": STRINGS.picture, role: "application" }), stage = h("div", { class: "r3d-stage" }, canvas);
+  // The copy of the picture is kept, for the sum of several and for screenshots.
+  const gl = canvas.getContext("webgl2", { preserveDrawingBuffer: true, antialias: false, alpha: false });
+  if (!gl) {
+    const still = options.still && !root.querySelector("img") ? [h("img", { src: options.still, alt: options.title || "" })] : [];
+    root.append(...still, h("p", { class: "r3d-sorry", role: "status" }, STRINGS.noWebGL));
+    return null;
+  }
+  const scene = await sceneOf(options.scene, options.headers);
+  const model = scene.arrays ? embedded(scene) : await glbOf(options.model, options.headers, options.onProgress);
+  const placed = !scene.arrays && scene.origin ? shifted(scene, sub(scene.origin, model.origin)) : scene.arrays ? scene : shifted(scene, times(model.origin, -1));
+  const made = completed(model, placed);
+  for (const key of ["title", "credit", "licence"]) if (options[key]) made[key] = options[key];
+  root.append(stage);
+  const viewer = new Viewer(root, gl, canvas, stage, made, options);
+  root.viewer = viewer;
+  return viewer;
+}
