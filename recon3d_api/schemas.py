@@ -259,10 +259,10 @@ class AuditEntry(Out):
 
 
 class TicketRequest(BaseModel):
-    """What a ticket shall be good for: a project's events, or one download of a file."""
+    """What a ticket shall be good for: a project's events, the page of its model, or one download."""
 
     project_id: StrictInt = Field(ge=1, le=MAX_ID, examples=[1])
-    purpose: FileType | Literal["events"] = Field(examples=["events"])
+    purpose: FileType | Literal["events", "page"] = Field(examples=["events"])
 
 
 class Ticket(BaseModel):
@@ -645,3 +645,14 @@ class Ready(BaseModel):
     status: Literal["ready", "not ready"]
     detail: str = Field(examples=["ready"])
     checks: dict[str, str] = Field(examples=[{"database": "ok", "disk": "ok", "runner": "ok"}])
+
+
+class About(BaseModel):
+    """What a client has to know before anybody logs in."""
+
+    version: str = Field(examples=["0.1.0"])
+    registration: Literal["open", "invitation", "closed"] = Field(description="Who may register")
+    mail: bool = Field(examples=[True], description="Whether passwords can be reset by mail")
+    max_upload_bytes: int = Field(examples=[524288000], description="Of one file")
+    video_formats: list[str] = Field(examples=[["MP4", "AVI", "MOV", "MKV"]])
+    image_formats: list[str] = Field(examples=[["JPG", "JPEG", "PNG", "TIF", "TIFF"]])

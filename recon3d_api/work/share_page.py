@@ -75,12 +75,14 @@ def page_of(storage: Storage, folder: str, title: str) -> Path | None:
     return page
 
 
-def policy_of(page: Path) -> str:
+def policy_of(page: Path, frames: str = "'none'") -> str:
     """Read a page's content security policy, for its header.
 
     Parameters
     ----------
     page : Path
+    frames : str
+        Sources of pages that may frame it.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def policy_of(page: Path) -> str:
     own = found.group(1) if found else "default-src 'none'"
     # The sandbox gives the page an origin of its own: it shares nothing with the service.
     return (
-        f"{own}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"{own}; base-uri 'none'; form-action 'none'; frame-ancestors {frames}; "
         "sandbox allow-scripts allow-downloads"
     )
 
