@@ -45,7 +45,7 @@ async def model_page(
 ) -> Response:
     """Get a page that shows the model in 3D, and needs nothing else.
 
-    It is the page of a shared model: it holds the model alone, and runs in a sandbox. A page of this
+    Photos and cameras are in it, other than in the page of a link. It runs in a sandbox. A page of this
     service may frame it, with a ticket for the purpose `page`.
     """
     return await service.lanes.disk.run(_page, service, project_id, token, ticket)
@@ -58,7 +58,7 @@ def _page(service: Service, project_id: int, token: Token | None, ticket: str | 
     with service.database.read() as session:
         project = own_project(session, user, project_id)
     try:
-        page = share_page.page_of(service.storage, project.folder, project.name)
+        page = share_page.page_of(service.storage, project.folder, project.name, owner=True)
     except FileNotFoundError:  # the project was deleted meanwhile
         page = None
     except share_page.PageError as error:

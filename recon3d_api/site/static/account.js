@@ -60,7 +60,7 @@ async function keys(signal) {
   const name = field(t("keyName"), { required: true, maxlength: 200 });
   const create = form([name], t("createKey"), async () => {
     const { key } = await api.post("auth/keys", { name: name.input.value });
-    replace(made, copyBox(t("keyName"), key), el("p", { text: t("keyOnce") }));
+    replace(made, copyBox(t("key"), key), el("p", { text: t("keyOnce") }));
     create.reset();
     await load();
   });

@@ -89,7 +89,7 @@ function header(known) {
     });
   replace(
     top,
-    el("a", { class: "brand", href: "#/" }, el("img", { src: "site/icon.svg", alt: "" }), t("brand")),
+    el("a", { class: "brand", href: "#/" }, el("img", { src: "site/icon.svg", alt: "" }), el("span", { text: t("brand") })),
     known &&
       el(
         "nav",

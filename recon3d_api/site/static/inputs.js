@@ -1,7 +1,7 @@
 // A project's videos and photos: added by drag and drop, a file picker or a phone's camera roll; and removed.
 import * as api from "./api.js";
 import { attempt, bar, button, el, notice, replace } from "./dom.js";
-import { bytes, t } from "./strings.js";
+import { t } from "./strings.js";
 import { uploadsOf } from "./uploads.js";
 
 const MANY = 24;
@@ -18,13 +18,12 @@ export function inputs(state, { reload }) {
   let most = MANY;
 
   let timer = 0;
-  let added = 0;
   const uploads = uploadsOf(state.id);
+  let added = uploads.stored;
   const changed = () => {
     drawUploads(going, uploads);
-    const now = uploads.stored;
-    if (now === added) return;
-    added = now;
+    if (uploads.stored === added) return;
+    added = uploads.stored;
     clearTimeout(timer);
     timer = setTimeout(reload, uploads.busy ? PAUSE : 0);
   };
@@ -34,6 +33,9 @@ export function inputs(state, { reload }) {
 
   let drawn = null;
   const draw = () => {
+    // What was added is in the list of files now.
+    uploads.drop((upload) => upload.state === "stored");
+    drawUploads(going, uploads);
     const rows = state.files.filter((file) => file.path.startsWith("inputs/"));
     drop.small(rows.length > 0);
     const key = `${most} ${rows.map((file) => file.path).join("|")} ${state.run.active}`;
@@ -85,7 +87,7 @@ function dropArea(state, add) {
   attempt(async () => {
     const allowed = await api.about();
     const formats = [...allowed.video_formats, ...allowed.image_formats].join(", ");
-    hint.textContent = t("formats", { formats, size: bytes(allowed.max_upload_bytes) });
+    hint.textContent = t("formats", { formats, size: `${Math.floor(allowed.max_upload_bytes / 2 ** 20)} MB` });
   });
   return { node, small: (on) => area.classList.toggle("small", on) };
 }
@@ -107,13 +109,15 @@ async function unfinished(state, place, uploads) {
 }
 
 function drawUploads(place, uploads) {
-  const rows = uploads.all.filter((upload) => upload.state !== "gone");
-  for (const upload of rows) {
+  uploads.drop((upload) => upload.state === "gone");
+  for (const upload of uploads.all) {
     upload.row ??= uploadRow(upload, uploads);
-    if (!upload.row.node.isConnected) place.append(upload.row.node);
     upload.row.draw();
   }
-  for (const upload of uploads.all) if (upload.state === "gone") upload.row?.node.remove();
+  const rows = uploads.all.map((upload) => upload.row.node);
+  if (rows.length !== place.childElementCount || rows.some((row, n) => row !== place.children[n])) {
+    place.replaceChildren(...rows);
+  }
 }
 
 function uploadRow(upload, uploads) {
@@ -124,10 +128,7 @@ function uploadRow(upload, uploads) {
     if (upload.state === "paused") uploads.resume(upload);
     else upload.pause();
   });
-  const stop = button("×", () => attempt(() => upload.cancel()), {
-    class: "quiet",
-    "aria-label": t("cancelFile", { name }),
-  });
+  const stop = button("×", () => attempt(() => upload.cancel()), { class: "quiet" });
   const node = el("li", {}, el("span", { class: "name", text: name }), progress, said, toggle, stop);
   const draw = () => {
     const { state, percent, reason } = upload;
@@ -139,7 +140,7 @@ function uploadRow(upload, uploads) {
     toggle.textContent = t(paused ? "resume" : "pause");
     toggle.setAttribute("aria-label", t(paused ? "resumeFile" : "pauseFile", { name }));
     toggle.hidden = upload.over || state === "checking";
-    stop.hidden = upload.over;
+    stop.setAttribute("aria-label", t(upload.over ? "dismiss" : "cancelFile", { name }));
   };
   return { node, draw };
 }

@@ -58,7 +58,9 @@ function result(state) {
 }
 
 async function show(state, stage) {
-  const src = await api.ticketed(`projects/${state.id}/page`, state.id, "page");
+  const address = await api.ticketed(`projects/${state.id}/page`, state.id, "page");
+  // On a narrow screen the tools are folded away.
+  const src = matchMedia("(max-width: 40rem)").matches ? `${address}&embed` : address;
   if (state.signal.aborted) return;
   const name = t("modelFrame", { name: state.row.name });
   const wait = el("p", { class: "busy", role: "status", text: t("modelLoading") });

@@ -108,9 +108,7 @@ function head(state, { reload, go }) {
     "div",
     { class: "head" },
     el("p", {}, el("a", { href: "#/", text: `← ${t("toProjects")}` })),
-    title,
-    status,
-    el("p", { class: "actions" }, rename, remove),
+    el("div", { class: "line" }, el("div", {}, title, status), el("p", { class: "actions" }, rename, remove)),
     place,
   );
   const draw = () => {

@@ -25,9 +25,10 @@ export async function projects({ main, signal, go }) {
     const query = new URLSearchParams({ skip, limit: MANY, order: "-updated_at" });
     if (text) query.set("search", text);
     const answer = await api.call("GET", `projects?${query}`, { signal });
-    const rows = (await answer.json()).filter((row) => !withdrawn.has(row.id));
+    const found = await answer.json();
     if (mine !== asked) return; // a newer search is on its way
-    const total = Number(answer.headers.get("X-Total-Count"));
+    const rows = found.filter((row) => !withdrawn.has(row.id));
+    const total = Number(answer.headers.get("X-Total-Count")) - (found.length - rows.length);
     if (!skip) list.replaceChildren();
     list.append(...rows.map((row) => card(row, signal)));
     const empty = text ? t("noMatch", { text }) : t("noProjects");
@@ -57,7 +58,6 @@ export async function projects({ main, signal, go }) {
 
 function card(row, signal) {
   const picture = el("div", { class: "thumb" });
-  // Whatever has files has a picture; asking for one of an empty project would be an error.
   fill(picture, row, signal);
   return el(
     "li",
@@ -78,6 +78,6 @@ async function fill(place, row, signal) {
     const src = await api.picture(`projects/${row.id}/preview?width=512`, signal);
     place.append(el("img", { src, alt: t("thumbAlt", { name: row.name }) }));
   } catch {
-    // Nothing was uploaded yet: the card has no picture.
+    if (!signal.aborted) place.append(el("span", { class: "hint", text: t("noPicture") }));
   }
 }

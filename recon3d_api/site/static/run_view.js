@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import { attempt, bar, button, el, replace } from "./dom.js";
 import { duration, has, t } from "./strings.js";
 
-const POLL = 4000;
+const POLL = 2000;
 const STRIP = 8;
 // Steps after which there is a new picture of what has been made.
 const SHOWN = ["dense_reconstruction", "mesh_generation", "texturing"];

@@ -12,7 +12,6 @@ const words = {
   copy: "Copy",
   copied: "Copied.",
   copyByHand: "Select the text and copy it.",
-  loading: "Loading …",
   noAnswer: "The service does not answer. Check your connection and try again.",
   notHere: "There is no such page.",
   toProjects: "All projects",
@@ -50,6 +49,7 @@ const words = {
   search: "Search projects",
   noProjects: "You have no projects yet. Give the first one a name, then add a video or photos.",
   noMatch: "No project has “{text}” in its name.",
+  noPicture: "No picture yet",
   moreProjects: "Show more",
   status_draft: "Not started",
   status_processing: "In progress",
@@ -61,22 +61,18 @@ const words = {
 
   rename: "Rename",
   save: "Save",
-  delete: "Delete",
   deleteProject: "Delete project",
   deleting: "“{name}” will be deleted in a few seconds.",
   deleted: "“{name}” is deleted.",
   kept: "“{name}” is kept.",
 
   addFiles: "Add a video or photos",
-  addMore: "Add more",
   drop: "Drop files here, or",
   choose: "Choose files",
   takeHint: "Walk slowly around the object. Keep it in the picture, keep the camera moving, and avoid blur.",
   formats: "{formats}, up to {size} each.",
   files: "Your files",
-  fileCount: { one: "{n} file", other: "{n} files" },
   removeFile: "Remove {name}",
-  removed: "{name} is removed.",
   videoFile: "Video",
   uploads: "Uploads",
   up_waiting: "Waiting",
@@ -93,7 +89,6 @@ const words = {
   resumeFile: "Resume {name}",
   cancelFile: "Cancel {name}",
   unfinished: "“{name}” is {percent} % uploaded. Choose the same file again to resume.",
-  leaving: "Files are still being uploaded.",
 
   checkTitle: "Will it work?",
   checking: "Looking at your files …",
@@ -115,7 +110,6 @@ const words = {
   resources: "up to {memory} of memory and {disk} of disk",
   speedFrom: "Times come from {source}.",
   start: "Make the model",
-  startAgain: "Make it again",
   continueRun: "Resume",
   startAnyway: "Try anyway",
   acceptPartial: "Continue with what was found",
@@ -182,7 +176,6 @@ const words = {
   linkOnce: "Copy the link now. It cannot be shown again.",
   link: "Link",
   open: "Open",
-  links: "Links",
   linkLine: "{name} – {ends}, {views}",
   linkUnnamed: "Link {id}",
   endsOn: "ends {date}",
@@ -207,6 +200,7 @@ const words = {
   change: "Change",
   keys: "API keys",
   keysLead: "Scripts use a key instead of your password.",
+  key: "API key",
   keyName: "Name of the key",
   createKey: "Create a key",
   keyOnce: "Copy the key now. It cannot be shown again.",
@@ -225,6 +219,7 @@ const words = {
   hours: { one: "{n} hour", other: "{n} hours" },
   about: "about {time}",
   range: "{low} to {high}",
+  dismiss: "Remove {name} from this list",
 };
 
 const LANGUAGE = "en";
@@ -247,7 +242,7 @@ export const day = (text) => days.format(new Date(text));
 
 export function bytes(size) {
   const units = ["kB", "MB", "GB", "TB"];
-  let value = size / 1000;
+  let value = Math.max(size, 100) / 1000;
   let unit = 0;
   while (value >= 1000 && unit < units.length - 1) {
     value /= 1000;
@@ -256,15 +251,28 @@ export function bytes(size) {
   return `${value >= 10 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
+const UNITS = [
+  [90, 1, "seconds"],
+  [5400, 60, "minutes"],
+  [Infinity, 3600, "hours"],
+];
+
+function split(seconds) {
+  const [, length, unit] = UNITS.find(([limit]) => seconds < limit);
+  const exact = seconds / length;
+  return { n: unit === "hours" ? Math.round(10 * exact) / 10 : Math.max(1, Math.round(exact)), unit };
+}
+
 export function duration(seconds) {
-  if (seconds < 90) return t("seconds", { n: Math.max(1, Math.round(seconds)) });
-  if (seconds < 5400) return t("minutes", { n: Math.round(seconds / 60) });
-  return t("hours", { n: Math.round(seconds / 360) / 10 });
+  const { n, unit } = split(seconds);
+  return t(unit, { n });
 }
 
 // `error` is a factor: the true time lies between seconds / error and seconds * error.
 export function span(seconds, error) {
-  const low = duration(seconds / error);
-  const high = duration(seconds * error);
-  return low === high ? t("about", { time: low }) : t("range", { low, high });
+  const low = split(seconds / error);
+  const high = split(seconds * error);
+  const last = t(high.unit, { n: high.n });
+  if (low.unit !== high.unit) return t("range", { low: t(low.unit, { n: low.n }), high: last });
+  return low.n === high.n ? t("about", { time: last }) : t("range", { low: low.n, high: last });
 }

@@ -44,7 +44,7 @@ export class Upload {
   }
 
   async cancel() {
-    const id = this.id;
+    const id = this.over ? "" : this.id;
     this.become("gone");
     this.request?.abort();
     this.wake?.();

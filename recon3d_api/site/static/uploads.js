@@ -20,6 +20,7 @@ class Uploads {
     this.projectId = projectId;
     this.all = [];
     this.running = 0;
+    this.stored = 0;
     this.changed = () => {};
   }
 
@@ -27,8 +28,9 @@ class Uploads {
     return this.all.some((upload) => !upload.over);
   }
 
-  get stored() {
-    return this.all.filter((upload) => upload.state === "stored").length;
+  // Those that need not be shown any more.
+  drop(which) {
+    this.all = this.all.filter((upload) => !which(upload));
   }
 
   listen(changed, signal) {
@@ -64,6 +66,7 @@ class Uploads {
       upload.active = true;
       await upload.run();
       upload.active = false;
+      this.stored += upload.state === "stored";
     }
     this.running -= 1;
     this.changed();
