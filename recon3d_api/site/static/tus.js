@@ -2,6 +2,8 @@
 import { address, ApiError, call, get, token } from "./api.js";
 
 const TUS = { "Tus-Resumable": "1.0.0" };
+// A connection that takes no byte for so long is dead, even if the browser has not noticed.
+const SILENCE = 30_000;
 // Answers in a row that say the service cannot now; a lost connection is waited for.
 const MOST_FAILURES = 60;
 const PASSING = [408, 423, 429, 460, 500, 502, 503, 504];
@@ -140,17 +142,30 @@ export class Upload {
     const access = await token();
     const request = new XMLHttpRequest();
     this.request = request;
-    return new Promise((resolve, reject) => {
+    let silence = 0;
+    const cut = () => {
+      this.lost = true;
+      request.abort();
+    };
+    const heard = () => {
+      clearTimeout(silence);
+      silence = setTimeout(cut, SILENCE);
+    };
+    this.lost = false;
+    addEventListener("offline", cut, { once: true });
+    const done = new Promise((resolve, reject) => {
       request.open("PATCH", address(`files/uploads/${this.id}`));
       request.setRequestHeader("Authorization", `Bearer ${access}`);
       request.setRequestHeader("Tus-Resumable", TUS["Tus-Resumable"]);
       request.setRequestHeader("Upload-Offset", String(offset));
       request.setRequestHeader("Content-Type", "application/offset+octet-stream");
       request.upload.onprogress = (event) => {
+        heard();
         this.sent = Math.min(offset + event.loaded, this.file.size);
         if (this.state === "sending") this.changed(this);
       };
       request.upload.onload = () => {
+        clearTimeout(silence); // looking at a long video takes a while
         if (this.state === "sending") this.become("checking");
       };
       request.onload = () => {
@@ -165,8 +180,13 @@ export class Upload {
         resolve({ status: request.status, headers, detail: body?.detail ?? request.statusText });
       };
       request.onerror = () => reject(new TypeError("the connection was cut"));
-      request.onabort = () => reject(new DOMException("", "AbortError"));
+      request.onabort = () => reject(this.lost ? new TypeError("no byte went out") : new DOMException("", "AbortError"));
+      heard();
       request.send(this.file.slice(offset));
+    });
+    return done.finally(() => {
+      clearTimeout(silence);
+      removeEventListener("offline", cut);
     });
   }
 }

@@ -43,7 +43,9 @@ class Visitor:
 
         def said(message: Any) -> None:
             url = message.location.get("url", "")
-            if message.type == "error" and not any(part in url for part in self.expected):
+            # 429: a page that is loaded again meets the limit of the one before, and waits.
+            known = "429" in message.text or any(part in url for part in self.expected)
+            if message.type == "error" and not known:
                 self.troubles.append(f"{message.text} {url}")
 
         def asked(request: Any) -> None:
@@ -103,6 +105,7 @@ def register(visitor: Visitor, *, keep: bool = False) -> str:
     """Create an account as a person does; gives its name."""
     page, name = visitor.page, f"visitor{next(_numbers)}"
     page.get_by_role("link", name="Create an account").click()
+    page.get_by_role("heading", name="Create an account").wait_for()
     page.get_by_label("Username").fill(name)
     page.get_by_label("E-mail address").fill(f"{name}@example.com")
     page.get_by_label("Password").fill(PASSWORD)
@@ -115,6 +118,7 @@ def register(visitor: Visitor, *, keep: bool = False) -> str:
 
 def sign_in(visitor: Visitor, name: str) -> None:
     """Fill in the form."""
+    visitor.page.get_by_role("heading", name="Sign in").wait_for()
     visitor.page.get_by_label("Username").fill(name)
     visitor.page.get_by_label("Password").fill(PASSWORD)
     visitor.page.get_by_role("button", name="Sign in").click()
@@ -122,7 +126,7 @@ def sign_in(visitor: Visitor, name: str) -> None:
 
 def begin_project(visitor: Visitor, name: str) -> int:
     """Create a project as a person does; gives its number."""
-    visitor.page.get_by_label("Name").fill(name)
+    visitor.page.get_by_label("Name", exact=True).fill(name)
     visitor.page.get_by_role("button", name="Create").click()
     visitor.page.get_by_text("Drop files here").wait_for()
     return int(visitor.page.url.rpartition("/")[2])
@@ -144,6 +148,9 @@ def _made() -> Path:
 def plant_model(api: Api, project_id: int) -> None:
     """Leave in a project what a run makes: frames, cameras, cloud and model."""
     target = api.root(project_id) / "model"
+    if not target.exists():
+        shutil.copytree(_made(), target)
+        return
     for name in ("artifacts", "results"):
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target / name)

@@ -65,7 +65,9 @@ def test_from_registration_to_deletion(
     visitor.check_accessible()
     api.behave(number, hold="sparse_reconstruction", verdict="doubtful")
     page.get_by_label("Quick").check()
-    page.get_by_role("button", name="Make the model").or_(page.get_by_role("button", name="Try anyway")).click()
+    page.get_by_role("button", name="Make the model").or_(
+        page.get_by_role("button", name="Try anyway")
+    ).click()
     page.locator("li[aria-current=step]").get_by_text("Finding the cameras").wait_for()
     page.get_by_text("3 of 3 views").wait_for()
     assert page.get_by_text("sparse_reconstruction").count() == 0
