@@ -65,14 +65,13 @@ async function show(state, stage) {
   const name = t("modelFrame", { name: state.row.name });
   const wait = el("p", { class: "busy", role: "status", text: t("modelLoading") });
   const frame = el("iframe", { src, title: name, allow: "fullscreen" });
-  const full = button(t("fullScreen"), () => frame.requestFullscreen(), { class: "full" });
   frame.addEventListener("load", () => {
     // The model's page is a stranger to this one; what can be read is an error.
     const error = frame.contentDocument?.body?.textContent;
     if (error) replace(stage, el("p", { class: "error", text: t("modelFailed", { reason: reason(error) }) }));
     else wait.remove();
   });
-  replace(stage, frame, wait, document.fullscreenEnabled && full);
+  replace(stage, frame, wait);
 }
 
 function reason(text) {

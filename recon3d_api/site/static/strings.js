@@ -148,7 +148,6 @@ const words = {
   modelFrame: "3D view of {name}. Drag to turn, use the wheel or two fingers to zoom.",
   modelLoading: "Preparing the 3D view …",
   modelFailed: "The 3D view cannot be shown: {reason}",
-  fullScreen: "Full screen",
   verdict_good: "The model is good.",
   verdict_doubtful: "The model has weak spots.",
   verdict_unusable: "The model is not usable as it is.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import io
 import itertools
 import json
 import shutil
@@ -14,17 +15,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from recon3d.layout import COUNTS, MANIFEST
 from recon3d_api.settings import Settings
-from tests.api.conftest import Api, served
+from tests.api.conftest import Api, served, wait_for
 from tests.notebook.browser import EXECUTABLE, launch
 from tests.synthetic.made_project import CAMERAS, made_project
 
 PASSWORD = "correct horse battery"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-DESKTOP = {"viewport": {"width": 1280, "height": 900}}
+#: Nothing moves by itself: what changes was turned by hand.
+DESKTOP = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
 _numbers = itertools.count(1)
 
 
@@ -155,3 +159,30 @@ def plant_model(api: Api, project_id: int) -> None:
         with contextlib.suppress(FileNotFoundError):
             shutil.rmtree(target / name)
         shutil.copytree(_made() / name, target / name)
+
+
+def picture_of(element: Any) -> np.ndarray:
+    """The pixels of an element."""
+    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
+
+
+def turned(visitor: Visitor, frame: Any) -> bool:
+    """Drag across the model, and tell whether its picture changed, and what showed before."""
+    before = picture_of(frame)
+    assert before.std() > 5, "the frame shows nothing"
+    box = frame.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    mouse = visitor.page.mouse
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(x + 150, y + 20, steps=4)
+    mouse.up()
+    return bool(wait_for(lambda: np.abs(picture_of(frame) - before).mean() > 1))
+
+
+def model_frame(page: Any) -> Any:
+    """The frame with the model, once it shows it."""
+    page.get_by_text("Preparing the 3D view").wait_for(state="detached", timeout=60_000)
+    frame = page.locator("iframe")
+    frame.scroll_into_view_if_needed()
+    return frame

@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from PIL import Image
 
 from tests.api.conftest import Api, photo, wait_for
-from tests.api.site.conftest import Visitor, begin_project, plant_model, register
-
-
-def picture_of(element: Any) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
-
-
-def turned(visitor: Visitor, frame: Any) -> bool:
-    """Drag across the model, and tell whether its picture changed, and what showed before."""
-    before = picture_of(frame)
-    assert before.std() > 5, "the frame shows nothing"
-    box = frame.bounding_box()
-    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
-    mouse = visitor.page.mouse
-    mouse.move(x, y)
-    mouse.down()
-    mouse.move(x + 150, y + 20, steps=4)
-    mouse.up()
-    return bool(wait_for(lambda: np.abs(picture_of(frame) - before).mean() > 1))
-
-
-def model_frame(page: Any) -> Any:
-    page.get_by_text("Preparing the 3D view").wait_for(state="detached", timeout=60_000)
-    frame = page.locator("iframe")
-    frame.scroll_into_view_if_needed()
-    return frame
+from tests.api.site.conftest import Visitor, begin_project, model_frame, plant_model, register, turned
 
 
 def test_from_registration_to_deletion(
