@@ -2,8 +2,8 @@
 
 It takes the command line that the runner makes, and keeps a file for each finished stage, as the
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
-beside the project: ``seconds`` a stage, ``steps``, ``fail``, ``crash``, ``crash_once``, ``hold`` (until
-there is a file ``go`` beside it) and ``stubborn`` (stages), ``verdict`` (a level).
+beside the project: ``seconds`` a stage, ``steps``, ``fail`` and its ``hint``, ``crash``, ``crash_once``,
+``hold`` (until there is a file ``go`` beside it) and ``stubborn`` (stages), ``verdict`` (a level).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                 error = events.Failure(
                     type="StageError",
                     message=f"{root}/model/x.jpg is bad.",
-                    hint="Mend it.",
+                    hint=behaviour.get("hint", "Mend it."),
                     log_tail="last words",
                 )
                 log.emit(events.StageFailed(stage=stage, error=error))

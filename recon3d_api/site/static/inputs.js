@@ -5,6 +5,8 @@ import { t } from "./strings.js";
 import { uploadsOf } from "./uploads.js";
 
 const MANY = 24;
+// Waiting uploads that are listed.
+const NEXT = 4;
 // A list of a thousand photos is not asked for after each of them.
 const PAUSE = 1500;
 
@@ -20,8 +22,10 @@ export function inputs(state, { reload }) {
   let timer = 0;
   const uploads = uploadsOf(state.id);
   let added = uploads.stored;
-  const changed = () => {
-    drawUploads(going, uploads);
+  const changed = (upload) => {
+    // Of hundreds of files, one moves on.
+    if (upload?.row && upload.state !== "gone") upload.row.draw();
+    else drawUploads(going, uploads);
     if (uploads.stored === added) return;
     added = uploads.stored;
     clearTimeout(timer);
@@ -110,14 +114,17 @@ async function unfinished(state, place, uploads) {
 
 function drawUploads(place, uploads) {
   uploads.drop((upload) => upload.state === "gone");
-  for (const upload of uploads.all) {
-    upload.row ??= uploadRow(upload, uploads);
-    upload.row.draw();
-  }
-  const rows = uploads.all.map((upload) => upload.row.node);
-  if (rows.length !== place.childElementCount || rows.some((row, n) => row !== place.children[n])) {
-    place.replaceChildren(...rows);
-  }
+  const waiting = uploads.all.filter((upload) => upload.state === "waiting");
+  const hidden = new Set(waiting.slice(NEXT));
+  const rows = uploads.all
+    .filter((upload) => !hidden.has(upload))
+    .map((upload) => {
+      upload.row ??= uploadRow(upload, uploads);
+      upload.row.draw();
+      return upload.row.node;
+    });
+  const told = uploads.busy && uploads.total > 1 && t("uploaded", { done: uploads.stored, n: uploads.total });
+  replace(place, told && el("li", { class: "total", text: told }), rows);
 }
 
 function uploadRow(upload, uploads) {

@@ -1,5 +1,5 @@
 // A project's events over the WebSocket; connects again by itself and misses nothing.
-import { token } from "./api.js";
+import { get, token } from "./api.js";
 
 const LONGEST = 15_000;
 // The service is heard of every 15 s at least.
@@ -48,7 +48,10 @@ export function follow(projectId, told, signal) {
     };
     socket.onclose = (event) => {
       clearTimeout(timer);
-      if (!signal.aborted && event.code !== 4404) again();
+      if (signal.aborted || event.code === 4404) return;
+      // A refused token: the next call finds out whether somebody has to sign in again.
+      if (event.code === 4401) get("auth/me").catch(() => {});
+      again();
     };
   };
 

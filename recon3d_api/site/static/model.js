@@ -14,7 +14,8 @@ export function model(state) {
   const downloads = el("div", {});
   node.append(title, stage, said, downloads);
 
-  let drawn = "";
+  let framed = "";
+  let listed = "";
   const draw = () => {
     const made = state.files.find((file) => file.type === "textured_mesh");
     const offered = TYPES.filter((type) => state.files.some((file) => file.type === type));
@@ -23,19 +24,16 @@ export function model(state) {
     node.hidden = !made && !offered.includes("mesh");
     title.hidden = stage.hidden = !made;
     replace(said, shown ? result(state) : null);
-    const key = `${state.row.name} ${made?.modified} ${offered} ${run.active}`;
-    if (key === drawn) return;
-    drawn = key;
-    if (made) attempt(() => show(state, stage));
-    replace(
-      downloads,
-      el("h3", { text: t("downloads") }),
-      el(
-        "ul",
-        { class: "downloads" },
-        offered.map((type) => el("li", {}, download(state, type))),
-      ),
-    );
+    const model = made && `${state.row.name} ${made.modified}`;
+    if (made && model !== framed) {
+      framed = model;
+      attempt(() => show(state, stage));
+    }
+    const list = `${offered} ${made?.modified}`;
+    if (list === listed) return;
+    listed = list;
+    const rows = offered.map((type) => el("li", {}, download(state, type)));
+    replace(downloads, el("h3", { text: t("downloads") }), el("ul", { class: "downloads" }, rows));
   };
   return { node, draw };
 }

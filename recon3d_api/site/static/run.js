@@ -3,7 +3,7 @@ const OVER = ["completed", "failed", "cancelled"];
 const QUIET = ["Done", "Up to date", "Started"];
 const VERDICT = /^Verdict: (\w+)\. ?/;
 // The library's way to say how to go on is for programs; the page has a button.
-const FLAG = /[^.;]*start-reconstruction with the body \{"(force|accept_partial)": true\}[^.]*\.?/;
+const FLAG = /[.;]?[^.;]*start-reconstruction with the body \{"(force|accept_partial)": true\}[^.]*\.?/;
 
 export class Run {
   constructor() {
@@ -75,7 +75,7 @@ export class Run {
   get failure() {
     const text = this.error || this.jobs.find((job) => job.status === "failed")?.error || "";
     const flag = text.match(FLAG)?.[1] ?? "";
-    return { text: text.replace(FLAG, "").trim(), flag };
+    return { text: text.replace(FLAG, "."), flag };
   }
 
   get verdict() {

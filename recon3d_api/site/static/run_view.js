@@ -39,11 +39,7 @@ export function runView(state, { start }) {
   state.signal.addEventListener("abort", () => clearTimeout(asking));
 
   const say = () => {
-    const { run } = state;
-    if (run.lost) words.textContent = t("liveLost");
-    else if (run.cancelling) words.textContent = t("cancelling");
-    else if (run.active) words.textContent = left(run, state.progress);
-    else words.textContent = "";
+    words.textContent = state.run.lost ? t("liveLost") : told(state);
   };
 
   const cancel = async (event) => {
@@ -76,7 +72,7 @@ export function runView(state, { start }) {
       replace(actions, button(t("cancelRun"), cancel));
       if (began) poll();
     } else {
-      replace(actions, ...ended(state, words, start));
+      replace(actions, next(state, start));
     }
     log.draw();
   };
@@ -85,28 +81,21 @@ export function runView(state, { start }) {
 
 const heads = { failed: "failed", cancelled: "job_cancelled" };
 
-function left(run, progress) {
-  if (!run.current && progress?.queue_position) return t("queue", { n: progress.queue_position });
-  if (!run.current) return "";
+function told({ run, progress }) {
+  if (run.outcome === "cancelled") return t("cancelled");
+  if (run.outcome === "failed") return run.failure.text;
+  if (run.cancelling) return t("cancelling");
+  if (!run.current) return progress?.queue_position ? t("queue", { n: progress.queue_position }) : "";
   return progress?.eta_seconds ? t("timeLeft", { time: duration(progress.eta_seconds) }) : t("noTimeYet");
 }
 
-function ended(state, words, start) {
-  const { run } = state;
-  const { quality } = state;
-  const buttons = [];
-  if (run.outcome === "cancelled") {
-    words.textContent = t("cancelled");
-    buttons.push(button(t("continueRun"), () => start(quality), { class: "primary" }));
-  } else {
-    const { text, flag } = run.failure;
-    words.textContent = text;
-    if (flag) {
-      const key = flag === "force" ? "startAnyway" : "acceptPartial";
-      buttons.push(button(t(key), () => start(quality, { [flag]: true }), { class: "primary" }));
-    } else buttons.push(button(t("again"), () => start(quality), { class: "primary" }));
-  }
-  return buttons;
+// The way on from a run that ended too early.
+function next({ run, quality }, start) {
+  const { flag } = run.failure;
+  const options = flag ? { [flag]: true } : {};
+  const keys = { force: "startAnyway", accept_partial: "acceptPartial", "": "again" };
+  const key = run.outcome === "cancelled" ? "continueRun" : keys[flag];
+  return button(t(key), () => start(quality, options), { class: "primary" });
 }
 
 function drawSteps(steps, run) {

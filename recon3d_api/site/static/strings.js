@@ -75,6 +75,7 @@ const words = {
   removeFile: "Remove {name}",
   videoFile: "Video",
   uploads: "Uploads",
+  uploaded: { one: "{done} of {n} file added", other: "{done} of {n} files added" },
   up_waiting: "Waiting",
   up_sending: "{percent} %",
   up_paused: "Paused at {percent} %",

@@ -11,9 +11,11 @@ const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(t
 
 // state: waiting, sending, checking, paused, offline; and at the end stored, later, refused.
 export class Upload {
-  constructor(projectId, file, changed) {
+  // `earlier` gives the uploads that the service knows; `changed` is told of every step.
+  constructor(projectId, file, earlier, changed) {
     this.projectId = projectId;
     this.file = file;
+    this.earlier = earlier;
     this.changed = changed;
     this.state = "waiting";
     this.reason = "";
@@ -112,7 +114,7 @@ export class Upload {
 
   // An earlier visit may have sent a part of this file.
   async find() {
-    const found = (await get("files/uploads")).find(
+    const found = (await this.earlier()).find(
       (row) =>
         row.project_id === this.projectId &&
         row.name === this.file.name &&

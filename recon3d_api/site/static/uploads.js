@@ -1,4 +1,5 @@
 // The uploads of the projects: they continue while other views are shown, until the page is closed.
+import { get } from "./api.js";
 import { Upload } from "./tus.js";
 
 // A server checks one or two files of a user at a time.
@@ -21,6 +22,7 @@ class Uploads {
     this.all = [];
     this.running = 0;
     this.stored = 0;
+    this.total = 0;
     this.changed = () => {};
   }
 
@@ -42,7 +44,19 @@ class Uploads {
   }
 
   add(files) {
-    for (const file of files) this.all.push(new Upload(this.projectId, file, () => this.changed()));
+    // Asked for once for all of these files.
+    let asked = null;
+    const earlier = () => {
+      asked ??= get("files/uploads").catch((error) => {
+        asked = null;
+        throw error;
+      });
+      return asked;
+    };
+    this.total = this.stored + this.all.length + files.length;
+    for (const file of files) {
+      this.all.push(new Upload(this.projectId, file, earlier, (upload) => this.changed(upload)));
+    }
     this.changed();
     this.begin();
   }
@@ -67,8 +81,8 @@ class Uploads {
       await upload.run();
       upload.active = false;
       this.stored += upload.state === "stored";
+      this.changed();
     }
     this.running -= 1;
-    this.changed();
   }
 }

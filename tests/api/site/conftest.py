@@ -21,7 +21,7 @@ from PIL import Image
 
 from recon3d.layout import COUNTS, MANIFEST
 from recon3d_api.settings import Settings
-from tests.api.conftest import Api, served, wait_for
+from tests.api.conftest import Api, new_project, plant, served, wait_for
 from tests.notebook.browser import EXECUTABLE, launch
 from tests.synthetic.made_project import CAMERAS, made_project
 
@@ -90,8 +90,13 @@ def visit(browser: Any) -> Iterator[Callable[..., Visitor]]:
     """Opens the page in a new browser context; nothing may go wrong in it."""
     visitors: list[Visitor] = []
 
-    def make(home: str, *, expected: tuple[str, ...] = (), at: str = "/", **options: Any) -> Visitor:
+    def make(
+        home: str, *, expected: tuple[str, ...] = (), at: str = "/", token: str = "", **options: Any
+    ) -> Visitor:
         context = browser.new_context(**(DESKTOP | options))
+        if token:  # signed in already
+            kept = json.dumps(json.dumps({"access": token}))
+            context.add_init_script(f"if (window === top) sessionStorage.setItem('recon3d.session', {kept})")
         visitor = Visitor(context, context.new_page(), expected=list(expected))
         visitor.page.set_default_timeout(30_000)
         visitor.watch(visitor.page, home)
@@ -118,6 +123,22 @@ def register(visitor: Visitor, *, keep: bool = False) -> str:
     page.get_by_role("button", name="Create an account").click()
     page.get_by_role("heading", name="Projects", exact=True).wait_for()
     return name
+
+
+def open_project(
+    api: Api, visit: Callable[..., Visitor], name: str = "Bust", *, inputs: bool = False, **options: Any
+) -> tuple[Visitor, int]:
+    """A new project of a new user, opened in the browser; without the time that forms take."""
+    token = api.user()[1]
+    with api.client(token) as client:
+        number = new_project(client, name)
+        if inputs:
+            plant(client, number)
+    # What has no picture, or no files, answers so.
+    expected = ("/preview", "/check", *options.pop("expected", ()))
+    visitor = visit(api.url, at=f"/#/projects/{number}", token=token, expected=expected, **options)
+    visitor.page.get_by_role("heading", name=name).wait_for()
+    return visitor, number
 
 
 def sign_in(visitor: Visitor, name: str) -> None:

@@ -52,7 +52,11 @@ def test_about(api: Api, tmp_path: Path) -> None:
     assert (told["registration"], told["mail"], told["max_upload_bytes"]) == ("open", False, 500 << 20)
     assert "MOV" in told["video_formats"]
     assert "JPG" in told["image_formats"]
-    mail = {"smtp_host": "mail.example.org", "mail_from": "m@example.org", "public_url": "https://example.org"}
+    mail = {
+        "smtp_host": "mail.example.org",
+        "mail_from": "m@example.org",
+        "public_url": "https://example.org",
+    }
     settings = Settings(data_dir=tmp_path, registration="closed", max_upload_mb=1, runners=0, **mail)
     with served(settings) as other:
         told = httpx.get(f"{other.url}/api/v1/about").json()

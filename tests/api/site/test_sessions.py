@@ -19,6 +19,7 @@ AGED = """() => {
 }"""
 
 
+@pytest.mark.slow
 def test_a_session_ends_with_the_tab_unless_it_is_kept(api: Api, visit: Callable[..., Visitor]) -> None:
     visitor = visit(api.url, expected=("/preview",))
     page = visitor.page
@@ -64,6 +65,7 @@ def test_tabs_take_turns_to_renew_a_kept_session(api: Api, visit: Callable[..., 
     first.get_by_role("heading", name="Sign in").wait_for()
 
 
+@pytest.mark.slow
 def test_a_revoked_session_asks_to_sign_in_again(api: Api, visit: Callable[..., Visitor]) -> None:
     visitor = visit(api.url, expected=("/api/v1/",))
     name = register(visitor)
@@ -79,6 +81,7 @@ def test_a_revoked_session_asks_to_sign_in_again(api: Api, visit: Callable[..., 
     page.get_by_role("heading", name="API keys").wait_for()
 
 
+@pytest.mark.slow
 def test_account(api: Api, visit: Callable[..., Visitor]) -> None:
     # Wrong passwords are refused on purpose.
     visitor = visit(api.url, expected=("/auth/password", "/auth/token"))
@@ -110,6 +113,7 @@ def test_account(api: Api, visit: Callable[..., Visitor]) -> None:
     ).first.wait_for()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["invitation", "closed"])
 def test_registration_as_the_operator_wants_it(
     mode: str, visit: Callable[..., Visitor], tmp_path: Path

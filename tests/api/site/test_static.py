@@ -19,7 +19,7 @@ from recon3d_api.app import create_app
 from recon3d_api.settings import Settings
 from recon3d_api.site import pages
 from tests.api.conftest import Api
-from tests.api.site.conftest import PHONE, Visitor, begin_project, plant_model, register
+from tests.api.site.conftest import PHONE, Visitor, begin_project, open_project, plant_model, register
 
 STATIC = Path(pages.__file__).parent / "static"
 
@@ -99,6 +99,7 @@ def behind_a_prefix(settings: Settings) -> Iterator[str]:
         sock.close()
 
 
+@pytest.mark.slow
 def test_behind_a_prefix(visit: Callable[..., Visitor], video: Path, tmp_path: Path) -> None:
     with behind_a_prefix(Settings(data_dir=tmp_path, min_free_mb=1, runners=0)) as home:
         visitor = visit(home, expected=("/preview",), at="/")
@@ -113,11 +114,9 @@ def test_behind_a_prefix(visit: Callable[..., Visitor], video: Path, tmp_path: P
 
 
 def test_on_a_phone(api: Api, visit: Callable[..., Visitor]) -> None:
-    visitor = visit(api.url, expected=("/preview", "/check"), **PHONE)
+    name = "A name that is so long that it has to be broken into several lines"
+    visitor, number = open_project(api, visit, name, **PHONE)
     page = visitor.page
-    fits(page)
-    register(visitor)
-    number = begin_project(visitor, "A name that is so long that it has to be broken into several lines")
     assert page.get_by_label("Choose files").get_attribute("accept") == "image/*,video/*"
     fits(page)
     plant_model(api, number)
@@ -130,6 +129,9 @@ def test_on_a_phone(api: Api, visit: Callable[..., Visitor]) -> None:
     fits(page)
     page.get_by_role("link", name="Account").click()
     page.get_by_role("heading", name="API keys").wait_for()
+    fits(page)
+    page.get_by_role("button", name="Sign out", exact=True).click()
+    page.get_by_role("heading", name="Sign in").wait_for()
     fits(page)
 
 
@@ -144,20 +146,18 @@ def fits(page: Any) -> None:
             assert box["height"] >= 40, control.text_content()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_colours_of_the_device(api: Api, visit: Callable[..., Visitor], scheme: str) -> None:
-    visitor = visit(api.url, color_scheme=scheme, reduced_motion="reduce")
-    visitor.page.get_by_role("heading", name="Sign in").wait_for()
+@pytest.mark.slow
+def test_dark_colours(api: Api, visit: Callable[..., Visitor]) -> None:
+    visitor = open_project(api, visit, inputs=True, color_scheme="dark")[0]
+    visitor.page.locator(".advice .level").wait_for()
     ground = visitor.page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, re.findall(r"\d+", ground))) < 200) == (scheme == "dark")
+    assert sum(map(int, re.findall(r"\d+", ground))) < 200
     visitor.check_accessible()
 
 
 def test_by_keyboard_alone(api: Api, visit: Callable[..., Visitor]) -> None:
-    visitor = visit(api.url, expected=("/preview",))
+    visitor = visit(api.url, token=api.user()[1])
     page = visitor.page
-    register(visitor)
-    page.reload()
     page.get_by_role("heading", name="Projects", exact=True).wait_for()
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "skip"

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from tests.api.conftest import Api, wait_for
-from tests.api.site.conftest import Visitor, begin_project, register
+from tests.api.site.conftest import Visitor, open_project
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of 1.5 MB, which takes seconds on a slow line."""
+    """A picture of 0.9 MB, which takes seconds on a slow line."""
     path = tmp_path_factory.mktemp("large") / "noise.png"
-    pixels = np.random.default_rng(0).integers(0, 255, (500, 1000, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (400, 750, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(path)
     return path
 
@@ -57,9 +57,7 @@ def stored(api: Api, number: int) -> bytes:
 
 
 def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
-    visitor = visit(api.url, expected=("/api/v1/", "/ws/"))
-    register(visitor)
-    number = begin_project(visitor, "Cut")
+    visitor, number = open_project(api, visit, expected=("/api/v1/", "/ws/"))
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
@@ -75,12 +73,11 @@ def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor],
     assert len(sent) > 1
 
 
+@pytest.mark.slow
 def test_a_paused_upload_resumes_on_another_visit(
     api: Api, visit: Callable[..., Visitor], large: Path
 ) -> None:
-    visitor = visit(api.url)
-    register(visitor)
-    number = begin_project(visitor, "Paused")
+    visitor, number = open_project(api, visit)
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
