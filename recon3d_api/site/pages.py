@@ -58,7 +58,21 @@ def _answer(request: Request, name: str) -> Response:
 
 @router.api_route("/", methods=["GET", "HEAD"])
 async def index(request: Request) -> Response:
-    """Send the page to browsers; programs that want JSON get the 404 that this address has always given."""
+    """Send the page to browsers; programs that want JSON get the 404 that this address has always given.
+
+    Parameters
+    ----------
+    request : Request
+
+    Returns
+    -------
+    Response
+
+    Raises
+    ------
+    HTTPException
+        404 for programs.
+    """
     wanted = request.headers.get("accept", "*/*")
     if "text/html" not in wanted and "*/*" not in wanted:
         raise HTTPException(404, headers={"Vary": "Accept"})
@@ -69,7 +83,22 @@ async def index(request: Request) -> Response:
 
 @router.api_route("/site/{name}", methods=["GET", "HEAD"])
 async def part(name: str, request: Request) -> Response:
-    """Send a script, the style or the icon."""
+    """Send a script, the style or the icon.
+
+    Parameters
+    ----------
+    name : str
+    request : Request
+
+    Returns
+    -------
+    Response
+
+    Raises
+    ------
+    HTTPException
+        404 for what is not one of them.
+    """
     if name not in _FILES or name == _INDEX:
         raise HTTPException(404)
     return _answer(request, name)
