@@ -28,7 +28,7 @@ from tests.synthetic.made_project import CAMERAS, made_project
 PASSWORD = "correct horse battery"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 #: Nothing moves by itself: what changes was turned by hand.
-DESKTOP = {"viewport": {"width": 1280, "height": 900}, "reduced_motion": "reduce"}
+DESKTOP = {"viewport": {"width": 1000, "height": 760}, "reduced_motion": "reduce"}
 _numbers = itertools.count(1)
 
 
@@ -182,27 +182,29 @@ def plant_model(api: Api, project_id: int) -> None:
         shutil.copytree(_made() / name, target / name)
 
 
-def picture_of(element: Any) -> np.ndarray:
-    """The pixels of an element."""
-    return np.asarray(Image.open(io.BytesIO(element.screenshot())).convert("RGB"), np.int16)
+def turned(visitor: Visitor, element: Any) -> bool:
+    """Drag across the model, and tell whether its picture changed."""
+    box = element.bounding_box()
 
+    def picture() -> np.ndarray:
+        # Of the page: a picture of an element waits until nothing is drawn any more.
+        taken = visitor.page.screenshot(clip=box)
+        return np.asarray(Image.open(io.BytesIO(taken)).convert("RGB"), np.int16)
 
-def turned(visitor: Visitor, frame: Any) -> bool:
-    """Drag across the model, and tell whether its picture changed, and what showed before."""
-    before = picture_of(frame)
-    assert before.std() > 5, "the frame shows nothing"
-    box = frame.bounding_box()
+    wait_for(lambda: picture().std() > 5)  # something is shown
+    before = picture()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     mouse = visitor.page.mouse
     mouse.move(x, y)
     mouse.down()
     mouse.move(x + 150, y + 20, steps=4)
     mouse.up()
-    return bool(wait_for(lambda: np.abs(picture_of(frame) - before).mean() > 1))
+    return bool(wait_for(lambda: np.abs(picture() - before).mean() > 1))
 
 
 def model_frame(page: Any) -> Any:
     """The frame with the model, once it shows it."""
+    page.locator("iframe").wait_for()
     page.get_by_text("Preparing the 3D view").wait_for(state="detached", timeout=60_000)
     frame = page.locator("iframe")
     frame.scroll_into_view_if_needed()

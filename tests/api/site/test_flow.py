@@ -15,7 +15,6 @@ def test_from_registration_to_deletion(
     # Refused on purpose: a text file, and pictures of a project that has none.
     visitor = visit(api.url, expected=("/files/uploads", "/preview"))
     page = visitor.page
-    page.clock.install()
     visitor.check_accessible()
     register(visitor)
     visitor.check_accessible()
@@ -67,6 +66,8 @@ def test_from_registration_to_deletion(
     stranger.page.reload()
     stranger.page.get_by_role("heading", name="This link shows nothing").wait_for()
 
+    page.clock.install()  # nobody waits for eight seconds
+    page.reload()
     page.get_by_role("button", name="Delete project").click()
     page.get_by_role("button", name="Undo").click()
     page.clock.fast_forward(10_000)

@@ -19,7 +19,15 @@ from recon3d_api.app import create_app
 from recon3d_api.settings import Settings
 from recon3d_api.site import pages
 from tests.api.conftest import Api
-from tests.api.site.conftest import PHONE, Visitor, begin_project, open_project, plant_model, register
+from tests.api.site.conftest import (
+    PHONE,
+    Visitor,
+    begin_project,
+    model_frame,
+    open_project,
+    plant_model,
+    register,
+)
 
 STATIC = Path(pages.__file__).parent / "static"
 
@@ -121,7 +129,7 @@ def test_on_a_phone(api: Api, visit: Callable[..., Visitor]) -> None:
     fits(page)
     plant_model(api, number)
     page.reload()
-    page.get_by_text("Preparing the 3D view").wait_for(state="detached", timeout=60_000)
+    model_frame(page)
     fits(page)
     visitor.check_accessible()
     page.get_by_role("link", name="Projects", exact=True).click()
