@@ -36,6 +36,7 @@ def test_a_session_ends_with_the_tab_unless_it_is_kept(api: Api, visit: Callable
     other.get_by_role("heading", name="Kept").wait_for()  # where one wanted to go
 
 
+@pytest.mark.slow
 def test_tabs_take_turns_to_renew_a_kept_session(api: Api, visit: Callable[..., Visitor]) -> None:
     visitor = visit(api.url)
     register(visitor, keep=True)
