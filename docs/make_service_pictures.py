@@ -111,7 +111,7 @@ def _keep(element: Any, name: str) -> None:
     path = _IMAGES / f"service_{name}.png"
     element.screenshot(path=str(path))
     with Image.open(path) as image:
-        small = image.convert("RGB").quantize(160, dither=Image.Dither.NONE)
+        small = image.convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     small.save(path, optimize=True)
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 

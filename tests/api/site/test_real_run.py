@@ -31,7 +31,7 @@ def test_the_bust(visit: Callable[..., Visitor], tmp_path: Path) -> None:
         page.locator("li[aria-current=step]").get_by_text("Finding the cameras").wait_for()
         page.get_by_role("img", name="Picture of what has been made so far").wait_for()
         visitor.check_accessible()
-        page.get_by_text("The model is good.").wait_for()
+        page.locator(".model .level").wait_for()  # the verdict
         assert turned(visitor, model_frame(page))
         page.get_by_role("button", name="Create a link").click()
         stranger = visit(page.get_by_label("Link", exact=True).input_value(), at="")
