@@ -107,7 +107,12 @@ export async function call(method, path, options = {}) {
       await sleep(1000 * Math.max(after, 0.5));
       continue;
     }
-    if (answer.status === 401 && !open) signedOut();
+    if (answer.status === 401 && !open) {
+      // Another tab may have signed in again meanwhile.
+      const known = session.read();
+      if (known && known.access !== access && tries < TRIES) continue;
+      signedOut();
+    }
     throw await problem(answer);
   }
 }

@@ -19,8 +19,10 @@ export function write(answer, kept) {
     known.refresh = answer.refresh_token;
     known.expires = Date.now() + answer.expires_in * 1000;
   }
-  forget();
-  (kept ? localStorage : sessionStorage).setItem(KEY, JSON.stringify(known));
+  // Replaced in one step: other tabs must not see a moment without a session.
+  const [store, other] = kept ? [localStorage, sessionStorage] : [sessionStorage, localStorage];
+  store.setItem(KEY, JSON.stringify(known));
+  other.removeItem(KEY);
 }
 
 export function forget() {
