@@ -26,6 +26,7 @@ ABOUT = {
     "recon3d_api.commands": "commands that maintain: accounts, the audit log",
     "recon3d_api.app": "the ASGI application",
     "recon3d_api.http": "routes, limits, WebSocket",
+    "recon3d_api.site": "the page for people",
     "recon3d_api.mail": "mail over SMTP",
     "recon3d_api.threads": "threads that work in the background",
     "recon3d_api.schemas": "requests and answers",

@@ -29,12 +29,14 @@ from recon3d_api.http.middleware import RequestMiddleware
 from recon3d_api.http.operations_server import OperationsServer
 from recon3d_api.http.rate_limits import RateLimits
 from recon3d_api.http.routes import (
+    about,
     admin,
     auth,
     downloads,
     files,
     jobs,
     keys,
+    model_page,
     notifications,
     operations,
     pages,
@@ -51,6 +53,7 @@ from recon3d_api.http.routes import live as events
 from recon3d_api.http.security import Passwords, Tokens
 from recon3d_api.mail import Mailer
 from recon3d_api.settings import Settings
+from recon3d_api.site import pages as site
 from recon3d_api.store.database import Database
 from recon3d_api.work.outbox import Outbox, Queue
 from recon3d_api.work.quotas import Quotas
@@ -159,7 +162,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     errors.install(app)
     for part in (auth, passwords, sessions, keys, projects, uploads, downloads, files, jobs, admin, quota):
         app.include_router(part.router, prefix=API)
-    for part in (shares, shared, webhooks, notifications):
+    for part in (shares, shared, webhooks, notifications, about, model_page):
         app.include_router(part.router, prefix=API)
     app.include_router(shared.page_router)
     app.include_router(operations.router)
@@ -167,6 +170,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
         app.include_router(operations.internal)
     app.include_router(events.router)
     app.include_router(pages.router)
+    app.include_router(site.router)
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware,

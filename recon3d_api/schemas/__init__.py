@@ -56,6 +56,7 @@ from recon3d_api.schemas.files import (
     VideoUploaded,
 )
 from recon3d_api.schemas.operations import (
+    About,
     Alive,
     Ready,
 )
@@ -96,6 +97,7 @@ from recon3d_api.schemas.tickets import (
 
 __all__ = [
     "MAX_ID",
+    "About",
     "AdminUser",
     "Alive",
     "ApiKey",

@@ -18,13 +18,13 @@ from recon3d_api.schemas.common import (
 
 
 class TicketRequest(BaseModel):
-    """What a ticket shall be good for: a project's events, or one download of a file.
+    """What a ticket shall be good for: a project's events, the page of its model, or one download.
 
     With `path`, it is for that file alone; `purpose` is then not looked at.
     """
 
     project_id: StrictInt = Field(ge=1, le=MAX_ID, examples=[1])
-    purpose: FileType | Literal["events"] = Field("events", examples=["events"])
+    purpose: FileType | Literal["events", "page"] = Field("events", examples=["events"])
     path: Annotated[Text, Field(min_length=1, max_length=1000)] | None = Field(
         None, examples=[None], description="Of one file, as in the list"
     )

@@ -1,7 +1,7 @@
-"""The page of a shared model: made once for each model, in a process of its own.
+"""The page of a model: made once for each model, in a process of its own.
 
 A model may be large: what thins it takes seconds and memory that a server has no business to spend.
-The page holds the model alone. It has no photos and no cameras.
+The page that a link shows holds the model alone. It has no photos and no cameras; the owner's has.
 """
 
 from __future__ import annotations
@@ -20,10 +20,18 @@ from recon3d_api.work import processes
 from recon3d_api.work.confinement import confined
 
 _SECONDS = 300.0
-_MAKE = (
-    "import sys, recon3d; model, page, title = sys.argv[1:]; "
-    "recon3d.export_html(recon3d.load_mesh(model), page, title=title)"
-)
+_MAKE = """
+import sys, recon3d
+owner, project, model, page, title = sys.argv[1:]
+try:
+    shown = recon3d.Project.open(project) if owner else recon3d.load_mesh(model)
+    recon3d.export_html(shown, page, title=title)
+except recon3d.InputError:
+    if not owner:
+        raise
+    # What the model was made from is gone.
+    recon3d.export_html(recon3d.load_mesh(model), page, title=title)
+"""
 _POLICY = re.compile(r'http-equiv="Content-Security-Policy" content="([^"]+)"')
 
 
@@ -31,7 +39,7 @@ class PageError(Exception):
     """The page of a model cannot be made."""
 
 
-def page_of(storage: Storage, folder: str, title: str) -> Path | None:
+def page_of(storage: Storage, folder: str, title: str, *, owner: bool = False) -> Path | None:
     """Give the page of a project's newest model; make it when there is none.
 
     Parameters
@@ -40,6 +48,8 @@ def page_of(storage: Storage, folder: str, title: str) -> Path | None:
     folder : str
         Name of the project's folder.
     title : str
+    owner : bool
+        The owner's page, which shows photos and cameras too.
 
     Returns
     -------
@@ -59,7 +69,7 @@ def page_of(storage: Storage, folder: str, title: str) -> Path | None:
     except FileNotFoundError:
         return None
     known = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{title}"
-    pages = storage.root(folder) / "pages"
+    pages = storage.root(folder) / ("owner-pages" if owner else "pages")
     page = pages / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.html"
     if page.exists():
         return page
@@ -68,19 +78,22 @@ def page_of(storage: Storage, folder: str, title: str) -> Path | None:
     with filelock.FileLock(pages / ".lock", timeout=_SECONDS):
         if not page.exists():
             with confined(storage, folder, f"page-{page.stem}") as launcher:
-                _make(launcher, model, page, title)
+                given = ["owner" if owner else "", str(storage.model(folder)), str(model), str(page), title]
+                _make([*launcher, sys.executable, "-c", _MAKE, *given], page.parent)
             for old in pages.glob("*.html"):
                 if old != page:
                     old.unlink(missing_ok=True)
     return page
 
 
-def policy_of(page: Path) -> str:
+def policy_of(page: Path, frames: str = "'none'") -> str:
     """Read a page's content security policy, for its header.
 
     Parameters
     ----------
     page : Path
+    frames : str
+        Sources of pages that may frame it.
 
     Returns
     -------
@@ -91,20 +104,20 @@ def policy_of(page: Path) -> str:
     own = found.group(1) if found else "default-src 'none'"
     # The sandbox gives the page an origin of its own: it shares nothing with the service.
     return (
-        f"{own}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        f"{own}; base-uri 'none'; form-action 'none'; frame-ancestors {frames}; "
         "sandbox allow-scripts allow-downloads"
     )
 
 
-def _make(launcher: list[str], model: Path, page: Path, title: str) -> None:
+def _make(command: list[str], folder: Path) -> None:
     environment = processes.child_environment(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
     try:
         made = subprocess.run(
-            [*launcher, sys.executable, "-c", _MAKE, str(model), str(page), title],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            cwd=page.parent,
+            cwd=folder,
             env=environment,
             timeout=_SECONDS,
             check=False,

@@ -2,8 +2,8 @@
 
 It takes the command line that the runner makes, and keeps a file for each finished stage, as the
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
-beside the project: ``seconds`` a stage, ``steps``, ``fail``, ``crash``, ``crash_once`` and
-``stubborn`` (stages), ``verdict`` (a level).
+beside the project: ``seconds`` a stage, ``steps``, ``fail`` and its ``hint``, ``crash``, ``crash_once``,
+``hold`` (until there is a file ``go`` beside it) and ``stubborn`` (stages), ``verdict`` (a level).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                 error = events.Failure(
                     type="StageError",
                     message=f"{root}/model/x.jpg is bad.",
-                    hint="Mend it.",
+                    hint=behaviour.get("hint", "Mend it."),
                     log_tail="last words",
                 )
                 log.emit(events.StageFailed(stage=stage, error=error))
@@ -100,6 +100,8 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
             for step in range(steps):
                 time.sleep(behaviour["seconds"] / steps)
                 log.emit(events.StageProgress(stage=stage, done=step + 1, total=steps, unit="views"))
+            while stage == behaviour.get("hold") and not (root / "go").exists():
+                time.sleep(0.05)
             (done / stage).touch()
             if "verdict" in behaviour and stage in ("sparse_reconstruction", stages[-1]):
                 log.emit(

@@ -44,6 +44,7 @@ PUBLIC = OPERATIONS | {
     "/api/v1/auth/refresh",
     "/api/v1/auth/password/forgot",
     "/api/v1/auth/password/reset",
+    "/api/v1/about",
 }
 #: Those that answer 401 nevertheless: to wrong passwords and refresh tokens.
 LOGINS = {f"/api/v1/auth/{name}" for name in ("token", "session", "refresh")}

@@ -21,7 +21,7 @@ def test_the_sample_is_a_small_video_with_its_licence() -> None:
     assert sum(file.stat().st_size for file in (ROOT / "examples" / "data").iterdir()) < 8_000_000
 
 
-def test_the_wheel_carries_the_sample(tmp_path: Path) -> None:
+def test_the_wheel_carries_the_sample_and_the_services_page(tmp_path: Path) -> None:
     wheel = pytest.importorskip("hatchling.builders.wheel", reason="hatchling is not installed")
     if not (ROOT / "pyproject.toml").is_file():
         pytest.skip("not a source tree")
@@ -34,3 +34,6 @@ def test_the_wheel_carries_the_sample(tmp_path: Path) -> None:
         data = "data/etc/jupyter/labconfig/page_config.d/recon3d.json"
         (setting,) = (name for name in archive.namelist() if name.endswith(data))
         assert json.loads(archive.read(setting)) == {"buildCheck": False}
+        page = ROOT / "recon3d_api" / "site" / "static"
+        for file in page.iterdir():
+            assert archive.read(f"recon3d_api/site/static/{file.name}") == file.read_bytes()

@@ -1,0 +1,1 @@
+"""The service's page for people: static files that use the documented API alone."""

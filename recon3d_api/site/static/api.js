@@ -1,0 +1,164 @@
+// Calls of the documented API (docs/reference/rest-api.md). Addresses are relative to the page's, so that
+// the service may live behind a prefix.
+import * as session from "./session.js";
+
+const BASE = new URL("api/v1/", document.baseURI);
+const TRIES = 4;
+// The service's default limit is 10 requests a second for each user.
+const PER_SECOND = 8;
+
+export class ApiError extends Error {
+  constructor(status, detail, headers) {
+    super(detail);
+    this.status = status;
+    this.detail = detail;
+    this.headers = headers;
+  }
+}
+
+export const address = (path) => new URL(path, BASE).href;
+
+export const page = (path) => new URL(path.replace(/^\//, ""), document.baseURI).href;
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+let signedOut = () => {};
+
+export function whenSignedOut(handler) {
+  signedOut = handler;
+}
+
+// Requests that wait for their turn: what a person waits for goes before thumbnails.
+const waiting = { now: [], later: [] };
+const sent = [];
+let timer = 0;
+
+function turn(queue) {
+  return new Promise((resolve) => {
+    waiting[queue].push(resolve);
+    letGo();
+  });
+}
+
+function letGo() {
+  clearTimeout(timer);
+  const now = performance.now();
+  while (sent.length && sent[0] < now - 1000) sent.shift();
+  while (sent.length < PER_SECOND && (waiting.now.length || waiting.later.length)) {
+    sent.push(now);
+    (waiting.now.shift() ?? waiting.later.shift())();
+  }
+  if (waiting.now.length || waiting.later.length) timer = setTimeout(letGo, sent[0] + 1001 - now);
+}
+
+export async function token() {
+  const known = session.read();
+  if (!known) return "";
+  return session.isOld(known) ? renew() : known.access;
+}
+
+function renew() {
+  return session.alone(async () => {
+    const known = session.read();
+    if (!known?.refresh) return "";
+    if (!session.isOld(known)) return known.access; // another tab did it
+    await turn("now");
+    const answer = await fetch(address("auth/refresh"), {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ refresh_token: known.refresh }),
+    });
+    if (answer.status === 401) return "";
+    if (!answer.ok) throw await problem(answer);
+    const renewed = await answer.json();
+    session.write(renewed, true);
+    return renewed.access_token;
+  });
+}
+
+async function problem(answer) {
+  const body = await answer.json().catch(() => null);
+  return new ApiError(answer.status, body?.detail ?? answer.statusText, answer.headers);
+}
+
+// Gives the answer of fetch; throws an ApiError with the API's reason, or TypeError without a connection.
+export async function call(method, path, options = {}) {
+  const { json, form, headers = {}, signal, open = false, queue = "now" } = options;
+  for (let tries = 1; ; tries += 1) {
+    const access = open ? "" : await token();
+    if (!open && !access) {
+      signedOut();
+      throw new ApiError(401, "");
+    }
+    await turn(queue);
+    const answer = await fetch(address(path), {
+      method,
+      signal,
+      headers: {
+        ...(access && { Authorization: `Bearer ${access}` }),
+        ...(json && { "Content-Type": "application/json" }),
+        ...headers,
+      },
+      body: json ? JSON.stringify(json) : form && new URLSearchParams(form),
+    });
+    if (answer.ok) return answer;
+    const after = Number(answer.headers.get("Retry-After"));
+    if (answer.status === 429 && tries < TRIES && after <= 5) {
+      await sleep(1000 * Math.max(after, 0.5));
+      continue;
+    }
+    if (answer.status === 401 && !open) {
+      // Another tab may have signed in again meanwhile.
+      const known = session.read();
+      if (known && known.access !== access && tries < TRIES) continue;
+      signedOut();
+    }
+    throw await problem(answer);
+  }
+}
+
+export const get = async (path, options) => (await call("GET", path, options)).json();
+
+export const post = async (path, json, options) => (await call("POST", path, { json, ...options })).json();
+
+export const remove = async (path) => (await call("DELETE", path)).json();
+
+export async function signIn(username, password, kept) {
+  const path = kept ? "auth/session" : "auth/token";
+  const answer = await call("POST", path, { form: { username, password }, open: true });
+  session.write(await answer.json(), kept);
+}
+
+export async function signOut(everywhere = false) {
+  await call("POST", `auth/logout?everywhere=${everywhere}`);
+  session.forget();
+}
+
+// A picture as an address that an <img> shows; ends with the view.
+export async function picture(path, signal) {
+  const answer = await call("GET", path, { queue: "later", signal });
+  const url = URL.createObjectURL(await answer.blob());
+  signal.addEventListener("abort", () => URL.revokeObjectURL(url));
+  return url;
+}
+
+// The path of a project's file, as the list names it.
+export const file = (projectId, path) =>
+  `files/${projectId}/${path.split("/").map(encodeURIComponent).join("/")}`;
+
+// An address that needs no header: for a download or a frame, good once and for half a minute.
+export async function ticketed(path, projectId, purpose) {
+  const { ticket } = await post("auth/ticket", { project_id: projectId, purpose });
+  return `${address(path)}?ticket=${encodeURIComponent(ticket)}`;
+}
+
+let service = null;
+
+// What this service allows; asked once.
+export async function about() {
+  service ??= get("about", { open: true });
+  return service.catch((error) => {
+    service = null;
+    throw error;
+  });
+}

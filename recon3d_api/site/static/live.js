@@ -1,0 +1,69 @@
+// A project's events over the WebSocket; connects again by itself and misses nothing.
+import { get, token } from "./api.js";
+
+const LONGEST = 15_000;
+// The service is heard of every 15 s at least.
+const SILENCE = 40_000;
+
+export function follow(projectId, told, signal) {
+  let seq = null;
+  let failures = 0;
+  let socket = null;
+  let timer = 0;
+
+  const address = () => {
+    const url = new URL(`ws/jobs/${projectId}`, document.baseURI);
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    url.hash = "";
+    if (seq !== null) url.searchParams.set("after", seq);
+    return url;
+  };
+
+  const listen = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => socket?.close(), SILENCE);
+  };
+
+  const connect = async () => {
+    let access = "";
+    try {
+      access = await token();
+    } catch {
+      access = ""; // no connection: try again below
+    }
+    if (signal.aborted) return;
+    if (!access) {
+      again();
+      return;
+    }
+    // As a subprotocol: tokens do not belong into addresses, which are logged.
+    socket = new WebSocket(address(), ["bearer", access]);
+    socket.onopen = listen;
+    socket.onmessage = (event) => {
+      const message = JSON.parse(event.data);
+      failures = 0;
+      listen();
+      if (typeof message.seq === "number") seq = message.seq;
+      told(message);
+    };
+    socket.onclose = (event) => {
+      clearTimeout(timer);
+      if (signal.aborted || event.code === 4404) return;
+      // A refused token: the next call finds out whether somebody has to sign in again.
+      if (event.code === 4401) get("auth/me").catch(() => {});
+      again();
+    };
+  };
+
+  const again = () => {
+    failures += 1;
+    told({ event: "lost" });
+    timer = setTimeout(connect, Math.min(500 * 2 ** failures, LONGEST));
+  };
+
+  signal.addEventListener("abort", () => {
+    clearTimeout(timer);
+    socket?.close();
+  });
+  connect();
+}

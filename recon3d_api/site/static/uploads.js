@@ -1,0 +1,88 @@
+// The uploads of the projects: they continue while other views are shown, until the page is closed.
+import { get } from "./api.js";
+import { Upload } from "./tus.js";
+
+// A server checks one or two files of a user at a time.
+const TOGETHER = 2;
+const known = new Map();
+
+export function uploadsOf(projectId) {
+  if (!known.has(projectId)) known.set(projectId, new Uploads(projectId));
+  return known.get(projectId);
+}
+
+addEventListener("beforeunload", (event) => {
+  if ([...known.values()].some((uploads) => uploads.busy)) event.preventDefault();
+});
+
+// A refused file stops no other.
+class Uploads {
+  constructor(projectId) {
+    this.projectId = projectId;
+    this.all = [];
+    this.running = 0;
+    this.stored = 0;
+    this.total = 0;
+    this.changed = () => {};
+  }
+
+  get busy() {
+    return this.all.some((upload) => !upload.over);
+  }
+
+  // Those that need not be shown any more.
+  drop(which) {
+    this.all = this.all.filter((upload) => !which(upload));
+  }
+
+  listen(changed, signal) {
+    this.changed = changed;
+    changed();
+    signal.addEventListener("abort", () => {
+      if (this.changed === changed) this.changed = () => {};
+    });
+  }
+
+  add(files) {
+    // Asked for once for all of these files.
+    let asked = null;
+    const earlier = () => {
+      asked ??= get("files/uploads").catch((error) => {
+        asked = null;
+        throw error;
+      });
+      return asked;
+    };
+    this.total = this.stored + this.all.length + files.length;
+    for (const file of files) {
+      this.all.push(new Upload(this.projectId, file, earlier, (upload) => this.changed(upload)));
+    }
+    this.changed();
+    this.begin();
+  }
+
+  resume(upload) {
+    upload.become("waiting");
+    this.begin();
+  }
+
+  begin() {
+    while (this.running < TOGETHER && this.next) this.work();
+  }
+
+  get next() {
+    return this.all.find((upload) => upload.state === "waiting" && !upload.active);
+  }
+
+  async work() {
+    this.running += 1;
+    for (let upload = this.next; upload; upload = this.next) {
+      upload.active = true;
+      await upload.run();
+      upload.active = false;
+      this.stored += upload.state === "stored";
+      this.changed();
+    }
+    this.running -= 1;
+  }
+}

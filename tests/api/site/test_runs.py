@@ -1,0 +1,71 @@
+"""Runs that do not simply end well, as the page shows them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from recon3d_api.store.tables import Job
+from tests.api.conftest import Api, wait_for
+from tests.api.site.conftest import Visitor, open_project
+
+
+def started(api: Api, visit: Callable[..., Visitor], **behaviour: Any) -> tuple[Visitor, int]:
+    """Start a run that behaves as it is told."""
+    visitor, number = open_project(api, visit, inputs=True)
+    api.behave(number, **behaviour)
+    visitor.page.get_by_label("Quick").check()
+    visitor.page.locator(".choice button.primary").click()
+    return visitor, number
+
+
+def test_cancel_and_resume(api: Api, visit: Callable[..., Visitor]) -> None:
+    visitor, number = started(api, visit, hold="dense_reconstruction")
+    page = visitor.page
+    page.locator("li[aria-current=step]").get_by_text("Measuring the depth").wait_for()
+    assert page.get_by_role("button", name="Delete project").count() == 0
+    page.locator(".run").get_by_role("button", name="Cancel").click()
+    page.get_by_text("The run was cancelled. What was finished is kept.").wait_for()
+    page.reload()
+    (api.root(number) / "go").touch()
+    page.get_by_role("button", name="Resume").click()
+    page.get_by_text("Finished").wait_for()
+    assert parameters(api, number)["quality"] == "low"
+
+
+def test_a_failure_says_why_and_how_to_go_on(api: Api, visit: Callable[..., Visitor]) -> None:
+    hint = "What was made is kept; --accept-partial, or Pipeline(accept_partial=True), continues with it."
+    visitor, number = started(api, visit, fail="sparse_reconstruction", hint=hint)
+    page = visitor.page
+    page.get_by_role("heading", name="It did not work").wait_for()
+    page.get_by_text("x.jpg is bad. What was made is kept.", exact=True).wait_for()
+    page.locator("li.failed").get_by_text("Finding the cameras").wait_for()
+    page.get_by_text("Technical log").click()
+    page.locator("pre:not(:empty)").wait_for()
+    visitor.check_accessible()
+    page.get_by_role("button", name="Continue with what was found").click()
+    wait_for(lambda: "accept_partial" in parameters(api, number))
+
+
+def parameters(api: Api, number: int) -> dict[str, Any]:
+    """What the newest run was started with."""
+    with api.service.database.read() as session:
+        newest = select(Job).where(Job.project_id == number).order_by(Job.id.desc()).limit(1)
+        return dict(session.scalars(newest).one().parameters)
+
+
+@pytest.mark.slow
+def test_a_run_that_began_elsewhere_is_shown(api: Api, visit: Callable[..., Visitor]) -> None:
+    visitor, number = open_project(api, visit, inputs=True)
+    api.behave(number, hold="mesh_generation")
+    page = visitor.page
+    token = json.loads(page.evaluate("sessionStorage.getItem('recon3d.session')"))["access"]
+    with api.client(token) as client:
+        client.post(f"/projects/{number}/start-reconstruction?quality=high")
+    page.locator("li[aria-current=step]").get_by_text("Building the surface").wait_for()
+    (api.root(number) / "go").touch()
+    page.get_by_text("Finished").wait_for()

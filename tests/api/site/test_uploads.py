@@ -1,0 +1,98 @@
+"""Uploads of the page: cut, paused, left and taken up again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.api.conftest import Api, wait_for
+from tests.api.site.conftest import Visitor, open_project
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A picture of 6 MB: more than the buffers on the way hold, so that it takes seconds on a slow line."""
+    path = tmp_path_factory.mktemp("large") / "noise.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (1000, 2000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def slow_line(visitor: Visitor, rate: int = 400_000) -> None:
+    """A line that sends so many bytes a second."""
+    if not hasattr(visitor, "line"):
+        visitor.line = visitor.context.new_cdp_session(visitor.page)  # type: ignore[attr-defined]
+    visitor.line.send(  # type: ignore[attr-defined]
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate},
+    )
+
+
+def offsets(page: Any) -> list[int]:
+    """Where each request that sends bytes begins; fills while they come."""
+    found: list[int] = []
+
+    def asked(request: Any) -> None:
+        if request.method == "PATCH":
+            found.append(int(request.headers["upload-offset"]))
+
+    page.on("request", asked)
+    return found
+
+
+def received(api: Api) -> int:
+    """Bytes that the server has of the upload that is on its way."""
+    files = api.service.settings.uploads_dir.rglob("*")
+    return max((path.stat().st_size for path in files if path.is_file()), default=0)
+
+
+def stored(api: Api, number: int) -> bytes:
+    (path,) = (api.root(number) / "model" / "inputs").rglob("noise*.png")
+    return path.read_bytes()
+
+
+def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
+    visitor, number = open_project(api, visit, expected=("/api/v1/", "/ws/"))
+    page, sent = visitor.page, offsets(visitor.page)
+    slow_line(visitor)
+    page.get_by_label("Choose files").set_input_files(large)
+    wait_for(lambda: received(api) > 50_000)
+    visitor.context.set_offline(True)
+    page.get_by_text("The connection is lost. The upload resumes by itself.").wait_for()
+    slow_line(visitor, -1)
+    visitor.context.set_offline(False)
+    page.get_by_role("heading", name="Your files (1)").wait_for()
+    assert stored(api, number) == large.read_bytes()
+    assert sent[0] == 0
+    assert all(offset >= 50_000 for offset in sent[1:])
+    assert len(sent) > 1
+
+
+@pytest.mark.slow
+def test_a_paused_upload_resumes_on_another_visit(
+    api: Api, visit: Callable[..., Visitor], large: Path
+) -> None:
+    visitor, number = open_project(api, visit)
+    page, sent = visitor.page, offsets(visitor.page)
+    slow_line(visitor)
+    page.get_by_label("Choose files").set_input_files(large)
+    wait_for(lambda: received(api) > 50_000)
+    page.get_by_role("button", name="Pause noise.png").click()
+    page.get_by_text("Paused at").wait_for()
+    kept = received(api)
+    page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
+    page.reload()
+    page.get_by_text("is 0 % uploaded").or_(
+        page.get_by_text("Choose the same file again to resume")
+    ).wait_for()
+    slow_line(visitor, -1)
+    page.get_by_label("Choose files").set_input_files(large)
+    page.get_by_role("heading", name="Your files (1)").wait_for()
+    assert stored(api, number) == large.read_bytes()
+    assert len(sent) == 2
+    assert sent[1] >= kept
