@@ -478,6 +478,28 @@ class MappingAttempt:
 
 
 @dataclass(frozen=True)
+class SeenMirror:
+    """A mirror, or still water, in a part of the scene.
+
+    Parameters
+    ----------
+    component : int
+        Number of the part.
+    level : bool
+        Whether it lies level below the cameras, as water does.
+    share : float
+        Share of the part's points that lie behind it.
+    pairs : int
+        Points that were recognised in front of it and behind it.
+    """
+
+    component: int
+    level: bool
+    share: float
+    pairs: int
+
+
+@dataclass(frozen=True)
 class Registration:
     """What ``registration.json`` says.
 
@@ -492,6 +514,8 @@ class Registration:
         False where images seemed not to share a camera and no second model confirms the groups found.
     notes : tuple of str
         What was done differently while the images were placed, and why.
+    mirrors : tuple of SeenMirror
+        At most one for each component.
     """
 
     images: tuple[RegisteredImage, ...]
@@ -500,6 +524,13 @@ class Registration:
     attempts: tuple[MappingAttempt, ...] = ()
     cameras_confirmed: bool = True
     notes: tuple[str, ...] = ()
+    mirrors: tuple[SeenMirror, ...] = ()
+
+    @property
+    def mirror(self) -> SeenMirror | None:
+        """The mirror in the component that the model is made from."""
+        used = next((image.component for image in self.images if image.registered), None)
+        return next((mirror for mirror in self.mirrors if mirror.component == used), None)
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -523,9 +554,10 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have no cameras, attempts, cameras_confirmed or notes.
+    # Documents of older versions have no cameras, attempts, cameras_confirmed, notes or mirrors.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
+    mirrors = _rows(SeenMirror, path, {"mirrors": document.get("mirrors", ())}, "mirrors")
     return Registration(
         images,
         replace(world, notes=tuple(world.notes)),
@@ -533,6 +565,7 @@ def read_registration(sparse: Path) -> Registration:
         attempts,
         bool(document.get("cameras_confirmed", True)),
         tuple(document.get("notes", ())),
+        mirrors,
     )
 
 

@@ -32,6 +32,7 @@ from recon3d.colmap.models import (
 )
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
+from recon3d.colmap.sightings import read_sightings
 from recon3d.colmap.snapshots import Growing
 from recon3d.colmap.verification import verify_pairs
 
@@ -61,6 +62,7 @@ __all__ = [
     "other_initial_pair",
     "read_rows",
     "read_scene",
+    "read_sightings",
     "regroup_cameras",
     "transform_model",
     "triangulate",
