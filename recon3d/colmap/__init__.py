@@ -20,7 +20,12 @@ from recon3d.colmap.database import (
     write_matches,
 )
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.intrinsics import ImageIntrinsics, free_intrinsics, regroup_cameras
+from recon3d.colmap.intrinsics import (
+    ImageIntrinsics,
+    calibrate_from_pairs,
+    free_intrinsics,
+    regroup_cameras,
+)
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
@@ -47,6 +52,7 @@ __all__ = [
     "ImageIntrinsics",
     "ImageRow",
     "SiftSettings",
+    "calibrate_from_pairs",
     "camera_groups",
     "camera_model",
     "copy_model",
