@@ -516,6 +516,8 @@ class Registration:
         What was done differently while the images were placed, and why.
     mirrors : tuple of SeenMirror
         At most one for each component.
+    resting : float, optional
+        Share of the matches that rest while the others move.
     """
 
     images: tuple[RegisteredImage, ...]
@@ -525,6 +527,7 @@ class Registration:
     cameras_confirmed: bool = True
     notes: tuple[str, ...] = ()
     mirrors: tuple[SeenMirror, ...] = ()
+    resting: float | None = None
 
     @property
     def mirror(self) -> SeenMirror | None:
@@ -554,7 +557,7 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have no cameras, attempts, cameras_confirmed, notes or mirrors.
+    # Documents of older versions have no cameras, attempts, cameras_confirmed, notes, mirrors or resting.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
     mirrors = _rows(SeenMirror, path, {"mirrors": document.get("mirrors", ())}, "mirrors")
@@ -566,7 +569,24 @@ def read_registration(sparse: Path) -> Registration:
         bool(document.get("cameras_confirmed", True)),
         tuple(document.get("notes", ())),
         mirrors,
+        document.get("resting"),
     )
+
+
+def read_resting(sparse: Path) -> float | None:
+    """Read the share of the matches that rest while the others move.
+
+    Parameters
+    ----------
+    sparse : Path
+        Folder of the sparse_reconstruction artifact.
+
+    Returns
+    -------
+    float or None
+        None where none do, or where the cameras come from elsewhere.
+    """
+    return read_registration(sparse).resting if (sparse / _REGISTRATION).exists() else None
 
 
 def write_registration(sparse: Path, registration: Registration) -> None:

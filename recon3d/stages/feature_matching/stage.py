@@ -95,7 +95,8 @@ def run(
         blocks = context.phase(1.0, 1.0).map(verify_moving, again, unit="blocks")
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
-        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers)
+        share = {} if resting is None else {"resting": np.float64(resting.share)}
+        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, **share)
     verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
     if not verified:
         raise no_pairs(len(pairs), raw)

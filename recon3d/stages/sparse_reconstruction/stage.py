@@ -93,7 +93,8 @@ def run(
             context.fallback(note)
         placed = replace(placed, world=world)
     if "feature_matching" in inputs and _OWN not in inputs:
-        placed = replace(placed, mirrors=_mirrors(inputs["feature_matching"], out_dir, context))
+        matching = inputs["feature_matching"]
+        placed = replace(placed, mirrors=_mirrors(matching, out_dir, context), resting=_resting(matching))
     shutil.rmtree(out_dir / _MORE, ignore_errors=True)
     placed = replace(placed, cameras=_cameras(inputs, out_dir, context))
     _report(inputs, out_dir, placed, options.component if _OWN in inputs else 0, context)
@@ -201,6 +202,11 @@ def _mirrors(matching: Path, out_dir: Path, context: StageContext) -> tuple[Seen
     return context.call(
         find_mirrors, str(out_dir), str(database), None if up is None else tuple(map(float, up))
     )
+
+
+def _resting(matching: Path) -> float | None:
+    with np.load(matching / MATCHES) as data:
+        return float(data["resting"]) if "resting" in data else None
 
 
 def _take_model(model: str, frames: str, matching: str | None, out_dir: str, seed: int) -> None:
