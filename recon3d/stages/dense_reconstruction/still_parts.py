@@ -8,8 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from recon3d.errors import InputError
 from recon3d.io.masks import write_mask
 from recon3d.matching.still import SIDE, still_pixels
+from recon3d.types import Bytes
 
 
 def hide_still_parts(images: str, names: Sequence[str], masks: str) -> float:
@@ -27,12 +29,22 @@ def hide_still_parts(images: str, names: Sequence[str], masks: str) -> float:
     -------
     float
         Share of the pixels that are hidden.
+
+    Raises
+    ------
+    InputError
+        A frame cannot be read.
     """
-    groups: dict[tuple[int, int], list[tuple[str, np.ndarray]]] = {}
+    groups: dict[tuple[int, ...], list[tuple[str, Bytes]]] = {}
     for name in names:
-        picture = cv2.imread(str(Path(images) / name), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        path = Path(images) / name
+        picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+        if picture is None:
+            raise InputError(f"{path} cannot be read as an image.", "Check that the file is there and whole.")
         scale = min(1.0, SIDE / max(picture.shape))
-        small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        small = np.asarray(
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
+        )
         groups.setdefault(picture.shape, []).append((name, small))
     hidden = []
     for (height, width), group in groups.items():

@@ -206,7 +206,7 @@ def _mirrors(matching: Path, out_dir: Path, context: StageContext) -> tuple[Seen
 
 def _resting(matching: Path) -> float | None:
     with np.load(matching / MATCHES) as data:
-        return float(data["resting"]) if "resting" in data else None
+        return float(data["resting"]) or None if "resting" in data else None
 
 
 def _take_model(model: str, frames: str, matching: str | None, out_dir: str, seed: int) -> None:
