@@ -26,7 +26,7 @@ from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, m
 from recon3d.stages.dense_reconstruction.still_parts import hide_still_parts
 from recon3d.types import Ints, Scene
 
-VERSION = 7
+VERSION = 8
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140
