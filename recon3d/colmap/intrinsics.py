@@ -199,9 +199,12 @@ def refine_cameras(model: Path) -> None:
         Folder of the model.
     """
     reconstruction = pycolmap.Reconstruction(str(model))
-    if _adjuster(reconstruction).solve().is_solution_usable():
-        reconstruction.update_point_3d_errors()
-        reconstruction.write(str(model))
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.solver_options.num_threads = 1  # with more, sums and so models differ from run to run
+    pycolmap.bundle_adjustment(reconstruction, options)
+    reconstruction.update_point_3d_errors()
+    reconstruction.write(str(model))
 
 
 def regroup_cameras(database: Path, cameras: Sequence[SharedCamera]) -> None:
