@@ -478,6 +478,28 @@ class MappingAttempt:
 
 
 @dataclass(frozen=True)
+class SeenMirror:
+    """A mirror, or still water, in a part of the scene.
+
+    Parameters
+    ----------
+    component : int
+        Number of the part.
+    level : bool
+        Whether it lies level below the cameras, as water does.
+    share : float
+        Share of the part's points that lie behind it.
+    pairs : int
+        Points that were recognised in front of it and behind it.
+    """
+
+    component: int
+    level: bool
+    share: float
+    pairs: int
+
+
+@dataclass(frozen=True)
 class Registration:
     """What ``registration.json`` says.
 
@@ -492,6 +514,10 @@ class Registration:
         False where images seemed not to share a camera and no second model confirms the groups found.
     notes : tuple of str
         What was done differently while the images were placed, and why.
+    mirrors : tuple of SeenMirror
+        At most one for each component.
+    resting : float, optional
+        Share of the matches that rest while the others move.
     """
 
     images: tuple[RegisteredImage, ...]
@@ -500,6 +526,14 @@ class Registration:
     attempts: tuple[MappingAttempt, ...] = ()
     cameras_confirmed: bool = True
     notes: tuple[str, ...] = ()
+    mirrors: tuple[SeenMirror, ...] = ()
+    resting: float | None = None
+
+    @property
+    def mirror(self) -> SeenMirror | None:
+        """The mirror in the component that the model is made from."""
+        used = next((image.component for image in self.images if image.registered), None)
+        return next((mirror for mirror in self.mirrors if mirror.component == used), None)
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -523,9 +557,10 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have no cameras, attempts, cameras_confirmed or notes.
+    # Documents of older versions have no cameras, attempts, cameras_confirmed, notes, mirrors or resting.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
+    mirrors = _rows(SeenMirror, path, {"mirrors": document.get("mirrors", ())}, "mirrors")
     return Registration(
         images,
         replace(world, notes=tuple(world.notes)),
@@ -533,7 +568,25 @@ def read_registration(sparse: Path) -> Registration:
         attempts,
         bool(document.get("cameras_confirmed", True)),
         tuple(document.get("notes", ())),
+        mirrors,
+        document.get("resting"),
     )
+
+
+def read_resting(sparse: Path) -> float | None:
+    """Read the share of the matches that rest while the others move.
+
+    Parameters
+    ----------
+    sparse : Path
+        Folder of the sparse_reconstruction artifact.
+
+    Returns
+    -------
+    float or None
+        None where none do, or where the cameras come from elsewhere.
+    """
+    return read_registration(sparse).resting if (sparse / _REGISTRATION).exists() else None
 
 
 def write_registration(sparse: Path, registration: Registration) -> None:

@@ -20,7 +20,12 @@ from recon3d.colmap.database import (
     write_matches,
 )
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.intrinsics import ImageIntrinsics, free_intrinsics, regroup_cameras
+from recon3d.colmap.intrinsics import (
+    ImageIntrinsics,
+    calibrate_from_pairs,
+    free_intrinsics,
+    regroup_cameras,
+)
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
@@ -32,6 +37,7 @@ from recon3d.colmap.models import (
 )
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
+from recon3d.colmap.sightings import read_sightings
 from recon3d.colmap.snapshots import Growing
 from recon3d.colmap.verification import guide, verify_pairs
 
@@ -46,6 +52,7 @@ __all__ = [
     "ImageIntrinsics",
     "ImageRow",
     "SiftSettings",
+    "calibrate_from_pairs",
     "camera_groups",
     "camera_model",
     "copy_model",
@@ -62,6 +69,7 @@ __all__ = [
     "other_initial_pair",
     "read_rows",
     "read_scene",
+    "read_sightings",
     "regroup_cameras",
     "transform_model",
     "triangulate",

@@ -1,4 +1,4 @@
-"""Which images share a camera: freeing the intrinsics of a model, and regrouping a database."""
+"""Cameras of models and databases: freed, refined, regrouped, and found from pairs."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from recon3d.types import SharedCamera
 _DEVIATIONS = (1e-4, 10.0)
 #: Points of each image that decide about its camera.
 _POINTS = 300
+#: Focal lengths of ordinary lenses, in units of the longer side.
+_PLAUSIBLE = (0.3, 3.0)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,52 @@ def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
                     lengths.append(float(np.hypot(*(projected - point.xy))))
         errors[image_id] = float(np.median(lengths)) if lengths else 0.0
     return errors
+
+
+def calibrate_from_pairs(database: Path, *, seed: int) -> bool:
+    """Give the cameras of a database the focal lengths that the fundamental matrices of its pairs imply.
+
+    Parameters
+    ----------
+    database : Path
+        COLMAP's database with verified matches; its cameras and pairs change.
+    seed : int
+
+    Returns
+    -------
+    bool
+        Whether all focal lengths are plausible.
+    """
+    options = pycolmap.ViewGraphCalibrationOptions()
+    options.random_seed = seed
+    if not pycolmap.calibrate_view_graph(str(database), options):
+        return False
+    opened = pycolmap.Database.open(str(database))
+    try:
+        cameras = opened.read_all_cameras()
+    finally:
+        opened.close()
+    least, most = _PLAUSIBLE
+    return all(
+        least <= camera.mean_focal_length() / max(camera.width, camera.height) <= most for camera in cameras
+    )
+
+
+def refine_cameras(model: Path) -> None:
+    """Adjust the cameras, poses and points of a model, in place.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.solver_options.num_threads = 1  # with more, sums and so models differ from run to run
+    pycolmap.bundle_adjustment(reconstruction, options)
+    reconstruction.update_point_3d_errors()
+    reconstruction.write(str(model))
 
 
 def regroup_cameras(database: Path, cameras: Sequence[SharedCamera]) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 import pycolmap
 
 from recon3d.colmap.database import write_known_cameras
+from recon3d.colmap.intrinsics import refine_cameras
 from recon3d.colmap.models import read_given_model
 from recon3d.colmap.snapshots import Growing
 
@@ -27,6 +28,7 @@ def map_incrementally(
     progress: Callable[[int], None],
     growing: Growing | None = None,
     start: tuple[int, int] | Path | None = None,
+    fixed_cameras: bool = False,
 ) -> list[Path]:
     """Incremental structure from motion [1]_.
 
@@ -46,6 +48,8 @@ def map_incrementally(
     start : (int, int) or Path, optional
         Ids of two images to start from, or a model to add the other images to. By default the mapper
         chooses a pair.
+    fixed_cameras : bool
+        Keep the cameras of the database until all images are placed, and only then refine them.
 
     Returns
     -------
@@ -58,6 +62,7 @@ def map_incrementally(
     """
     options = _options(demands, seed)
     options.min_model_size = min_model_size
+    options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed_cameras
     if isinstance(start, tuple):
         options.init_image_id1, options.init_image_id2 = start
         options.multiple_models = False  # all would start from this pair
@@ -87,7 +92,11 @@ def map_incrementally(
             growing.close()
     if isinstance(start, Path):  # COLMAP writes the extended model into the folder itself
         return [out] if (out / "images.bin").is_file() else []
-    return _models(out)
+    models = _models(out)
+    if fixed_cameras:
+        for model in models:
+            refine_cameras(model)
+    return models
 
 
 def _options(demands: Demands, seed: int) -> pycolmap.IncrementalPipelineOptions:

@@ -127,6 +127,17 @@ def judge(evidence: Evidence) -> Verdict:
             "it may be distorted."
         )
         advice.append("Keep the zoom fixed, do not crop the photos, and take more that overlap by 80 %.")
+    mirror = evidence.registration.mirror
+    if mirror is not None:
+        doubts.append(
+            f"{'Still water' if mirror.level else 'A mirror'} is in view: {mirror.share:.0%} of the points "
+            "lie behind it. The model shows reflections there, not things."
+        )
+        advice.append(
+            "Cut the model off at the water line, or film from where the water does not reflect."
+            if mirror.level
+            else "Cover the mirror and take the images again, or cut off what lies behind it."
+        )
     doubts += _thin(evidence, faults)
     advice += [
         f"Take more images between {gap.before} and {gap.after}: {gap.degrees:.0f}° of the circle have none."

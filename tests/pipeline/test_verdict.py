@@ -23,6 +23,7 @@ from recon3d.layout import (
     DenseCounts,
     RegisteredImage,
     Registration,
+    SeenMirror,
     SparseCounts,
     WorldFrame,
     write_registration,
@@ -123,6 +124,21 @@ def test_cameras_that_no_second_model_confirms_are_doubtful() -> None:
     assert found.level == "doubtful"
     assert "do not agree about the camera" in found.doubts[0]
     assert "zoom fixed" in found.advice[0]
+
+
+@pytest.mark.parametrize(("level", "what", "advice"), [
+    (False, "A mirror is in view: 41% of the points lie behind it.", "Cover the mirror"),
+    (True, "Still water is in view: 41% of the points lie behind it.", "water line"),
+])  # fmt: skip
+def test_reflections_are_doubtful_in_the_part_that_is_used(level: bool, what: str, advice: str) -> None:
+    made = evidence()
+    mirror = SeenMirror(component=0, level=level, share=0.41, pairs=30)
+    found = judge(replace(made, registration=replace(made.registration, mirrors=(mirror,))))
+    assert found.level == "doubtful"
+    assert found.doubts[0].startswith(what)
+    assert advice in found.advice[0]
+    elsewhere = replace(mirror, component=1)
+    assert judge(replace(made, registration=replace(made.registration, mirrors=(elsewhere,)))).level == "good"
 
 
 def test_thin_coverage_is_doubtful() -> None:

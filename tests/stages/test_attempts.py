@@ -64,6 +64,32 @@ def test_a_weak_set_gets_what_colmaps_defaults_register(tmp_path: Path) -> None:
     assert not (out / "more").exists()
 
 
+def test_the_pairs_imply_the_focal_length(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 5)
+    database = inputs["feature_matching"] / "database.db"
+    assert colmap.calibrate_from_pairs(database, seed=0)
+    opened = pycolmap.Database.open(str(database))
+    (camera,) = opened.read_all_cameras()
+    opened.close()
+    assert camera.params[0] == pytest.approx(400, rel=0.05)  # the guess was 480
+    models = {}
+    for fixed in (True, False):
+        (models[fixed],) = colmap.map_incrementally(
+            database,
+            inputs["frame_extraction"] / "images",
+            tmp_path / f"model-{fixed}",
+            min_model_size=3,
+            seed=0,
+            progress=lambda _: None,
+            fixed_cameras=fixed,
+        )
+    # Refined once, in the end, they are as good.
+    error = {fixed: colmap.drop_implausible(model)[1] for fixed, model in models.items()}
+    assert error[True] == pytest.approx(error[False], rel=0.05)
+    ((focal, _),) = colmap.camera_groups(models[True]).values()
+    assert focal != pytest.approx(camera.params[0], abs=1e-6)
+
+
 def test_features_are_not_looked_for_again_where_there_are_many(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, (1.0,) * 3)
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]

@@ -141,6 +141,14 @@ def test_noise_that_own_cameras_do_not_explain_is_no_zoom() -> None:
     assert verdict.wavering == (983, 1742)
 
 
+def test_focal_lengths_that_drift_without_fitting_better_are_not_told() -> None:
+    # A video from within a room: turning determines a focal length poorly, and each fits as well.
+    focals = [241.7, 249.8, 246.0, 235.3, 232.7, 239.7, 256.5, 229.0, 237.4, 254.8]
+    verdict = find_cameras(_measured(focals, deviation=0.003, lower=1.0))
+    assert not verdict.cameras
+    assert verdict.wavering is None
+
+
 def test_three_photos_do_not_tell_three_cameras() -> None:
     assert not find_cameras(_measured([1941, 1764, 1604], deviation=0.006, lower=0.62)).cameras
 

@@ -45,6 +45,33 @@ class Sphere:
         return np.where(t > 0, t, np.inf), normals
 
 
+@dataclass(frozen=True, eq=False)
+class Mirror:
+    """A rectangle that reflects: points x with normal . x = offset, within `half` of `center`.
+
+    The normal points to the side of the cameras. Nothing but the wall that it hangs on may be behind.
+    """
+
+    normal: Floats
+    offset: float
+    center: Floats
+    half: Floats
+
+    def reflected(self, points: Floats) -> Floats:
+        return points - 2 * (points @ self.normal - self.offset)[..., None] * self.normal
+
+    def seen(self, shapes: list[Plane | Sphere], origin: Floats, rays: Floats) -> tuple[Floats, Floats]:
+        """Along each ray: where the mirror is, and where what it shows is; infinite beside it."""
+        at, _ = Plane(self.normal, self.offset, self.center, self.half).hit(origin, rays)
+        source = self.reflected(origin)
+        turned = rays - 2 * (rays @ self.normal)[..., None] * self.normal
+        beyond = np.full(at.shape, np.inf)
+        for shape in shapes:
+            t, _ = shape.hit(source, turned)
+            beyond = np.minimum(beyond, np.where(t > at * (1 + 1e-9), t, np.inf))
+        return at, np.where(np.isfinite(at), beyond, np.inf)
+
+
 def texture(points: Floats, detail: float, contrast: float) -> Floats:
     """A solid texture: many sine waves of random directions; `detail` in waves a unit of length."""
     rng = np.random.default_rng(5)
@@ -75,7 +102,9 @@ def render(
     detail: float = 9.0,
     contrast: float = 1.0,
     exposure: float = 1.0,
+    mirror: Mirror | None = None,
 ) -> Picture:
+    """A picture of shapes; what a mirror shows has the depth of its reflection, and no normal."""
     camera = view.camera
     x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
     in_camera = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(camera.K).T
@@ -88,10 +117,19 @@ def render(
         nearer = t < depth
         depth = np.where(nearer, t, depth)
         normal[nearer] = (n @ R.T)[nearer]
+    reflects = np.zeros(x.shape, bool)
+    if mirror is not None:
+        at, beyond = mirror.seen(shapes, view.center, rays)
+        reflects = at < depth * (1 + 1e-9)
+        depth = np.where(reflects, beyond, depth)
+        normal[reflects] = 0
     seen = np.isfinite(depth)
     depth = np.where(seen, depth, 0)
     normal *= -np.sign((normal * in_camera).sum(-1, keepdims=True))
-    gray = np.where(seen, texture(view.center + depth[..., None] * rays, detail, contrast), 200)
+    points = view.center + depth[..., None] * rays
+    if mirror is not None:
+        points = np.where(reflects[..., None], mirror.reflected(points), points)
+    gray = np.where(seen, texture(points, detail, contrast), 200)
     noise = np.random.default_rng(int.from_bytes(view.name.encode(), "little") % 1000).normal(
         0, 1, gray.shape
     )

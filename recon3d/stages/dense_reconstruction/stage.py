@@ -15,7 +15,7 @@ import numpy as np
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
 from recon3d.io.atomic import atomic_path
-from recon3d.layout import DEPTH_MAPS, DenseCounts, images_folder
+from recon3d.layout import DEPTH_MAPS, DenseCounts, images_folder, read_resting
 from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.source_selection import source_views
 from recon3d.mvs.stereo import Sweeps
@@ -23,9 +23,10 @@ from recon3d.options import DenseReconstructionOptions
 from recon3d.stages.dense_reconstruction import cuda_engine
 from recon3d.stages.dense_reconstruction import view_tasks as tasks
 from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, map_missing
+from recon3d.stages.dense_reconstruction.still_parts import hide_still_parts
 from recon3d.types import Ints, Scene
 
-VERSION = 7
+VERSION = 8
 
 #: Longer side of the coarsest level of the pyramid, about.
 _COARSEST = 140
@@ -41,6 +42,8 @@ _CLOSE_PIXELS = 0.7
 #: no other view holds so closely becomes none.
 _FUSE = Tolerances(pixels=0.08, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
+#: Folder of the masks that hide what stands still.
+_STILL = "still"
 
 
 def run(
@@ -64,10 +67,12 @@ def run(
         Even the lowest resolution does not fit.
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
+    images = images_folder(inputs["frame_extraction"])
+    _hide_still_parts(inputs["sparse_reconstruction"], images, scene, out_dir, context)
     size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
     for attempt in range(_RETRIES + 1):
         try:
-            _reconstruct(scene, images_folder(inputs["frame_extraction"]), size, options, out_dir, context)
+            _reconstruct(scene, images, size, options, out_dir, context)
             return
         except OutOfMemory:
             smaller = int(size * _SMALLER)
@@ -75,6 +80,18 @@ def run(
                 raise
             context.fallback(f"Depth maps of {size} pixels need too much memory; trying {smaller}.")
             size = smaller
+
+
+def _hide_still_parts(sparse: Path, images: Path, scene: Scene, out_dir: Path, context: StageContext) -> None:
+    """In the cameras' world, what stands still while the rest turns would be smeared."""
+    if read_resting(sparse) is None:
+        return
+    masks = str(out_dir / ".work" / _STILL)
+    hidden = context.call(hide_still_parts, str(images), [view.name for view in scene], masks)
+    context.fallback(
+        f"{hidden:.0%} of the pixels show what stands still while the rest moves. They were left out of the"
+        " depth maps. If a part of the object is missing, film it before a plain background."
+    )
 
 
 def _reconstruct(
@@ -99,7 +116,7 @@ def _reconstruct(
     plan = Plan(
         scene=small,
         originals=scene.views,
-        folders=tasks.Folders(str(images), str(work)),
+        folders=tasks.Folders(str(images), str(work), str(out_dir / ".work" / _STILL)),
         size=size,
         sources=sources,
         neighbors=_neighbors(sources),

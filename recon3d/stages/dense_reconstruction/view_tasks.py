@@ -25,6 +25,7 @@ from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.maps import PackedMap, depth_map_of
 from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
+from recon3d.stages.dense_reconstruction.still_parts import still_mask
 from recon3d.stages.preview import write_preview
 from recon3d.surface.region import every_nth, find_region
 from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View
@@ -47,6 +48,8 @@ class Folders:
 
     images: str
     work: str
+    #: Masks that hide what stands still, if any.
+    still: str = ""
 
     def gray(self, name: str) -> Path:
         """Locate the undistorted gray image that stereo reads.
@@ -198,6 +201,11 @@ def prepare(task: LoadTask | CompileTask) -> float:
         task.folders.image(name): rgb,
     }
     visible = load_view_mask(mask_file(images, name), task.view, task.max_size)
+    moving = load_view_mask(still_mask(task.folders.still, name), task.view, task.max_size)
+    if visible is None or moving is None:
+        visible = moving if visible is None else visible
+    else:
+        visible = visible & moving
     if visible is not None:
         products = {task.folders.mask(name): visible, **products}
     for path, array in products.items():

@@ -88,7 +88,8 @@ def run(
         blocks = context.phase(1.0, 1.0).map(verify_moving, again, unit="blocks")
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
-        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers)
+        share = np.float64(0.0 if resting is None else resting.share)
+        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share)
     verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
     if not verified:
         raise no_pairs(len(pairs), raw)

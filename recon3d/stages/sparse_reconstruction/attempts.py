@@ -29,18 +29,25 @@ class Attempt:
         Whether each image has its own camera.
     other_pair : bool
         Whether to start from images that the best attempt so far did not place.
+    from_pairs : bool
+        Whether to take the focal lengths from the pairs, and to keep them until all images are placed.
     """
 
     name: str
     demands: Literal["usual", "weak", "colmap"] = "usual"
     own_cameras: bool = False
     other_pair: bool = False
+    from_pairs: bool = False
 
 
 FIRST = Attempt("the usual demands")
 OWN = Attempt("a camera for each image", own_cameras=True)
+#: A camera that turns more than it moves, as in a room, says little about its focal length while few
+#: images are placed. Refined then, it bends the model until no more images fit.
+FROM_PAIRS = Attempt("the focal length that the pairs imply", from_pairs=True)
 #: All of them use the matches that there are.
 SECOND = (
+    FROM_PAIRS,
     OWN,
     Attempt("weaker demands", "weak"),
     Attempt("COLMAP's default options", "colmap"),
@@ -225,7 +232,8 @@ class Attempts:
         left = [name for name in self.names if name in tied and name not in placed.names]
         if not left:
             return placed
-        attempt = replace(placed.attempt, name=f"{placed.attempt.name}, the rest with own cameras")
+        name = f"{placed.attempt.name}, the rest with own cameras"
+        attempt = replace(placed.attempt, name=name, from_pairs=False)
         cameras = [*placed.cameras, *(SharedCamera((name,)) for name in left)]
         found = self.make(attempt, cameras=cameras, known=placed, extend=True)
         return found if found.registered > placed.registered else placed
@@ -241,8 +249,10 @@ def _place(job: _Job) -> Placed:
     database = out / DATABASE
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
+    plausible = not job.attempt.from_pairs or colmap.calibrate_from_pairs(database, seed=job.seed)
     colmap.regroup_cameras(database, job.cameras)
-    models = _mapped(job, database, raw, names)
+    raw.mkdir()
+    models = _mapped(job, database, raw, names) if plausible else []
     if job.known is not None:
         placed = set(_names(models[0])) if models else set()
         others = sorted(Path(job.known).iterdir(), key=lambda path: int(path.name))
@@ -286,6 +296,7 @@ def _mapped(job: _Job, database: Path, raw: Path, names: Sequence[str]) -> list[
         progress=lambda done: task_progress(min(done, len(names)), len(names)),
         growing=colmap.Growing(Path(job.growing), Path(job.out) / "snapshots", len(names)),
         start=start,
+        fixed_cameras=job.attempt.from_pairs,
     )
 
 

@@ -29,6 +29,9 @@ _MUCH_LOWER = 0.5
 _SMALL_GROUP = 5
 #: So many groups that are not believed speak of focal lengths that waver.
 _WAVERING = 4
+#: Focal lengths that waver leave residuals that own cameras lower to this share. Where a camera turns
+#: more than it moves, focal lengths drift along without any gain.
+_WAVER_LOWER = 0.95
 #: Focal lengths that a message names.
 _NAMED = 6
 
@@ -108,7 +111,7 @@ def find_cameras(images: Sequence[Measured]) -> Verdict:
             cameras += map(_shared, clusters)
             continue
         whole.append(group)
-        if len(clusters) >= _WAVERING:
+        if len(clusters) >= _WAVERING and _lowered(clusters) < _WAVER_LOWER:
             focals = [image.focal for image in group]
             wavering = (min(focals), max(focals))
     split = bool(cameras)
@@ -149,9 +152,13 @@ def _deviation(images: Sequence[Measured]) -> float:
 
 def _believed(clusters: Sequence[Sequence[Measured]]) -> bool:
     """Whether separate cameras explain the residuals of the images that are split off."""
-    lower = np.median([image.lower for cluster in clusters[1:] for image in cluster])
     count = sum(len(cluster) for cluster in clusters)
-    return bool(lower < (_LOWER if 2 * len(clusters) <= count else _MUCH_LOWER))
+    return _lowered(clusters) < (_LOWER if 2 * len(clusters) <= count else _MUCH_LOWER)
+
+
+def _lowered(clusters: Sequence[Sequence[Measured]]) -> float:
+    """Residuals of the images that are split off, with own cameras, as a share of those before."""
+    return float(np.median([image.lower for cluster in clusters[1:] for image in cluster]))
 
 
 def _merged(groups: Sequence[Sequence[Measured]]) -> list[list[Measured]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from recon3d.compute import StageContext
 from recon3d.layout import read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, SECOND, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
 from recon3d.types import SharedCamera
 
@@ -228,7 +228,7 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
         found = attempts.make(attempt, known=best)
         if found.beats(best):
             best = found
-        if best.registered == total:
+        if best.registered == total or (attempt == FROM_PAIRS and _enough(attempts, best)):
             break
     return best
 

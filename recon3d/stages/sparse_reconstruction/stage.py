@@ -23,6 +23,7 @@ from recon3d.layout import (
     MappingAttempt,
     RegisteredImage,
     Registration,
+    SeenMirror,
     SparseCounts,
     WorldFrame,
     images_folder,
@@ -38,10 +39,11 @@ from recon3d.stages.sparse_reconstruction.choice import component_numbers, compo
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
 from recon3d.stages.sparse_reconstruction.more_features import find_more
 from recon3d.stages.sparse_reconstruction.placing import needs_more, place_images, settled
+from recon3d.stages.sparse_reconstruction.reflections import find_mirrors, mirror_message
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
-VERSION = 5
+VERSION = 6
 #: Options that only choose among what the stage made; the pipeline gives it its own artifact then.
 CHOICES = ("component",)
 
@@ -90,6 +92,10 @@ def run(
         for note in world.notes:
             context.fallback(note)
         placed = replace(placed, world=world)
+    if "feature_matching" in inputs and _OWN not in inputs:
+        matching = inputs["feature_matching"]
+        placed = replace(placed, mirrors=_mirrors(matching, out_dir, context), resting=_resting(matching))
+    shutil.rmtree(out_dir / _MORE, ignore_errors=True)
     placed = replace(placed, cameras=_cameras(inputs, out_dir, context))
     _report(inputs, out_dir, placed, options.component if _OWN in inputs else 0, context)
     (out_dir / GROWING).unlink(missing_ok=True)
@@ -123,8 +129,9 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     shutil.move(best.folder, out_dir / MODELS)
-    for name in (_ATTEMPTS, _MORE):
-        shutil.rmtree(out_dir / name, ignore_errors=True)
+    shutil.rmtree(out_dir / _ATTEMPTS)
+    if tried[-1] is attempts:
+        shutil.rmtree(out_dir / _MORE, ignore_errors=True)
     made = tuple(
         MappingAttempt(
             name=each.label + placed.attempt.name,
@@ -185,6 +192,21 @@ def _given(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -> 
         context.seed,
     )
     return WorldFrame("world and cameras as given", "", "given")
+
+
+def _mirrors(matching: Path, out_dir: Path, context: StageContext) -> tuple[SeenMirror, ...]:
+    """Look for mirrors with the features that the models were made from."""
+    more = out_dir / _MORE / DATABASE
+    database = more if more.exists() else matching / DATABASE
+    up = Scene.load(out_dir).up
+    return context.call(
+        find_mirrors, str(out_dir), str(database), None if up is None else tuple(map(float, up))
+    )
+
+
+def _resting(matching: Path) -> float | None:
+    with np.load(matching / MATCHES) as data:
+        return float(data["resting"]) or None if "resting" in data else None
 
 
 def _take_model(model: str, frames: str, matching: str | None, out_dir: str, seed: int) -> None:
@@ -262,7 +284,10 @@ def _report(
                 reason=reason,
             )
         )
-    write_registration(out_dir, replace(registration, images=tuple(images)))
+    registration = replace(registration, images=tuple(images))
+    write_registration(out_dir, registration)
+    if registration.mirror is not None:
+        context.fallback(mirror_message(registration.mirror))
     longer_side = max((max(frame.width, frame.height) for frame in frames), default=0)
     for message in unusual_residuals(images, longer_side):
         context.fallback(message)
