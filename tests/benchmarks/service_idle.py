@@ -122,7 +122,7 @@ def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tree", type=Path, default=service_process.TREE, help="checkout to measure")
-    parser.add_argument("--seconds", type=float, default=16, help="of each measurement; a heartbeat is 15")
+    parser.add_argument("--seconds", type=float, default=31, help="of each measurement; heartbeats: 15")
     parser.add_argument("--listeners", type=int, default=200)
     parser.add_argument("--database", choices=["sqlite", "postgresql", "both"], default="both")
     arguments = parser.parse_args()
