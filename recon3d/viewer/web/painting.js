@@ -3,10 +3,12 @@ const WHOLE = `#version 300 es
 void main() { gl_Position = vec4(vec2(gl_VertexID == 1 ? 3 : -1, gl_VertexID == 2 ? 3 : -1), 0, 1); }`;
 // Ambient obscurance from depth alone, after McGuire et al., "The Alchemy screen-space ambient
 // obscurance algorithm", 2011; rendering/occlusion.py computes the same for stills.
-const COMPOSE = `#version 300 es
+const COMPOSE = (shadows) => `#version 300 es
+${shadows ? "#define SHADOWS" : ""}
 precision highp float; out vec4 color;
 uniform sampler2D scene, depths; uniform vec2 range, lens, size; uniform vec3 above, below;
-uniform bool shadows; uniform float reach, turn;
+uniform float reach, turn;
+#ifdef SHADOWS
 float far(ivec2 p) {
   float d = 2.0 * texelFetch(depths, p, 0).r - 1.0;
   return 2.0 * range.x * range.y / (range.y + range.x - d * (range.y - range.x));
@@ -15,11 +17,13 @@ vec3 place(ivec2 p) {
   float z = far(p);
   return vec3((2.0 * (vec2(p) + 0.5) / size - 1.0) / lens * z, z);
 }
+#endif
 void main() {
   ivec2 here = ivec2(gl_FragCoord.xy), last = ivec2(size) - 1;
   vec4 seen = texelFetch(scene, here, 0);
   float light = 1.0;
-  if (shadows && texelFetch(depths, here, 0).r < 1.0) {
+#ifdef SHADOWS
+  if (texelFetch(depths, here, 0).r < 1.0) {
     vec3 p = place(here);
     vec3 l = p - place(max(here - ivec2(1, 0), ivec2(0))), r = place(min(here + ivec2(1, 0), last)) - p;
     vec3 d = p - place(max(here - ivec2(0, 1), ivec2(0))), u = place(min(here + ivec2(0, 1), last)) - p;
@@ -38,6 +42,7 @@ void main() {
     }
     light = 1.0 - clamp(1.1 * reach * hidden / 12.0, 0.0, 0.85);
   }
+#endif
   vec2 q = gl_FragCoord.xy / size;
   vec3 back = mix(below, above, q.y) * (1.0 - 0.12 * smoothstep(0.35, 0.85, distance(q, vec2(0.5))));
   color = vec4(seen.rgb * light + (1.0 - seen.a) * back, 1.0);
@@ -56,7 +61,7 @@ class Painter {
   constructor(viewer) {
     const gl = viewer.gl;
     Object.assign(this, { viewer, gl, smooth: 150000, sharp: 1, took: 30, pace: 30, passes: 1, most: 4, quick: 0, queued: 0, added: 0, round: 0, resting: true, last: 0, shown: 0 });
-    this.at = programOf(gl, WHOLE, COMPOSE, ["scene", "depths", "range", "lens", "size", "above", "below", "shadows", "reach", "turn"]);
+    this.composers = [];
     this.nothing = gl.createVertexArray();
     this.frame = gl.createFramebuffer();
   }
@@ -161,9 +166,18 @@ class Painter {
     }
   }
 
+  // With shadows or without. Compiling shadows takes longer than the first picture should.
+  composer(shadows) {
+    const names = ["scene", "depths", "range", "lens", "size", "above", "below", "reach", "turn"];
+    return (this.composers[shadows ? 1 : 0] ??= programOf(this.gl, WHOLE, COMPOSE(shadows), names));
+  }
+
   // Shadows and background; the mean with the pictures before.
   compose(view, resting) {
-    const { gl, at, viewer } = this;
+    const { gl, viewer } = this;
+    // Not in the very first picture, and while something moves only on a fast machine.
+    const deep = viewer.surfaces.mesh && viewer.surfaces.mesh.on && viewer.style !== "wireframe";
+    const at = this.composer(deep && this.shown && (resting || this.took < 24));
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, this.width, this.height);
     gl.disable(gl.DEPTH_TEST);
@@ -174,9 +188,6 @@ class Painter {
     gl.uniform2f(at.range, view.near, view.far); gl.uniform2f(at.lens, view.lens / view.aspect, view.lens); gl.uniform2f(at.size, this.width, this.height);
     const [above, below] = viewer.background || BACKGROUNDS[viewer.theme];
     gl.uniform3fv(at.above, above); gl.uniform3fv(at.below, below);
-    // Not in the very first picture, and while something moves only on a fast machine.
-    const deep = viewer.surfaces.mesh && viewer.surfaces.mesh.on && viewer.style !== "wireframe";
-    gl.uniform1i(at.shadows, deep && this.shown && (resting || this.took < 24) ? 1 : 0);
     gl.uniform1f(at.reach, 0.22 / view.lens * viewer.camera.home); gl.uniform1f(at.turn, this.round * 0.785);
     gl.bindVertexArray(this.nothing);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
