@@ -31,7 +31,7 @@ from recon3d.stages.feature_matching.motion_tasks import (
 from recon3d.stages.feature_matching.pair_choice import choose_pairs
 from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
 
-VERSION = 5
+VERSION = 6
 
 #: Most pairs in a block: an interrupted run loses its current blocks.
 _BLOCK = 40
