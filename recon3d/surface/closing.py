@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from recon3d.types import Floats, Ints, Mesh
+from recon3d.types import Ints, Mesh
 
 Mask = NDArray[np.bool_]
 
 
-def close_gaps(
-    mesh: Mesh, supported: Mask, empty: Mask, widest: float
-) -> tuple[Mesh, NDArray[np.bool_]]:
+def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple[Mesh, NDArray[np.bool_]]:
     """Cut a closed surface back to what is known, but keep guesses that close a gap.
 
     Faces whose vertices are all supported stay. Of the others, a connected patch stays when it is
@@ -42,8 +40,8 @@ def close_gaps(
     guessed : ndarray of bool, shape (V,)
         Vertices of faces that stay without support.
     """
-    known = supported[mesh.faces].all(axis=1)
-    hollow = empty[mesh.faces].any(axis=1)
+    known = np.asarray(supported[mesh.faces].all(axis=1))
+    hollow = np.asarray(empty[mesh.faces].any(axis=1))
     patch, open_faces = _patches(mesh.faces, ~known & ~hollow, known)
     stays = known.copy()
     count = int(patch.max(initial=-1)) + 1

@@ -2,7 +2,6 @@
 
 Arrays of values have shape (B, 8, 8, 8), with a block's vertices in the order x, y, z.
 """
-# ruff: noqa: D103
 
 from __future__ import annotations
 
@@ -68,7 +67,9 @@ def profile(t: float) -> float:  # pragma: no cover
 
 
 @kernel()
-def splat_density(points: Any, weights: Any, block: Any, blocks: Any, around: Any, density: Any) -> None:  # pragma: no cover
+def splat_density(
+    points: Any, weights: Any, block: Any, blocks: Any, around: Any, density: Any
+) -> None:  # pragma: no cover
     """Add each point's weight to the vertices around it.
 
     Parameters
@@ -198,7 +199,9 @@ def splat_normals(
                     target = around[b, row + (z >> 3)]
                     if target < 0 or target >= len(divergence):
                         continue
-                    slope = nx * dx[i] * wy[j] * wz[k] + ny * wx[i] * dy[j] * wz[k] + nz * wx[i] * wy[j] * dz[k]
+                    slope = (
+                        nx * dx[i] * wy[j] * wz[k] + ny * wx[i] * dy[j] * wz[k] + nz * wx[i] * wy[j] * dz[k]
+                    )
                     divergence[target, x & 7, y & 7, z & 7] += areas[p] * slope
                     weight = weights[p] * wx[i] * wy[j] * wz[k]
                     if weight > 0:
@@ -211,9 +214,7 @@ def splat_normals(
 
 
 @kernel()
-def refine(
-    blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any
-) -> None:  # pragma: no cover
+def refine(blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any) -> None:  # pragma: no cover
     """Interpolate values at a finer level's vertices, linearly.
 
     Parameters

@@ -16,7 +16,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.blocks import Level
@@ -44,7 +43,9 @@ def extract(level: Level, values: Floats32) -> Mesh:
     vertices = np.empty((count, 3))
     place_vertices(values, level.blocks, level.around, edges, vertices)
     counts, corners = triangles_of_cells()
-    faces = np.empty((connect(values, level.around, edges, counts, corners, np.empty((0, 3), np.int32)), 3), np.int32)
+    faces = np.empty(
+        (connect(values, level.around, edges, counts, corners, np.empty((0, 3), np.int32)), 3), np.int32
+    )
     connect(values, level.around, edges, counts, corners, faces)
     return Mesh(level.origin + level.cell * vertices, faces)
 
@@ -144,7 +145,9 @@ def number_edges(values: Any, around: Any, edges: Any) -> int:  # pragma: no cov
 
 
 @kernel()
-def place_vertices(values: Any, blocks: Any, around: Any, edges: Any, vertices: Any) -> None:  # pragma: no cover
+def place_vertices(
+    values: Any, blocks: Any, around: Any, edges: Any, vertices: Any
+) -> None:  # pragma: no cover
     """Find where the field is zero on numbered edges.
 
     Parameters
@@ -177,7 +180,9 @@ def place_vertices(values: Any, blocks: Any, around: Any, edges: Any, vertices: 
 
 
 @kernel()
-def connect(values: Any, around: Any, edges: Any, counts: Any, corners: Any, faces: Any) -> int:  # pragma: no cover
+def connect(
+    values: Any, around: Any, edges: Any, counts: Any, corners: Any, faces: Any
+) -> int:  # pragma: no cover
     """Make the triangles of all cells whose corners are stored.
 
     Parameters

@@ -7,7 +7,6 @@ is further from the points than their own local spacing allows stays only where 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from scipy.spatial import cKDTree
 from recon3d.errors import ReconstructionError
 from recon3d.surface.blocks import SIDE
 from recon3d.surface.closing import close_gaps
+from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.isosurface import extract
 from recon3d.surface.poisson import Samples, SeeThrough, solve
 from recon3d.types import Mesh, PointCloud
@@ -32,7 +32,7 @@ _MARGIN = 1.1
 #: Triangles that a cell on the surface gives, about.
 _FACES_PER_CELL = 2.4
 #: Triangles before decimation for each one kept: fewer would lose detail.
-_SPARE = 3.0
+_SPARE = 4.0
 _LEAST_POINTS = 100
 #: Points that are enough to tell a surface's area.
 _AREA_SAMPLE = 300_000
@@ -164,7 +164,7 @@ def surface_from_points(
         )
     cell, spacing = cell_size(cloud, faces)
     if depth:
-        cell = _extent(cloud.points) / 2**depth
+        cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
     used, counts = thinned(cloud, _THIN * cell)
     spacing = point_spacing(used.points)
     keep = lonely(used.points, spacing)
@@ -180,6 +180,7 @@ def surface_from_points(
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
     mesh, guessed = close_gaps(mesh, supported, empty, widest)
+    mesh = fair_guesses(mesh, guessed)
     facts = {
         "points_used": len(used),
         "octree_depth": int(np.log2(field.level.size * SIDE)),
@@ -259,10 +260,11 @@ def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int
         sums: Floats = np.add.reduceat(values[order].astype(np.float64), starts, axis=0)
         return sums / counts[:, None]
 
-    normals = colors = None
+    normals: NDArray[np.float32] | None = None
+    colors: NDArray[np.uint8] | None = None
     if cloud.normals is not None:
-        normals = mean(cloud.normals)
-        normals = (normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        sums = mean(cloud.normals)
+        normals = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     if cloud.colors is not None:
         colors = np.round(mean(cloud.colors)).astype(np.uint8)
     return PointCloud(mean(cloud.points), normals, colors), counts

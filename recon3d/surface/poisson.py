@@ -34,11 +34,11 @@ _FIRST = 5
 _WHOLE = 6
 _SWEEPS_FIRST, _SWEEPS = 60, 6
 #: Sum of spline weights of the points around one, from which on they are dense enough for a level.
-_DENSE = 1.5
+_DENSE = 1.0
 #: A spline spread by a spline has this value in its middle.
 _MIDDLE = 0.55
 #: How much points pull the field to their planes, and empty space pulls it outside.
-_SCREEN, _EMPTY = 2.0, 0.5
+_SCREEN, _EMPTY = 6.0, 0.5
 #: Cells around a point that its spline reaches.
 _REACH = 3.0
 
@@ -75,9 +75,7 @@ class Field:
     values: Floats32
 
 
-def solve(
-    samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeThrough | None = None
-) -> Field:
+def solve(samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeThrough | None = None) -> Field:
     """Compute the field.
 
     Parameters
@@ -109,7 +107,9 @@ def solve(
         if coarser is not None:
             parents = coarser.find(level.centers(np.arange(len(level.blocks))))
             kernels.refine(level.blocks, parents, coarser.around, values, finer)
-            kernels.refine(level.blocks[: level.solved], parents[: level.solved], coarser.around, sparse, right)
+            kernels.refine(
+                level.blocks[: level.solved], parents[: level.solved], coarser.around, sparse, right
+            )
             right *= 0.25  # squared cells
         values = finer
         own = right.copy()
@@ -178,9 +178,8 @@ def _crossing_octants(level: Level, values: Floats32) -> Mask:
     inside = values[: level.solved] < 0
     found = np.zeros((level.solved, 8), bool)
     for octant in range(8):
-        part = inside[
-            :, *(slice(3, 8) if octant >> shift & 1 else slice(0, 5) for shift in (2, 1, 0))
-        ].reshape(level.solved, -1)
+        x, y, z = (slice(3, 8) if octant >> shift & 1 else slice(0, 5) for shift in (2, 1, 0))
+        part = inside[:, x, y, z].reshape(level.solved, -1)
         found[:, octant] = part.any(axis=1) & ~part.all(axis=1)
     return found
 
