@@ -167,8 +167,8 @@ def surface_from_points(
         cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
     used, counts = thinned(cloud, _THIN * cell)
     spacing = point_spacing(used.points)
-    keep = lonely(used.points, spacing)
-    used, counts, spacing = used.subset(~keep), counts[~keep], Spacing(spacing.local[~keep], spacing.typical)
+    keep = ~lonely(used.points, spacing)
+    used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
     widest = _WIDEST * float(np.linalg.norm(high - low))

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +116,7 @@ def solve(samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeTh
         own = right.copy()
         hold, target = _splat(samples, chosen, density, level, number, own, right)
         if see_through is not None:
-            _pull_outside(level, hold, target, see_through)
+            _pull_outside(level, values, hold, target, see_through)
         sweeps = _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS
         kernels.relax(values, own, hold, target, level.around, sweeps)
         coarser, sparse = level, right
@@ -161,7 +162,7 @@ def _level(
         return Level.of(origin, step, size, np.arange(size**3, dtype=np.int64))
     keys = touched(samples.points, origin, step, size, _REACH)
     if gap > 0:
-        octants = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)])
+        octants = np.array(list(product((0, 1), repeat=3)))
         parts = _crossing_octants(coarser, values)
         block, octant = np.nonzero(parts)
         place = 2 * coarser.blocks[block].astype(np.int64) + octants[octant]
@@ -243,26 +244,20 @@ def profiles(ahead: Floats32) -> Floats32:
     return np.copysign(value, ahead)
 
 
-def _pull_outside(level: Level, hold: Floats32, target: Floats32, see_through: SeeThrough) -> None:
-    """Hold the field outside in blocks without points that photos see through."""
-    free = np.flatnonzero(~hold.any(axis=(1, 2, 3)))
-    if not len(free):
-        return
-    radius = level.cell * SIDE * np.sqrt(3) / 2
-    empty = free[see_through(level.centers(free), radius)]
-    hold[empty], target[empty] = _EMPTY, 0.5
-
-
-def with_unit_weights(points: Floats, normals: Floats32) -> Samples:
-    """Make samples that are trusted alike.
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, 3)
-    normals : ndarray of float32, shape (N, 3)
-
-    Returns
-    -------
-    Samples
-    """
-    return Samples(points, normals, np.ones(len(points), np.float32))
+def _pull_outside(
+    level: Level, values: Floats32, hold: Floats32, target: Floats32, see_through: SeeThrough
+) -> None:
+    """Hold the field outside in eighths of blocks without points that photos see through."""
+    half = SIDE // 2
+    radius = level.cell * half * np.sqrt(3) / 2
+    centers = level.centers(np.arange(len(level.blocks)))
+    for corner in product((0, 1), repeat=3):
+        x, y, z = (slice(half * side, half * (side + 1)) for side in corner)
+        free = np.ones(len(values), bool)
+        free[: level.solved] = ~hold[:, x, y, z].any(axis=(1, 2, 3))
+        rows = np.flatnonzero(free)
+        offset = level.cell * half * (np.array(corner) - 0.5)
+        empty = rows[see_through(centers[rows] + offset, radius)]
+        solved = empty[empty < level.solved]
+        hold[solved, x, y, z], target[solved, x, y, z] = _EMPTY, 0.5
+        values[empty[empty >= level.solved], x, y, z] = 0.5
