@@ -43,30 +43,6 @@ def quadratic(t: float) -> float:  # pragma: no cover
 
 
 @kernel()
-def profile(t: float) -> float:  # pragma: no cover
-    """Integral of the quadratic B-spline from 0: the field across a flat surface.
-
-    Parameters
-    ----------
-    t : float
-        Distance in cells.
-
-    Returns
-    -------
-    float
-        -0.5 to 0.5.
-    """
-    s = abs(t)
-    if s <= 0.5:
-        value = 0.75 * s - s * s * s / 3
-    elif s < 1.5:
-        value = 0.5 - (1.5 - s) ** 3 / 6
-    else:
-        value = 0.5
-    return value if t >= 0 else -value
-
-
-@kernel()
 def splat_density(
     points: Any, weights: Any, block: Any, blocks: Any, around: Any, density: Any
 ) -> None:  # pragma: no cover
@@ -79,7 +55,7 @@ def splat_density(
     weights : ndarray of float32, shape (N,)
     block : ndarray of int32, shape (N,)
         The block of each.
-    blocks, around : ndarray of int32
+    blocks, around : ndarray of int32, shapes (B, 3) and (B, 27)
         See `Level`.
     density : ndarray of float32, shape (B, 8, 8, 8)
         Added to.
@@ -113,7 +89,7 @@ def sample(points: Any, block: Any, blocks: Any, around: Any, values: Any) -> An
     points : ndarray of float64, shape (N, 3)
         In cells from the origin.
     block : ndarray of int32, shape (N,)
-    blocks, around : ndarray of int32
+    blocks, around : ndarray of int32, shapes (B, 3) and (B, 27)
         See `Level`.
     values : ndarray of float32, shape (B, 8, 8, 8)
 
@@ -171,7 +147,7 @@ def splat_normals(
     weights : ndarray of float32, shape (N,)
         For the planes.
     block : ndarray of int32, shape (N,)
-    blocks, around : ndarray of int32
+    blocks, around : ndarray of int32, shapes (B, 3) and (B, 27)
         See `Level`.
     divergence : ndarray of float32, shape (S, 8, 8, 8)
         Added to, of the solved blocks.

@@ -153,7 +153,7 @@ def place_vertices(
     Parameters
     ----------
     values : ndarray of float32, shape (B, 8, 8, 8)
-    blocks, around : ndarray of int32
+    blocks, around : ndarray of int32, shapes (B, 3) and (B, 27)
         See `Level`.
     edges : ndarray of int32, shape (B, 8, 8, 8, 3)
     vertices : ndarray of float64, shape (E, 3)
@@ -190,7 +190,7 @@ def connect(
     values : ndarray of float32, shape (B, 8, 8, 8)
     around : ndarray of int32, shape (B, 27)
     edges : ndarray of int32, shape (B, 8, 8, 8, 3)
-    counts, corners : ndarray of int32
+    counts, corners : ndarray of int32, shapes (256,) and (256, 12, 3)
         See `triangles_of_cells`.
     faces : ndarray of int32, shape (F, 3)
         Filled; of length 0 only to count.

@@ -232,12 +232,12 @@ def profiles(ahead: Floats32) -> Floats32:
 
     Parameters
     ----------
-    ahead : ndarray of float32
+    ahead : ndarray of float32, shape (...)
         In cells; negative behind it.
 
     Returns
     -------
-    ndarray of float32
+    ndarray of float32, shape (...)
     """
     s = np.minimum(np.abs(ahead), 1.5)
     value = np.where(s <= 0.5, 0.75 * s - s**3 / 3, 0.5 - (1.5 - s) ** 3 / 6)

@@ -95,7 +95,7 @@ def average_normals(
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    starts, around : ndarray
+    starts, around : ndarray, shapes (V + 1,) and (3 F,)
         See `faces_around_vertices`.
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
     reach, spread : float
@@ -148,7 +148,7 @@ def follow_normals(
     ----------
     vertices : ndarray of float64, shape (V, 3)
     faces : ndarray of int32, shape (F, 3)
-    starts, around : ndarray
+    starts, around : ndarray, shapes (V + 1,) and (3 F,)
         See `faces_around_vertices`.
     normals : ndarray of float64, shape (F, 3)
         Wanted ones. The planes go through the faces' centres.

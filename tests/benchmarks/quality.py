@@ -12,10 +12,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
+
 from recon3d.evaluation import SurfaceScore, surface_scores
 from recon3d.io.ply import read_mesh, read_point_cloud
 from recon3d.project import Project
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, TRUE_SETS, VOXEL, posed_frames
+from tests.benchmarks.surface_faults import border, normal_errors
 
 
 def _table(title: str, scores: list[SurfaceScore], reference: tuple[float, ...] | None) -> None:
@@ -56,6 +59,9 @@ def main() -> None:
             mesh = read_mesh(results.mesh)
             scores = surface_scores(mesh, truth, DISTANCES, box=true_set.box, voxel=VOXEL)
             _table(f"mesh, {len(mesh)} faces", scores, true_set.mesh)
+            rim, degrees = border(mesh, true_set.box), normal_errors(mesh, truth, true_set.box)
+            print(f"  open border {rim.edges} edges, {rim.length:.2f} m")
+            print(f"  error of normals {np.median(degrees):.2f} degrees (median)")
 
 
 if __name__ == "__main__":
