@@ -23,8 +23,10 @@ PUBLIC = "recon3d (public names)"
 
 ABOUT = {
     "recon3d_api.__main__": "the command recon3d-api",
+    "recon3d_api.commands": "commands that maintain: accounts, the audit log",
     "recon3d_api.app": "the ASGI application",
     "recon3d_api.http": "routes, limits, WebSocket",
+    "recon3d_api.mail": "mail over SMTP",
     "recon3d_api.schemas": "requests and answers",
     "recon3d_api.work": "queue, leases, runners",
     "recon3d_api.files": "uploads and data folder",

@@ -61,8 +61,19 @@ def commands(app: typer.Typer, program: str) -> str:
     # typer carries its own copy of click since 0.2x: only what both share is used here.
     group: Any = typer.main.get_command(app)
     parts = [_command(group, program)] if group.invoke_without_command else []
-    parts += [_command(command, f"{program} {name}") for name, command in group.commands.items()]
+    parts += _members(group, program)
     return "\n\n".join(parts)
+
+
+def _members(group: Any, title: str) -> list[str]:
+    """A group's commands, and those of its groups; hidden ones are former names."""
+    found = []
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found += _members(command, f"{title} {name}")
+        elif not command.hidden:
+            found.append(_command(command, f"{title} {name}"))
+    return found
 
 
 def _command(command: Any, title: str) -> str:
@@ -100,7 +111,7 @@ def _kind(hint: Any) -> str:
 def _default(parameter: Any) -> str:
     if parameter.required:
         return "required"
-    if parameter.default is None or parameter.default is False or parameter.default in ((), []):
+    if parameter.default is None or parameter.default is False or parameter.default in ("", (), []):
         return ""
     return "on" if parameter.default is True else f"`{parameter.default}`"
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         StageError,
     )
     from recon3d.io.models import load_mesh, load_point_cloud
+    from recon3d.notebook.html_export import export_html
     from recon3d.options.value_types import Engine, Quality
     from recon3d.pipeline.pipeline import Pipeline, reconstruct
     from recon3d.pipeline.run import Run
@@ -60,6 +61,7 @@ _HOMES = {
     "pipeline.run": ("Run",),
     "cli.sample": ("sample_video",),
     "io.models": ("load_mesh", "load_point_cloud"),
+    "notebook.html_export": ("export_html",),
     "stage_table": ("STAGE_NAMES", "StageName"),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
@@ -90,6 +92,7 @@ __all__ = [
     "TexturedMesh",
     "View",
     "check",
+    "export_html",
     "load_mesh",
     "load_point_cloud",
     "probe",

@@ -61,6 +61,8 @@ MODELS = "models"
 #: The largest model, which the later stages use.
 MODEL = f"{MODELS}/0"
 DEPTH_MAPS = "depth_maps"
+#: The parts of a set that nothing ties together; also among the results.
+COMPONENTS = "components"
 POINT_CLOUD = "point_cloud.ply"
 VISIBILITY = "visibility.npz"
 MESH = "mesh.ply"
@@ -68,6 +70,8 @@ TEXTURED_MESH = "textured_mesh.glb"
 _FRAMES = "frames.json"
 _REGISTRATION = "registration.json"
 _INPUT_LIST = "inputs.json"
+_COMPONENT_LIST = "components.json"
+_COMPONENT_CLOUD = "sparse.ply"
 
 Row = TypeVar("Row")
 InputKind = Literal["video", "photo", "posed_photo"]
@@ -486,6 +490,8 @@ class Registration:
         In order; empty with known cameras.
     cameras_confirmed : bool
         False where images seemed not to share a camera and no second model confirms the groups found.
+    notes : tuple of str
+        What was done differently while the images were placed, and why.
     """
 
     images: tuple[RegisteredImage, ...]
@@ -493,6 +499,7 @@ class Registration:
     cameras: tuple[CameraGroup, ...] = ()
     attempts: tuple[MappingAttempt, ...] = ()
     cameras_confirmed: bool = True
+    notes: tuple[str, ...] = ()
 
 
 def read_registration(sparse: Path) -> Registration:
@@ -516,7 +523,7 @@ def read_registration(sparse: Path) -> Registration:
     document = _read(path)
     images = _rows(RegisteredImage, path, document, "images")
     (world,) = _rows(WorldFrame, path, {"world": [document.get("world")]}, "world")
-    # Documents of older versions have no cameras, attempts or cameras_confirmed.
+    # Documents of older versions have no cameras, attempts, cameras_confirmed or notes.
     cameras = _rows(CameraGroup, path, {"cameras": document.get("cameras", ())}, "cameras")
     attempts = _rows(MappingAttempt, path, {"attempts": document.get("attempts", ())}, "attempts")
     return Registration(
@@ -525,6 +532,7 @@ def read_registration(sparse: Path) -> Registration:
         tuple(replace(row, images=tuple(row.images)) for row in cameras),
         attempts,
         bool(document.get("cameras_confirmed", True)),
+        tuple(document.get("notes", ())),
     )
 
 
@@ -538,6 +546,124 @@ def write_registration(sparse: Path, registration: Registration) -> None:
     registration : Registration
     """
     write_json(sparse / _REGISTRATION, asdict(registration))
+
+
+# --- components.json -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part of a set.
+
+    Parameters
+    ----------
+    number : int
+        Its place by size: 0 has the most images.
+    images : int
+    points : int
+    used : bool
+        Whether the model is made from it.
+    """
+
+    number: int
+    images: int
+    points: int
+    used: bool
+
+
+@dataclass(frozen=True)
+class ComponentFiles:
+    """Where the files of a component are.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """Folder of its COLMAP model."""
+        return self.folder / SPARSE
+
+    @property
+    def cloud(self) -> Path:
+        """Its sparse points, PLY."""
+        return self.folder / _COMPONENT_CLOUD
+
+    @property
+    def transforms(self) -> Path:
+        """Its cameras for nerfstudio."""
+        return self.folder / TRANSFORMS
+
+
+def component_files(parent: Path, number: int) -> ComponentFiles:
+    """Locate the files of a component.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder of the artifact, or of the results.
+    number : int
+        Of the component.
+
+    Returns
+    -------
+    ComponentFiles
+    """
+    return ComponentFiles(parent / COMPONENTS / str(number))
+
+
+def component_list_file(parent: Path) -> Path:
+    """Locate the list of components.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder of the artifact, or of the results.
+
+    Returns
+    -------
+    Path
+    """
+    return parent / COMPONENTS / _COMPONENT_LIST
+
+
+def read_component_list(parent: Path) -> tuple[Component, ...]:
+    """Read the list of components.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder of the artifact, or of the results.
+
+    Returns
+    -------
+    tuple of Component
+        By number; empty where all images are of one part.
+
+    Raises
+    ------
+    InputError
+        The list is damaged.
+    """
+    path = component_list_file(parent)
+    return _rows(Component, path, _read(path), "components") if path.is_file() else ()
+
+
+def write_component_list(parent: Path, components: Sequence[Component]) -> None:
+    """Write the list of components.
+
+    Parameters
+    ----------
+    parent : Path
+        Folder of the artifact.
+    components : sequence of Component
+    """
+    path = component_list_file(parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"components": [asdict(component) for component in components]})
 
 
 # --- counts in the manifests ---------------------------------------------------------------------

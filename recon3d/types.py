@@ -207,6 +207,23 @@ class Camera(Described):
         return [self.model, f"{self.width} x {self.height} pixels", f"parameters ({parameters})"]
 
 
+@dataclass(frozen=True)
+class SharedCamera:
+    """Images that are to share a camera.
+
+    Parameters
+    ----------
+    images : tuple of str
+        Their names.
+    params : tuple of float, optional
+        Known well, in COLMAP's order. By default the mapper starts from the camera that the database
+        has, and does not trust it.
+    """
+
+    images: tuple[str, ...]
+    params: tuple[float, ...] | None = None
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class View(Described):
     """A frame with its camera and pose.

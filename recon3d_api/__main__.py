@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import sys
+import socket
 import threading
-from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from recon3d_api import logs
-from recon3d_api.settings import InsecureSettings, Settings
+from recon3d_api.commands import audit_log, users
+from recon3d_api.commands.common import parts as _parts
+from recon3d_api.commands.common import refuse as _refuse
+from recon3d_api.commands.common import settings as _settings
 
 if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
-    from recon3d_api.files.installation import Installation
     from recon3d_api.files.storage import Storage
-    from recon3d_api.store.database import Database
     from recon3d_api.work.orphans import Orphan
 
 app = typer.Typer(
@@ -31,7 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-_EXIT_BAD_SETTINGS = 2
+app.add_typer(users.app, name="user")
+app.command("create-user", hidden=True)(users.add)  # its name until `user add` came
+app.add_typer(audit_log.app)
 
 
 @app.callback(invoke_without_command=True)
@@ -47,18 +45,28 @@ def serve(
     import uvicorn
 
     from recon3d_api.app import create_app
+    from recon3d_api.http.connections import limited_protocol
 
     # The application checks this again when it starts, but could not say it in one sentence.
     with _parts(settings) as (_, _, installation):
         installation.settle()
+    if settings.operations_port is not None:
+        try:
+            socket.create_server((settings.operations_host, settings.operations_port)).close()
+        except OSError as error:
+            _refuse(
+                f"Port {settings.operations_port} of {settings.operations_host}: "
+                f"{os.strerror(error.errno or 0)}. Choose another RECON3D_API_OPERATIONS_PORT."
+            )
     uvicorn.run(
         create_app(settings),
         host=host,
         port=port,
         log_config=None,
+        http=limited_protocol(settings),
         ws="websockets-sansio",
         ws_max_size=65_536,
-        ws_ping_interval=20,
+        ws_ping_interval=60,  # beside the heartbeats that each listener gets
         timeout_graceful_shutdown=10,
     )
 
@@ -77,11 +85,13 @@ def worker() -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         sweeper = Sweeper(database, storage)
+        database.changes.start()
         runner.start()
         sweeper.start()
         ended.wait()
         runner.stop()
         sweeper.stop()
+        database.changes.stop()
         installation.close()
 
 
@@ -151,7 +161,7 @@ def adopt(
         with database.read() as session:
             owner = session.scalar(select(User.id).where(User.username_key == user.lower()))
         if owner is None:
-            _refuse(f"There is no user {user}. Make the account with `recon3d-api create-user {user} EMAIL`.")
+            _refuse(f"There is no user {user}. Make the account with `recon3d-api user add {user} EMAIL`.")
         try:
             paths = (
                 orphans.locate(storage, folders) if folders else orphans.find(database, storage, trash=False)
@@ -164,6 +174,8 @@ def adopt(
                 row = orphans.adopt(database, storage, owner, path)
                 adopted += 1
                 typer.echo(f"{path} is project {row.id} of {user}: {row.name} ({row.status})")
+                if trouble := orphans.trouble(storage.root(row.folder)):
+                    typer.echo(f"  It is an empty draft, because nothing could be read: {trouble}", err=True)
             except orphans.OrphanError as error:
                 kept += 1
                 typer.echo(f"Left {path}: {error}.", err=True)
@@ -178,32 +190,6 @@ def adopt(
             raise typer.Exit(1)
 
 
-@app.command("create-user")
-def create_user(
-    username: Annotated[str, typer.Argument()],
-    email: Annotated[str, typer.Argument()],
-    full_name: Annotated[str | None, typer.Option()] = None,
-) -> None:
-    """Make an account without a running server; asks for the password, or reads it from stdin."""
-    from recon3d_api import schemas
-    from recon3d_api.http import accounts
-    from recon3d_api.http.security import Passwords
-
-    with _parts(_settings()) as (database, _, installation), installation.maintain():
-        if sys.stdin.isatty():
-            password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        else:
-            password = sys.stdin.readline().rstrip("\n")
-        try:
-            body = schemas.Register(username=username, email=email, password=password, full_name=full_name)
-            made = accounts.add_user(database, Passwords(), body)
-        except ValidationError as error:
-            _refuse("\n".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors()))
-        except (accounts.WeakPassword, accounts.AccountTaken) as error:
-            _refuse(f"{error}.")
-        typer.echo(f"Made the account {made.username}.")
-
-
 @app.command()
 def relink() -> None:
     """Declare that DATABASE_URL and DATA_DIR belong together; changes no project and no row."""
@@ -215,66 +201,42 @@ def relink() -> None:
         )
 
 
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(metavar="DEST", help="A new folder, outside of DATA_DIR.")],
+) -> None:
+    """Copy the database and the projects; the service may run meanwhile."""
+    from recon3d_api.work.backup import BackupError, back_up
+
+    with _parts(_settings()) as (database, storage, installation):
+        installation.settle()
+        try:
+            files = back_up(database, storage, target)
+        except BackupError as error:
+            _refuse(f"{error}.")
+        typer.echo(f"{target} holds the database and {files} files. Keep it private: it holds secrets.")
+
+
+@app.command("restore")
+def restore_backup(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="What `recon3d-api backup` made.")],
+) -> None:
+    """Put a backup into an empty database and an empty data folder; overwrites nothing."""
+    from recon3d_api.work.backup import BackupError, restore
+
+    with _parts(_settings()) as (database, storage, installation):
+        try:
+            files = restore(database, storage, source)
+        except BackupError as error:
+            _refuse(f"{error}.")
+        installation.settle()
+        typer.echo(f"Restored the database and {files} files. Start the service; interrupted runs resume.")
+
+
 def _line(orphan: Orphan, storage: Storage) -> str:
     changed = datetime.fromtimestamp(orphan.changed, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
     path = orphan.path.relative_to(storage.settings.data_dir)
     return f"{path}  {orphan.size / 2**20:.1f} MiB  changed {changed}  {orphan.holds}"
-
-
-@contextlib.contextmanager
-def _parts(settings: Settings) -> Iterator[tuple[Database, Storage, Installation]]:
-    """Give the parts that all commands need; an end with words where they cannot be used."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from recon3d_api.files.installation import DataFolderBusy, Installation, InstallationMismatch
-    from recon3d_api.files.storage import Storage
-    from recon3d_api.store.database import Database
-
-    try:
-        database, storage = Database(settings.resolved_database_url), Storage(settings)
-    except SQLAlchemyError as error:
-        _refuse(f"RECON3D_API_DATABASE_URL: {error}")
-    try:
-        yield database, storage, Installation(database, storage)
-    except (InstallationMismatch, DataFolderBusy) as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(_unusable(error))
-    except SQLAlchemyError as error:
-        reason = str(getattr(error, "orig", None) or error).strip()
-        _refuse(f"The database {database.url} fails: {reason}\nCheck RECON3D_API_DATABASE_URL.")
-    finally:
-        database.dispose()
-
-
-def _settings() -> Settings:
-    """Settings that are good, or an end with words; what takes long to import comes after."""
-    os.umask(0o077)  # all that is made from here on is this user's only
-    try:
-        settings = Settings().prepare()
-    except InsecureSettings as error:
-        _refuse(str(error))
-    except OSError as error:
-        _refuse(_unusable(error))
-    except ValidationError as error:
-        _refuse("\n".join(_wrong(row) for row in error.errors()))
-    logs.configure(settings.log_level, settings.log_format)
-    return settings
-
-
-def _wrong(row: ErrorDetails) -> str:
-    return f"RECON3D_API_{str(row['loc'][0]).upper()}: {row['msg'].removeprefix('Value error, ')}."
-
-
-def _unusable(error: OSError) -> str:
-    return (
-        f"{error.filename}: {error.strerror}. Set RECON3D_API_DATA_DIR to a folder that this user may write."
-    )
-
-
-def _refuse(message: str) -> NoReturn:
-    sys.stderr.write(f"{message}\n")
-    raise typer.Exit(_EXIT_BAD_SETTINGS)
 
 
 def main() -> None:

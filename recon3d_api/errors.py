@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
@@ -11,10 +10,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 logger = logging.getLogger("recon3d_api")
+
+_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 
 
 class ApiError(Exception):
@@ -102,12 +104,9 @@ def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 def _methods(request: Request) -> list[str]:
     """Methods of a path: each is a route of its own, which knows nothing of the others."""
-    methods: set[str] = set()
-    for template, operations in request.app.openapi()["paths"].items():
-        pattern = "[^/]+".join(re.escape(part) for part in re.split(r"\{\w+\}", template))
-        if re.fullmatch(pattern, request.url.path):
-            methods.update(method.upper() for method in operations)
-    return sorted(methods)
+    asked = [dict(request.scope, method=method) for method in _METHODS]
+    routes = request.app.routes
+    return [s["method"] for s in asked if any(route.matches(s)[0] is Match.FULL for route in routes)]
 
 
 def _validation_error(request: Request, error: Exception) -> JSONResponse:

@@ -7,9 +7,27 @@ import json
 import logging
 import re
 import sys
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+
+@dataclass
+class Caller:
+    """Who makes the present request; threads that work on it fill in what they find out.
+
+    Attributes
+    ----------
+    address : str
+    user_id : int or None
+        Known when the token was checked.
+    """
+
+    address: str
+    user_id: int | None = None
+
+
+caller: contextvars.ContextVar[Caller | None] = contextvars.ContextVar("recon3d_caller", default=None)
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("recon3d_request_id", default="")
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
@@ -54,6 +72,23 @@ class _WithoutQueries(logging.Filter):
 
 _QUERY = re.compile(r"(?<=[^\s?])\?[^\s\"']+")
 _without_queries = _WithoutQueries()
+
+
+_SHARE = re.compile(r"(/shared?/)[^/]+")
+
+
+def without_token(path: str) -> str:
+    """Remove the token of a shared model from a path.
+
+    Parameters
+    ----------
+    path : str
+
+    Returns
+    -------
+    str
+    """
+    return _SHARE.sub(r"\1[redacted]", path)
 
 
 def redact_queries() -> None:

@@ -6,11 +6,14 @@ import contextlib
 import os
 import re
 import secrets
+from email.utils import parseaddr
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from email_validator import EmailNotValidError, validate_email
 from limits import parse
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -72,6 +75,53 @@ class Settings(BaseSettings):
         A run whose process died so often without finishing a stage is given up.
     log_format : {"json", "text"}
     log_level : str
+    audit_days : int
+        How long the audit log keeps its entries.
+    smtp_host : str
+        Mail server; without one, the service sends no mail.
+    smtp_port : int, optional
+        By default 587 for STARTTLS, 465 for SSL, and 25 for neither.
+    smtp_security : {"starttls", "ssl", "none"}
+        How the connection to the mail server is protected.
+    smtp_user, smtp_password : str
+        Log in at the mail server; without a user, no login.
+    smtp_timeout : float
+        Seconds to wait for the mail server.
+    mail_from : str
+        Sender of the mail, as in ``Models <models@example.org>``.
+    public_url : str
+        Address of the service for its users, as in ``https://models.example.org``; links in mail begin
+        with it.
+    registration : {"open", "invitation", "closed"}
+        Who may register: everybody, who has an invitation of ``recon3d-api user invite``, or nobody.
+    refresh_days : int
+        A session of ``POST /auth/session`` that is not used for so long ends.
+    webhook_networks : list of str
+        Networks that webhooks may reach although they are not public, as in ``10.1.0.0/16``, separated
+        by commas.
+    operations_token : str
+        Bearer token that ``/metrics`` and ``/ready`` need; by default none.
+    operations_host : str
+        Address of `operations_port`.
+    operations_port : int, optional
+        Port of its own for ``/metrics`` and ``/ready``; by default the service's.
+
+    quota_disk_mb, quota_projects, quota_queued_runs, quota_uploads : int
+        What one user may have: megabytes on disk, projects, runs that wait, uploads at once on one
+        server. 0 means no limit.
+    body_seconds : float
+        A request whose body brings less than 1 KiB a second for so long is refused; 0 means no limit.
+    header_seconds : float
+        A connection that brings no whole request head for so long is closed; 0 means no limit.
+    connections_per_address : int
+        Connections that one address may have; proxies in ``FORWARDED_ALLOW_IPS`` (by default
+        127.0.0.1) may have any number. 0 means no limit.
+
+
+    upload_hours : float
+        A resumable upload is removed when nothing came of it for so long.
+    max_resumable_uploads : int
+        Resumable uploads that a user may have, finished ones of the last `upload_hours` included.
     """
 
     model_config = SettingsConfigDict(env_prefix="RECON3D_API_", extra="ignore")
@@ -98,6 +148,33 @@ class Settings(BaseSettings):
     max_crashes: int = Field(default=3, ge=1)
     log_format: Literal["json", "text"] = "json"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    audit_days: int = Field(default=365, ge=1)
+    smtp_host: str = ""
+    smtp_port: int | None = Field(default=None, ge=1, le=65535)
+    smtp_security: Literal["starttls", "ssl", "none"] = "starttls"
+    smtp_user: str = ""
+    smtp_password: str = ""
+    smtp_timeout: float = Field(default=20.0, gt=0)
+    mail_from: str = Field(default="", validate_default=True)
+    public_url: str = Field(default="", validate_default=True)
+    registration: Literal["open", "invitation", "closed"] = "open"
+    refresh_days: int = Field(default=30, ge=1)
+
+    webhook_networks: Annotated[list[str], NoDecode] = []
+    operations_token: str = ""
+    operations_host: str = "127.0.0.1"
+    operations_port: int | None = Field(default=None, ge=1, le=65535)
+    quota_disk_mb: int = Field(default=0, ge=0)
+    quota_projects: int = Field(default=0, ge=0)
+    quota_queued_runs: int = Field(default=100, ge=0)
+    quota_uploads: int = Field(default=64, ge=0)
+    body_seconds: float = Field(default=30.0, ge=0)
+    header_seconds: float = Field(default=20.0, ge=0)
+    connections_per_address: int = Field(default=200, ge=0)
+
+    upload_hours: float = Field(default=24.0, gt=0)
+    max_resumable_uploads: int = Field(default=5000, ge=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -135,12 +212,41 @@ class Settings(BaseSettings):
             raise ValueError("Use redis://HOST:PORT/NUMBER, or leave it empty to count in memory")
         return value
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "webhook_networks", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return (
             [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
         )
+
+    @field_validator("mail_from")
+    @classmethod
+    def _sender(cls, value: str, info: ValidationInfo) -> str:
+        _needed_for_mail(value, info)
+        if value:
+            try:
+                validate_email(parseaddr(value)[1], check_deliverability=False)
+            except EmailNotValidError as error:
+                raise ValueError(f"{value!r} is no e-mail address. {error}") from error
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, value: str, info: ValidationInfo) -> str:
+        _needed_for_mail(value, info)
+        if value and not re.fullmatch(r"https?://[^\s/?#]+(/[^\s?#]*)?", value):
+            raise ValueError("Use https://HOST, without a query")
+        return value.rstrip("/")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for text in value:
+            try:
+                ip_network(text)
+            except ValueError as error:
+                raise ValueError(f"{error}. Write networks as in 10.1.0.0/16, separated by commas") from error
+        return value
 
     @field_validator("data_dir")
     @classmethod
@@ -168,6 +274,11 @@ class Settings(BaseSettings):
         return self.data_dir / "incoming"
 
     @property
+    def uploads_dir(self) -> Path:
+        """Folder of uploads that resume."""
+        return self.data_dir / "uploads"
+
+    @property
     def trash_dir(self) -> Path:
         """Folder of the projects that users deleted, while their files are removed."""
         return self.data_dir / "trash"
@@ -190,7 +301,9 @@ class Settings(BaseSettings):
         InsecureSettings
             Production with a secret that is short, well known or of few different characters.
         """
-        for folder in (self.data_dir, self.projects_dir, self.incoming_dir, self.trash_dir):
+        for folder in (
+            *(self.data_dir, self.projects_dir, self.incoming_dir, self.uploads_dir, self.trash_dir),
+        ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self.data_dir.stat().st_mode & 0o077:
             with contextlib.suppress(PermissionError):  # someone else's, who knows what they do
@@ -202,6 +315,11 @@ class Settings(BaseSettings):
                 "python -c 'import secrets; print(secrets.token_urlsafe(48))'"
             )
         return self.model_copy(update={"secret_key": secret})
+
+
+def _needed_for_mail(value: str, info: ValidationInfo) -> None:
+    if not value and info.data.get("smtp_host"):
+        raise ValueError("Is needed with RECON3D_API_SMTP_HOST")
 
 
 def _with_driver(url: str) -> str:

@@ -25,6 +25,8 @@ CODES = {"PR01", "PR02", "PR03", "PR04", "PR10", "RT01", "YD01", "GL08"}
 ELSEWHERE = {
     "recon3d.cli.commands": "the docstring is the command's help; typer lists the options",
     "recon3d.cli.preflight_commands": "the same",
+    "recon3d_api.commands.audit_log": "the same",
+    "recon3d_api.commands.users": "the same",
     "recon3d_api.http.routes": "the docstring is the route's description; OpenAPI lists the parameters",
 }
 #: Migrations are scripts of alembic.

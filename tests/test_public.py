@@ -35,6 +35,7 @@ PUBLIC = [
     "TexturedMesh",
     "View",
     "check",
+    "export_html",
     "load_mesh",
     "load_point_cloud",
     "probe",

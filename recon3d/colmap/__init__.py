@@ -13,13 +13,14 @@ from recon3d.colmap.components import write_components
 from recon3d.colmap.database import (
     ImageRow,
     camera_model,
+    features_per_image,
     other_initial_pair,
     read_rows,
     write_database,
     write_matches,
 )
 from recon3d.colmap.dense_workspace import write_model
-from recon3d.colmap.intrinsics import CameraStart, ImageIntrinsics, free_intrinsics, regroup_cameras
+from recon3d.colmap.intrinsics import ImageIntrinsics, free_intrinsics, regroup_cameras
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
@@ -40,7 +41,6 @@ if threading.current_thread() is threading.main_thread():
 pycolmap.logging.minloglevel = pycolmap.logging.WARNING.value
 
 __all__ = [
-    "CameraStart",
     "Demands",
     "Growing",
     "ImageIntrinsics",
@@ -51,6 +51,7 @@ __all__ = [
     "copy_model",
     "drop_implausible",
     "extract_sift",
+    "features_per_image",
     "free_intrinsics",
     "image_statistics",
     "map_globally",

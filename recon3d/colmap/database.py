@@ -73,6 +73,24 @@ def camera_model(path: Path) -> str:
     return str(pycolmap.CameraModelId(row[0]).name)
 
 
+def features_per_image(path: Path) -> int:
+    """Count the features of a database.
+
+    Parameters
+    ----------
+    path : Path
+        The database.
+
+    Returns
+    -------
+    int
+        On average; 0 without images.
+    """
+    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        (mean,) = database.execute("SELECT AVG(rows) FROM keypoints").fetchone()
+    return round(mean or 0)
+
+
 def camera_of(model: str, row: ImageRow) -> Any:
     """Make COLMAP's camera of an image.
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from recon3d.types import SharedCamera
+
 #: Relative standard deviations that are believed. An image without points has none, one with few says
 #: too little to be more exact.
 _DEVIATIONS = (1e-4, 10.0)
@@ -43,22 +45,6 @@ class ImageIntrinsics:
     deviation: float
     shared_error: float
     own_error: float
-
-
-@dataclass(frozen=True)
-class CameraStart:
-    """A camera that images of a database are to share.
-
-    Parameters
-    ----------
-    images : tuple of str
-    params : tuple of float, optional
-        Known well. By default the mapper starts from the camera that the database has, and does not
-        trust it.
-    """
-
-    images: tuple[str, ...]
-    params: tuple[float, ...] | None = None
 
 
 def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
@@ -173,14 +159,14 @@ def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
     return errors
 
 
-def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> None:
+def regroup_cameras(database: Path, cameras: Sequence[SharedCamera]) -> None:
     """Give images of a database other cameras; images that are not named keep theirs.
 
     Parameters
     ----------
     database : Path
         COLMAP's database.
-    cameras : sequence of CameraStart
+    cameras : sequence of SharedCamera
         Of an image that is named twice, the last counts.
     """
     opened = pycolmap.Database.open(str(database))
@@ -195,7 +181,7 @@ def regroup_cameras(database: Path, cameras: Sequence[CameraStart]) -> None:
 
 
 def _add_camera(
-    opened: pycolmap.Database, number: int, start: CameraStart, images: Mapping[str, pycolmap.Image]
+    opened: pycolmap.Database, number: int, start: SharedCamera, images: Mapping[str, pycolmap.Image]
 ) -> None:
     camera = opened.read_camera(images[start.images[0]].camera_id)
     camera.camera_id = number

@@ -60,6 +60,7 @@ def map_incrementally(
     options.min_model_size = min_model_size
     if isinstance(start, tuple):
         options.init_image_id1, options.init_image_id2 = start
+        options.multiple_models = False  # all would start from this pair
     out.mkdir(parents=True, exist_ok=True)
     if growing is not None:
         options.snapshot_path = str(growing.work)

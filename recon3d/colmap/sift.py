@@ -20,7 +20,10 @@ _NO_GPU = "Use engine='cpu', or see `recon3d doctor`; the run's workers.log has 
 
 @dataclass(frozen=True)
 class SiftSettings:
-    """Settings of `extract_sift`, named as in FeatureExtractionOptions."""
+    """Settings of `extract_sift`, named as in FeatureExtractionOptions.
+
+    `peak` is the least contrast of a feature; by default COLMAP's.
+    """
 
     max_image_size: int
     max_features: int
@@ -28,6 +31,7 @@ class SiftSettings:
     affine_shape: bool
     domain_size_pooling: bool
     gpu: bool = False
+    peak: float | None = None
 
 
 def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
@@ -65,6 +69,8 @@ def extract_sift(path: Path, settings: SiftSettings) -> tuple[Array, Array]:
     options.sift.max_num_features = settings.max_features
     options.sift.estimate_affine_shape = settings.affine_shape
     options.sift.domain_size_pooling = settings.domain_size_pooling
+    if settings.peak is not None:
+        options.sift.peak_threshold = settings.peak
     bitmap = pycolmap.Bitmap.read(str(path), False)
     if bitmap is None:
         raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")

@@ -10,6 +10,7 @@ import os
 import queue
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,9 @@ _DASK_SETTINGS = {
     "distributed.admin.tick.limit": "1h",
     "distributed.comm.timeouts.connect": "60s",
 }
+
+#: Importing Dask and our preload takes seconds, on a busy machine a minute.
+_START_SECONDS = 120
 
 
 @dataclass
@@ -81,6 +85,8 @@ class Cluster:
         the Dask resource ``GPU`` and sees that device only, as number 0.
     log_path : Path, optional
         File that receives what local workers print.
+    cancelled : threading.Event, optional
+        Gives up waiting for the workers to start when it is set.
     """
 
     def __init__(
@@ -90,6 +96,7 @@ class Cluster:
         workers: int | None = None,
         gpus: Sequence[str] = (),
         log_path: Path | None = None,
+        cancelled: threading.Event | None = None,
     ) -> None:
         import dask
         import distributed
@@ -123,7 +130,7 @@ class Cluster:
                 else:
                     count = 1
                 self.client = distributed.Client(scheduler, set_as_default=False, timeout="15s")
-                self.client.wait_for_workers(count, timeout=120)
+                info = self._wait_for_workers(count, cancelled)
             except (OSError, TimeoutError) as error:
                 tail = self.log_tail()
                 self.close()
@@ -131,7 +138,9 @@ class Cluster:
                     f"No worker process answered at {scheduler}: {error}{tail and chr(10) + tail}",
                     "Check the address and that its workers run; for a local run, try `recon3d doctor`.",
                 ) from error
-        info = self.client.scheduler_info(n_workers=-1)["workers"]
+            except BaseException:
+                self.close()
+                raise
         self.workers = sum(int(w["nthreads"]) for w in info.values())
         self.gpus = sum(int(w.get("resources", {}).get("GPU", 0)) for w in info.values())
         if self._local is not None:
@@ -141,6 +150,20 @@ class Cluster:
             # 0: a worker without a limit, of whose machine nothing is known here.
             self.memory = sum(limits) if all(limits) else 0
         self.client.subscribe_topic(PROGRESS_TOPIC, self._on_progress)
+
+    def _wait_for_workers(self, count: int, cancelled: threading.Event | None) -> dict[str, Any]:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            # Dask's own wait can be neither cancelled nor told that the processes have ended.
+            workers: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
+            if len(workers) >= count:
+                return workers
+            if cancelled is not None and cancelled.is_set():
+                raise Cancelled()
+            self._check_alive()
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{len(workers)} of {count} workers came in {_START_SECONDS} s")
+            time.sleep(0.05)
 
     def _on_progress(self, event: tuple[float, dict[str, Any]]) -> None:
         message = event[1]
@@ -351,7 +374,7 @@ class Cluster:
         self.closed = True
         for process in self._processes:
             # The nanny's workers share its session and die with it (see dask_setup).
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(ProcessLookupError, psutil.NoSuchProcess):
                 children = psutil.Process(process.pid).children(recursive=True)
                 process.kill()
                 for child in children:

@@ -18,10 +18,12 @@ from PIL import Image
 
 from recon3d.io.exif import PhotoExif
 from recon3d.io.photo_color import ColorSpace, to_srgb
+from recon3d.io.photo_depth import value_used
 from recon3d.io.photo_file import (
     DECODE_ERRORS,
     PhotoFormat,
     PhotoHeader,
+    declared_top,
     decode,
     deep_values,
     open_image,
@@ -151,7 +153,7 @@ def check_photo(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def brightest_value(path: Path) -> int:
-    """Find the largest value of a photo with more than 8 bits a channel, opacity aside.
+    """Find the largest value that a photo with more than 8 bits a channel can have, opacity aside.
 
     Parameters
     ----------
@@ -160,7 +162,7 @@ def brightest_value(path: Path) -> int:
     Returns
     -------
     int
-        At most 65535.
+        At most 65535; see `recon3d.io.photo_depth.value_used`.
 
     Raises
     ------
@@ -169,7 +171,7 @@ def brightest_value(path: Path) -> int:
     """
     with reading(path):
         values = deep_values(path)
-        return int(values[..., :3].max() if values.ndim == 3 else values.max())
+        return value_used(values[..., :3] if values.ndim == 3 else values, declared_top(path))
 
 
 def read_photo(path: Path, *, bits: int = 16, upright: bool = True) -> Photo:

@@ -37,11 +37,14 @@ _CONVERT = "Save it as JPEG, PNG or TIFF."
 _DEVELOP = "Develop it, and save it as JPEG or TIFF."
 _ORIENTATION, _ICC = 274, 34675
 _WIDTH, _HEIGHT, _BITS, _PHOTOMETRIC, _SAMPLES, _SAMPLE_FORMAT = 256, 257, 258, 262, 277, 339
+_MAX_SAMPLE = 281
 _DEEP_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 #: Modes by PNG's colour type.
 _PNG_MODES = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}
 #: Bytes in which the colour codes of PNG and AVIF stand.
 _HEAD = 16384
+#: Bytes in which the header of a HEIC or AVIF file ends.
+_LONG_HEAD = 65536
 # What Pillow and libheif raise on damaged files, by format and place of the damage.
 DECODE_ERRORS = (
     OSError,
@@ -215,6 +218,59 @@ def deep_values(path: Path) -> NDArray[np.uint16]:
         order = cv2.COLOR_BGRA2RGBA if values.shape[2] == 4 else cv2.COLOR_BGR2RGB
         values = cv2.cvtColor(values, order)
     return np.asarray(values, np.uint16)
+
+
+def declared_top(path: Path) -> int | None:
+    """Read the largest value that a photo of 16 bits says its pixels can have; call it within `reading`.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    int or None
+        None where it does not say. PNG's chunk sBIT means values that were scaled to all 16 bits.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+        if head.startswith(b"\x89PNG"):
+            return 0xFFFF if b"sBIT" in head[: head.find(b"IDAT")] else None
+        file.seek(0)
+        tags = Image.Exif()
+        tags.load_from_fp(file)
+        top = max(_numbers(tags.get(_MAX_SAMPLE, 0)))
+        # Programs that do not know it write the limits of the format, or nonsense.
+        return top if 0xFF < top <= 0xFFFF else None
+
+
+def stored_bits(path: Path, header: PhotoHeader) -> int:
+    """Tell the bits a channel with which a photo is stored; call it within `reading`.
+
+    Parameters
+    ----------
+    path : Path
+    header : PhotoHeader
+
+    Returns
+    -------
+    int
+        As its header says; `PhotoHeader.bits` tells what must be mapped to 8.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_LONG_HEAD)
+        if header.format == "PNG":
+            return head[24]
+        if header.format in ("HEIC", "AVIF"):
+            # The property "pixi": version and flags, the number of channels, and the bits of each.
+            at = head.find(b"pixi")
+            return head[at + 9] if 0 <= at < len(head) - 9 else header.bits
+        if header.format == "TIFF":
+            file.seek(0)
+            tags = Image.Exif()
+            tags.load_from_fp(file)
+            return max(_numbers(tags.get(_BITS, 1)))
+    return header.bits
 
 
 @contextmanager

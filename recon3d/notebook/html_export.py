@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import os
@@ -115,19 +116,28 @@ def page(content: Content, title: str, scale: float | None = None) -> str:
         "high": high.tolist(),
     }
     own = files("recon3d.notebook").joinpath("page")
+    script = "\n".join(own.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
+    text = own.joinpath("page.html").read_text(encoding="utf-8")
     parts = {
+        # Only this script and this style may run, whatever the names and titles hold.
+        "SCRIPT_HASH": _hash(f"\n{script}\n"),
+        "STYLE_HASH": _hash(text.partition("<style>")[2].partition("</style>")[0]),
         "TITLE": html.escape(title),
         # A camera may be called "</script>".
         "DATA": json.dumps(document).replace("<", "\\u003c"),
         "ARRAYS": "\n".join(elements),
-        "SCRIPT": "\n".join(own.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS),
+        "SCRIPT": script,
     }
-    text = own.joinpath("page.html").read_text(encoding="utf-8")
     pieces: list[str] = []
     for name, value in parts.items():
         before, text = text.split(f"@{name}@")
         pieces += [before, value]
     return "".join([*pieces, text])
+
+
+def _hash(text: str) -> str:
+    """A source of a content security policy."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}"
 
 
 def _element(name: str, data: bytes) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,16 +50,17 @@ def frame_scores(project: Project, axes: Axes | None = None) -> Axes:
     InputError
         No video was scanned for frames.
     """
-    videos = read_json(_folder(project, "frame_extraction") / SCORES)["videos"]
+    path = _folder(project, "frame_extraction") / SCORES
+    with _readable(path, "frame_extraction"):
+        videos = [_scan(video) for video in read_json(path)["videos"]]
     if not videos:
         raise InputError("No video was scanned for frames.", "Frame scores exist for videos only.")
     axes = _axes(axes)
-    for video in videos:
-        time, sharpness = np.array(video["time"], float), np.array(video["sharpness"], float)
-        taken = np.array(video["taken"], bool)
-        (line,) = axes.plot(time, sharpness, linewidth=0.8, label=video["source"])
+    for source, time, sharpness, taken in videos:
+        (line,) = axes.plot(time, sharpness, linewidth=0.8, label=source)
         axes.plot(time[taken], sharpness[taken], "o", markersize=4, color=line.get_color())
-    axes.set(xlabel="time (s)", ylabel="sharpness", title=f"{sum(map(_taken, videos))} frames taken")
+    frames = sum(int(taken.sum()) for *_, taken in videos)
+    axes.set(xlabel="time (s)", ylabel="sharpness", title=f"{frames} frames taken")
     axes.legend()
     return axes
 
@@ -172,7 +176,8 @@ def depth_coverage(project: Project, axes: Axes | None = None) -> Axes:
     folder = _folder(project, "dense_reconstruction") / DEPTH_MAPS
     shares = []
     for path in sorted(folder.glob("*.npz")):
-        with np.load(path) as data:  # reads the depth alone, not the normals
+        # The depth alone is read, not the normals.
+        with _readable(path, "dense_reconstruction"), open(path, "rb") as file, np.load(file) as data:
             shares.append(float(np.mean(data["depth"] > 0)))
     axes = _axes(axes)
     axes.bar(range(len(shares)), 100 * np.array(shares))
@@ -223,8 +228,22 @@ def stage_costs(project: Project, axes: tuple[Axes, Axes] | None = None) -> tupl
 def _matches(project: Project) -> tuple[list[str], NDArray[np.int32], NDArray[np.int32]]:
     """Names of the frames, indices of the pairs that were matched, and their verified matches."""
     names = read_frames(_folder(project, "frame_extraction")).names
-    with np.load(_folder(project, "feature_matching") / MATCHES) as matches:
-        return names, matches["pairs"], matches["inliers"]
+    path = _folder(project, "feature_matching") / MATCHES
+    with _readable(path, "feature_matching"), open(path, "rb") as file, np.load(file) as matches:
+        pairs, inliers = matches["pairs"], matches["inliers"]
+        if pairs.shape != (len(inliers), 2) or pairs.max(initial=-1) >= len(names):
+            raise ValueError("its pairs are not those of the frames")
+        return names, pairs, inliers
+
+
+@contextlib.contextmanager
+def _readable(path: Path, stage: str) -> Iterator[None]:
+    """Turn what a damaged file raises into an error that names it."""
+    try:
+        yield
+    except (OSError, EOFError, LookupError, TypeError, ValueError, BadZipFile) as error:
+        trouble = "is missing" if isinstance(error, FileNotFoundError) else f"is damaged: {error}"
+        raise InputError(f"{path} {trouble}.", f"Run again with --rerun-from {stage}.") from error
 
 
 def _circle(count: int) -> Floats:
@@ -240,8 +259,13 @@ def _from_above(scene: Scene) -> dict[str, Floats]:
     return {view.name: axes @ view.center for view in scene}
 
 
-def _taken(video: dict[str, Any]) -> int:
-    return sum(video["taken"])
+def _scan(video: dict[str, Any]) -> tuple[str, Floats, Floats, NDArray[np.bool_]]:
+    """Source of a video, and time and sharpness of its frames, and whether each was taken."""
+    time, sharpness = np.array(video["time"], float), np.array(video["sharpness"], float)
+    taken = np.array(video["taken"], bool)
+    if not len(time) == len(sharpness) == len(taken):
+        raise ValueError("its columns differ in length")
+    return str(video["source"]), time, sharpness, taken
 
 
 def _folder(project: Project, stage: str) -> Path:

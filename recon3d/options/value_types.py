@@ -26,6 +26,7 @@ class FrameExtractionValues(TypedDict, total=False):
 class FeatureExtractionValues(TypedDict, total=False):
     """Values of `recon3d.options.FeatureExtractionOptions`."""
 
+    detector: Literal["colmap", "opencv"]
     max_image_size: int
     max_features: int
     first_octave: Literal["auto"] | int

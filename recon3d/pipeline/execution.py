@@ -125,6 +125,7 @@ class Execution:
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
+                cancelled=self.cancelled,
             )
 
         try:
@@ -137,7 +138,7 @@ class Execution:
                     if skipped is None:
                         log.emit(StageStarted(stage=name))
                     try:
-                        artifact = skipped or self._run_stage(step, cluster)
+                        artifact = skipped or self._run_step(step, cluster, forced)
                         done[name] = artifact
                         worked = worked or skipped is None
                         if name in ("sparse_reconstruction", steps[-1].stage.name):
@@ -162,9 +163,17 @@ class Execution:
         }
         log.emit(RunCompleted(results=results, seconds=time.time() - started))
 
+    def _run_step(self, step: Step, cluster: Callable[[], Cluster], forced: int) -> Artifact:
+        """Run a stage, after what it only chooses from; that is kept when the choice is impossible."""
+        if step.base is not None:
+            again = STAGE_NAMES.index(step.stage.name) >= forced
+            known = None if again else step.base.artifact
+            self.done[step.stage.name] = known or self._run_stage(step.base, cluster)
+        return self._run_stage(step, cluster)
+
     def _run_stage(self, step: Step, cluster: Callable[[], Cluster]) -> Artifact:
         settings, project, log, done = self.settings, self.project, self.log, self.done
-        stage, options = step.stage, settings.options[step.stage.name]
+        stage, options = step.stage, step.options
         module = load_stage(stage.name)
         began, clock = time.time(), time.monotonic()
         own_cpu = time.thread_time()
@@ -221,6 +230,8 @@ class Execution:
         known_cameras = self.project.poses is not None
         cameras = next((step for step in steps if step.stage.name == "sparse_reconstruction"), None)
         if known_cameras or cameras is None or cameras.artifact is not None:
+            return
+        if cameras.base is not None and cameras.base.artifact is not None:
             return
         try:
             found = check_project(self.project, workers=self.settings.workers, cancelled=self.cancelled)

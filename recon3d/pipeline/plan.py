@@ -20,12 +20,18 @@ _FEATURES = ("feature_extraction", "feature_matching")
 
 @dataclass(frozen=True, repr=False)
 class Step(Described):
-    """A stage of one run: what it is, what it would make, and whether that is there."""
+    """A stage of one run: what it is, what it would make, and whether that is there.
+
+    A stage may have options that only choose among what it makes. Then `base` is the step with their
+    defaults, and this one reads its artifact.
+    """
 
     stage: Stage
     needs: tuple[str, ...]
+    options: StageOptions
     fingerprint: str
     artifact: Artifact | None
+    base: Step | None = None
 
     def _facts(self) -> list[str]:
         return [self.stage.name.replace("_", " "), "to do" if self.artifact is None else "up to date"]
@@ -97,15 +103,35 @@ def plan_steps(
             continue
         needs = stage.posed_needs if poses is not None and stage.posed_needs else stage.needs
         needs = tuple(need for need in needs if not (known_points and need in _FEATURES))
-        name = fingerprint(
-            stage.name,
-            load_stage(stage.name).VERSION,
-            options[stage.name].model_dump(mode="json"),
-            {need: prints[need] for need in needs},
-            seed,
-        )
-        prints[stage.name] = name
-        steps.append(Step(stage, needs, name, project.store.find(stage.name, name)))
+        step = _step(project, stage, needs, options[stage.name], prints, seed)
+        prints[stage.name] = step.fingerprint
+        steps.append(step)
         if stage.name == until:
             break
     return tuple(steps)
+
+
+def _step(
+    project: Project,
+    stage: Stage,
+    needs: tuple[str, ...],
+    options: StageOptions,
+    prints: Mapping[str, str],
+    seed: int,
+) -> Step:
+    module = load_stage(stage.name)
+    fields = type(options).model_fields
+    defaults = {name: fields[name].default for name in getattr(module, "CHOICES", ())}
+    plain = options.model_copy(update=defaults)
+    base = None
+    if plain != options:
+        base = _step(project, stage, needs, plain, prints, seed)
+        needs, prints = (*needs, stage.name), {**prints, stage.name: base.fingerprint}
+    name = fingerprint(
+        stage.name,
+        module.VERSION,
+        options.model_dump(mode="json"),
+        {need: prints[need] for need in needs},
+        seed,
+    )
+    return Step(stage, needs, options, name, project.store.find(stage.name, name), base)

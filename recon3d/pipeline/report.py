@@ -17,8 +17,16 @@ import jinja2
 
 from recon3d.events import InputsChecked, RunState, VerdictReached
 from recon3d.io.atomic import atomic_path, read_json, write_json
-from recon3d.io.components import COMPONENTS, read_component_list
-from recon3d.layout import IMAGES, PREVIEW, REPORT_HTML, REPORT_JSON, TRANSFORMS, read_registration
+from recon3d.layout import (
+    COMPONENTS,
+    IMAGES,
+    PREVIEW,
+    REPORT_HTML,
+    REPORT_JSON,
+    TRANSFORMS,
+    read_component_list,
+    read_registration,
+)
 from recon3d.pipeline.coverage import measure_coverage
 from recon3d.pipeline.plan_picture import plan_svg
 from recon3d.project.artifacts import Artifact
@@ -122,7 +130,7 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         from recon3d.io.nerfstudio import write_transforms
 
         document.update(asdict(read_registration(sparse.path)))
-        document[COMPONENTS] = [asdict(row) for row in read_component_list(sparse.path / COMPONENTS)]
+        document[COMPONENTS] = [asdict(row) for row in read_component_list(sparse.path)]
         scene = Scene.load(sparse.path)
         coverage = measure_coverage(scene)
         plot, weak = plan_svg(scene, coverage), bool(coverage.gaps or coverage.weak)

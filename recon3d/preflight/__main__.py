@@ -15,11 +15,10 @@ def main() -> None:
     from recon3d.preflight.examine import examine
 
     request = json.load(sys.stdin)
-    answer = examine(
-        [Path(path) for path in request["files"]],
-        [Path(path) for path in request["history"]],
-        request["workers"],
+    photos, videos, history = (
+        [Path(path) for path in request[key]] for key in ("photos", "videos", "history")
     )
+    answer = examine(photos, videos, history, request["workers"])
     json.dump(answer.to_json(), sys.stdout)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.io.atomic import read_json, write_json
-from recon3d.layout import CHECK_FILE
+from recon3d.layout import CHECK_FILE, InputKind
 from recon3d.preflight.result import InputCheck
 from recon3d.project.gathering import gather, left_out_notes
 from recon3d.project.project import MARKER, Project
@@ -65,8 +65,8 @@ def check(
     given = [Path(inputs)] if isinstance(inputs, str | os.PathLike) else [Path(path) for path in inputs]
     if len(given) == 1 and (given[0] / MARKER).is_file():
         return check_project(Project.open(given[0]), workers=workers, recall=False)
-    files, left_out = gather(given, None, kinds=("video", "photo"), strict=False)
-    found = _in_another_process([file.path for file in files], [Path.cwd()], workers)
+    gathered, left_out = gather(given, None, kinds=("video", "photo"), strict=False, hashed=False)
+    found = _in_another_process([(file.kind, file.path) for file in gathered], [Path.cwd()], workers)
     return replace(found, notes=(*left_out_notes(left_out, reported=False), *found.notes))
 
 
@@ -112,7 +112,7 @@ def check_project(
             return InputCheck.from_json(document["check"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # there is none, or one of another version
-    files = [project.input_file(item) for item in project.inputs]
+    files = [(item.kind, project.input_file(item)) for item in project.inputs]
     found = _in_another_process(files, [project.path, project.path.parent], workers, cancelled)
     with contextlib.suppress(OSError):  # a full disk or a read-only folder: it is only looked at again
         document = {"inputs": fingerprint, "workers": workers, "runs": runs, "check": found.to_json()}
@@ -121,7 +121,7 @@ def check_project(
 
 
 def _in_another_process(
-    files: Sequence[Path],
+    files: Sequence[tuple[InputKind, Path]],
     history: Sequence[Path],
     workers: int | None,
     cancelled: threading.Event | None = None,
@@ -129,7 +129,8 @@ def _in_another_process(
     # Names are bytes: JSON keeps what cannot be decoded as escapes.
     request = json.dumps(
         {
-            "files": [str(path) for path in files],
+            "photos": [str(path) for kind, path in files if kind != "video"],
+            "videos": [str(path) for kind, path in files if kind == "video"],
             "history": [str(path) for path in history],
             "workers": workers,
         }

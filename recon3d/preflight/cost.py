@@ -1,7 +1,7 @@
 """What a run would take: frames, time, memory and disk, from a model of each stage's work.
 
-The constants are CPU-seconds on two cores of a Xeon with AVX-512, fitted on the runs of the reference
-sets on 2026-11-27. Kept runs of this machine scale them, stage by stage.
+`recon3d.preflight.work` has the parts of the work and their prices. Kept runs of this machine scale
+the prices, stage by stage.
 """
 
 from __future__ import annotations
@@ -11,19 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recon3d.options import StageOptions
+from recon3d.preflight.work import Counts, cost_model, cpu_parts, disk_parts, memory_parts, priced
 from recon3d.stage_table import STAGE_NAMES
 
-#: Stages that use one core only.
-_SERIAL = ("sparse_reconstruction", "mesh_generation")
-#: Seconds that starting the workers takes, once.
-_START = 4.0
-#: What two workers gain.
-_PARALLEL = 0.9
-#: Dense points for each pixel of the depth maps.
-_POINTS = 0.13
-#: Features that COLMAP finds for each that the check found at its smaller size, per pixel.
-_DENSITY = 0.75
-_GIGABYTE = 1e9
+#: Other work seldom lasts as long as a run: more than this it is not expected to slow one down.
+_SLOWEST = 2.0
+#: What a project keeps besides the artifacts of its stages.
+BESIDE_STAGES = ("inputs", "results")
 
 
 @dataclass(frozen=True)
@@ -42,7 +36,8 @@ class Job:
         Features of an image of 640 pixels.
     scanned : float
         Millions of video pixels that are looked through.
-    input_bytes : int
+    input_bytes, photo_bytes : int
+        Size of all files, and of the photos.
     """
 
     frames: int
@@ -52,6 +47,7 @@ class Job:
     features: float
     scanned: float
     input_bytes: int
+    photo_bytes: int
 
 
 @dataclass(frozen=True)
@@ -79,7 +75,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast this machine is against the constants.
+    """How fast this machine is against that of the prices.
 
     Attributes
     ----------
@@ -89,11 +85,35 @@ class Speed:
         As in `Estimate`.
     source : str
         What it was found from.
+    start : float
+        The same factor for what a run does before and between its stages.
+    busy : float
+        Cores that other work uses.
+    cores : int
+        Cores of the machine.
     """
 
     factors: Mapping[str, float]
     error: float
     source: str
+    start: float = 1.0
+    busy: float = 0.0
+    cores: int = 0
+
+    def slowdown(self, workers: int) -> float:
+        """How much longer a run takes because it shares the cores with other work.
+
+        Parameters
+        ----------
+        workers : int
+
+        Returns
+        -------
+        float
+        """
+        if not self.cores:
+            return 1.0
+        return min(max(1.0, (self.busy + workers) / self.cores), _SLOWEST)
 
 
 def scaled_size(width: int, height: int, longest: int) -> float:
@@ -133,33 +153,58 @@ def feature_pixels(width: int, height: int, options: Mapping[str, object]) -> fl
     return pixels * (4 if doubled else 1)
 
 
-def stage_work(stage: str, counts: Mapping[str, float]) -> float:
-    """CPU-seconds of a stage by the constants.
+def stage_work(stage: str, counts: Counts) -> float:
+    """CPU-seconds of a stage on the machine of the prices.
 
     Parameters
     ----------
     stage : str
     counts : mapping of str to float
-        ``images``, and what else the stage's work depends on.
+        See `expected_counts`.
 
     Returns
     -------
     float
     """
-    images = counts["images"]
-    if stage == "frame_extraction":
-        return 0.5 + 0.013 * counts["scanned"] + 0.03 * images * counts["frame_pixels"]
-    if stage == "feature_extraction":
-        return 0.22 * images * counts["feature_pixels"] + 0.12 * images
-    if stage == "feature_matching":
-        return counts["pairs"] * (0.012 + 4.5e-9 * counts["features"] * counts["features"])
-    if stage == "sparse_reconstruction":
-        return 0.12 * images
-    if stage == "dense_reconstruction":
-        return 2.8 * images * counts["depth_pixels"]
-    if stage == "mesh_generation":
-        return 14 + 50 * math.pow(counts["points"] / 1e6, 1.4)
-    return 12 + 0.6 * images * counts["texture_pixels"]
+    return priced("cpu", stage, cpu_parts(stage, counts))
+
+
+def option_counts(options: Mapping[str, Mapping[str, object]], width: int, height: int) -> dict[str, float]:
+    """What the options alone tell of the work, for stages whose options are given.
+
+    Parameters
+    ----------
+    options : mapping of str to mapping
+        Values by stage.
+    width, height : int
+        Size of a typical image.
+
+    Returns
+    -------
+    dict of str to float
+    """
+
+    def number(stage: str, name: str) -> float:
+        return float(str(options[stage][name]))
+
+    counts: dict[str, float] = {}
+    if found := options.get("feature_extraction"):
+        counts["feature_pixels"] = feature_pixels(width, height, found)
+        counts["normalized"] = float(bool(found["affine_shape"]) or bool(found["domain_size_pooling"]))
+    if found := options.get("feature_matching"):
+        counts["guided"] = float(bool(found["guided"]))
+    if "dense_reconstruction" in options:
+        counts["depth_pixels"] = scaled_size(
+            width, height, int(number("dense_reconstruction", "max_image_size"))
+        )
+        counts["sources"] = number("dense_reconstruction", "num_sources")
+        counts["refinements"] = number("dense_reconstruction", "geometric_iterations")
+    if "mesh_generation" in options:
+        counts["faces"] = number("mesh_generation", "max_faces") / 1e6
+    if "texturing" in options:
+        counts["texture_pixels"] = scaled_size(width, height, int(number("texturing", "max_image_size")))
+        counts["texels"] = number("texturing", "texture_size") ** 2 / 1e6
+    return counts
 
 
 def expected_counts(job: Job, options: Mapping[str, StageOptions]) -> dict[str, float]:
@@ -173,31 +218,57 @@ def expected_counts(job: Job, options: Mapping[str, StageOptions]) -> dict[str, 
     Returns
     -------
     dict of str to float
+        Sizes of images are in megapixels, points and faces in millions, ``scanned`` in millions of video
+        pixels.
     """
-    features_options = options["feature_extraction"].model_dump()
-    matching = options["feature_matching"].model_dump()
-    n, size = job.frames, (job.width, job.height)
-    pixels = feature_pixels(*size, features_options)
-    seen = scaled_size(*size, 640)
-    features = min(job.features * _DENSITY * pixels / seen, features_options["max_features"])
-    depth = scaled_size(*size, options["dense_reconstruction"].model_dump()["max_image_size"])
+    values = {stage: chosen.model_dump() for stage, chosen in options.items()}
+    n, size, typical = job.frames, (job.width, job.height), cost_model()["typical"]["counts"]
+    counts = option_counts(values, *size)
+    # COLMAP finds as many features for each pixel as the check does at its smaller size, or nearly.
+    density = typical["features"] * job.features / scaled_size(*size, 640)
+    matching = values["feature_matching"]
     if job.video_frames:
         pairs = n * (matching["overlap"] + matching["loop_closure"])
     elif n <= matching["max_exhaustive"]:
         pairs = n * (n - 1) / 2
     else:
         pairs = n * matching["neighbors"]
+    largest = values["frame_extraction"]["max_image_size"] if job.video_frames else 0
     return {
+        **counts,
         "images": n,
+        "video_frames": job.video_frames,
         "scanned": job.scanned,
-        "frame_pixels": scaled_size(*size, 0),
-        "feature_pixels": pixels,
-        "features": features,
+        "frame_pixels": scaled_size(*size, largest),
+        "features": min(
+            density * counts["feature_pixels"],
+            typical["most_features"] * values["feature_extraction"]["max_features"],
+        ),
         "pairs": min(pairs, n * (n - 1) / 2),
-        "depth_pixels": depth,
-        "points": _POINTS * n * depth * 1e6,
-        "texture_pixels": scaled_size(*size, options["texturing"].model_dump()["max_image_size"]),
+        "points": typical["points"] * n * counts["depth_pixels"],
+        "input_bytes": job.input_bytes,
+        "photo_bytes": job.photo_bytes,
     }
+
+
+def stage_seconds(stage: str, cpu_seconds: float, workers: int, images: float) -> float:
+    """Seconds that a stage takes on free cores.
+
+    Parameters
+    ----------
+    stage : str
+    cpu_seconds : float
+    workers : int
+        Worker processes, each with a core of its own.
+    images : float
+        Items that the work can be divided by.
+
+    Returns
+    -------
+    float
+    """
+    shared = cost_model()["parallel"]["share"][stage]
+    return cpu_seconds * (1 - shared + shared / max(1.0, min(workers, images)))
 
 
 def estimate(
@@ -220,22 +291,19 @@ def estimate(
     Estimate
     """
     counts = expected_counts(job, options)
-    gain = 1 + _PARALLEL * (workers - 1)
-    seconds = _START
+    images = counts["images"]
+    seconds = cost_model()["parallel"]["start"]["seconds"] * speed.start
     for stage in STAGE_NAMES:
         work = stage_work(stage, counts) * speed.factors.get(stage, 1.0)
-        seconds += work if stage in _SERIAL else work / min(gain, max(counts["images"], 1))
-    texture = options["texturing"].model_dump()["texture_size"]
-    each = 0.25 + 0.1 * counts["frame_pixels"]
-    memory = 0.5 + workers * each + 0.8 * counts["points"] / 1e6 + 12 * texture**2 / _GIGABYTE
-    n = counts["images"]
-    disk = 2 * job.input_bytes + n * (
-        0.3e6 * counts["frame_pixels"] * (job.video_frames > 0)
-        + 400 * counts["features"]
-        + 12e6 * counts["depth_pixels"]
+        seconds += stage_seconds(stage, work, workers, images)
+    return Estimate(
+        quality,
+        int(images),
+        round(seconds * speed.slowdown(workers), 1),
+        speed.error,
+        int(max(priced("memory", stage, memory_parts(stage, counts, workers)) for stage in STAGE_NAMES)),
+        int(sum(priced("disk", kept, disk_parts(kept, counts)) for kept in (*BESIDE_STAGES, *STAGE_NAMES))),
     )
-    disk += 40 * counts["points"] + 0.7 * texture**2
-    return Estimate(quality, int(n), round(seconds, 1), speed.error, int(memory * _GIGABYTE), int(disk))
 
 
 def rounded_error(residuals: list[float]) -> float:

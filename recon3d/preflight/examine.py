@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 
 from recon3d.compute import usable_cores
-from recon3d.errors import InputError
 from recon3d.io.images import PhotoInfo
-from recon3d.io.probe import probe_input
 from recon3d.io.video_info import VideoInfo
 from recon3d.options import StageOptions, resolve_options
 from recon3d.options.value_types import Quality
 from recon3d.preflight.cost import Job, estimate
 from recon3d.preflight.findings import CameraGroup, find
 from recon3d.preflight.history import machine_speed
-from recon3d.preflight.measuring import ImageMeasure, Measures, measure
+from recon3d.preflight.measuring import Measures, measure
 from recon3d.preflight.result import InputCheck
 from recon3d.preflight.sampling import Drawn, draw
 from recon3d.selection.choose import SAME_VIEW
@@ -29,13 +28,75 @@ from recon3d.selection.choose import SAME_VIEW
 _FEWEST = 3
 
 
-def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None = None) -> InputCheck:
+@dataclass(frozen=True)
+class Look:
+    """What was seen of the inputs.
+
+    Attributes
+    ----------
+    drawn : Drawn
+    measures : Measures
+    photo_bytes, video_bytes : int
+    """
+
+    drawn: Drawn
+    measures: Measures
+    photo_bytes: int
+    video_bytes: int
+
+    def job(self, options: Mapping[str, StageOptions]) -> Job:
+        """Describe the inputs as far as the cost of a run goes.
+
+        Parameters
+        ----------
+        options : mapping of str to StageOptions
+
+        Returns
+        -------
+        Job
+        """
+        drawn, images = self.drawn, self.measures.images
+        video_frames = _frames(drawn, options)
+        sizes = [(p.width, p.height) for p in drawn.photos] + [(v.width, v.height) for v in drawn.videos]
+        width, height = (int(x) for x in np.median(np.array(sizes), axis=0))
+        return Job(
+            frames=len(drawn.photos) + video_frames,
+            video_frames=video_frames,
+            width=width,
+            height=height,
+            features=float(np.mean([image.features for image in images])),
+            scanned=sum(_pixels(video) for video in drawn.videos),
+            input_bytes=self.photo_bytes + self.video_bytes,
+            photo_bytes=self.photo_bytes,
+        )
+
+
+def look(photos: Sequence[Path], videos: Sequence[Path]) -> Look:
+    """Draw samples of the inputs, and measure them.
+
+    Parameters
+    ----------
+    photos, videos : sequence of Path
+
+    Returns
+    -------
+    Look
+    """
+    drawn = draw(photos, videos)
+    return Look(drawn, measure(drawn), _size(photos), _size(videos))
+
+
+def examine(
+    photos: Sequence[Path],
+    videos: Sequence[Path],
+    history: Sequence[Path] = (),
+    workers: int | None = None,
+) -> InputCheck:
     """Look at the inputs.
 
     Parameters
     ----------
-    files : sequence of Path
-        Photos and videos.
+    photos, videos : sequence of Path
     history : sequence of Path
         Folders with earlier projects.
     workers : int, optional
@@ -46,33 +107,21 @@ def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None 
     InputCheck
     """
     started = time.monotonic()
-    photos: list[Path] = []
-    videos: list[Path] = []
-    unreadable: list[str] = []
-    for path in files:
-        try:
-            (videos if probe_input(path).kind == "video" else photos).append(path)
-        except InputError as error:
-            unreadable.append(error.message)
-    drawn = draw(photos, videos)
-    measures = measure(drawn)
-    images = measures.images
-    unreadable += drawn.unreadable
+    seen = look(photos, videos)
+    drawn, measures = seen.drawn, seen.measures
     qualities = {str(quality): resolve_options(quality, {}) for quality in get_args(Quality)}
-    frames = {name: _frames(drawn, options) for name, options in qualities.items()}
     found = find(
         measures,
-        total=len(drawn.photos) + frames["medium"],
+        total=len(drawn.photos) + _frames(drawn, qualities["medium"]),
         groups=_groups(drawn.photos),
-        unreadable=unreadable,
+        unreadable=drawn.unreadable,
     )
     estimates, source = [], ""
     if not found.hopeless:
         speed = machine_speed(history)
         source = speed.source
-        size = sum(path.stat().st_size for path in (*photos, *videos))
         estimates = [
-            estimate(name, _job(drawn, images, frames[name], size), options, speed, workers or usable_cores())
+            estimate(name, seen.job(options), options, speed, workers or usable_cores())
             for name, options in qualities.items()
         ]
     return InputCheck(
@@ -82,10 +131,14 @@ def examine(files: Sequence[Path], history: Sequence[Path], workers: int | None 
         advice=tuple(found.advice),
         estimates=tuple(estimates),
         speed_from=source,
-        looked_at=len(images),
+        looked_at=len(measures.images),
         blank=found.blank,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _size(files: Sequence[Path]) -> int:
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def _groups(photos: Sequence[PhotoInfo]) -> list[CameraGroup]:
@@ -97,7 +150,7 @@ def _groups(photos: Sequence[PhotoInfo]) -> list[CameraGroup]:
     return [CameraGroup(camera, size, focal, number) for (camera, size, focal), number in counted.items()]
 
 
-def _frames(drawn: Drawn, options: dict[str, StageOptions]) -> int:
+def _frames(drawn: Drawn, options: Mapping[str, StageOptions]) -> int:
     """Frames that would be taken of the videos: as many as the motion asks for."""
     values = options["frame_extraction"].model_dump()
     total = 0
@@ -108,20 +161,6 @@ def _frames(drawn: Drawn, options: dict[str, StageOptions]) -> int:
         differing = max(travel / SAME_VIEW + 1, _FEWEST)
         total += int(min(wanted, differing, max(there, 1)))
     return total
-
-
-def _job(drawn: Drawn, images: Sequence[ImageMeasure], video_frames: int, size: int) -> Job:
-    sizes = [(p.width, p.height) for p in drawn.photos] + [(v.width, v.height) for v in drawn.videos]
-    width, height = (int(x) for x in np.median(np.array(sizes), axis=0))
-    return Job(
-        frames=len(drawn.photos) + video_frames,
-        video_frames=video_frames,
-        width=width,
-        height=height,
-        features=float(np.mean([image.features for image in images])),
-        scanned=sum(_pixels(video) for video in drawn.videos),
-        input_bytes=size,
-    )
 
 
 def _seen(measures: Measures) -> str:

@@ -16,8 +16,6 @@ from recon3d.preflight.measuring import ImageMeasure, Measures, PairMeasure
 
 #: Features without which an image is of no use, and below which it has little texture.
 _BLANK, _PLAIN = 15, 120
-#: A pair in which the camera only turned: one homography explains it, and that is a rotation.
-_FLAT, _TURN = 0.85, 0.02
 #: Shares of the pairs from which turning is a warning, and certain.
 _OFTEN, _ALWAYS = 0.5, 0.95
 #: Pairs without which nothing is certain.
@@ -28,6 +26,11 @@ _REST, _MOVING = 0.3, 0.1
 _STILL = 0.9
 #: Share of the photos that must overlap with another one, and photos without which it tells nothing.
 _LINKED, _PHOTOS = 0.6, 4
+#: Share of the neighbours by name that overlap where the names follow the camera: chance gives 1 in 50.
+_NAMED = 0.15
+#: Overlapping photos that each photo has at least in a good set, and photos of a sample in no order that
+#: must meet one of theirs before the sample tells anything.
+_NEIGHBOURS, _MEETINGS = 2, 4
 #: Brightness and contrast, in grey levels, of images that are too dark or too bright.
 _DARK, _BRIGHT, _DULL = 40, 215, 25
 #: Sharpness against the median of the set, as the sparse stage has it.
@@ -184,7 +187,7 @@ def _texture(useful: Sequence[ImageMeasure], found: Findings) -> None:
 def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
     if len(known) < _PAIRS:
         return
-    turned = np.mean([pair.flat > _FLAT and pair.turn < _TURN for pair in known])
+    turned = np.mean([pair.turned for pair in known])
     still = np.mean([pair.at_rest > _STILL for pair in known])
     table = np.mean([pair.at_rest > _REST and pair.moving > _MOVING for pair in known])
     if still >= _ALWAYS:
@@ -206,7 +209,20 @@ def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
 def _overlap(measures: Measures, found: Findings) -> None:
     """Judge photos only: the frames that a run takes of a video lie closer than the samples."""
     linked, photos = measures.linked, measures.photos
-    if photos >= _PHOTOS and linked < _LINKED * photos:
+    if photos < _PHOTOS:
+        return
+    least = _LINKED * photos
+    if measures.given > photos and measures.in_order < _NAMED:
+        # Names in no order: a photo's neighbours need not be in the sample.
+        missed = (1 - _NEIGHBOURS / (measures.given - 1)) ** (photos - 1)
+        least *= 1 - missed
+        if (1 - missed) * photos < _MEETINGS:
+            found.notes.append(
+                f"The names of the photos are in no order: whether they overlap cannot be told from {photos} "
+                f"of {measures.given}."
+            )
+            return
+    if linked < least:
         found.doubts.append(f"Only {linked} of {photos} photos looked at overlap with another one.")
         found.advice.append("Take more images, with an overlap of 80 % from one to the next.")
 

@@ -1,4 +1,4 @@
-"""How fast this machine was in earlier runs, from the manifests that they left."""
+"""How fast this machine was in earlier runs, from the manifests that they left, and how busy it is now."""
 
 from __future__ import annotations
 
@@ -6,29 +6,26 @@ import math
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from recon3d.errors import Recon3DError
 from recon3d.layout import ARTIFACTS, MANIFEST, read_frames
-from recon3d.preflight.cost import (
-    Speed,
-    feature_pixels,
-    rounded_error,
-    scaled_size,
-    stage_work,
-)
+from recon3d.preflight.cost import Speed, option_counts, rounded_error, scaled_size, stage_work
+from recon3d.preflight.work import cost_model
 from recon3d.project.artifacts import Manifest
+from recon3d.stage_table import STAGE_NAMES
 
-#: Manifests that are read, the newest first.
-_MOST = 300
-#: Work, in CPU-seconds by the constants, below which a time says nothing.
+#: Projects that are read, the newest first.
+_MOST = 40
+#: Work, in CPU-seconds by the prices, below which a time says nothing.
 _LITTLE = 1.0
-#: What the constants are worth on another machine.
-_UNKNOWN = 2.0
-#: Seconds that `_calibrate` takes on the machine of the constants.
-_REFERENCE = 0.039
+#: Work that weighs as much as what is known of the machine without the stage: small runs start slowly.
+_DOUBT = 20.0
+#: Other work, in cores, that is not worth a word.
+_QUIET = 0.5
 
 
 def machine_speed(folders: Iterable[Path]) -> Speed:
@@ -43,29 +40,65 @@ def machine_speed(folders: Iterable[Path]) -> Speed:
     -------
     Speed
     """
-    ratios: dict[str, list[float]] = {}
+    # Before the calibration, which would count itself.
+    busy, cores = _busy_cores(), os.cpu_count() or 1
+    told = f"; the machine is busy now (load {busy:.1f} on {cores} cores)" if busy > _QUIET else ""
+    found: dict[str, list[tuple[float, float]]] = {}
     runs = 0
     for project in _projects(folders):
-        found = _ratios(project)
-        runs += bool(found)
-        for stage, ratio in found:
-            ratios.setdefault(stage, []).append(ratio)
-    if sum(map(len, ratios.values())) < 4:
-        factor = round(_calibrate() / _REFERENCE, 2)
-        return Speed(_everywhere(factor), _UNKNOWN, "a short calibration: no earlier run is kept here")
-    everything = [ratio for values in ratios.values() for ratio in values]
-    factors = _everywhere(statistics.median(everything))
-    factors |= {stage: statistics.median(values) for stage, values in ratios.items()}
-    residuals = [math.log(r / factors[stage]) for stage, values in ratios.items() for r in values]
+        ratios = _ratios(project)
+        runs += bool(ratios)
+        for stage, work, ratio in ratios:
+            found.setdefault(stage, []).append((work, math.log(ratio)))
+    everything = [log for rows in found.values() for _, log in rows]
+    errors = cost_model()["typical"]["errors"]
+    if len(everything) < 4:
+        factor = round(calibrate() / cost_model()["parallel"]["start"]["calibration"], 2)
+        source = f"a short calibration: no earlier run is kept here{told}"
+        return Speed(
+            dict.fromkeys(STAGE_NAMES, factor),
+            errors["calibrated"],
+            source,
+            factor,
+            busy if told else 0,
+            cores,
+        )
+    typical = statistics.median(everything)
+    factors: dict[str, float] = {
+        stage: math.exp(_settled(found.get(stage, ()), typical)) for stage in STAGE_NAMES
+    }
+    residuals = [log - math.log(factors[stage]) for stage, rows in found.items() for _, log in rows]
     # Stages without a kept run, and inputs unlike the kept ones, are less certain.
-    error = max(rounded_error(residuals), 1.3 if len(ratios) >= 5 else 1.6)
-    return Speed(factors, error, f"{runs} earlier runs on this machine" if runs > 1 else "an earlier run")
+    least = errors["kept_runs"] if len(found) >= 5 else errors["few_stages"]
+    source = f"{runs} earlier runs on this machine" if runs > 1 else "an earlier run"
+    return Speed(
+        factors,
+        max(rounded_error(residuals), least),
+        source + told,
+        math.exp(typical),
+        busy if told else 0.0,
+        cores,
+    )
 
 
 def _everywhere(factor: float) -> dict[str, float]:
-    from recon3d.stage_table import STAGE_NAMES
-
     return dict.fromkeys(STAGE_NAMES, factor)
+
+
+def _settled(rows: Iterable[tuple[float, float]], typical: float) -> float:
+    """Mean of the logarithms by the work behind them; little work leaves it near the typical one."""
+    work, total = _DOUBT, _DOUBT * typical
+    for units, log in rows:
+        work, total = work + units, total + units * log
+    return total / work
+
+
+def _busy_cores() -> float:
+    """Cores that were busy in the last minute."""
+    try:
+        return os.getloadavg()[0]
+    except (OSError, AttributeError):  # Windows has no such number
+        return 0.0
 
 
 def _projects(folders: Iterable[Path]) -> list[Path]:
@@ -78,11 +111,24 @@ def _projects(folders: Iterable[Path]) -> list[Path]:
                     found[path.resolve()] = path.stat().st_mtime
                 except OSError:
                     continue
-    return sorted(found, key=lambda path: -found[path])[: _MOST // 7]
+    return sorted(found, key=lambda path: -found[path])[:_MOST]
 
 
-def _ratios(artifacts: Path) -> list[tuple[str, float]]:
-    """Measured against foretold CPU-seconds of each stage; GPUs and other versions do not count."""
+def kept_run(artifacts: Path) -> tuple[dict[str, Manifest], dict[str, float]]:
+    """Read the newest manifest of each stage, and the counts that its work depends on.
+
+    Parameters
+    ----------
+    artifacts : Path
+        The project's folder of artifacts.
+
+    Returns
+    -------
+    manifests : dict of str to Manifest
+    counts : dict of str to float
+        As `recon3d.preflight.cost.expected_counts` foretells them, for the stages that ran. Both are
+        empty where no frames are kept.
+    """
     manifests: dict[str, Manifest] = {}
     paths: dict[str, Path] = {}
     for path in artifacts.glob(f"*/{MANIFEST}"):
@@ -96,44 +142,60 @@ def _ratios(artifacts: Path) -> list[tuple[str, float]]:
     try:
         frames = read_frames(paths["frame_extraction"]).frames
         size = frames[0].width, frames[0].height
-        counts = _counts(manifests, len(frames), size)
+        videos = sum(frame.kind == "video" for frame in frames)
+        return manifests, {"images": len(frames), "video_frames": videos, **_counts(manifests, size)}
     except (KeyError, IndexError, Recon3DError, ValueError, OSError):
-        return []
+        return {}, {}
+
+
+def _ratios(artifacts: Path) -> list[tuple[str, float, float]]:
+    """Foretold CPU-seconds of each stage, and the ratio of the measured ones to them.
+
+    GPUs and other versions do not count.
+    """
+    manifests, counts = kept_run(artifacts)
     found = []
     for stage, manifest in manifests.items():
         try:
             work = stage_work(stage, counts)
         except KeyError:
-            continue
-        if manifest.engine == "cpu" and work > _LITTLE and manifest.cpu_seconds > 0.1:
-            found.append((stage, manifest.cpu_seconds / work))
+            continue  # it depends on a stage that has not run
+        usable = manifest.engine == "cpu" and manifest.versions.get("recon3d") == _version()
+        if usable and work > _LITTLE and manifest.cpu_seconds > 0.1:
+            found.append((stage, work, manifest.cpu_seconds / work))
     return found
 
 
-def _counts(manifests: Mapping[str, Manifest], images: int, size: tuple[int, int]) -> dict[str, float]:
-    def of(stage: str, part: str, name: str) -> Any:
-        return getattr(manifests[stage], part)[name]
+def _version() -> str:
+    try:
+        return version("recon3d")
+    except PackageNotFoundError:
+        return "not installed"
 
-    counts: dict[str, float] = {"images": images, "frame_pixels": scaled_size(*size, 0)}
-    counts["scanned"] = of("frame_extraction", "counts", "scanned") * counts["frame_pixels"]
-    wanted: dict[str, Callable[[], float]] = {
-        "feature_pixels": lambda: feature_pixels(*size, manifests["feature_extraction"].options),
-        "features": lambda: of("feature_extraction", "counts", "features_per_image"),
-        "pairs": lambda: of("feature_matching", "counts", "pairs"),
-        "depth_pixels": lambda: scaled_size(*size, of("dense_reconstruction", "options", "max_image_size")),
-        "points": lambda: of("dense_reconstruction", "counts", "points"),
-        "texture_pixels": lambda: scaled_size(*size, of("texturing", "options", "max_image_size")),
-    }
-    for name, read in wanted.items():
-        try:
-            counts[name] = float(read())
-        except KeyError:
-            continue  # that stage has not run
+
+def _counts(manifests: Mapping[str, Manifest], size: tuple[int, int]) -> dict[str, float]:
+    pixels = scaled_size(*size, 0)
+    counts = option_counts({stage: manifest.options for stage, manifest in manifests.items()}, *size)
+    counts["frame_pixels"] = pixels
+    counts["scanned"] = manifests["frame_extraction"].counts["scanned"] * pixels
+    for name, stage, key, unit in (
+        ("features", "feature_extraction", "features_per_image", 1.0),
+        ("pairs", "feature_matching", "pairs", 1.0),
+        ("points", "dense_reconstruction", "points", 1e6),
+    ):
+        if stage in manifests:
+            counts[name] = manifests[stage].counts[key] / unit
     return counts
 
 
-def _calibrate() -> float:
-    """Seconds of a fixed piece of work: features of a made-up picture."""
+def calibrate() -> float:
+    """Time a fixed piece of work: features of a made-up picture.
+
+    Returns
+    -------
+    float
+        Seconds.
+    """
     import cv2
     import numpy as np
 

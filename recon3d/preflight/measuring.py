@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.matching.camera_motion import Lens, find_camera_motion
+from recon3d.matching.small_images import Described, as_roots, describe_small, match_small
 from recon3d.preflight.sampling import Drawn, Sample
 from recon3d.selection.sharpness import sharpness
 
-Floats = NDArray[np.float64]
-#: Points and descriptors of an image, strongest first.
-Features = tuple[Floats, NDArray[np.float32]]
-
 _FEATURES = 1500
-_RATIO = 0.8
 #: Pixels by which a match may miss the geometry of its pair.
 _TOLERANCE = 1.5
 #: Matches that a pair needs before it says anything.
@@ -32,8 +29,6 @@ _SEARCH = 4.0
 _REST, _MOVES = 0.75, 3.0
 #: Share of the width that a moving match crosses, too: small shakes are no motion.
 _FAR = 0.008
-#: Focal lengths that are tried, in longer sides: 75 to 29 degrees.
-_FOCALS = (0.65, 0.75, 0.87, 1.0, 1.2, 1.5, 1.9)
 
 
 @dataclass(frozen=True)
@@ -76,13 +71,10 @@ class PairMeasure:
         Those as a share of the features of the poorer image.
     motion : float
         Median displacement as a fraction of the longer side.
-    flat : float
-        Share of the inliers that one homography explains: near 1 for a plane, and where the camera
-        only turns.
-    turn : float
-        How far that homography is from a rotation of the camera, at the best focal length: 0 is one.
     at_rest, moving : float
         Shares of the matches that stay where they are, and that move far.
+    turned : bool
+        Whether a rotation of the camera explains the inliers.
     """
 
     first: int
@@ -90,10 +82,9 @@ class PairMeasure:
     inliers: int
     share: float
     motion: float
-    flat: float
-    turn: float
     at_rest: float
     moving: float
+    turned: bool = False
 
     @property
     def overlaps(self) -> bool:
@@ -109,17 +100,90 @@ class Measures:
     ----------
     images : list of ImageMeasure
     pairs : list of PairMeasure
-        Of neighbours.
+        Of neighbours, and of photos that were found to overlap.
     photos : int
         Photos for which there was time to search for one that overlaps.
     linked : int
         Photos that overlap with at least one other photo of the sample, in whatever order they are.
+    given : int
+        Photos that there are.
+    in_order : float
+        Share of the photos that were compared because of their names, and overlap.
     """
 
     images: list[ImageMeasure]
     pairs: list[PairMeasure]
     photos: int
     linked: int
+    given: int = 0
+    in_order: float = 1.0
+
+
+@dataclass(eq=False)
+class _Comparison:
+    """The samples, their features, and the pairs that were compared."""
+
+    samples: Sequence[Sample]
+    features: list[Described] = field(default_factory=list)
+    pairs: list[PairMeasure] = field(default_factory=list)
+    #: Pixels of the inliers of each pair.
+    points: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = field(default_factory=list)
+
+    def matches(self, first: int, second: int, most: int = _FEATURES) -> NDArray[np.int64]:
+        """Matches of the strongest features, as rows of both."""
+        one, two = self.features[first][1][:most], self.features[second][1][:most]
+        return match_small(one, two, mutual=True)
+
+    def add(self, first: int, second: int) -> PairMeasure:
+        """Compare two samples."""
+        measured, points = self._compared(first, second)
+        self.pairs.append(measured)
+        self.points.append(points)
+        return measured
+
+    def _compared(
+        self, first: int, second: int
+    ) -> tuple[PairMeasure, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        one, two = self.features[first][0], self.features[second][0]
+        i, j = self.matches(first, second).T
+        a, b = one[i], two[j]
+        nothing = PairMeasure(first, second, len(a), 0.0, 0.0, 0.0, 0.0), (a, b)
+        if len(a) < ENOUGH:
+            return nothing
+        found: Any = cv2.findHomography(a, b, cv2.RANSAC, 2 * _TOLERANCE)
+        homography, on_plane = found
+        on_lines: Any = cv2.findFundamentalMat(a, b, cv2.FM_RANSAC, _TOLERANCE, 0.999, 2000)[1]
+        if on_lines is None or homography is None:
+            return nothing
+        plane, lines = on_plane.ravel() > 0, on_lines.ravel() > 0
+        # Where the camera only turns, or sees one plane, the epipolar lines mean nothing.
+        good = plane if plane.sum() > lines.sum() else lines
+        if good.sum() < ENOUGH:
+            return nothing
+        longer = max(self.samples[first].gray.shape)
+        moved = np.linalg.norm(b - a, axis=1)
+        far = max(_MOVES, _FAR * longer)
+        measured = PairMeasure(
+            first=first,
+            second=second,
+            inliers=int(good.sum()),
+            share=float(good.sum() / max(min(len(one), len(two)), 1)),
+            motion=float(np.median(moved[good]) / longer),
+            at_rest=float(np.mean(moved < _REST)),
+            moving=float(np.mean(moved > far)),
+        )
+        return measured, (a[good], b[good])
+
+    def judged(self) -> list[PairMeasure]:
+        """The pairs, with the word of all of them together on whether the camera turned."""
+        known = [number for number, pair in enumerate(self.pairs) if pair.overlaps]
+        lenses = [Lens(s.gray.shape[1], s.gray.shape[0], s.focal) for s in self.samples]
+        ends = [(self.pairs[number].first, self.pairs[number].second) for number in known]
+        motion = find_camera_motion(lenses, ends, [self.points[number] for number in known])
+        pairs = list(self.pairs)
+        for number, turned in zip(known, motion.turned, strict=True):
+            pairs[number] = replace(pairs[number], turned=bool(turned))
+        return pairs
 
 
 def measure(drawn: Drawn) -> Measures:
@@ -134,33 +198,31 @@ def measure(drawn: Drawn) -> Measures:
     Measures
     """
     cv2.setRNGSeed(0)  # RANSAC's, so that the same inputs are told the same
-    library: Any = cv2  # its stubs lack SIFT
-    sift = library.SIFT_create(_FEATURES)
+    comparison = _Comparison(drawn.samples)
     images: list[ImageMeasure] = []
-    features: list[Features] = []
     for sample in drawn.samples:
-        keypoints, descriptors = sift.detectAndCompute(sample.gray, None)
-        order = np.argsort([-k.response for k in keypoints], kind="stable")
-        points = np.array([keypoints[i].pt for i in order], np.float64).reshape(-1, 2)
-        found = np.zeros((0, 128), np.float32)
-        if descriptors is not None:
-            found = np.sqrt(_normal(descriptors[order]))
-        features.append((points, found))
+        points, descriptors = describe_small(sample.gray, _FEATURES)
+        comparison.features.append((points, as_roots(descriptors)))
         images.append(_image(sample, len(points)))
-    pairs = [
-        _pair(a, b, drawn.samples[a], drawn.samples[b], features[a], features[b]) for a, b in drawn.pairs
-    ]
-    linked, judged = _linked(drawn, features, pairs)
-    return Measures(images, pairs, judged, linked)
+    neighbours = [comparison.add(first, second) for first, second in drawn.pairs]
+    of_photos = [pair.overlaps for pair in neighbours if pair.second < drawn.photo_samples]
+    linked, judged = _linked(drawn, comparison)
+    return Measures(
+        images,
+        comparison.judged(),
+        judged,
+        linked,
+        given=len(drawn.photos),
+        in_order=float(np.mean(of_photos)) if of_photos else 1.0,
+    )
 
 
-def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeasure]) -> tuple[int, int]:
+def _linked(drawn: Drawn, comparison: _Comparison) -> tuple[int, int]:
     """Count the photos that overlap with another one, and those for which there was time to find out."""
     started = time.monotonic()
     count = drawn.photo_samples
-    linked = {i for pair in pairs if pair.overlaps for i in (pair.first, pair.second) if i < count}
+    linked = {i for pair in comparison.pairs if pair.overlaps for i in (pair.first, pair.second) if i < count}
     tried = {frozenset(pair) for pair in drawn.pairs}
-    strongest = [(points[:_STRONGEST], found[:_STRONGEST]) for points, found in features[:count]]
     skipped = set()
     for i in range(count):
         if i in linked:
@@ -169,21 +231,15 @@ def _linked(drawn: Drawn, features: Sequence[Features], pairs: Sequence[PairMeas
             skipped.add(i)
             continue
         others = [j for j in range(count) if j != i and frozenset((i, j)) not in tried]
-        alike = {j: len(_matches(strongest[i], strongest[j])[0]) for j in others}
+        alike = {j: len(comparison.matches(i, j, _STRONGEST)) for j in others}
         for j in sorted(others, key=lambda j: -alike[j])[:_CANDIDATES]:
             if alike[j] < _ALIKE:
                 break
             tried.add(frozenset((i, j)))
-            if _pair(i, j, drawn.samples[i], drawn.samples[j], features[i], features[j]).overlaps:
+            if comparison.add(i, j).overlaps:
                 linked |= {i, j}
                 break
     return len(linked), count - len(skipped - linked)
-
-
-def _normal(descriptors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Rows of sum one: their roots compare as Hellinger's distance does (RootSIFT)."""
-    normal: NDArray[np.float32] = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return normal
 
 
 def _image(sample: Sample, features: int) -> ImageMeasure:
@@ -197,68 +253,3 @@ def _image(sample: Sample, features: int) -> ImageMeasure:
         dark=float(np.mean(gray < 12)),
         bright=float(np.mean(gray > 250)),
     )
-
-
-def _pair(
-    first: int,
-    second: int,
-    sample: Sample,
-    other: Sample,
-    one: Features,
-    two: Features,
-) -> PairMeasure:
-    a, b = _matches(one, two)
-    longer = max(sample.gray.shape)
-    nothing = PairMeasure(first, second, len(a), 0.0, 0.0, 0.0, 1.0, 0.0, 0.0)
-    if len(a) < ENOUGH:
-        return nothing
-    found: Any = cv2.findHomography(a, b, cv2.RANSAC, 2 * _TOLERANCE)
-    homography, on_plane = found
-    on_lines: Any = cv2.findFundamentalMat(a, b, cv2.FM_RANSAC, _TOLERANCE, 0.999, 2000)[1]
-    if on_lines is None or homography is None:
-        return nothing
-    plane, lines = on_plane.ravel() > 0, on_lines.ravel() > 0
-    # Where the camera only turns, or sees one plane, the epipolar lines mean nothing.
-    good = plane if plane.sum() > lines.sum() else lines
-    if good.sum() < ENOUGH:
-        return nothing
-    moved = np.linalg.norm(b - a, axis=1)
-    far = max(_MOVES, _FAR * longer)
-    return PairMeasure(
-        first=first,
-        second=second,
-        inliers=int(good.sum()),
-        share=float(good.sum() / max(min(len(one[0]), len(two[0])), 1)),
-        motion=float(np.median(moved[good]) / longer),
-        flat=float(plane.sum() / good.sum()),
-        turn=_turn(homography, sample) if sample.gray.shape == other.gray.shape else 1.0,
-        at_rest=float(np.mean(moved < _REST)),
-        moving=float(np.mean(moved > far)),
-    )
-
-
-def _matches(one: Features, two: Features) -> tuple[Floats, Floats]:
-    """Points of both images, for the matches that are each other's best by far."""
-    if min(len(one[0]), len(two[0])) < 2:
-        return np.zeros((0, 2)), np.zeros((0, 2))
-    alike = one[1] @ two[1].T  # rows have the length one
-    there, back = alike.argmax(axis=1), alike.argmax(axis=0)
-    rows = np.arange(len(there))
-    best = alike[rows, there]
-    alike[rows, there] = -1
-    clear = (2 - 2 * best) < _RATIO**2 * (2 - 2 * alike.max(axis=1))
-    kept = clear & (back[there] == rows)
-    return one[0][kept], two[0][there[kept]]
-
-
-def _turn(homography: Floats, sample: Sample) -> float:
-    """Spread of the singular values of K⁻¹ H K, which a rotation has not."""
-    height, width = sample.gray.shape
-    longer = max(height, width)
-    focals = (sample.focal,) if sample.focal else tuple(f * longer for f in _FOCALS)
-    spreads = []
-    for focal in focals:
-        K = np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]])
-        values = np.linalg.svd(np.linalg.inv(K) @ homography @ K, compute_uv=False)
-        spreads.append(float(values[0] / max(values[2], 1e-12) - 1))
-    return min(spreads)

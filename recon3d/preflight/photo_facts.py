@@ -38,7 +38,7 @@ def photo_facts(path: Path) -> tuple[Fact, ...]:
     if exif.orientation in _ROTATIONS:
         turn = _ROTATIONS[exif.orientation]
         facts.append(Fact("rotation", turn, f"{turn}° clockwise", "EXIF orientation"))
-    facts += pixel_facts(path, info)
+    facts += pixel_facts(path)
     facts += _profile_and_time(path)
     camera = f"{exif.make} {exif.model}".strip()
     if camera:

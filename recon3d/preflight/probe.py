@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recon3d.errors import InputError
 from recon3d.io.probe import probe_input
+from recon3d.layout import InputKind
 from recon3d.preflight.facts import FileFacts
 from recon3d.project.gathering import gather
 
@@ -54,8 +55,10 @@ def probe(path: str | os.PathLike[str]) -> FileFacts:
     >>> recon3d.probe("statue.mp4")["duration"]  # doctest: +SKIP
     12.4
     """
-    path = Path(path)
-    kind = probe_input(path).kind
+    return _described(Path(path), probe_input(Path(path)).kind)
+
+
+def _described(path: Path, kind: InputKind) -> FileFacts:
     if kind == "photo":
         from recon3d.preflight.photo_facts import photo_facts
 
@@ -81,20 +84,20 @@ def probe_all(given: Sequence[Path]) -> tuple[list[FileFacts], list[NotProbed]]:
     found: list[FileFacts] = []
     failed: list[NotProbed] = []
     for path in given:
-        files = [path]
+        files: list[tuple[Path, InputKind | None]] = [(path, None)]
         if path.is_dir():
             try:
-                gathered, left_out = gather([path], None, kinds=("video", "photo"), strict=True)
+                gathered, left_out = gather([path], None, kinds=("video", "photo"), strict=True, hashed=False)
             except InputError as error:
                 failed.append(NotProbed(str(path), error.message, error.hint))
                 continue
-            files = [file.path for file in gathered]
+            files = [(file.path, file.kind) for file in gathered]
             for row in left_out:
                 beside = str(path / row.name)
                 failed.append(NotProbed(beside, f"{beside} {row.reason}."))
-        for file in files:
+        for file, kind in files:
             try:
-                found.append(probe(file))
+                found.append(_described(file, kind) if kind else probe(file))
             except InputError as error:
                 failed.append(NotProbed(str(file), error.message, error.hint))
     return found, failed

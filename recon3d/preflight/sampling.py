@@ -124,14 +124,14 @@ def draw(photos: Sequence[Path], videos: Sequence[Path], seconds: float = 8.0) -
     photo_samples = len(samples)
     for path in videos:
         try:
-            taken, video = _video(path, share, seconds / len(videos))
-            travels.append(video_travel(path, _TRAVEL_SECONDS / len(videos)))
+            taken, video, travel = _video(path, share, seconds / len(videos), _TRAVEL_SECONDS / len(videos))
         except InputError as error:
             unreadable.append(error.message)
             continue
         start = len(samples)
         samples += taken
         found.append(video)
+        travels.append(travel)
         pairs += [(i, i + 1) for i in range(start, len(samples) - 1)]
     return Drawn(
         tuple(samples), tuple(pairs), tuple(infos), tuple(found), tuple(unreadable), photo_samples,
@@ -186,16 +186,21 @@ def _photo(path: Path, info: PhotoInfo, bits: int) -> Sample:
     return Sample(path.name, gray, None if focal is None else focal * scale)
 
 
-def _video(path: Path, most: int, seconds: float) -> tuple[list[Sample], VideoInfo]:
+def _video(path: Path, most: int, seconds: float, following: float) -> tuple[list[Sample], VideoInfo, float]:
+    """Samples, the facts of the video, and how far its image travels."""
     with VideoReader(path) as reader:
         info = reader.info()
         duration = info.duration or 0.0
         wanted = int(np.clip(duration / _STEP, 2, most))
         times = np.linspace(0, duration, wanted + 1)[:-1] + duration / wanted / 2
         samples = _at_keys(reader, path.name, times, seconds / 2)
-        if len(samples) < min(_FEW_KEYS, wanted):
-            samples = _in_order(path, times, seconds)
-    return samples, info
+        travel = video_travel(reader, following) if reader.seekable else None
+    if len(samples) < min(_FEW_KEYS, wanted):
+        samples = _in_order(path, times, seconds)
+    if travel is None:
+        with VideoReader(path) as reader:
+            travel = video_travel(reader, following)
+    return samples, info, travel
 
 
 def _at_keys(reader: VideoReader, name: str, times: NDArray[np.float64], seconds: float) -> list[Sample]:

@@ -6,7 +6,6 @@ Frames that are far apart do not tell: the image may leave and come back between
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import numpy as np
 
@@ -20,12 +19,13 @@ _WINDOWS, _LENGTH = 8, 0.5
 _START = 3.0
 
 
-def video_travel(path: Path, seconds: float) -> float:
+def video_travel(reader: VideoReader, seconds: float) -> float:
     """Estimate how far the image travels, as frame_extraction measures it.
 
     Parameters
     ----------
-    path : Path
+    reader : VideoReader
+        A new one where the video has no place to jump to.
     seconds : float
         How long the estimate may take.
 
@@ -41,18 +41,17 @@ def video_travel(path: Path, seconds: float) -> float:
     """
     started = time.monotonic()
     followed = travel = 0.0
-    with VideoReader(path) as reader:
-        duration = reader.info().duration or 0.0
-        starts = np.linspace(0, max(duration - _LENGTH, 0), _WINDOWS)
-        # In no order: when the time ends, those that were followed still come from the whole video.
-        for start in np.random.default_rng(0).permutation(starts):
-            if followed and time.monotonic() - started > seconds:
-                break
-            jumped = reader.seek(float(start)) is not None
-            length, moved = _window(reader, _LENGTH if jumped else _START, seconds)
-            followed, travel = followed + length, travel + moved
-            if not jumped:
-                break
+    duration = reader.duration or 0.0
+    starts = np.linspace(0, max(duration - _LENGTH, 0), _WINDOWS)
+    # In no order: when the time ends, those that were followed still come from the whole video.
+    for start in np.random.default_rng(0).permutation(starts):
+        if followed and time.monotonic() - started > seconds:
+            break
+        jumped = reader.seek(float(start)) is not None
+        length, moved = _window(reader, _LENGTH if jumped else _START, seconds)
+        followed, travel = followed + length, travel + moved
+        if not jumped:
+            break
     return travel / followed * duration if followed else 0.0
 
 

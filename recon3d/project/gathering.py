@@ -53,14 +53,14 @@ class Gathered:
         Its name as people read it, relative to that folder.
     kind : {"video", "photo", "posed_photo"}
     digest : str
-        SHA-256 of its bytes.
+        SHA-256 of its bytes; empty where it was not needed.
     """
 
     path: Path
     folder: str
     name: str
     kind: InputKind
-    digest: str
+    digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,12 @@ class _Entry:
 
 
 def gather(
-    given: Sequence[Path], project: Path | None, *, kinds: Sequence[InputKind], strict: bool
+    given: Sequence[Path],
+    project: Path | None,
+    *,
+    kinds: Sequence[InputKind],
+    strict: bool,
+    hashed: bool = True,
 ) -> tuple[list[Gathered], list[LeftOut]]:
     """Find what can be added among files and folders, and why the rest cannot.
 
@@ -89,6 +94,8 @@ def gather(
         What is wanted.
     strict : bool
         Whether every file that is given itself must be usable.
+    hashed : bool
+        Whether the digest of every file is wanted. Without, only files of the same size are read.
 
     Returns
     -------
@@ -104,23 +111,22 @@ def gather(
     files: list[Gathered] = []
     left_out: list[LeftOut] = []
     first: InputError | None = None
-    seen: dict[str, Gathered] = {}
+    copies = _Copies(hashed)
     for folder, entries in _groups(given, project):
         usable = []
         rows = []
         for entry in entries:
             try:
-                file = _examine(entry, kinds)
+                file, earlier = copies.look_for(_examine(entry, kinds))
             except InputError as error:
                 if strict and not folder:
                     raise
                 first = first or error
                 rows.append(LeftOut(folder, entry.name, _reason(error, entry.path), len(entries)))
                 continue
-            if file.digest in seen and not strict:
-                rows.append(LeftOut(folder, file.name, _again(file, seen[file.digest]), len(entries)))
+            if earlier is not None and not strict:
+                rows.append(LeftOut(folder, file.name, _again(file, earlier), len(entries)))
                 continue
-            seen.setdefault(file.digest, file)
             usable.append(file)
         if not entries:
             rows.append(LeftOut(folder, "", "holds no files", 0))
@@ -252,7 +258,30 @@ def _examine(entry: _Entry, kinds: Sequence[InputKind]) -> Gathered:
         still = next((s for s in _STILLS for p in (s, s.upper()) if path.with_suffix(p).is_file()), None)
         if still is not None and path.suffix.lower() == ".mov":
             raise InputError(f"{path} is the moving part of a Live Photo.", "The photo is used.")
-    return Gathered(path, entry.folder, entry.name, probed.kind, digest_of(path))
+    return Gathered(path, entry.folder, entry.name, probed.kind)
+
+
+class _Copies:
+    """Knows files again by their bytes."""
+
+    def __init__(self, hashed: bool) -> None:
+        self._hashed = hashed
+        self._by_size: dict[int, list[Gathered]] = {}
+
+    def look_for(self, file: Gathered) -> tuple[Gathered, Gathered | None]:
+        """The file with its digest, where that is needed, and an earlier one with the same bytes."""
+        alike = self._by_size.setdefault(file.path.stat().st_size, [])
+        if self._hashed or alike:
+            alike[:] = [_with_digest(other) for other in alike]
+            file = _with_digest(file)
+        earlier = next((other for other in alike if other.digest == file.digest), None)
+        if earlier is None:
+            alike.append(file)
+        return file, earlier
+
+
+def _with_digest(file: Gathered) -> Gathered:
+    return file if file.digest else replace(file, digest=digest_of(file.path))
 
 
 def _again(file: Gathered, first: Gathered) -> str:

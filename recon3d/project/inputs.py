@@ -144,6 +144,44 @@ class InputFolder:
             if old.name not in {part.name for part in parts}:
                 old.unlink()
 
+    def remove(self, paths: Sequence[str]) -> tuple[Input, ...]:
+        """Remove inputs; the caller holds the project's lock.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Paths of inputs, relative to this folder.
+
+        Returns
+        -------
+        tuple of Input
+            What was removed.
+
+        Raises
+        ------
+        InputError
+            A path is not on the list of inputs. Nothing was removed.
+        ProjectError
+            An input's camera is known, or the list cannot be written. Nothing was removed.
+        """
+        listed = self._listed()
+        known = {row.path: row for row in listed.inputs}
+        if missing := [path for path in paths if path not in known]:
+            raise InputError(f"{missing[0]} is not an input of {self.path.parent}.", "`inputs` lists them.")
+        gone = [known[path] for path in dict.fromkeys(paths)]
+        if posed := [row for row in gone if row.kind == "posed_photo"]:
+            raise ProjectError(
+                f"{posed[0].name} cannot be removed: the model with the known cameras names it.",
+                "Start a new project with the other photos and their cameras.",
+            )
+        left = tuple(row for row in listed.inputs if row not in gone)
+        with self._explained("The list of inputs"):
+            write_input_list(self.path, InputList(left, listed.poses, listed.left_out))
+        for row in gone:
+            # Off the list first: an interruption leaves a file too many, and never a list without its file.
+            (self.path / row.path).unlink(missing_ok=True)
+        return tuple(gone)
+
     def begin(self) -> None:
         """Write an empty list, so that a list that is missing later was lost."""
         write_input_list(self.path, InputList())

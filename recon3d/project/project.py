@@ -27,6 +27,7 @@ from recon3d.layout import (
     InputKind,
     LeftOut,
     images_folder,
+    input_list_file,
 )
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.cleaning import Cleaning, superseded_artifacts
@@ -93,9 +94,14 @@ class Project:
         if (root / MARKER).is_file():
             if exist_ok:
                 return cls.open(root)
-            raise ProjectError(f"{root} is a project already.", "Use Project.open, or another folder.")
+            raise ProjectError(
+                f"{root} is a project already.",
+                "Use Project.open or exist_ok=True, or choose another folder.",
+            )
         if root.exists() and not root.is_dir():
             raise ProjectError(f"{root} is a file.", "Choose a folder for the project.")
+        if _lost_marker(root):
+            raise _lost(root)
         if root.is_dir() and any(entry.name != LOCK_FILE for entry in root.iterdir()):
             raise ProjectError(
                 f"{root} is not empty and not a project.", "Choose an empty or a new folder for the project."
@@ -133,6 +139,8 @@ class Project:
         try:
             document = read_json(root / MARKER)
         except FileNotFoundError:
+            if _lost_marker(root):
+                raise _lost(root) from None
             raise ProjectError(
                 f"{root} is not a recon3d project.",
                 "Make one with Project.create or `recon3d run INPUT -o FOLDER`.",
@@ -310,6 +318,31 @@ class Project:
         files = gather_posed(Path(images).expanduser(), Path(model).expanduser())
         with self.lock():
             return self._inputs.add(files, poses=Path(model).expanduser())
+
+    def remove_inputs(self, inputs: Sequence[Input]) -> tuple[Input, ...]:
+        """Remove the project's copies of inputs; the files that were added stay where they are.
+
+        Results stay until the next run, which starts from the inputs that are left.
+
+        Parameters
+        ----------
+        inputs : sequence of Input
+            Some of `inputs`.
+
+        Returns
+        -------
+        tuple of Input
+            What was removed.
+
+        Raises
+        ------
+        InputError
+            One is not an input of this project. Nothing was removed.
+        ProjectError
+            An input's camera is known, or a run works on the project. Nothing was removed.
+        """
+        with self.lock():
+            return self._inputs.remove([item.path for item in inputs])
 
     def relist_inputs(self) -> tuple[Input, ...]:
         """Write ``inputs/inputs.json`` anew, from the files in ``inputs``, when it was lost or damaged.
@@ -568,3 +601,17 @@ class Project:
         table = grid(["made", "time", ""], rows) if rows else ""
         facts = [str(self.path), given, *self.notes, f"{self.status}, {byte_text(self.size)} on disk"]
         return card(title, facts, jpeg_uri(picture), table)
+
+
+def _lost_marker(root: Path) -> bool:
+    """Whether a folder has what a project has, but not the file that makes it one."""
+    return not (root / MARKER).exists() and (
+        input_list_file(root / INPUTS).is_file() or bool(ArtifactStore(root).all())
+    )
+
+
+def _lost(root: Path) -> ProjectError:
+    return ProjectError(
+        f"{root} holds a recon3d project, but its {MARKER} is missing.",
+        f'Restore the file, or write it again with the text {{"format": {_FORMAT}}}: nothing else is lost.',
+    )

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 from recon3d.io.atomic import publish_path
-from recon3d.io.components import COMPONENTS, Component, read_component_list, remove_components
-from recon3d.layout import MESH, POINT_CLOUD, REPORT_HTML, SPARSE, TEXTURED_MESH, TRANSFORMS
+from recon3d.layout import (
+    COMPONENTS,
+    MESH,
+    POINT_CLOUD,
+    REPORT_HTML,
+    SPARSE,
+    TEXTURED_MESH,
+    TRANSFORMS,
+    Component,
+    component_files,
+    component_list_file,
+    read_component_list,
+)
 from recon3d.rendering.formatting import Described, byte_text, card, grid
 from recon3d.stage_table import STAGES, Published, StageName
 
@@ -70,7 +83,7 @@ class Results(Described):
 
         The cameras and points of each are in ``components/NUMBER``.
         """
-        return read_component_list(self.folder / COMPONENTS)
+        return read_component_list(self.folder)
 
     def files(self) -> dict[str, Path]:
         """List the files that exist.
@@ -96,7 +109,7 @@ class Results(Described):
         for source, target in _PUBLISHED[stage]:
             publish_path(artifact / source, self.folder / target)
         if stage == _MAPPER:
-            remove_components(self.folder / COMPONENTS)  # those of other images
+            _remove_components(self.folder)  # those of other images
             if (artifact / COMPONENTS).is_dir():
                 publish_path(artifact / COMPONENTS, self.folder / COMPONENTS)
 
@@ -136,6 +149,20 @@ class Results(Described):
         rows = [(name, path.name, _size(path)) for name, path in self.files().items()]
         table = grid(["result", "file", "size"], rows) if rows else "<i>nothing yet</i>"
         return card("Results", [str(self.folder)], table=table)
+
+
+def _remove_components(results: Path) -> None:
+    """Remove the components that are listed; files of others stay."""
+    for component in read_component_list(results):
+        files = component_files(results, component.number)
+        shutil.rmtree(files.model, ignore_errors=True)
+        for path in (files.cloud, files.transforms):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or not there
+            files.folder.rmdir()
+    component_list_file(results).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (results / COMPONENTS).rmdir()
 
 
 def _size(path: Path) -> str:

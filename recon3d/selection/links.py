@@ -8,22 +8,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.matching.small_images import SMALL_SIZE, Described, describe_small, match_small
 from recon3d.selection.sharpness import shrink
 
-#: Longer side at which frames are matched.
-LINK_SIZE = 640
 #: Matches below which a link is weak, and below which it is no link: chance gives up to 15.
 WEAK, BROKEN = 50, 20
-_FEATURES, _RATIO = 800, 0.8
+_FEATURES = 800
+#: Matches that define an epipolar geometry.
+_FEWEST = 8
 #: Frames put into a weak gap in one round, at most.
 _INSERTED = 3
 
 Indices = NDArray[np.int64]
-Described = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 def describe_frame(gray: NDArray[np.uint8]) -> Described:
-    """Find SIFT features of a frame at `LINK_SIZE`.
+    """Find SIFT features of a frame at `SMALL_SIZE`.
 
     Parameters
     ----------
@@ -34,12 +34,7 @@ def describe_frame(gray: NDArray[np.uint8]) -> Described:
     points : ndarray of float32, shape (N, 2)
     descriptors : ndarray of float32, shape (N, 128)
     """
-    small = shrink(gray, LINK_SIZE)
-    found, descriptors = cv2.SIFT.create(nfeatures=_FEATURES).detectAndCompute(small, None)
-    points = np.array([point.pt for point in found], np.float32).reshape(-1, 2)
-    if not len(points):
-        return points, np.zeros((0, 128), np.float32)
-    return points, np.asarray(descriptors, np.float32)
+    return describe_small(shrink(gray, SMALL_SIZE), _FEATURES)
 
 
 def link_strength(first: Described, second: Described) -> int:
@@ -54,13 +49,10 @@ def link_strength(first: Described, second: Described) -> int:
     -------
     int
     """
-    if min(len(first[0]), len(second[0])) < 8:
+    pairs = match_small(first[1], second[1], mutual=False)
+    if len(pairs) < _FEWEST:
         return 0
-    nearest = cv2.BFMatcher(cv2.NORM_L2).knnMatch(first[1], second[1], k=2)
-    pairs = [(a.queryIdx, a.trainIdx) for a, b in nearest if a.distance < _RATIO * b.distance]
-    if len(pairs) < 8:
-        return 0
-    i, j = np.array(pairs).T
+    i, j = pairs.T
     cv2.setRNGSeed(0)
     _, inliers = cv2.findFundamentalMat(first[0][i], second[0][j], cv2.FM_RANSAC, 1.5, 0.99)
     return 0 if inliers is None else int(inliers.sum())

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import InputError, TooFewViews
 from recon3d.io.feature_files import Features, read_features, write_features
 from recon3d.io.masks import visible_features
 from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, mask_file, read_frames
+from recon3d.matching.sift import detect_sift
 from recon3d.options import FeatureExtractionOptions
 from recon3d.selection.plainness import Plainness, plainness
 
@@ -117,13 +120,35 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _look(path: str) -> Plainness:
-    gray = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE)
+    return plainness(_read_gray(path))
+
+
+def _read_gray(path: str) -> NDArray[np.uint8]:
+    """Read an image's pixels as they are stored, which are those of its camera."""
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    gray = cv2.imdecode(np.fromfile(path, np.uint8), flags)
     if gray is None:
         raise InputError(f"{path} cannot be read.", "Leave the image out, or save it again as JPEG.")
-    return plainness(np.asarray(gray, np.uint8))
+    return np.asarray(gray, np.uint8)
 
 
 def _extract(task: _Task) -> None:
+    o = task.options
+    if task.gpu or _only_colmap(o):
+        features = _by_colmap(task)
+    else:
+        shown = partial(visible_features, Path(task.mask))
+        features = detect_sift(
+            _read_gray(task.image), o.max_image_size, o.max_features, o.first_octave, shown
+        )
+    write_features(Path(task.target), features)
+
+
+def _only_colmap(options: FeatureExtractionOptions) -> bool:
+    return options.detector == "colmap" or options.affine_shape or options.domain_size_pooling
+
+
+def _by_colmap(task: _Task) -> Features:
     from recon3d.colmap import SiftSettings, extract_sift
 
     o = task.options
@@ -132,7 +157,7 @@ def _extract(task: _Task) -> None:
     )
     keypoints, descriptors = extract_sift(Path(task.image), settings)
     visible = visible_features(Path(task.mask), keypoints)
-    write_features(Path(task.target), (keypoints[visible], descriptors[visible]))
+    return keypoints[visible], descriptors[visible]
 
 
 def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list[int]:

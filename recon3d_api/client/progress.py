@@ -1,45 +1,12 @@
-"""What the client shows: bars of jobs, and how much of a file was sent."""
+"""What the client shows: bars of jobs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import IO, Any
+from typing import Any
 
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-_PIECE = 1 << 20
 _OVER = ("completed", "failed", "cancelled")
-
-
-class CountedFile:
-    """A file that tells how much of it was read."""
-
-    def __init__(self, file: IO[bytes], count: Callable[[int], None]) -> None:
-        self._file = file
-        self._count = count
-
-    def read(self, size: int = -1) -> bytes:
-        """Read, and report the number of bytes read.
-
-        Parameters
-        ----------
-        size : int
-            Most bytes to read; -1 for all.
-
-        Returns
-        -------
-        bytes
-        """
-        piece = self._file.read(size)
-        self._count(len(piece))
-        return piece
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._file, name)
-
-    def __iter__(self) -> Iterator[bytes]:
-        while piece := self.read(_PIECE):
-            yield piece
 
 
 class Bars:

@@ -12,14 +12,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
+from urllib.parse import quote
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -27,7 +28,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, WebSocketE
 from websockets.sync.client import connect
 
 from recon3d_api import schemas
-from recon3d_api.client.progress import Bars, CountedFile
+from recon3d_api.client import resumable
+from recon3d_api.client.progress import Bars
 from recon3d_api.schemas import FileType, JobStatus, JobType, ProjectStatus, Quality
 
 if sys.version_info >= (3, 11):
@@ -94,7 +96,7 @@ class Client:
     url : str
         Root of the service, as in ``http://localhost:8000``.
     token : str, optional
-        An access token, if there is one already.
+        An access token or an API key, if there is one already.
     timeout : float
         Seconds to wait for an answer.
     retries : int
@@ -163,6 +165,42 @@ class Client:
         schemas.User
         """
         return self._get(schemas.User, "GET", "/auth/me")
+
+    def create_key(self, name: str, expires_at: datetime | None = None) -> schemas.NewApiKey:
+        """Make an API key, which `Client` takes in the place of a token.
+
+        Parameters
+        ----------
+        name : str
+        expires_at : datetime, optional
+            With a time zone.
+
+        Returns
+        -------
+        schemas.NewApiKey
+            The service does not show the key again.
+        """
+        body = {"name": name, "expires_at": expires_at.isoformat() if expires_at else None}
+        return self._get(schemas.NewApiKey, "POST", "/auth/keys", json=body)
+
+    def api_keys(self) -> list[schemas.ApiKey]:
+        """List the API keys.
+
+        Returns
+        -------
+        list of schemas.ApiKey
+            Newest first.
+        """
+        return self._list(schemas.ApiKey, "/auth/keys")
+
+    def revoke_key(self, key_id: int) -> None:
+        """Revoke an API key.
+
+        Parameters
+        ----------
+        key_id : int
+        """
+        self._get(schemas.Message, "DELETE", f"/auth/keys/{key_id}")
 
     # --- projects ---------------------------------------------------------------------------------
 
@@ -283,7 +321,7 @@ class Client:
     def upload_video(
         self, project_id: int, path: str | os.PathLike[str], progress: ProgressCallback | None = None
     ) -> schemas.VideoUploaded:
-        """Upload a video.
+        """Upload a video; a cut connection goes on where it was.
 
         Parameters
         ----------
@@ -296,8 +334,16 @@ class Client:
         -------
         schemas.VideoUploaded
         """
-        answer = self._upload("video", project_id, [("file", Path(path))], progress)
-        return _parsed(schemas.VideoUploaded, answer)
+        file = Path(path)
+        count = _counted([file], progress)
+        url = self._send_file(project_id, file, count, hold=False)
+        shown = self._get(schemas.ResumableUpload, "GET", url.removeprefix("/api/v1"))
+        return schemas.VideoUploaded(
+            message="Video uploaded successfully",
+            file_path=shown.file_path or "",
+            file_size=shown.length,
+            project_id=project_id,
+        )
 
     def upload_images(
         self,
@@ -305,7 +351,7 @@ class Client:
         paths: Sequence[str | os.PathLike[str]],
         progress: ProgressCallback | None = None,
     ) -> schemas.ImagesUploaded:
-        """Upload images; the service accepts all of them or none.
+        """Upload images; the service accepts all of them or none, and a cut connection goes on where it was.
 
         Parameters
         ----------
@@ -318,42 +364,38 @@ class Client:
         -------
         schemas.ImagesUploaded
         """
-        answer = self._upload("images", project_id, [("files", Path(path)) for path in paths], progress)
-        return _parsed(schemas.ImagesUploaded, answer)
+        files = [Path(path) for path in paths]
+        count = _counted(files, progress)
+        urls = [self._send_file(project_id, file, count, hold=True) for file in files]
+        body = {"uploads": [url.rpartition("/")[2] for url in urls]}
+        answer = self._send("POST", "/api/v1/files/take-uploads", {"json": body}, repeatable=True)
+        taken = _parsed(schemas.ImagesUploaded, answer)
+        for url in urls:
+            self._send("DELETE", url, {"headers": {"Tus-Resumable": "1.0.0"}})
+        return taken
 
-    def _upload(
-        self,
-        kind: str,
-        project_id: int,
-        paths: Sequence[tuple[str, Path]],
-        progress: ProgressCallback | None,
-    ) -> httpx.Response:
-        if self._login is not None:
-            self.me()  # renews an expired token: the upload itself is sent once
-        total, done = sum(path.stat().st_size for _, path in paths), 0
+    def _send_file(
+        self, project_id: int, path: Path, count: Callable[[Path, int], None], *, hold: bool
+    ) -> str:
+        def send(method: str, url: str, **parts: Any) -> httpx.Response:
+            # An upload that begins twice does no harm: the one without bytes ends after a day.
+            return self._send(method, url, parts, repeatable=True)
 
-        def count(size: int) -> None:
-            nonlocal done
-            done = min(done + size, total)
-            if progress is not None:
-                progress(done, total)
+        url = str(_checked(resumable.create(send, project_id, path, hold=hold)).headers["location"])
+        answer = resumable.send_all(self._once, url, path, lambda done: count(path, done), self._retries)
+        if answer.status_code == 401 and self._renew():
+            answer = resumable.send_all(self._once, url, path, lambda done: count(path, done), self._retries)
+        _checked(answer)
+        return url
 
-        with contextlib.ExitStack() as stack:
-            files = []
-            for field, path in paths:
-                file = stack.enter_context(open(path, "rb"))
-                files.append((field, (path.name, CountedFile(file, count))))
-            # The project goes first, so that a wrong one is refused before the files are sent.
-            answer = self._http.post(
-                f"/api/v1/files/upload/{kind}",
-                data={"project_id": str(project_id)},
-                files=files,  # type: ignore[arg-type]
-                headers=self._headers(),
-                timeout=httpx.Timeout(60, read=900),
-            )
-        return answer
+    def _once(self, method: str, url: str, headers: dict[str, str], **parts: Any) -> httpx.Response:
+        """Send a request once: what is sent anew depends on what has come."""
+        timeout = httpx.Timeout(60, read=900)
+        return self._http.request(method, url, headers=self._headers() | headers, timeout=timeout, **parts)
 
-    def extract_frames(self, project_id: int, interval: float = 1.0) -> schemas.Extraction:
+    def extract_frames(
+        self, project_id: int, interval: float = 1.0, quality: Quality = "medium"
+    ) -> schemas.Extraction:
         """Start to extract frames; `wait` waits for the end.
 
         Parameters
@@ -361,12 +403,14 @@ class Client:
         project_id : int
         interval : float
             Seconds between frames.
+        quality : {"low", "medium", "high", "extreme"}
+            Of the reconstruction that shall use the frames.
 
         Returns
         -------
         schemas.Extraction
         """
-        form = {"project_id": str(project_id), "interval": str(interval)}
+        form = {"project_id": str(project_id), "interval": str(interval), "quality": quality}
         return self._get(schemas.Extraction, "POST", "/files/extract-frames", data=form)
 
     def files(self, project_id: int) -> list[schemas.FileInfo]:
@@ -382,6 +426,21 @@ class Client:
         """
         return self._list(schemas.FileInfo, f"/files/list/{project_id}")
 
+    def remove_file(self, project_id: int, path: str) -> schemas.FileRemoved:
+        """Remove an uploaded video or photo before a run.
+
+        Parameters
+        ----------
+        project_id : int
+        path : str
+            As `files` lists it.
+
+        Returns
+        -------
+        schemas.FileRemoved
+        """
+        return self._get(schemas.FileRemoved, "DELETE", f"/files/{project_id}/{quote(path)}")
+
     def download(
         self,
         project_id: int,
@@ -394,7 +453,8 @@ class Client:
         Parameters
         ----------
         project_id : int
-        file_type : {"video", "frames", "mesh", "textured_mesh", "point_cloud"}
+        file_type : FileType
+            Such as "textured_mesh", "report" or "frames" (a zip archive).
         path : path-like
             The file to write. ``PATH.part`` and ``PATH.part.etag`` hold an unfinished download.
         progress : callable, optional
@@ -637,17 +697,22 @@ class Client:
     def _list(self, row: type[Answer], path: str, **parts: Any) -> list[Answer]:
         return _parsed(list[row], self._send("GET", f"/api/v1{path}", parts))  # type: ignore[valid-type]
 
-    def _send(self, method: str, url: str, parts: Mapping[str, Any]) -> httpx.Response:
+    def _send(
+        self, method: str, url: str, parts: Mapping[str, Any], *, repeatable: bool = False
+    ) -> httpx.Response:
         renewed = url.endswith(("/auth/token", "/auth/register"))
         attempt = -1
         while True:
             attempt += 1
             last = attempt >= self._retries
             try:
-                answer = self._http.request(method, url, headers=self._headers(), **parts)
+                rest = {key: value for key, value in parts.items() if key != "headers"}
+                headers = self._headers() | parts.get("headers", {})
+                answer = self._http.request(method, url, headers=headers, **rest)
             except httpx.TransportError as error:
                 # A request that changes something may have arrived: it is not repeated.
-                if last or (method != "GET" and not isinstance(error, httpx.ConnectError)):
+                safe = repeatable or method == "GET" or isinstance(error, httpx.ConnectError)
+                if last or not safe:
                     raise
                 time.sleep(min(0.5 * 2**attempt, 10))
                 continue
@@ -658,6 +723,20 @@ class Client:
             if last or answer.status_code not in (429, 503):
                 return answer
             time.sleep(min(float(answer.headers.get("retry-after", 1)), 60))
+
+
+def _counted(paths: Sequence[Path], progress: ProgressCallback | None) -> Callable[[Path, int], None]:
+    """Adds up what has been sent of several files; what is sent again counts once."""
+    total = sum(path.stat().st_size for path in paths)
+    sent: dict[Path, int] = {}
+
+    def count(path: Path, done: int) -> None:
+        before = sum(sent.values())
+        sent[path] = max(done, sent.get(path, 0))
+        if progress is not None and sum(sent.values()) > before:
+            progress(sum(sent.values()), total)
+
+    return count
 
 
 def _parsed(kind: type[Parsed], answer: httpx.Response) -> Parsed:

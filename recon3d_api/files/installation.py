@@ -236,7 +236,7 @@ class Installation:
             return (
                 f"The data folder holds {_projects(len(found.on_disk))}, but the database has none.\n{names}"
                 f"{check}. If the database is lost, restore its backup. Without a backup, make an "
-                "account with `recon3d-api create-user NAME EMAIL` and give it the projects with "
+                "account with `recon3d-api user add NAME EMAIL` and give it the projects with "
                 "`recon3d-api adopt NAME`, or set them aside with `recon3d-api gc --apply`. "
                 f"{kept}"
             )

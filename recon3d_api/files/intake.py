@@ -1,4 +1,4 @@
-"""Decodes uploaded files and puts them into a project, in processes that can do little else.
+"""Decodes what strangers sent, in processes that can do little else: checks uploads, shrinks pictures.
 
 The server starts `main` in a process of its own, with a clean environment. That process imports what
 is needed once, and then forks for each request: a child decodes what strangers send, so it gets
@@ -15,12 +15,13 @@ import resource
 import select
 import signal
 import sys
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import filelock
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recon3d import Project, ProjectError, Recon3DError
 from recon3d_api.files import landlock
@@ -121,6 +122,38 @@ def _not_stored(cause: BaseException | None) -> dict[str, Any]:
     return {"status": 500, "error": f"The server cannot store the files: {why}. Tell its operator."}
 
 
+def shrink(request: dict[str, Any]) -> dict[str, Any]:
+    """Make a smaller picture of a photo or a frame, as JPEG.
+
+    Parameters
+    ----------
+    request : dict
+        ``source``, ``target`` (paths) and ``width``.
+
+    Returns
+    -------
+    dict of str to Any
+        Whether it was made.
+    """
+    target, width = Path(request["target"]), int(request["width"])
+    temporary = target.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with Image.open(request["source"], formats=["JPEG", "PNG", "TIFF"]) as image:
+            image.draft("RGB", (width, width))
+            deep = image.mode.startswith("I")
+            seen = image.point(lambda value: value / 256).convert("L") if deep else image  # 16 bits
+            picture = ImageOps.exif_transpose(seen).convert("RGB")
+        picture.thumbnail((width, 1 << 20))
+        picture.save(temporary, "JPEG", quality=85)
+        os.replace(temporary, target)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        temporary.unlink(missing_ok=True)
+        if disk_is_full(error):
+            return {"status": 507, "error": DISK_FULL}
+        return {"status": 400, "error": f"{Path(request['source']).name} cannot be shown: {error}"}
+    return {"status": 200}
+
+
 # --- the process ------------------------------------------------------------------------------------
 
 
@@ -146,8 +179,9 @@ def confine(request: dict[str, Any], modules: Sequence[Path]) -> None:
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(limit, (value, value))
     project = Path(request["project"]).parent
-    with contextlib.suppress(OSError):  # `take` tells what is wrong
-        project.mkdir(parents=True, exist_ok=True)
+    if request["kind"] != "picture":  # a deleted project is not made anew for a picture of it
+        with contextlib.suppress(OSError):  # `take` tells what is wrong
+            project.mkdir(parents=True, exist_ok=True)
     data = Path(request["data"]).resolve()  # modules are, too
     readable = [part for root in (*modules, *map(Path, _SYSTEM)) for part in landlock.without(root, data)]
     landlock.restrict(readable, [Path(request["upload"]), project])
@@ -207,7 +241,8 @@ def _answer(request: dict[str, Any], modules: Sequence[Path], writing: int) -> N
                 {"status": 500, "error": f"Uploads cannot be checked safely: {error}"}
             ).encode()
         else:
-            answer = json.dumps(take(request)).encode()
+            work = shrink if request["kind"] == "picture" else take
+            answer = json.dumps(work(request)).encode()
         while answer:
             answer = answer[os.write(1, answer) :]
     except BaseException as error:  # nothing may unwind into the parent's loop

@@ -21,8 +21,9 @@ from anyio import CapacityLimiter, to_thread
 
 from recon3d_api.errors import ApiError
 from recon3d_api.files import landlock
+from recon3d_api.files.names import safe_name
 from recon3d_api.files.received import ReceivedFile
-from recon3d_api.files.storage import Storage, safe_name
+from recon3d_api.files.storage import Storage
 
 logger = logging.getLogger("recon3d_api.files.intakes")
 
@@ -119,24 +120,51 @@ class Intakes:
         ApiError
             400 for a bad file, 409 while a run works on the project, 507 when the disk is full.
         """
-        settings = self._storage.settings
         rows = [{"path": str(file.path), "name": safe_name(file.name)} for file in files]
+        answer = await self._answer(user_id, rows[0]["name"], kind, upload, folder, files=rows)
+        return [row["path"] for row in answer["files"]]
+
+    async def shrink(self, user_id: int, folder: str, source: Path, target: Path, width: int) -> None:
+        """Make a smaller picture.
+
+        Parameters
+        ----------
+        user_id : int
+        folder : str
+            Name of the project's folder.
+        source, target : Path
+            Inside that folder; the folder of the target exists.
+        width : int
+            Most pixels.
+
+        Raises
+        ------
+        ApiError
+            400 when the source cannot be read, 507 when the disk is full.
+        """
+        paths = {"source": str(source), "target": str(target)}
+        await self._answer(user_id, source.name, "picture", target.parent, folder, width=width, **paths)
+
+    async def _answer(
+        self, user_id: int, name: str, kind: str, writable: Path, folder: str, **rest: Any
+    ) -> dict[str, Any]:
+        settings = self._storage.settings
         request = {
             "data": str(settings.data_dir),
-            "upload": str(upload),
+            "upload": str(writable),
             "project": str(self._storage.model(folder)),
             "largest": settings.max_upload_bytes + _SLACK,
             "kind": kind,
-            "files": rows,
+            **rest,
         }
         async with self._turns.turn(user_id) as limiter:
             answer = await to_thread.run_sync(self._ask, request, limiter=limiter)
         if answer is None:
             # Killed by its limits, or by a decoder's crash: the file is at fault.
-            raise ApiError(400, f"{rows[0]['name']} cannot be read.")
+            raise ApiError(400, f"{name} cannot be read.")
         if answer["status"] != 200:
             raise ApiError(answer["status"], answer["error"])
-        return [row["path"] for row in answer["files"]]
+        return answer
 
     def close(self) -> None:
         """End the processes."""

@@ -1,12 +1,14 @@
-"""Files on disk: names, uploads in progress, projects' folders, and their removal.
+"""Files on disk: uploads in progress, projects' folders, and their removal.
 
 ::
 
     DATA_DIR/installation.id                ties this folder to its database
     DATA_DIR/projects/FOLDER/model/         the project of recon3d
     DATA_DIR/projects/FOLDER/logs/JOB.log   log lines of each job
+    DATA_DIR/projects/FOLDER/pictures/      smaller pictures of photos and frames, made when asked for
     DATA_DIR/reserve                        room for deletions, given back on a full disk
     DATA_DIR/incoming/X/                    an upload in progress, locked by the process that receives it
+    DATA_DIR/uploads/USER/ID/               an upload that resumes (files/resumable.py)
     DATA_DIR/trash/FOLDER/                  a project that its owner deleted, while its files are removed
     DATA_DIR/quarantine/FOLDER/             a folder that ``recon3d-api gc --apply`` set aside
 
@@ -23,92 +25,20 @@ import os
 import re
 import shutil
 import time
-import unicodedata
 import uuid
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Iterator
 from pathlib import Path
 
 from recon3d import Project, ProjectError
 from recon3d_api.reserve import Reserve
-from recon3d_api.schemas import FileKind
 from recon3d_api.settings import Settings
 
-VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 #: The names that the service gives to folders.
 _FOLDER_NAME = re.compile(r"[0-9a-f]{32}")
 #: Names the project that an upload goes to.
 _FOR = ".for"
 #: Starts the name of an upload's folder until it is locked.
 _NEW, _NEW_SECONDS = ".new-", 60.0
-#: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
-_MAX_STEM = 120
-_RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
-
-
-def base_name(name: str) -> str:
-    """Remove the folders that a client put before a file's name, such as ``C:\\fakepath\\``.
-
-    Parameters
-    ----------
-    name : str
-
-    Returns
-    -------
-    str
-    """
-    return re.split(r"[/\\]", name)[-1]
-
-
-def name_problem(name: str, suffixes: Sequence[str]) -> str:
-    """Tell why a file name is refused.
-
-    Parameters
-    ----------
-    name : str
-    suffixes : sequence of str
-        Accepted suffixes, with the dot.
-
-    Returns
-    -------
-    str
-        Empty when the name is accepted.
-    """
-    # Format characters (Cf) are fine: emoji are joined by them. Names are made harmless later anyway.
-    if not name or any(unicodedata.category(c) in ("Cc", "Cs") for c in name):
-        return "The file's name is empty or has control characters"
-    if Path(name).suffix.lower() not in suffixes:
-        return f"{name[:100]!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
-    return ""
-
-
-def safe_name(name: str) -> str:
-    """Make a file name of harmless characters, short enough for every file system.
-
-    Parameters
-    ----------
-    name : str
-        One without folders that `name_problem` accepts.
-
-    Returns
-    -------
-    str
-    """
-    path = Path(unicodedata.normalize("NFC", name))
-    stem = re.sub(r"[^\w.-]+", "_", path.stem).strip("._-").encode()[:_MAX_STEM].decode(errors="ignore")
-    return (stem or "file") + path.suffix.lower()
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """A file of a project."""
-
-    type: FileKind
-    path: str
-    size: int
-    modified: datetime
 
 
 class Storage:
@@ -145,6 +75,20 @@ class Storage:
         Path
         """
         return self.root(folder) / "model"
+
+    def pictures(self, folder: str) -> Path:
+        """Locate the smaller pictures that are kept of a project's photos and frames.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+
+        Returns
+        -------
+        Path
+        """
+        return self.root(folder) / "pictures"
 
     def log(self, folder: str, job_id: int) -> Path:
         """Locate the log of a job.
@@ -194,6 +138,24 @@ class Storage:
         project = self.open(folder)
         return project is not None and bool(project.inputs)
 
+    def result(self, folder: str, name: str) -> Path | None:
+        """Locate a result.
+
+        Parameters
+        ----------
+        folder : str
+            Name of the project's folder.
+        name : str
+            Its name in the API.
+
+        Returns
+        -------
+        Path or None
+            None when it does not exist.
+        """
+        project = self.open(folder)
+        return project.results.files().get(name) if project else None
+
     def has_video(self, folder: str) -> bool:
         """Tell whether there is a video to extract frames from.
 
@@ -239,102 +201,6 @@ class Storage:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(descriptor)
-
-    # --- what there is ----------------------------------------------------------------------------
-
-    def video(self, folder: str) -> Path | None:
-        """Locate the video that was uploaded last.
-
-        Parameters
-        ----------
-        folder : str
-            Name of the project's folder.
-
-        Returns
-        -------
-        Path or None
-        """
-        project = self.open(folder)
-        videos = [row for row in project.inputs if row.kind == "video"] if project else []
-        return project.input_file(videos[-1]) if project and videos else None
-
-    def frames(self, folder: str) -> tuple[str, list[Path]] | None:
-        """Locate the newest extracted frames.
-
-        Parameters
-        ----------
-        folder : str
-            Name of the project's folder.
-
-        Returns
-        -------
-        (str, list of Path) or None
-            Fingerprint and paths; None before the first extraction.
-        """
-        project = self.open(folder)
-        artifact = project.artifacts.get("frame_extraction") if project else None
-        if project is None or artifact is None:
-            return None
-        return artifact.manifest.fingerprint, [*project.frames]
-
-    def result(self, folder: str, name: str) -> Path | None:
-        """Locate a result.
-
-        Parameters
-        ----------
-        folder : str
-            Name of the project's folder.
-        name : str
-            Its name in the API.
-
-        Returns
-        -------
-        Path or None
-            None when it does not exist.
-        """
-        project = self.open(folder)
-        return project.results.files().get(name) if project else None
-
-    def list(self, folder: str) -> list[StoredFile]:
-        """List the files that a user may download or know of.
-
-        Parameters
-        ----------
-        folder : str
-            Name of the project's folder.
-
-        Returns
-        -------
-        list of StoredFile
-        """
-        project = self.open(folder)
-        if project is None:
-            return []
-        rows: list[tuple[FileKind, str, Path]] = []
-        for row in project.inputs:
-            rows.append(
-                (
-                    "video" if row.kind == "video" else "image",
-                    f"inputs/{row.path}",
-                    project.input_file(row),
-                )
-            )
-        for path in (self.frames(folder) or ("", []))[1]:
-            rows.append(("frames", f"frames/{path.name}", path))
-        results = project.results.files()
-        for name in _RESULTS:
-            if name in results:
-                rows.append((name, f"results/{results[name].name}", results[name]))
-        if "sparse" in results:
-            for path in sorted(results["sparse"].iterdir()):
-                rows.append(("sparse", f"results/sparse/{path.name}", path))
-        listed = []
-        for kind, relative, path in rows:
-            with contextlib.suppress(FileNotFoundError):  # a run replaces results
-                status = path.stat()
-                modified = datetime.fromtimestamp(status.st_mtime, timezone.utc)
-                listed.append(StoredFile(kind, relative, status.st_size, modified))
-        return listed
 
     # --- folders ----------------------------------------------------------------------------------
 

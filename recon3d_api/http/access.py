@@ -6,17 +6,48 @@ address is good for one use, for one purpose and for half a minute.
 
 from __future__ import annotations
 
-import hashlib
+import math
 import secrets
 import time
+from collections.abc import Iterable
 
-from sqlalchemy import delete, exists, select, update
+from sqlalchemy import bindparam, delete, exists, select
+from sqlalchemy.orm import Session
 
-from recon3d_api.http.security import Token
+from recon3d_api.http import keys
+from recon3d_api.http.security import Token, Tokens, digest
+from recon3d_api.store import audit
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import RevokedToken, Ticket, User
+from recon3d_api.store.tables import LoginSession, PasswordReset, RevokedToken, Ticket, User
 
 TICKET_SECONDS = 30
+_BATCH = 500
+#: Built once: every request asks.
+_OWNER = select(User).where(
+    User.id == bindparam("user_id"),
+    User.is_active,
+    User.tokens_from < bindparam("issued"),
+    ~exists().where(RevokedToken.id == bindparam("token_id")),
+)
+
+
+def identify(database: Database, tokens: Tokens, text: str) -> Token | None:
+    """Read what a caller shows: an access token or an API key.
+
+    Parameters
+    ----------
+    database : Database
+    tokens : Tokens
+    text : str
+
+    Returns
+    -------
+    Token or None
+        None when it is neither; `active_user` tells whether it is still good.
+    """
+    if text.startswith(keys.PREFIX):
+        return keys.read(database, text)
+    return tokens.read(text)
 
 
 def active_user(database: Database, token: Token | None) -> User | None:
@@ -34,14 +65,40 @@ def active_user(database: Database, token: Token | None) -> User | None:
     """
     if token is None or token.expires <= time.time():
         return None
-    wanted = select(User).where(
-        User.id == token.user_id,
-        User.is_active,
-        User.tokens_from < token.issued,
-        ~exists().where(RevokedToken.id == token.id),
-    )
+    values = {"user_id": token.user_id, "issued": token.issued, "token_id": token.id}
     with database.read() as session:
-        return session.scalar(wanted)
+        return session.scalar(_OWNER, values)
+
+
+def good_tokens(session: Session, tokens: Iterable[Token]) -> set[Token]:
+    """Choose the tokens that are good now; many cost little more than one.
+
+    Parameters
+    ----------
+    session : Session
+    tokens : iterable of Token
+        Ones whose signature was checked.
+
+    Returns
+    -------
+    set of Token
+    """
+    now = time.time()
+    asked = [token for token in tokens if token.expires > now]
+    good: set[Token] = set()
+    for start in range(0, len(asked), _BATCH):
+        part = asked[start : start + _BATCH]
+        users = {token.user_id for token in part}
+        rows = session.execute(select(User.id, User.tokens_from).where(User.id.in_(users), User.is_active))
+        since = {row.id: row.tokens_from for row in rows}
+        ids = [token.id for token in part]
+        revoked = set(session.scalars(select(RevokedToken.id).where(RevokedToken.id.in_(ids))))
+        good.update(
+            token
+            for token in part
+            if token.id not in revoked and since.get(token.user_id, math.inf) < token.issued
+        )
+    return good
 
 
 def revoke(database: Database, token: Token, *, everywhere: bool) -> None:
@@ -56,8 +113,24 @@ def revoke(database: Database, token: Token, *, everywhere: bool) -> None:
     """
     with database.write() as session:
         session.merge(RevokedToken(id=token.id, expires=token.expires))
+        session.execute(delete(LoginSession).where(LoginSession.id == token.id))
+        user = session.get_one(User, token.user_id)
         if everywhere:
-            session.execute(update(User).where(User.id == token.user_id).values(tokens_from=time.time()))
+            revoke_all(session, user)
+        audit.record(session, "logout", user=user, target="everywhere" if everywhere else "")
+
+
+def revoke_all(session: Session, user: User) -> None:
+    """Make all tokens, sessions, tickets and password resets of a user useless; not the API keys.
+
+    Parameters
+    ----------
+    session : Session
+    user : User
+    """
+    user.tokens_from = time.time()
+    for table in (LoginSession, PasswordReset, Ticket):
+        session.execute(delete(table).where(table.user_id == user.id))
 
 
 def issue_ticket(database: Database, token: Token, target: str) -> str:
@@ -76,7 +149,7 @@ def issue_ticket(database: Database, token: Token, target: str) -> str:
     """
     ticket = secrets.token_urlsafe(32)
     row = Ticket(
-        digest=_digest(ticket),
+        digest=digest(ticket),
         target=target,
         expires=time.time() + TICKET_SECONDS,
         user_id=token.user_id,
@@ -104,7 +177,7 @@ def redeem_ticket(database: Database, ticket: str, target: str) -> Token | None:
     Token or None
         The token that it stands for; None when it is not good.
     """
-    wanted = (Ticket.digest == _digest(ticket), Ticket.target == target, Ticket.expires > time.time())
+    wanted = (Ticket.digest == digest(ticket), Ticket.target == target, Ticket.expires > time.time())
     with database.read() as session:
         if session.scalar(select(Ticket.digest).where(*wanted)) is None:
             return None  # guesses take no lock for writing
@@ -115,7 +188,3 @@ def redeem_ticket(database: Database, ticket: str, target: str) -> Token | None:
             .returning(Ticket.user_id, Ticket.token_id, Ticket.token_issued, Ticket.token_expires)
         ).first()
     return None if row is None else Token(*row)
-
-
-def _digest(ticket: str) -> str:
-    return hashlib.sha256(ticket.encode("utf-8", "replace")).hexdigest()

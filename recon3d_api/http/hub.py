@@ -16,12 +16,17 @@ from anyio import to_thread
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
+from recon3d_api.http.access import good_tokens
+from recon3d_api.http.security import Token
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import Event, Project, User
+from recon3d_api.store.tables import Event, Project
 
 logger = logging.getLogger("recon3d_api.events")
 
-_POLL = 0.1
+#: Changes that follow each other so fast are looked at together.
+_PAUSE = 0.1
+#: Seconds after which it looks although nobody told of a change.
+_PATIENCE = 10.0
 #: A listener that is further behind gets the newest progress only; states are never left out.
 _BACKLOG = 64
 _BATCH = 500
@@ -99,10 +104,25 @@ def read_messages(database: Database, project_id: int, after: int) -> list[Messa
 
 
 class Listener:
-    """One connection's messages that wait to be sent."""
+    """One connection's messages that wait to be sent.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    token : Token
+        The connection ends when it is not good any more.
+
+    Attributes
+    ----------
+    closed : bool
+        The connection is to end.
+    revoked : bool
+        It ends because of its token.
+    """
+
+    def __init__(self, token: Token) -> None:
+        self.token = token
         self.closed = False
+        self.revoked = False
         self._last = 0
         self._pending: deque[Message] = deque()
         self._ready = asyncio.Event()
@@ -141,9 +161,15 @@ class Listener:
             )
         self._ready.set()
 
-    def close(self) -> None:
-        """End the connection: the project is gone."""
-        self.closed = True
+    def close(self, *, revoked: bool = False) -> None:
+        """End the connection.
+
+        Parameters
+        ----------
+        revoked : bool
+            Because of its token; otherwise the project is gone.
+        """
+        self.closed, self.revoked = True, revoked
         self._ready.set()
 
     async def next(self, timeout: float) -> Message | None:
@@ -180,6 +206,7 @@ class Hub:
         self._listeners: dict[int, set[Listener]] = {}
         self._last: dict[int, int] = {}
         self._task: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
 
     @property
     def count(self) -> int:
@@ -187,7 +214,7 @@ class Hub:
         return sum(len(group) for group in self._listeners.values())
 
     @contextlib.asynccontextmanager
-    async def listen(self, project_id: int, seq: int) -> Any:
+    async def listen(self, project_id: int, seq: int, token: Token) -> Any:
         """Subscribe to the messages of a project.
 
         Parameters
@@ -195,18 +222,21 @@ class Hub:
         project_id : int
         seq : int
             Only messages with a higher number.
+        token : Token
+            The listener's.
 
         Yields
         ------
         Any
         """
-        listener = Listener()
+        listener = Listener(token)
         listener.skip_to(seq)
         group = self._listeners.setdefault(project_id, set())
         if not group:
             self._last[project_id] = seq
         behind = self._last[project_id] > seq
         group.add(listener)
+        self._changed.set()  # what changed since the caller read `seq` has been told already
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._read())
         try:
@@ -235,36 +265,53 @@ class Hub:
                 await self._task
 
     async def _read(self) -> None:
-        while self._listeners:
-            try:
-                found = await to_thread.run_sync(self._poll, dict(self._last))
-            except SQLAlchemyError as error:
-                logger.warning("Events cannot be read: %s", error)
-                await asyncio.sleep(1)
-                continue
-            for project_id, messages in found.items():
-                group = self._listeners.get(project_id, set())
-                if messages is None:
-                    for listener in group:
-                        listener.close()
-                elif messages and project_id in self._last:
-                    self._last[project_id] = max(self._last[project_id], messages[-1].seq)
-                    for listener in group:
-                        listener.push(messages)
-            await asyncio.sleep(_POLL)
+        loop = asyncio.get_running_loop()
 
-    def _poll(self, known: dict[int, int]) -> dict[int, list[Message] | None]:
-        """New messages by project; None for one that is gone, or whose owner may not see it."""
+        def told() -> None:
+            with contextlib.suppress(RuntimeError):  # the server ends
+                loop.call_soon_threadsafe(self._changed.set)
+
+        with self._database.changes.listener(told):
+            while self._listeners:
+                self._changed.clear()
+                try:
+                    await self._look()
+                except SQLAlchemyError as error:
+                    logger.warning("Events cannot be read: %s", error)
+                    await asyncio.sleep(1)
+                    self._changed.set()
+                await asyncio.sleep(_PAUSE)
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self._changed.wait(), _PATIENCE)
+
+    async def _look(self) -> None:
+        listening = [listener for group in self._listeners.values() for listener in group]
+        tokens = {listener.token for listener in listening}
+        found, good = await to_thread.run_sync(self._poll, dict(self._last), tokens)
+        for listener in listening:
+            if listener.token not in good:
+                listener.close(revoked=True)
+        for project_id, messages in found.items():
+            group = self._listeners.get(project_id, set())
+            if messages is None:
+                for listener in group:
+                    listener.close()
+            elif messages and project_id in self._last:
+                self._last[project_id] = max(self._last[project_id], messages[-1].seq)
+                for listener in group:
+                    listener.push(messages)
+
+    def _poll(
+        self, known: dict[int, int], tokens: set[Token]
+    ) -> tuple[dict[int, list[Message] | None], set[Token]]:
+        """New messages by project, None for one that is gone; and the tokens that are good."""
         found: dict[int, list[Message] | None] = {}
         ids = list(known)
         with self._database.read() as session:
+            good = good_tokens(session, tokens)
             for start in range(0, len(ids), _BATCH):
                 part = ids[start : start + _BATCH]
-                rows = session.execute(
-                    select(Project.id, Project.event_seq)
-                    .join(User, User.id == Project.owner_id)
-                    .where(Project.id.in_(part), User.is_active)
-                )
+                rows = session.execute(select(Project.id, Project.event_seq).where(Project.id.in_(part)))
                 newest = {row.id: row.event_seq for row in rows}
                 found.update({project_id: None for project_id in part if project_id not in newest})
                 for project_id, seq in newest.items():
@@ -275,4 +322,4 @@ class Hub:
                             .order_by(Event.seq)
                         )
                         found[project_id] = [message_of(row) for row in events]
-        return found
+        return found, good

@@ -5,7 +5,6 @@ FastAPI's own forms read the whole body before anything is checked, the caller's
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +17,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
 from recon3d_api.errors import ApiError
+from recon3d_api.files.names import base_name
 from recon3d_api.files.received import ReceivedFile
-from recon3d_api.files.storage import base_name
 from recon3d_api.http.lanes import Lane
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
@@ -80,8 +79,8 @@ class FormReader:
     max_file : int
         Bytes that a file may have.
     max_files : int
-    min_free : int
-        Bytes that the disk must keep free.
+    room : callable
+        Is given the bytes of all files so far and those that will be written now; raises to refuse them.
     lane : Lane
         For writing.
     file_field : str
@@ -99,7 +98,7 @@ class FormReader:
         *,
         max_file: int,
         max_files: int,
-        min_free: int,
+        room: Callable[[int, int], None],
         lane: Lane,
         file_field: str,
         check: Mapping[str, Callable[[str], Awaitable[None]]],
@@ -109,7 +108,7 @@ class FormReader:
         self._folder = folder
         self._max_file = max_file
         self._max_files = max_files
-        self._min_free = min_free
+        self._room = room
         self._lane = lane
         self._file_field = file_field
         self._check = check
@@ -268,8 +267,7 @@ class FormReader:
             await self._lane.run(self._write, part.file, piece)
 
     def _write(self, file: BinaryIO, piece: bytearray) -> None:
-        if shutil.disk_usage(self._folder).free - len(piece) < self._min_free:
-            raise ApiError(507, DISK_FULL)
+        self._room(sum(received.size for received in self._form.files), len(piece))
         file.write(piece)
 
     async def _end(self, part: _Part) -> None:

@@ -44,6 +44,11 @@ class RateLimits:
             "login": _parse(settings.rate_limit_login),
         }
 
+    @property
+    def blocking(self) -> bool:
+        """Whether counting asks another machine."""
+        return self._shared is not None
+
     def check(self, kind: str, who: str) -> None:
         """Count a request.
 

@@ -1,8 +1,9 @@
-"""Passwords and tokens; the only module that imports python-jose."""
+"""Passwords and tokens; the only module that imports python-jose and zxcvbn."""
 
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 import uuid
 from dataclasses import dataclass
@@ -14,10 +15,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 
 _ALGORITHM = "HS256"
 _LEEWAY = 10  # seconds that the clocks of two servers may differ by
-#: Passwords that are tried first; the length is checked elsewhere.
-_COMMON = frozenset(
-    ("password", "12345678", "123456789", "1234567890", "qwertyui", "qwertyuiop", "iloveyou", "password1")
-)
+#: zxcvbn's score of passwords that a million tries find.
+_GUESSABLE = 1
+_LONGEST_JUDGED = 72  # judging takes longer than linear time
+_judging = threading.Lock()
 
 
 class Passwords:
@@ -78,9 +79,32 @@ def password_problem(password: str, username: str, email: str) -> str:
     lowered = password.lower()
     if lowered in (username.lower(), email.lower(), email.lower().partition("@")[0]):
         return "The password must differ from the username and the e-mail address"
-    if lowered in _COMMON or len(set(password)) < 3:
+    if len(set(password)) < 3:
         return "The password is too easy to guess"
+    # Imported here: its lists take 40 ms and 30 MB, which commands need not spend.
+    from zxcvbn import zxcvbn
+
+    with _judging:  # it keeps the names in a variable that all threads share
+        judged = zxcvbn(password[:_LONGEST_JUDGED], user_inputs=[username, email, "recon3d"])
+    if judged["score"] <= _GUESSABLE:
+        return "The password is too easy to guess: it is common, or a variation of a common one"
     return ""
+
+
+def digest(secret: str) -> str:
+    """Digest a random secret, to find it again without keeping it.
+
+    Parameters
+    ----------
+    secret : str
+        Not a password: those can be guessed, and take `Passwords`.
+
+    Returns
+    -------
+    str
+        64 characters.
+    """
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -107,12 +131,16 @@ class Tokens:
         self._secret = secret
         self._seconds = minutes * 60
 
-    def issue(self, user_id: int) -> str:
+    def issue(self, user_id: int, *, number: str = "", seconds: int | None = None) -> str:
         """Issue a token for a user.
 
         Parameters
         ----------
         user_id : int
+        number : str
+            Its id; by default one of its own.
+        seconds : int, optional
+            How long it is good for, if that is shorter.
 
         Returns
         -------
@@ -122,8 +150,8 @@ class Tokens:
         claims = {
             "sub": str(user_id),
             "iat": now,
-            "exp": int(now) + self._seconds,
-            "jti": uuid.uuid4().hex,
+            "exp": int(now) + min(self._seconds, seconds or self._seconds),
+            "jti": number or uuid.uuid4().hex,
         }
         return str(jwt.encode(claims, self._secret, algorithm=_ALGORITHM))
 

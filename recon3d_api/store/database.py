@@ -16,12 +16,15 @@ from alembic.config import Config
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
+from recon3d_api.store.changes import CHANNEL, Changes
+
 # Any numbers that no other use of the database has.
 _MIGRATION_LOCK = 0x7265636F
-_FOLDERS_LOCK = 0x72656370
+FOLDERS, CLAIMS = 0x72656370, 0x72656371
 #: A host that does not answer at all would hold callers for minutes.
 _CONNECT_SECONDS = 10
 _WRITE = "recon3d_write"
+_NOTIFY = sa.text(f"NOTIFY {CHANNEL}")
 
 
 class Database:
@@ -31,6 +34,11 @@ class Database:
     ----------
     url : str
         SQLAlchemy URL of SQLite or PostgreSQL.
+
+    Attributes
+    ----------
+    changes : Changes
+        Tells when there is something new.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +50,7 @@ class Database:
         elif "connect_timeout" not in self.url.query:
             options["connect_args"] = {"connect_timeout": _CONNECT_SECONDS}
         self.engine = sa.create_engine(self.url, **options)
+        self.changes = Changes(self.engine)
         if self.is_sqlite:
             event.listen(self.engine, "do_connect", self._keep_private)
             event.listen(self.engine, "connect", _configure_sqlite)
@@ -59,8 +68,13 @@ class Database:
             yield session
 
     @contextlib.contextmanager
-    def write(self) -> Iterator[Session]:
+    def write(self, *, quiet: bool = False) -> Iterator[Session]:
         """Open a session that commits at the end, or rolls back when the block raises.
+
+        Parameters
+        ----------
+        quiet : bool
+            Nobody is told of the change: it is none that others wait for.
 
         Yields
         ------
@@ -72,20 +86,26 @@ class Database:
             with contextlib.ExitStack() as undo:
                 undo.callback(session.rollback)
                 yield session
+                if not quiet and not self.is_sqlite:
+                    session.execute(_NOTIFY)
                 session.commit()
                 undo.pop_all()
+        if not quiet:
+            self.changes.tell()
 
-    def serialize(self, session: Session) -> None:
-        """Make transactions that tie folders to rows wait for each other.
+    def serialize(self, session: Session, kind: int = FOLDERS) -> None:
+        """Make transactions of one kind wait for each other.
 
         Holds until the transaction of `write` ends. SQLite has one writer anyway.
 
         Parameters
         ----------
         session : Session
+        kind : int
+            `FOLDERS` for those that tie folders to rows, `CLAIMS` for those that claim runs.
         """
         if not self.is_sqlite:
-            session.execute(sa.text(f"SELECT pg_advisory_xact_lock({_FOLDERS_LOCK})"))
+            session.execute(sa.text(f"SELECT pg_advisory_xact_lock({kind})"))
 
     @property
     def exists(self) -> bool:
@@ -134,7 +154,10 @@ class Database:
         path = Path(self.url.database or "")
         if path.name and path.name != ":memory:":
             with contextlib.suppress(OSError):  # SQLite says what is wrong
-                os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+                # An existing file must not be opened here: closing it would drop the locks of this
+                # process's other connections, and other processes would remove the log in use.
+                if not path.exists():
+                    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
                 if path.stat().st_mode & 0o077:
                     path.chmod(0o600)
 
@@ -149,6 +172,12 @@ def _configure_sqlite(connection: Any, record: Any) -> None:
     for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "busy_timeout=30000"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+    # SQLite's own knows the letters of ASCII only.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import delete, exists, select
+from sqlalchemy import delete, exists, or_, select
 
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import RevokedToken, Ticket
+from recon3d_api.store.tables import Invitation, LoginSession, PasswordReset, RevokedToken, Ticket
+
+_TABLES = (RevokedToken, Ticket, LoginSession, PasswordReset, Invitation)
 
 
 def forget_expired(database: Database) -> None:
@@ -19,9 +21,8 @@ def forget_expired(database: Database) -> None:
     """
     now = time.time()
     with database.read() as session:
-        old = exists().where(RevokedToken.expires < now) | exists().where(Ticket.expires < now)
-        if not session.scalar(select(old)):
+        if not session.scalar(select(or_(*(exists().where(table.expires < now) for table in _TABLES)))):
             return
     with database.write() as session:
-        session.execute(delete(RevokedToken).where(RevokedToken.expires < now))
-        session.execute(delete(Ticket).where(Ticket.expires < now))
+        for table in _TABLES:
+            session.execute(delete(table).where(table.expires < now))

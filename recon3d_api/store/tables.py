@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from recon3d import STAGE_NAMES
-from recon3d_api.schemas import JobStatus, ProjectStatus
+from recon3d_api.schemas import DeliveryStatus, JobStatus, ProjectStatus
 
 RunStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 #: Stages of a reconstruction, in order; the values of a job's `job_type`.
@@ -108,6 +108,7 @@ class User(Base):
     is_active: Mapped[bool] = mapped_column(default=True)
     #: Tokens issued until then are revoked.
     tokens_from: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    is_admin: Mapped[bool] = mapped_column(default=False, server_default=sa.false())
     created_at: Mapped[datetime] = mapped_column(default=utcnow)
 
     __table_args__ = _IDS_ONCE
@@ -119,7 +120,7 @@ class Project(Timestamps, Base):
     __tablename__ = "projects"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    owner_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    owner_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(sa.String(200))
     description: Mapped[str | None] = mapped_column(sa.Text)
     folder: Mapped[str] = mapped_column(sa.String(32), unique=True)
@@ -135,8 +136,11 @@ class Project(Timestamps, Base):
     frame_interval: Mapped[float | None]
     #: Number of the newest event; counted here so that events commit in the order of their numbers.
     event_seq: Mapped[int] = mapped_column(default=0)
+    #: Bytes of its files when they were last counted; None before the first time.
+    disk_bytes: Mapped[int | None] = mapped_column(sa.BigInteger)
 
-    __table_args__ = _IDS_ONCE
+    # Lists are read from an index, in its order, and end with the page.
+    __table_args__ = (sa.Index("ix_projects_owner_id_id", "owner_id", "id"), _IDS_ONCE)
 
 
 class Run(Timestamps, Base):
@@ -146,6 +150,8 @@ class Run(Timestamps, Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    #: The project's owner, who never changes.
+    owner_id: Mapped[int] = mapped_column(server_default="0")
     status: Mapped[RunStatus] = mapped_column(sa.String(20), default="queued", index=True)
     quality: Mapped[str] = mapped_column(sa.String(20))
     #: Last stage, and options by stage.
@@ -181,6 +187,8 @@ class Run(Timestamps, Base):
             sqlite_where=sa.text("status IN ('queued', 'running')"),
             postgresql_where=sa.text("status IN ('queued', 'running')"),
         ),
+        # When a user was last served.
+        sa.Index("ix_runs_owner_id_started_at", "owner_id", "started_at"),
         _IDS_ONCE,
     )
 
@@ -191,11 +199,13 @@ class Job(Timestamps, Base):
     __tablename__ = "jobs"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"))
+    #: The project's owner, who never changes.
+    owner_id: Mapped[int] = mapped_column(server_default="0")
     run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id", ondelete="CASCADE"), index=True)
     position: Mapped[int]
     job_type: Mapped[str] = mapped_column(sa.String(40))
-    status: Mapped[JobStatus] = mapped_column(sa.String(20), default="pending", index=True)
+    status: Mapped[JobStatus] = mapped_column(sa.String(20), default="pending")
     progress: Mapped[float] = mapped_column(default=0.0)
     message: Mapped[str | None] = mapped_column(sa.Text)
     error_message: Mapped[str | None] = mapped_column(sa.Text)
@@ -208,7 +218,13 @@ class Job(Timestamps, Base):
 
     run: Mapped[Run] = relationship(back_populates="jobs")
 
-    __table_args__ = _IDS_ONCE
+    # Lists are read from an index, in its order, and end with the page.
+    __table_args__ = (
+        sa.Index("ix_jobs_owner_id_id", "owner_id", "id"),
+        sa.Index("ix_jobs_owner_id_status_id", "owner_id", "status", "id"),
+        sa.Index("ix_jobs_project_id_id", "project_id", "id"),
+        _IDS_ONCE,
+    )
 
 
 class Event(Base):
@@ -278,3 +294,130 @@ class Ticket(Base):
     token_id: Mapped[str] = mapped_column(sa.String(32))
     token_issued: Mapped[float]
     token_expires: Mapped[float]
+
+
+class AuditEntry(Base):
+    """What somebody did; without a foreign key, so that it outlives the account."""
+
+    __tablename__ = "audit"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[float] = mapped_column(index=True)
+    user_id: Mapped[int | None]
+    username: Mapped[str] = mapped_column(sa.String(64))
+    address: Mapped[str] = mapped_column(sa.String(64))
+    action: Mapped[str] = mapped_column(sa.String(40))
+    target: Mapped[str] = mapped_column(sa.String(200))
+    request_id: Mapped[str] = mapped_column(sa.String(64))
+
+    __table_args__ = _IDS_ONCE
+
+
+class ApiKey(Base):
+    """A key that programs use in the place of a token, by its digest."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    name: Mapped[str] = mapped_column(sa.String(100))
+    #: First characters, by which its owner recognizes it.
+    start: Mapped[str] = mapped_column(sa.String(12))
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    expires_at: Mapped[datetime | None]
+    last_used_at: Mapped[datetime | None]
+
+    __table_args__ = _IDS_ONCE
+
+
+class Share(Base):
+    """A link that shows a project's model to who has no account; the token itself is not kept."""
+
+    __tablename__ = "shares"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64), unique=True)
+    name: Mapped[str | None] = mapped_column(sa.String(200))
+    #: Whether files may be downloaded.
+    download: Mapped[bool] = mapped_column(default=False)
+    expires_at: Mapped[datetime | None]
+    views: Mapped[int] = mapped_column(default=0)
+    viewed_at: Mapped[datetime | None]
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
+class LoginSession(Base):
+    """A login that is renewed: the digest of the only refresh token that is good now."""
+
+    __tablename__ = "sessions"
+
+    #: Also the id of the session's access tokens.
+    id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    digest: Mapped[str] = mapped_column(sa.String(64))
+    expires: Mapped[float]
+
+
+class PasswordReset(Base):
+    """A one-time token that sets a new password, by its digest."""
+
+    __tablename__ = "resets"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    created: Mapped[float]
+    expires: Mapped[float]
+
+
+class Invitation(Base):
+    """A one-time code to register with, by its digest; for one address if it names one."""
+
+    __tablename__ = "invitations"
+
+    digest: Mapped[str] = mapped_column(sa.String(64), primary_key=True)
+    email_key: Mapped[str] = mapped_column(sa.String(320))
+    expires: Mapped[float]
+
+
+class Webhook(Base):
+    """An address that is told how a project's runs end."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    url: Mapped[str] = mapped_column(sa.String(2000))
+    #: Signs what is sent; it cannot be a digest.
+    secret: Mapped[str] = mapped_column(sa.String(100))
+    events: Mapped[list[str]] = mapped_column(sa.JSON)
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+
+    __table_args__ = _IDS_ONCE
+
+
+class Delivery(Base):
+    """A message to a webhook: queue's entry and log at once."""
+
+    __tablename__ = "deliveries"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    webhook_id: Mapped[int] = mapped_column(sa.ForeignKey("webhooks.id", ondelete="CASCADE"), index=True)
+    #: Of one owner, one message at a time is on its way.
+    owner_id: Mapped[int]
+    event: Mapped[str] = mapped_column(sa.String(40))
+    body: Mapped[str] = mapped_column(sa.Text)
+    status: Mapped[DeliveryStatus] = mapped_column(sa.String(20), default="pending")
+    attempts: Mapped[int] = mapped_column(default=0)
+    #: When the next attempt is due; while an attempt goes on, when somebody else may try.
+    due: Mapped[float] = mapped_column(default=0.0)
+    in_flight: Mapped[bool] = mapped_column(default=False)
+    response_status: Mapped[int | None]
+    error: Mapped[str | None] = mapped_column(sa.String(500))
+    created_at: Mapped[datetime] = mapped_column(default=utcnow)
+    attempted_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.Index("ix_deliveries_status", "status", "due"), _IDS_ONCE)

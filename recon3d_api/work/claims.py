@@ -12,9 +12,10 @@ from typing import Any
 
 from sqlalchemy import delete, func, or_, select, update
 
-from recon3d_api.store.database import Database
+from recon3d_api.store.database import CLAIMS, Database
 from recon3d_api.store.tables import Project, Run, Runner, utcnow
 from recon3d_api.work import processes
+from recon3d_api.work.turns import fair_order
 
 _FORGET_RUNNER = 86_400.0
 
@@ -55,7 +56,7 @@ class RunClaims:
         self._lease = lease
 
     def claim(self) -> Claim | None:
-        """Claim the oldest run that waits or whose runner is gone.
+        """Claim the run whose turn it is, of those that wait or whose runner is gone.
 
         Returns
         -------
@@ -72,6 +73,8 @@ class RunClaims:
         if not (waiting or dead or expired):
             return None
         with self._database.write() as session:
+            # One after the other: whose turn it is depends on what was claimed before.
+            self._database.serialize(session, CLAIMS)
             now = self._database.now(session)
             free = (
                 select(Run.id)
@@ -81,7 +84,7 @@ class RunClaims:
                         (Run.status == "running") & ((Run.lease_until < now) | Run.runner.in_(dead)),
                     )
                 )
-                .order_by(Run.id)
+                .order_by(*fair_order())
                 .limit(1)
                 .with_for_update(skip_locked=True)
             )
@@ -114,7 +117,7 @@ class RunClaims:
 
     def beat(self) -> None:
         """Record that this process works on runs."""
-        with self._database.write() as session:
+        with self._database.write(quiet=True) as session:
             now = self._database.now(session)
             session.merge(Runner(name=self._name, seen=now))
             session.execute(delete(Runner).where(Runner.seen < now - _FORGET_RUNNER))

@@ -12,6 +12,7 @@ import logging
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.storage import Storage
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Deletion, Project
@@ -76,6 +77,7 @@ def carry_out(database: Database, storage: Storage, folder: str) -> None:
             return
     if storage.receiving(folder):
         return
+    Uploads(storage).remove_of_project(folder)
     try:
         storage.remove(folder)
     except (OSError, ValueError) as error:

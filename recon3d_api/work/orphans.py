@@ -211,6 +211,26 @@ def adopt(database: Database, storage: Storage, owner_id: int, path: Path) -> Pr
     return row
 
 
+def trouble(path: Path) -> str:
+    """Say why nothing is known of what a folder holds.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+
+    Returns
+    -------
+    str
+        Empty where its files tell.
+    """
+    try:
+        Model.open(path / "model")
+    except Recon3DError as error:
+        return f"{error.message} {error.hint}".strip()
+    return ""
+
+
 def _taken(session: Session, folder: str) -> bool:
     owned = session.scalar(select(Project.id).where(Project.folder == folder))
     return owned is not None or session.get(Deletion, folder) is not None

@@ -5,6 +5,7 @@ Whoever changes jobs locks rows in the same order: the run, then its jobs, then 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from sqlalchemy import delete, select, update
@@ -13,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from recon3d_api.errors import ApiError
 from recon3d_api.schemas import JobStatus
+from recon3d_api.store import webhooks
 from recon3d_api.store.tables import (
     ACTIVE_JOB,
     ACTIVE_RUN,
@@ -25,6 +27,10 @@ from recon3d_api.store.tables import (
 )
 
 BUSY = "A run of this project is going on; wait for it, or cancel it"
+
+#: What a run may be told to continue with, and where its row keeps that: no stage has this name.
+FLAGS = ("force", "accept_partial")
+PIPELINE = "pipeline"
 
 #: Columns of a project that belong to the run that made its results.
 _NUMBERS = ("total_frames", "processed_frames", "processing_time", "reconstruction_quality")
@@ -67,6 +73,7 @@ def create_run(
     quality: str,
     options: dict[str, dict[str, Any]],
     until: str | None = None,
+    flags: Sequence[str] = (),
 ) -> Run:
     """Queue a run, with a job for each stage.
 
@@ -79,6 +86,8 @@ def create_run(
         Options by stage.
     until : str, optional
         Last stage.
+    flags : sequence of str
+        Those of `FLAGS` that are set.
 
     Returns
     -------
@@ -92,11 +101,13 @@ def create_run(
     if active_run(session, project.id) is not None:
         raise ApiError(409, BUSY)
     full = until is None
+    told = dict.fromkeys(flags, True)
     run = Run(
         project_id=project.id,
+        owner_id=project.owner_id,
         quality=quality,
         until=until,
-        options=options,
+        options={**options, **({PIPELINE: told} if told else {})},
         full=full,
         kept_numbers=_numbers_of_results(session, project),
     )
@@ -107,9 +118,15 @@ def create_run(
         raise ApiError(409, BUSY) from error
     last = JOB_TYPES.index(until) if until else len(JOB_TYPES) - 1
     for position, job_type in enumerate(JOB_TYPES[: last + 1]):
-        parameters = {"quality": quality, **options.get(job_type, {})}
+        parameters = {"quality": quality, **told, **options.get(job_type, {})}
         run.jobs.append(
-            Job(project_id=project.id, position=position, job_type=job_type, parameters=parameters)
+            Job(
+                project_id=project.id,
+                owner_id=project.owner_id,
+                position=position,
+                job_type=job_type,
+                parameters=parameters,
+            )
         )
     # Of earlier runs only the states stay, so that a project's events do not grow for ever.
     session.execute(delete(Event).where(Event.project_id == project.id, Event.event == "job_progress"))
@@ -222,6 +239,7 @@ def end_run(
     if run.kept_numbers is not None and not (run.full and status == "completed"):
         for name, value in run.kept_numbers.items():
             setattr(project, name, value)
+    webhooks.run_ended(session, project, run)
     session.flush()
 
 

@@ -18,7 +18,7 @@ from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Job, Project, Run, utcnow
 from recon3d_api.work.claims import Claim, LostRun
 from recon3d_api.work.quality import frame_count, quality_score
-from recon3d_api.work.queue import emit, end_job, end_run
+from recon3d_api.work.queue import FLAGS, emit, end_job, end_run
 
 _StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
@@ -80,7 +80,7 @@ class RunRows:
         """
         before = (self.state, self.end, self.cancel, self._held)
         try:
-            with self._database.write() as session:
+            with self._database.write(quiet=not events) as session:
                 run = self._fence(session)
                 jobs = {job.job_type: job for job in run.jobs}
                 self.job_ids = {name: job.id for name, job in jobs.items()}
@@ -289,4 +289,9 @@ def _requeue(run: Run, message: str) -> None:
 
 
 def _words(error: run_events.Failure) -> str:
-    return f"{error.message} {error.hint}".strip()
+    text = f"{error.message} {error.hint}".strip()
+    for flag in FLAGS:
+        # The library names its own switches; who reads this starts runs with a request.
+        spoken = f"--{flag.replace('_', '-')}, or Pipeline({flag}=True),"
+        text = text.replace(spoken, f'start-reconstruction with the body {{"{flag}": true}}')
+    return text

@@ -16,11 +16,14 @@ from recon3d_api.store.database import Database
 from recon3d_api.work import processes
 from recon3d_api.work.claims import Claim, RunClaims
 from recon3d_api.work.follow import Follower
+from recon3d_api.work.queue import FLAGS, PIPELINE
+from recon3d_api.work.quotas import count_bytes
 from recon3d_api.work.rows import RunRows
 
 logger = logging.getLogger("recon3d_api.work.runner")
 
-_POLL = 0.5
+#: Seconds between looks at what tells nobody: runners that die, leases and waiting times that end.
+_POLL = 2.0
 
 #: Makes the command that works on a claim.
 Command = Callable[[Claim], Sequence[str]]
@@ -56,7 +59,6 @@ class JobRunner:
         self._command = command or self._recon3d
         self._claims = RunClaims(database, processes.own_name(), settings.lease_seconds)
         self._stopping = threading.Event()
-        self._wake = threading.Event()
         self._service = hashlib.sha256(f"{database.url}{settings.data_dir}".encode()).hexdigest()[:12]
         self._workers: list[threading.Event] = []
         self._heart: list[threading.Event] = []
@@ -83,14 +85,14 @@ class JobRunner:
             Seconds to wait.
         """
         self._stopping.set()
-        self._wake.set()
+        self.wake()
         for ended in (*self._workers, *self._heart):
             if not ended.wait(timeout):
                 logger.warning("A thread of the runner has not ended after %g s", timeout)
 
     def wake(self) -> None:
         """Look into the queue at once."""
-        self._wake.set()
+        self._database.changes.tell()
 
     def _beat(self) -> None:
         while not self._stopping.wait(self._settings.lease_seconds / 3):
@@ -105,7 +107,9 @@ class JobRunner:
 
     def _work(self) -> None:
         # Processes end with the thread that started them, so this thread lives as long as the runner.
+        changes = self._database.changes
         while not self._stopping.is_set():
+            known = changes.number
             try:
                 claim = self._claims.claim()
                 if claim is not None:
@@ -114,8 +118,7 @@ class JobRunner:
             except Exception:
                 # The runner continues after any error; the run is claimed again when its lease ends.
                 logger.exception("Working on a run failed")
-            self._wake.wait(_POLL)
-            self._wake.clear()
+            changes.wait(known, _POLL)
 
     def _follow(self, claim: Claim) -> None:
         mark = f"{self._service}-{claim.run_id}"
@@ -137,6 +140,7 @@ class JobRunner:
             max_crashes=self._settings.max_crashes,
             stopping=self._stopping,
         ).follow()
+        count_bytes(self._database, self._storage, claim.project_id, claim.folder)
         logger.info("Leaving a run", extra={"run": claim.run_id, "attempt": claim.attempt})
 
     def _recon3d(self, claim: Claim) -> list[str]:
@@ -147,6 +151,9 @@ class JobRunner:
         if claim.until:
             command += ["--until", claim.until]
         for stage, options in claim.options.items():
+            if stage == PIPELINE:
+                command += [f"--{flag.replace('_', '-')}" for flag in FLAGS if options.get(flag)]
+                continue
             for option, value in options.items():
                 command += ["--set", f"{stage}.{option}={value}"]
         if self._settings.run_workers:

@@ -8,7 +8,9 @@ import threading
 from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api.files.installation import Installation
+from recon3d_api.files.resumable import Uploads
 from recon3d_api.files.storage import Storage
+from recon3d_api.store import audit
 from recon3d_api.store.database import Database
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.work import deletions, orphans
@@ -62,7 +64,9 @@ def sweep(database: Database, storage: Storage) -> None:
     storage : Storage
     """
     storage.remove_abandoned_uploads()
+    Uploads(storage).sweep()
     forget_expired(database)
+    audit.forget(database, storage.settings.audit_days)
     deletions.carry_out_all(database, storage)
 
 

@@ -117,6 +117,14 @@ def new_database(backend: str, request: pytest.FixtureRequest) -> Callable[[], s
     return make
 
 
+@pytest.fixture(autouse=True)
+def _attack(request: pytest.FixtureRequest, record_property: Callable[[str, object], None]) -> None:
+    """Keep what an attack is, and what must hold, beside its result."""
+    if marker := request.node.get_closest_marker("attack"):
+        record_property("attack", marker.args[0])
+        record_property("bar", marker.args[1])
+
+
 # --- servers ----------------------------------------------------------------------------------------
 
 

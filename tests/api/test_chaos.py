@@ -11,15 +11,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import sqlalchemy as sa
 
 from recon3d_api.client import Client, ReconstructionFailed
 from recon3d_api.store.database import Database
-from recon3d_api.store.tables import JOB_TYPES, Job, Project, Run
+from recon3d_api.store.tables import JOB_TYPES, Event, Job, Project, Run
+from recon3d_api.work.processes import MARK
 from tests.api.conftest import NO_LIMITS, alive, template, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +214,44 @@ def test_two_servers_run_nothing_twice(new_database: Callable[[], str], tmp_path
 
 
 @mostly_on("sqlite")
+@pytest.mark.parametrize("runs", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_a_killed_servers_runs_go_to_the_other(
+    new_database: Callable[[], str], tmp_path: Path, runs: int
+) -> None:
+    """Two servers on one database file, one killed in the middle: each run is finished once."""
+    url, slots = new_database(), 2
+    with (
+        servers(2, tmp_path, url, runners=slots, lease_seconds=5) as (first, second),
+        Client(first.url) as one,
+        Client(second.url) as two,
+    ):
+        register(one)
+        two.login("chaos", "correct horse")
+        made = [project_with_input(one, tmp_path, url, '{"seconds": 0.2}') for _ in range(runs)]
+        for number, _ in made:
+            one.start_reconstruction(number, "low")
+        wait_for(lambda: sum((root / "begun").exists() for _, root in made) > slots)
+        first.kill()
+        for number, _ in made:
+            assert two.wait(number, progress=False).status == "completed"
+    database = Database(url or f"sqlite:///{tmp_path}/recon3d.db")
+    with database.read() as session:
+        if database.is_sqlite:
+            assert session.scalar(sa.text("PRAGMA integrity_check")) == "ok"
+        found = {run.project_id: run for run in session.query(Run)}
+        ends = session.query(Event).filter_by(event="job_completed").all()
+        assert len(found) == runs
+        assert len(ends) == len({event.job_id for event in ends}) == len(JOB_TYPES) * runs
+        again = [run for run in found.values() if run.attempt > 1]
+        assert len(again) <= slots
+        for number, root in made:
+            run = found[number]
+            assert run.status == "completed"
+            assert 1 <= len((root / "begun").read_text().split()) <= run.attempt <= 2
+    database.dispose()
+
+
+@mostly_on("sqlite")
 def test_a_server_that_ends_in_order_hands_its_runs_back(
     new_database: Callable[[], str], tmp_path: Path
 ) -> None:
@@ -297,3 +338,48 @@ def test_killed_in_each_stage_of_the_real_thing(new_database: Callable[[], str],
     assert seqs == sorted(set(seqs))
     ends = [event["job_type"] for event in watch.events if event["event"] == "job_completed"]
     assert ends == ["frame_extraction", *JOB_TYPES]
+
+
+@pytest.mark.slow
+@pytest.mark.attack("Cancel in each of the seven stages of a real run", "no process left after 2 s")
+@mostly_on("sqlite")
+def test_cancelled_in_each_stage_of_the_real_thing(
+    new_database: Callable[[], str], tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    """Nothing of the run is left, and the next run goes on from what was finished."""
+    seconds: dict[str, float] = {}
+    with servers(1, tmp_path, new_database(), real=True) as (server,), Client(server.url) as client:
+        register(client)
+        number = client.create_project("real").id
+        client.upload_video(number, ROOT / "examples" / "data" / "bust.mp4")
+        for stage in JOB_TYPES:
+            client.start_reconstruction(number, "low")
+
+            def works(stage: str = stage) -> bool:
+                job = client.status(number).current_job
+                return bool(job and job.job_type == stage and job.status == "running")
+
+            wait_for(works, timeout=300)
+            assert server.process is not None
+            (mark,) = set(marked(psutil.Process(server.process.pid).children(recursive=True)).values())
+            began = time.monotonic()
+            client.cancel(client.status(number).current_job.id)  # type: ignore[union-attr]
+            wait_for(lambda mark=mark: mark not in marked(psutil.process_iter()).values())
+            seconds[stage] = time.monotonic() - began
+            project = wait_for(lambda: (p := client.project(number)).status != "processing" and p)
+            assert project.status == "draft"
+        client.start_reconstruction(number, "low")
+        client.wait(number, progress=False)
+        assert client.project(number).status == "completed"
+    record_property("seen", "; ".join(f"{stage} {value:.2f} s" for stage, value in seconds.items()))
+    assert max(seconds.values()) < 2, seconds
+
+
+def marked(processes: Iterable[psutil.Process]) -> dict[int, str]:
+    """Those that work on a run, and the mark that the runner gave them; descendants inherit it."""
+    found = {}
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            if process.status() != psutil.STATUS_ZOMBIE and MARK in (environment := process.environ()):
+                found[process.pid] = environment[MARK]
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import time
 from typing import Any
 
@@ -15,6 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from recon3d_api.http.hub import Listener, Message
 from recon3d_api.http.routes import live
+from recon3d_api.http.security import Token
 from recon3d_api.store.expiry import forget_expired
 from recon3d_api.store.tables import Ticket
 from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_status
@@ -230,7 +232,7 @@ def test_heartbeat(client: httpx.Client, idle: Api, monkeypatch: pytest.MonkeyPa
 
 
 def test_slow_readers_get_the_newest_state() -> None:
-    listener = Listener()
+    listener = Listener(Token(1, "", 0.0, math.inf))
     sent = []
     for seq in range(1, 1001):
         job, step = divmod(seq - 1, 100)

@@ -88,8 +88,6 @@ def test_ranges_and_tags(client: httpx.Client, video: Path) -> None:
     outside = get(range=f"bytes={size}-")
     assert (outside.status_code, outside.headers["content-range"]) == (416, f"bytes */{size}")
     assert set(outside.json()) == {"detail"}
-    for text in ("bytes=9-3", "lines=1-2", "bytes=1-2,5-6", "bytes=-", "x"):
-        assert get(range=text).status_code == 200
     assert get(range="bytes=0-9", if_range=tag).status_code == 206
     assert get(range="bytes=0-9", if_range='"other"').status_code == 200
     assert get(if_none_match=tag).status_code == 304
@@ -152,7 +150,6 @@ def bad_videos(video: bytes) -> dict[str, bytes]:
         "no index": video[: len(video) // 2].replace(b"moov", b"free"),
         "noise": video[:100] + bytes(range(256)) * 40,
         "polyglot": video + archive(),
-        "page": video[:8] + b"isom<html><script>alert(1)</script>" + video[40:],
     }
 
 

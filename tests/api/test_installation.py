@@ -125,7 +125,7 @@ def test_another_database_is_refused_and_every_project_comes_back(
     wrong = another(new_database, tmp_path)
     said = refused(data, wrong)
     assert "holds 3 projects, but the database has none" in said
-    assert said.index("RECON3D_API_DATABASE_URL") < said.index("create-user") < said.index("gc --apply")
+    assert said.index("RECON3D_API_DATABASE_URL") < said.index("user add") < said.index("gc --apply")
     service = create_app(Settings(data_dir=data, database_url=wrong)).state.service
     with pytest.raises(InstallationMismatch, match="holds 3 projects"):
         start(service)
@@ -135,10 +135,10 @@ def test_another_database_is_refused_and_every_project_comes_back(
         assert not (tmp_path / "other.db").exists()
 
     unknown = cli(data, wrong, "adopt", "grace")
-    assert (unknown.returncode, "recon3d-api create-user grace EMAIL" in unknown.stderr) == (2, True)
-    weak = cli(data, wrong, "create-user", "grace", "grace@example.com", stdin="password\n")
+    assert (unknown.returncode, "recon3d-api user add grace EMAIL" in unknown.stderr) == (2, True)
+    weak = cli(data, wrong, "user", "add", "grace", "grace@example.com", stdin="password\n")
     assert (weak.returncode, "too easy" in weak.stderr) == (2, True)
-    made = cli(data, wrong, "create-user", "grace", "grace@example.com", stdin=f"{PASSWORD}\n")
+    made = cli(data, wrong, "user", "add", "grace", "grace@example.com", stdin=f"{PASSWORD}\n")
     assert made.returncode == 0, made.stderr
     assert "has none" in refused(data, wrong)  # an account alone owns no folder
     adopted = cli(data, wrong, "adopt", "grace")
@@ -220,7 +220,7 @@ def test_a_database_with_projects_of_its_own_is_refused(new_database: NewDatabas
     before = [contents(data / "projects") for data, _ in places]
     data, wrong = places[0][0], places[1][1]
     assert "different installations" in refused(data, wrong)
-    for arguments in (("gc", "--apply"), ("adopt", "user1"), ("create-user", "eve", "eve@example.com")):
+    for arguments in (("gc", "--apply"), ("adopt", "user1"), ("user", "add", "eve", "eve@example.com")):
         done = cli(data, wrong, *arguments, stdin=f"{PASSWORD}\n")
         assert (done.returncode, "different installations" in done.stderr) == (2, True)
     assert [contents(data / "projects") for data, _ in places] == before
@@ -373,13 +373,27 @@ def test_a_lost_database_of_the_version_before(new_database: NewDatabase, tmp_pa
     assert "holds 2 projects, but the database has none" in refused(tmp_path, url)
     assert contents(tmp_path / "projects") == before
     if way == "adopt":
-        assert cli(tmp_path, url, "create-user", "ada", "a@example.com", stdin=PASSWORD).returncode == 0
+        assert cli(tmp_path, url, "user", "add", "ada", "a@example.com", stdin=PASSWORD).returncode == 0
         assert cli(tmp_path, url, "adopt", "ada").returncode == 0
         assert contents(tmp_path / "projects") == before
     else:
         assert cli(tmp_path, url, "gc", "--apply").returncode == 0
         assert contents(tmp_path / "quarantine") == before
     settled(tmp_path, url)
+
+
+def test_a_folder_without_a_model_is_adopted_with_a_word(new_database: NewDatabase, tmp_path: Path) -> None:
+    url = another(new_database, tmp_path)
+    for name in "ab":
+        shutil.copytree(template(), tmp_path / "projects" / (name * 32) / "model")
+    (tmp_path / "projects" / ("b" * 32) / "model").rename(tmp_path / "projects" / ("b" * 32) / "mdl")
+    age(tmp_path / "projects")
+    assert cli(tmp_path, url, "create-user", "ada", "a@example.com", stdin=PASSWORD).returncode == 0
+    adopted = cli(tmp_path, url, "adopt", "ada")
+    assert adopted.returncode == 0
+    assert adopted.stdout.count("(draft)") == 2
+    assert adopted.stderr.count("It is an empty draft, because nothing could be read") == 1
+    assert f"{'b' * 32}/model is not a recon3d project" in adopted.stderr
 
 
 @pytest.mark.parametrize("case", ["other folders", "no folders", "no rows"])

@@ -135,11 +135,11 @@ def test_no_trace_leaves(idle: Api, client: httpx.Client, caplog: pytest.LogCapt
         raise RuntimeError("the secret reason")
 
     number = new_project(client)
-    idle.service.storage.list = explode  # type: ignore[method-assign, assignment]
+    idle.service.storage.open = explode  # type: ignore[method-assign, assignment]
     try:
         answer = client.get(f"/files/list/{number}", headers={"X-Request-ID": "my-id.1"})
     finally:
-        del idle.service.storage.list
+        del idle.service.storage.open
     assert answer.status_code == 500
     assert answer.json() == {"detail": "Internal server error"}
     assert answer.headers["x-request-id"] == "my-id.1"

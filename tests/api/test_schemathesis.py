@@ -39,7 +39,7 @@ def run(api: Api, tmp_path: Path, token: str, examples: int) -> str:
 @pytest.mark.parametrize("logged_in", [True, False])
 def test_a_few_of_everything(working: Api, tmp_path: Path, logged_in: bool) -> None:
     token = working.user()[1] if logged_in else ""
-    assert f"Tested: {25 if logged_in else 26}" in run(working, tmp_path, token, 1)
+    assert f"Tested: {36 if logged_in else 37}" in run(working, tmp_path, token, 1)
 
 
 @pytest.mark.slow
@@ -50,4 +50,4 @@ def test_many_of_everything(working: Api, tmp_path: Path, logged_in: bool) -> No
         token = working.user()[1]
         with working.client(token) as client:
             started(client, plant(client, new_project(client)))
-    assert f"Tested: {25 if logged_in else 26}" in run(working, tmp_path, token, 60)
+    assert f"Tested: {36 if logged_in else 37}" in run(working, tmp_path, token, 60)

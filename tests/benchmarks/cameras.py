@@ -23,7 +23,7 @@ from recon3d.evaluation import pose_errors
 from recon3d.layout import read_frames, read_registration, write_frame_list
 from recon3d.options import FeatureExtractionOptions, FeatureMatchingOptions, SparseReconstructionOptions
 from recon3d.stages import feature_extraction, feature_matching, sparse_reconstruction
-from recon3d.types import Scene
+from recon3d.types import Scene, SharedCamera
 from tests.benchmarks.sets import DATA, SETS, posed_frames
 from tests.stages.test_sparse_reconstruction import _frames, surveyed
 from tests.synthetic.zooms import photographed, photographers
@@ -120,7 +120,7 @@ def _own(frames: Path, matches: Path, work: Path, truth: Scene) -> tuple[float, 
     names = read_frames(frames).names
     database = work / "own.db"
     database.write_bytes((matches / "database.db").read_bytes())
-    colmap.regroup_cameras(database, [colmap.CameraStart((name,)) for name in names])
+    colmap.regroup_cameras(database, [SharedCamera((name,)) for name in names])
     models = colmap.map_incrementally(
         database, frames / "images", work / "own", min_model_size=3, seed=0, progress=lambda _: None
     )

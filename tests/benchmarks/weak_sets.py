@@ -1,15 +1,18 @@
 """Images that weak sets get placed, against COLMAP's default options on the same matches.
 
-``python -m tests.benchmarks.weak_sets [SET[/N] ...]``, where N takes every Nth photo. It prints the
-registered images of the largest model of both, and fails where the stage registers fewer.
+``python -m tests.benchmarks.weak_sets [SET[/N][@WIDTH] ...]``, where N takes every Nth photo and WIDTH
+scales them down. It prints the registered images of the largest model of both, and fails where the stage
+registers fewer.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import tempfile
 from pathlib import Path
 
+import cv2
 import pycolmap
 
 from recon3d import Pipeline, Project
@@ -28,15 +31,44 @@ FOLDERS = {
 }
 TRIED = (
     *("sacre_coeur", "saharov/3", "rock/3", "girl/2", "temple/3", "monstree/2"),
-    *("cyprus", "cyprus/2", "temple/2", "sceaux/2"),
+    *("cyprus", "cyprus/2", "temple/2", "sceaux/2", "bust/2@480", "rock/4@640"),
 )
 
 
-def _photos(name: str, step: int) -> list[Path]:
+def _photos(name: str, step: int, width: int, work: Path) -> list[Path]:
+    paths = _frames(work / "frames") if name == "bust" else _files(name)
+    if not width:
+        return paths[::step]
+    scaled = []
+    (work / "scaled").mkdir()
+    for path in paths[::step]:
+        image = cv2.imread(str(path))
+        size = (width, round(width * image.shape[0] / image.shape[1]))
+        scaled.append(work / "scaled" / f"{path.stem}.jpg")
+        small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        cv2.imwrite(str(scaled[-1]), small, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return scaled
+
+
+def _frames(folder: Path) -> list[Path]:
+    """Every sixth frame of the bust's video."""
+    folder.mkdir()
+    video = cv2.VideoCapture(str(DATA / "gt_bust_video" / "video.mp4"))
+    paths = []
+    for number in itertools.count():
+        read, image = video.read()
+        if not read:
+            return paths
+        if number % 6 == 0:
+            paths.append(folder / f"{number:04d}.jpg")
+            cv2.imwrite(str(paths[-1]), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+
+
+def _files(name: str) -> list[Path]:
     folder = DATA / FOLDERS[name]
     if (folder / "images").is_dir():
         folder /= "images"
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})[::step]
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
 
 
 def _compared(photos: list[Path], work: Path) -> tuple[int, int, float, str]:
@@ -65,9 +97,10 @@ def main() -> None:
     fewer = []
     print(f"{'set':<14}{'photos':>7}{'stage':>7}{'COLMAP':>8}{'seconds':>9}   notes")
     for given in parser.parse_args().sets:
-        name, _, step = given.partition("/")
-        photos = _photos(name, int(step or 1))
+        thinned, _, width = given.partition("@")
+        name, _, step = thinned.partition("/")
         with tempfile.TemporaryDirectory() as temporary:
+            photos = _photos(name, int(step or 1), int(width or 0), Path(temporary))
             ours, plain, seconds, notes = _compared(photos, Path(temporary))
         print(f"{given:<14}{len(photos):>7}{ours:>7}{plain:>8}{seconds:>9.1f}   {notes}", flush=True)
         if ours < plain:

@@ -26,7 +26,7 @@ from tests.docs.pages import PAGES, ROOT, name_of
 from tests.synthetic.made_project import CAMERAS, made_project
 
 #: Blocks that never run here, by page; see the reason beside each.
-NEVER = {"docs/tutorials/service.md": 1}
+NEVER = {"docs/tutorials/service.md": 1, "docs/how-to/manage-accounts.md": 1}
 #: Blocks that run with ``-m slow`` only.
 SLOW = {"README.md": 1, "docs/tutorials/first-model.md": 2, "docs/tutorials/notebook.md": 3}
 

@@ -68,7 +68,9 @@ def test_the_list_of_endpoints_is_complete(tmp_path: Path) -> None:
     for path, methods in app.openapi()["paths"].items():
         short = re.sub(r"^(/projects|/jobs)/\{\w+\}", r"\1/{id}", path.removeprefix("/api/v1"))
         served |= {f"{method.upper()} {short}" for method in methods}
-    listed = set(re.findall(r"`((?:GET|POST|PUT|DELETE) /[^`]*)`", page("reference/rest-api.md")))
+    listed = set(
+        re.findall(r"`((?:GET|POST|PUT|DELETE|PATCH|HEAD|OPTIONS) /[^`]*)`", page("reference/rest-api.md"))
+    )
     assert listed == served
 
 

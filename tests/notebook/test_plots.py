@@ -139,3 +139,36 @@ def test_plots_draw_on_axes_that_are_given(project: Project) -> None:
 def test_a_project_without_stages_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no finished"):
         plots.match_matrix(Project.create(tmp_path / "empty"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"[]", b'{"videos": [{}]}', b"\x00", b"PK\x03\x04 cut off"])
+@pytest.mark.parametrize(
+    ("stage", "name", "plot"),
+    [
+        ("frame_extraction", "scores.json", plots.frame_scores),
+        ("feature_matching", "matches.npz", plots.match_matrix),
+        ("feature_matching", "matches.npz", plots.view_graph),
+        ("dense_reconstruction", "depth_maps/0.npz", plots.depth_coverage),
+    ],
+)
+def test_a_damaged_file_is_named(
+    project: Project, stage: str, name: str, plot: Callable[[Project], object], content: bytes | None
+) -> None:
+    _finished(project, "dense_reconstruction", {})
+    path = project.artifacts[stage].path / name
+    if content is None and "depth" not in name:
+        path.unlink()
+    else:
+        path.write_bytes(content or b"")
+    with pytest.raises(InputError, match=r"is missing|is damaged") as caught:
+        plot(project)
+    assert str(path) in caught.value.message
+    assert f"--rerun-from {stage}" in caught.value.hint
+    assert not matplotlib.pyplot.get_fignums()
+
+
+def test_matches_of_other_frames_are_damaged(project: Project) -> None:
+    path = project.artifacts["feature_matching"].path / "matches.npz"
+    np.savez(path, pairs=np.array([[0, 9]]), raw=np.array([9]), inliers=np.array([7]))
+    with pytest.raises(InputError, match="its pairs are not those of the frames"):
+        plots.match_matrix(project)

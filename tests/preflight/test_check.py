@@ -18,12 +18,16 @@ import recon3d
 from recon3d.cli.commands import app
 from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
 from recon3d.options import resolve_options
+from recon3d.preflight import history
 from recon3d.preflight.check import _environment, check_project
-from recon3d.preflight.cost import Job, Speed, estimate
+from recon3d.preflight.cost import Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import examine
+from recon3d.preflight.findings import find
 from recon3d.preflight.history import machine_speed
+from recon3d.preflight.measuring import ImageMeasure, Measures
 from recon3d.preflight.result import InputCheck
 from recon3d.preflight.sampling import draw
+from recon3d.project import gathering
 from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
 from tests.synthetic import media
@@ -67,7 +71,8 @@ def layers(shift: float, seed: int = 0) -> np.ndarray:
 
 
 def looked(paths: list[Path]) -> InputCheck:
-    return examine(paths, [])
+    videos = [path for path in paths if path.suffix == ".mp4"]
+    return examine([path for path in paths if path not in videos], videos)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +209,49 @@ def test_the_order_of_photos_means_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert "14 of 14 photos overlap with another one" in found.sentences[0]
 
 
+def test_many_photos_under_random_names_are_not_doubtful(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d.preflight.measuring._SEARCH", 60.0)  # machines of CI are busy
+    # A walk along a facade: each photo overlaps with four others, of which the sample often has none.
+    facade = media.texture(320 + 100 * 199, 240)
+    views = [facade[:, 100 * i : 100 * i + 320] for i in np.random.default_rng(0).permutation(200)]
+    found = looked(write(tmp_path / "p", views))
+    assert found.level == "good", found
+    # The same number of photos that show different things.
+    strangers = [facade[:, 320 * (i % 60) : 320 * (i % 60) + 320] for i in range(60)]
+    assert looked(write(tmp_path / "q", strangers)).level == "doubtful"
+    # A sample of thousands tells nothing, and says so.
+    few = Measures([ImageMeasure("", 900, 1.0, 128, 60, 0, 0)] * 32, [], 32, 1, given=3000, in_order=0.0)
+    told = find(few, total=3000)
+    assert told.doubts == []
+    assert told.notes == [
+        "The names of the photos are in no order: whether they overlap cannot be told from 32 of 3000."
+    ]
+
+
+def test_a_shuffled_turn_of_the_camera_is_refused(tmp_path: Path, panorama: list[np.ndarray]) -> None:
+    order = np.random.default_rng(1).permutation(len(panorama))
+    found = looked(write(tmp_path / "p", [panorama[i] for i in order]))
+    assert found.sentences == ("The camera only turns on the spot: such images have no depth.",)
+
+
+def test_a_check_reads_only_files_of_the_same_size_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = write(tmp_path / "photos", [layers(12.0 * i) for i in range(4)])
+    (tmp_path / "photos" / "copy.jpg").write_bytes(paths[2].read_bytes())
+    hashed: list[str] = []
+    digest = gathering.digest_of
+    monkeypatch.setattr(gathering, "digest_of", lambda path: hashed.append(path.name) or digest(path))
+    files, left_out = gather([tmp_path / "photos"], None, kinds=["photo"], strict=False, hashed=False)
+    assert len(files) == 4
+    assert [(row.name, row.reason) for row in left_out] == [("copy.jpg", "is a copy of 02.jpg")] or [
+        (row.name, row.reason) for row in left_out
+    ] == [("02.jpg", "is a copy of copy.jpg")]
+    assert sorted(hashed) == ["02.jpg", "copy.jpg"]
+
+
 def test_frames_of_a_video_are_foretold() -> None:
     # Runs took 50 at low. Far samples of this video do not overlap, which says nothing against it.
     found = looked([Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"])
@@ -335,7 +383,7 @@ def test_the_commands(tmp_path: Path, panorama: list[np.ndarray]) -> None:
 
 
 def test_slower_machines_and_more_workers_change_the_time() -> None:
-    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000)
+    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000, 40_000_000)
     options = resolve_options("medium", {})
     even = Speed(dict.fromkeys(STAGE_NAMES, 1.0), 2.0, "")
     slow = Speed(dict.fromkeys(STAGE_NAMES, 2.0), 2.0, "")
@@ -344,6 +392,46 @@ def test_slower_machines_and_more_workers_change_the_time() -> None:
     eight = estimate("medium", job, options, even, 8)
     assert two.seconds / 4 < eight.seconds < two.seconds
     assert eight.memory > two.memory
+
+
+def test_other_work_makes_the_time_longer() -> None:
+    job = Job(40, 0, 1600, 1200, 1000.0, 0.0, 40_000_000, 40_000_000)
+    options = resolve_options("low", {})
+    factors = dict.fromkeys(STAGE_NAMES, 1.0)
+    alone = estimate("low", job, options, Speed(factors, 2.0, "", cores=4), 2)
+    beside = estimate("low", job, options, Speed(factors, 2.0, "", busy=2.0, cores=4), 2)
+    crowded = estimate("low", job, options, Speed(factors, 2.0, "", busy=6.0, cores=4), 2)
+    flooded = estimate("low", job, options, Speed(factors, 2.0, "", busy=60.0, cores=4), 2)
+    assert flooded.seconds == crowded.seconds  # which will not last
+    assert beside.seconds == alone.seconds  # two cores are free
+    assert crowded.seconds == pytest.approx(2 * alone.seconds, rel=0.01)
+
+
+def test_a_kept_run_with_little_work_changes_little(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The first run after the installation compiles: a tiny set seems three times slower than it is.
+    monkeypatch.setattr(history, "_projects", lambda folders: list(folders))
+    rows = {
+        name: [(stage, work, 3.0 if stage == "texturing" else 1.0) for stage in STAGE_NAMES]
+        for name, work in (("tiny", 2.0), ("long", 200.0))
+    }
+    monkeypatch.setattr(history, "_ratios", lambda project: rows[project.name])
+    assert machine_speed([tmp_path / "tiny"]).factors["texturing"] < 1.2
+    assert machine_speed([tmp_path / "long"]).factors["texturing"] > 2.5
+
+
+def test_the_model_foretells_kept_runs() -> None:
+    """CPU-seconds of whole runs on the machine of the prices, in this order: berlin, girl, rock at low."""
+    # (images, image size, features of an image of 640 pixels, bytes), seconds of all stages
+    measured = [
+        (Job(3, 0, 1600, 1200, 1500.0, 0.0, 2_000_000, 2_000_000), 16.9),
+        (Job(24, 0, 1280, 960, 800.0, 0.0, 7_000_000, 7_000_000), 46.0),
+        (Job(53, 0, 1600, 1067, 1500.0, 0.0, 30_000_000, 30_000_000), 175.0),
+    ]
+    options = resolve_options("low", {})
+    for job, seconds in measured:
+        counts = expected_counts(job, options)
+        foretold = sum(stage_work(stage, counts) for stage in STAGE_NAMES)
+        assert seconds / 1.5 < foretold < 1.5 * seconds
 
 
 def test_without_kept_runs_the_speed_is_calibrated_and_uncertain(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,3 +60,21 @@ def test_a_run_that_died_is_not_shown_as_running(project: Project) -> None:
     command = [sys.executable, "-m", "recon3d", "info", str(project.path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "aaaa: interrupted" in done.stdout
+
+
+def test_a_project_whose_own_file_is_lost(project: Project) -> None:
+    (project.path / "recon3d.json").unlink()
+    for way in (Project.open, lambda path: Project.create(path, exist_ok=True)):
+        with pytest.raises(ProjectError, match=r"its recon3d\.json is missing") as caught:
+            way(project.path)
+    (text,) = re.findall(r"\{.*\}", caught.value.hint)
+    (project.path / "recon3d.json").write_text(text)
+    opened = Project.open(project.path)
+    assert opened.artifacts.keys() == project.artifacts.keys()
+    assert opened.inputs == project.inputs
+
+
+def test_a_folder_of_other_files_is_no_lost_project(tmp_path: Path) -> None:
+    (tmp_path / "inputs").mkdir()
+    with pytest.raises(ProjectError, match="is not a recon3d project"):
+        Project.open(tmp_path)

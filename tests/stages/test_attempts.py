@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pycolmap
 import pytest
 
 from recon3d import colmap
 from recon3d.compute import InlineContext
-from recon3d.layout import MODEL, read_frames, read_registration
+from recon3d.io.feature_files import read_features
+from recon3d.layout import MODEL, features_file, mask_file, read_frames, read_registration
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
-from recon3d.stages.sparse_reconstruction.intrinsics import SharedCamera
+from recon3d.stages.sparse_reconstruction.more_features import find_more
 from recon3d.stages.sparse_reconstruction.placing import confirmed
-from tests.stages.test_sparse_reconstruction import _features, _matches
+from recon3d.types import SharedCamera
+from tests.stages.test_sparse_reconstruction import _features, _frames, _matches
+from tests.synthetic.motions import turntable
 from tests.synthetic.zooms import photographed, photographers
 
 
@@ -51,7 +57,45 @@ def test_a_weak_set_gets_what_colmaps_defaults_register(tmp_path: Path) -> None:
     message = next(note for note in context.fallbacks if "at first" in note)
     for row in attempts.values():
         assert row.name.partition(", ")[0] in message
-    assert "higher quality" in message
+    # The same matches place 7; more features place all, with the usual demands.
+    assert max(row.registered for name, row in attempts.items() if "more features" not in name) == 7
+    assert attempts["more features and the usual demands"].registered == registered == 8
+    assert "Used: more features and the usual demands." in message
+    assert not (out / "more").exists()
+
+
+def test_features_are_not_looked_for_again_where_there_are_many(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 3)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    with sqlite3.connect(matching / "database.db") as database:
+        database.execute("UPDATE keypoints SET rows = 5000")
+    assert find_more(frames, matching, frozenset(), tmp_path / "more", InlineContext()) is None
+    assert not (tmp_path / "more").exists()
+
+
+def test_more_features_keep_out_hidden_pixels_and_pairs_that_are_placed(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 4, arc=1.2, features=300)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    names = read_frames(frames).names
+    hidden = np.full((300, 400), 255, np.uint8)
+    hidden[:, :200] = 0
+    mask = mask_file(frames / "images", names[0])
+    mask.parent.mkdir()
+    cv2.imwrite(str(mask), hidden)
+    with np.load(matching / "matches.npz") as data:
+        pairs, inliers = data["pairs"], data["inliers"].copy()
+    inliers[:] = 0
+    np.savez(matching / "matches.npz", pairs=pairs, inliers=inliers)
+    more = find_more(frames, matching, frozenset(names[:3]), tmp_path / "more", InlineContext())
+    assert more is not None
+    # Pairs of the first three are placed and did not match.
+    with np.load(more / "matches.npz") as data:
+        assert data["pairs"].tolist() == [[0, 3], [1, 3], [2, 3]]
+    counts = [len(read_features(features_file(more, index))[0]) for index in range(4)]
+    positions = read_features(features_file(more, 0))[0][:, 0]
+    assert positions.min() >= 200
+    assert min(counts[1:]) > 600
+    assert colmap.features_per_image(more / "database.db") == round(np.mean(counts))
 
 
 def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:
@@ -66,7 +110,7 @@ def test_images_that_are_left_get_cameras_of_their_own(tmp_path: Path) -> None:
     part = folder / "part"
     part.mkdir(parents=True)
     pycolmap.incremental_mapping(str(database), str(frames / "images"), str(part), options=options)
-    before = Placed(FIRST, part, (6,), frozenset(names[:6]), 0.3, ())
+    before = Placed(FIRST, part, (frozenset(names[:6]),), 0.3, ())
     attempts = Attempts(
         frames, matches, SparseReconstructionOptions(), folder, tmp_path / "growing", InlineContext()
     )
@@ -101,7 +145,7 @@ def test_a_bent_model_is_found_out_and_its_groups_are_found_from_scratch(
     assert agree(right, own, names)
     assert not agree(bent, own, names)
     if not with_own:  # one camera for each image places too few to tell
-        attempts.made[-1] = replace(own, sizes=(3,), names=frozenset(names[:3]))
+        attempts.made[-1] = replace(own, models=(frozenset(names[:3]),))
     found = confirmed(attempts, bent, frames, context)
     assert found.confirmed is with_own
     if not with_own:
@@ -122,7 +166,7 @@ def test_an_image_with_an_impossible_camera_does_not_count(tmp_path: Path) -> No
     database = tmp_path / "own.db"
     shutil.copyfile(inputs["feature_matching"] / "database.db", database)
     names = read_frames(inputs["frame_extraction"]).names
-    colmap.regroup_cameras(database, [colmap.CameraStart((name,)) for name in names])
+    colmap.regroup_cameras(database, [SharedCamera((name,)) for name in names])
     images = inputs["frame_extraction"] / "images"
     (model,) = colmap.map_incrementally(
         database, images, tmp_path / "models", min_model_size=3, seed=0, progress=lambda _: None
@@ -156,3 +200,21 @@ def test_the_models_folder_holds_only_the_best_attempt(tmp_path: Path) -> None:
     assert (out / MODEL / "cameras.bin").is_file()
     assert not (out / "attempts").exists()
     assert len(colmap.camera_groups(out / MODEL)) == 2
+
+
+def test_another_pair_gives_each_model_once_and_loses_none(tmp_path: Path) -> None:
+    photos = []
+    for box in range(2):
+        for image in turntable(np.arange(0, 40, 10.0), None, (480, 360), seed=100 * box)[0]:
+            photos.append(tmp_path / f"{len(photos)}.png")
+            cv2.imwrite(str(photos[-1]), image)
+    frames = _frames(tmp_path / "frames", photos, 480)
+    matches = _matches(tmp_path, frames, _features(tmp_path, frames))
+    options = SparseReconstructionOptions()
+    growing = tmp_path / "growing"
+    attempts = Attempts(frames, matches, options, tmp_path / "attempts", growing, InlineContext())
+    first = attempts.make(FIRST)
+    assert [len(model) for model in first.models] == [4, 4]
+    other = attempts.make(Attempt("another pair", "weak", other_pair=True), known=first)
+    # A mapper that starts from a given pair starts every further model from it, too.
+    assert sorted(other.models, key=sorted) == sorted(first.models, key=sorted)

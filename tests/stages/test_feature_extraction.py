@@ -10,7 +10,12 @@ import pytest
 
 from recon3d.compute import InlineContext
 from recon3d.errors import TooFewViews
+from recon3d.io.feature_files import read_features
+from recon3d.layout import features_file
+from recon3d.matching.sift import detect_sift
+from recon3d.options import FeatureExtractionOptions
 from recon3d.selection.plainness import plainness
+from recon3d.stages import feature_extraction
 from tests.synthetic.frames import extract, write_frames
 from tests.synthetic.media import Image, texture
 
@@ -67,3 +72,17 @@ def test_a_set_with_texture_is_not_judged(tmp_path: Path) -> None:
     context = InlineContext()
     extract(tmp_path, write_frames(tmp_path / "frames", [SHOWN, texture(480, 360, seed=1)]), context)
     assert not context.fallbacks
+
+
+def test_features_are_opencvs_where_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    frames = write_frames(tmp_path / "frames", [SHOWN, texture(480, 360, seed=1)])
+    options = FeatureExtractionOptions(detector="opencv", max_features=300)
+    context = InlineContext()
+    feature_extraction.run({"frame_extraction": frames}, options, tmp_path / "out", context)
+    keypoints, descriptors = read_features(features_file(tmp_path / "out", 0))
+    gray = cv2.imread(str(tmp_path / "frames" / "images" / "000.png"), cv2.IMREAD_GRAYSCALE)
+    expected = detect_sift(np.asarray(gray, np.uint8), 1600, 300, "auto")
+    assert np.abs(keypoints - expected[0]).max() < 1e-3
+    assert np.array_equal(descriptors, expected[1])
+    assert context.counts["features_per_image"] == 300

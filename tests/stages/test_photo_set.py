@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,29 @@ def test_a_set_of_12_bits_has_one_mapping(tmp_path: Path, suffix: str, kind: str
     ]
     settings = SiftSettings(1600, 2000, 0, False, False)
     assert len(extract_sift(out / "images" / names[0], settings)[0]) > 200
+
+
+@pytest.mark.parametrize("sign", ["gaps", "MaxSampleValue", "sBIT"])
+def test_a_dark_set_of_16_bits_stays_dark(tmp_path: Path, sign: str) -> None:
+    # Developed from a sensor of 12 bits and scaled up: the brightest value alone looks like 14 bits.
+    dark = PICTURE.astype(np.uint16) * 48 + (0 if sign == "gaps" else (PICTURE[..., :1] > 99))
+    path = tmp_path / ("a.tif" if sign == "MaxSampleValue" else "a.png")
+    if sign == "MaxSampleValue":
+        gray = Image.fromarray(np.ascontiguousarray(dark[..., 1]))
+        gray.save(path, tiffinfo={281: 65535})
+    else:
+        cv2.imwrite(str(path), dark[..., ::-1])
+    if sign == "sBIT":
+        data = path.read_bytes()
+        chunk = b"sBIT" + bytes([12, 12, 12])
+        size, check = struct.pack(">I", 3), struct.pack(">I", zlib.crc32(chunk))
+        path.write_bytes(data[:33] + size + chunk + check + data[33:])
+    again = tmp_path / f"b{path.suffix}"
+    again.write_bytes(path.read_bytes())
+    document, _, out = extract(tmp_path, [path, again])
+    assert document["photo_bits"] == 16
+    shown = values(out / "images" / document["frames"][0]["name"])
+    np.testing.assert_allclose(shown[..., 1], dark[..., 1] / 257, atol=0.51)
 
 
 def test_a_dark_set_of_8_bits_is_left_alone(tmp_path: Path) -> None:

@@ -165,6 +165,38 @@ def in_bt709(views: Sequence[Image]) -> list[av.VideoFrame]:
     return frames
 
 
+def in_hdr(views: Sequence[Image], transfer: int) -> list[av.VideoFrame]:
+    """Frames as HDR video has them, 10 bits and BT.2020: 16 is PQ (ITU-R BT.2100), 18 is HLG.
+
+    The light is what a display of 1000 nits shows; the view's white is diffuse white, 203 nits.
+    """
+    to_bt2020 = np.array([[0.6274, 0.3293, 0.0433], [0.0691, 0.9195, 0.0114], [0.0164, 0.0880, 0.8956]])
+    frames = []
+    for view in views:
+        v = view[..., ::-1] / 255.0
+        light = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4) @ to_bt2020.T
+        nits = 203 * np.clip(light, 0, None)
+        if transfer == 16:
+            p = (nits / 10000) ** 0.1593017578125
+            rgb = ((0.8359375 + 18.8515625 * p) / (1 + 18.6875 * p)) ** 78.84375
+        else:
+            scene = (nits / 1000) ** (1 / 1.2)
+            upper = 0.17883277 * np.log(np.maximum(12 * scene - 0.28466892, 1e-9)) + 0.55991073
+            rgb = np.where(scene <= 1 / 12, np.sqrt(3 * scene), upper)
+        luma = rgb @ [0.2627, 0.6780, 0.0593]
+        blue, red = (rgb[..., 2] - luma) / 1.8814, (rgb[..., 0] - luma) / 1.4746
+        halved = [cv2.resize(c, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for c in (blue, red)]
+        frame = av.VideoFrame(view.shape[1], view.shape[0], "yuv420p10le")
+        planes = [64 + 876 * luma, *(512 + 896 * c for c in halved)]
+        for plane, codes in zip(frame.planes, planes, strict=True):
+            rows = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+            rows[:, : plane.width] = np.clip(np.rint(codes), 0, 1023)
+            plane.update(rows.tobytes())
+        frame.colorspace, frame.color_trc, frame.color_primaries, frame.color_range = 9, transfer, 9, 1
+        frames.append(frame)
+    return frames
+
+
 def combs(image: Image) -> float:
     """How much more neighbouring lines differ than lines two apart; below 1 without combs."""
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).astype(np.float64)
@@ -183,6 +215,19 @@ def color_error(image: Image, truth: Image) -> float:
     return float(np.linalg.norm(lab[0] - lab[1], axis=2).mean())
 
 
+@dataclass(frozen=True)
+class _Hdr:
+    """Writes the views as HDR video."""
+
+    codec: str
+    transfer: int
+    options: Mapping[str, str]
+
+    def __call__(self, path: Path) -> Path:
+        return _Coded(self.codec, "yuv420p10le", self.options, in_hdr(VIEWS, self.transfer))(path)
+
+
+_HDR = "colorprim=bt2020:colormatrix=bt2020nc:range=limited"
 _H264 = _Coded("libx264", options={"g": "10"})
 
 
@@ -240,6 +285,20 @@ VIDEOS = (
         "MP4, H.265, 10 bits",
         "phone10.mp4",
         _Coded("libx265", "yuv420p10le", {"x265-params": "log-level=none:crf=18"}),
+    ),
+    Video(
+        "MP4, H.265, 10 bits, HDR (BT.2020 PQ)",
+        "hdr10.mp4",
+        _Hdr("libx265", 16, {"x265-params": f"log-level=none:crf=12:{_HDR}:transfer=smpte2084"}),
+        says="hdr10.mp4 is coded for HDR displays",
+        error=3.0,
+    ),
+    Video(
+        "MOV, H.265, 10 bits, HDR (BT.2020 HLG)",
+        "hlg.mov",
+        _Hdr("libx265", 18, {"x265-params": f"log-level=none:crf=12:{_HDR}:transfer=arib-std-b67"}),
+        says="hlg.mov is coded for HDR displays",
+        error=3.0,
     ),
     Video("MOV, H.264 4:2:2, 10 bits", "camera.mov", _Coded("libx264", "yuv422p10le")),
     Video("MOV, ProRes, 10 bits", "prores.mov", _Coded("prores_ks", "yuv422p10le")),

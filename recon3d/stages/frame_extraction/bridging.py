@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from recon3d.compute import StageContext
-from recon3d.selection.links import BROKEN, Described, describe_frame, fill_weak_gaps, link_strength
+from recon3d.matching.small_images import Described
+from recon3d.selection.links import BROKEN, describe_frame, fill_weak_gaps, link_strength
 from recon3d.selection.sharpness import blur
 from recon3d.stages.frame_extraction.sources import Source
 

@@ -43,7 +43,7 @@ from recon3d.stages.frame_extraction.video_tasks import (
     write_frames,
 )
 
-VERSION = 4
+VERSION = 5
 
 #: Frames that one task writes, about.
 _FRAMES_PER_TASK = 6
@@ -139,6 +139,7 @@ def _choose(source: Source, options: FrameExtractionOptions, context: StageConte
             what, hint = "damaged", _DAMAGED
         return Problem(f"{source.name} shows nothing: all of its frames are {what}.", hint)
     _report_interlacing(source, context)
+    _report_hdr(source, context)
     _report_damage(source, context)
     dull = blur(scan["sharpness"], times)
     if options.interval is not None:
@@ -180,6 +181,14 @@ def _report_interlacing(source: Source, context: StageContext) -> None:
         context.fallback(
             f"{source.name} is interlaced{unmarked}: its frames hold two moments in alternate lines. They "
             "were deinterlaced, which costs some detail. Record in a progressive mode, such as 25p or 30p."
+        )
+
+
+def _report_hdr(source: Source, context: StageContext) -> None:
+    if source.plan and source.plan.info.hdr:
+        context.fallback(
+            f"{source.name} is coded for HDR displays. Its colours were converted to sRGB; light above "
+            "diffuse white was compressed."
         )
 
 

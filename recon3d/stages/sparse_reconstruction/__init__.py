@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from recon3d.stages.sparse_reconstruction.stage import VERSION, run
+from recon3d.stages.sparse_reconstruction.stage import CHOICES, VERSION, run
 
-__all__ = ["VERSION", "run"]
+__all__ = ["CHOICES", "VERSION", "run"]

@@ -11,7 +11,8 @@ from typing import Literal
 from recon3d.compute import StageContext, task_progress
 from recon3d.layout import DATABASE, images_folder, read_frames
 from recon3d.options import SparseReconstructionOptions
-from recon3d.stages.sparse_reconstruction.intrinsics import SharedCamera
+from recon3d.stages.sparse_reconstruction.view_graph import read_view_graph
+from recon3d.types import SharedCamera
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,8 @@ class Placed:
     attempt : Attempt
     folder : Path
         Its models, numbered by size.
-    sizes : tuple of int
+    models : tuple of frozenset of str
         Images of each model.
-    names : frozenset of str
-        Images of the largest model.
     error : float
         Mean reprojection error of the largest model in pixels.
     cameras : tuple of SharedCamera
@@ -74,17 +73,21 @@ class Placed:
 
     attempt: Attempt
     folder: Path
-    sizes: tuple[int, ...]
-    names: frozenset[str]
+    models: tuple[frozenset[str], ...]
     error: float
     cameras: tuple[SharedCamera, ...]
     extends: Path | None = None
     confirmed: bool = True
 
     @property
-    def registered(self) -> int:
+    def names(self) -> frozenset[str]:
         """Images of the largest model."""
-        return self.sizes[0] if self.sizes else 0
+        return self.models[0] if self.models else frozenset()
+
+    @property
+    def registered(self) -> int:
+        """Number of images of the largest model."""
+        return len(self.names)
 
     def beats(self, other: Placed) -> bool:
         """Compare registered images first, then errors.
@@ -115,10 +118,12 @@ class _Job:
     options: SparseReconstructionOptions
     attempt: Attempt
     cameras: tuple[SharedCamera, ...]
-    #: Images of the best model so far, for another initial pair.
+    #: Models that stay unless the new largest one holds them.
+    known: str | None
+    #: Images of the largest of these, which another initial pair avoids.
     used: frozenset[str]
-    #: Models of which the largest is to be extended.
-    extend: str | None
+    #: Whether to add images to it.
+    extend: bool
     seed: int
 
 
@@ -135,6 +140,8 @@ class Attempts:
     growing : Path
         File that shows the model while it grows.
     context : StageContext
+    label : str
+        What is special of all of them, before their names.
     """
 
     def __init__(
@@ -145,10 +152,15 @@ class Attempts:
         folder: Path,
         growing: Path,
         context: StageContext,
+        label: str = "",
     ) -> None:
+        self.label = label
         self._frames, self._matching, self._growing = frames, matching, growing
         self._options, self._folder, self._context = options, folder, context
         self.names = read_frames(frames).names
+        self.graph = read_view_graph(matching, self.names)
+        #: Images that a model needs.
+        self.least = min(options.min_model_size, len(self.names))
         self.made: list[Placed] = []
 
     def make(
@@ -156,8 +168,8 @@ class Attempts:
         attempt: Attempt,
         *,
         cameras: Sequence[SharedCamera] = (),
-        used: frozenset[str] = frozenset(),
-        extend: Placed | None = None,
+        known: Placed | None = None,
+        extend: bool = False,
     ) -> Placed:
         """Make an attempt.
 
@@ -166,10 +178,10 @@ class Attempts:
         attempt : Attempt
         cameras : sequence of SharedCamera
             Cameras that differ from those in the database.
-        used : frozenset of str
-            Images that another initial pair should not hold.
-        extend : Placed, optional
-            Add images to its largest model.
+        known : Placed, optional
+            An earlier attempt; another initial pair avoids the images of its largest model.
+        extend : bool
+            Add images to the largest model of `known`.
 
         Returns
         -------
@@ -185,8 +197,9 @@ class Attempts:
             options=self._options,
             attempt=attempt,
             cameras=tuple(cameras),
-            used=used,
-            extend=None if extend is None else str(extend.folder),
+            known=None if known is None or not (extend or attempt.other_pair) else str(known.folder),
+            used=frozenset() if known is None else known.names,
+            extend=extend,
             seed=self._context.seed,
         )
         placed = self._context.call(_place, job, unit="frames")
@@ -205,12 +218,16 @@ class Attempts:
         Placed
             The same where none could be added.
         """
-        left = [name for name in self.names if name not in placed.names]
-        if not left or placed.registered < 2 or placed.attempt.own_cameras:
+        if placed.registered < 2 or placed.attempt.own_cameras:
+            return placed
+        # Images of another scene would only be tried in vain.
+        tied = self.graph.parts(placed.models)[0]
+        left = [name for name in self.names if name in tied and name not in placed.names]
+        if not left:
             return placed
         attempt = replace(placed.attempt, name=f"{placed.attempt.name}, the rest with own cameras")
         cameras = [*placed.cameras, *(SharedCamera((name,)) for name in left)]
-        found = self.make(attempt, cameras=cameras, extend=placed)
+        found = self.make(attempt, cameras=cameras, known=placed, extend=True)
         return found if found.registered > placed.registered else placed
 
 
@@ -224,14 +241,14 @@ def _place(job: _Job) -> Placed:
     database = out / DATABASE
     out.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
-    starts = [colmap.CameraStart(camera.images, camera.params) for camera in job.cameras]
-    colmap.regroup_cameras(database, starts)
+    colmap.regroup_cameras(database, job.cameras)
     models = _mapped(job, database, raw, names)
-    if job.extend is not None:
+    if job.known is not None:
         placed = set(_names(models[0])) if models else set()
-        others = sorted(Path(job.extend).iterdir(), key=lambda path: int(path.name))
-        # Nothing is lost: another part of the scene stays unless the larger model now holds it all.
-        models += [model for model in others[1:] if not placed.issuperset(_names(model))]
+        others = sorted(Path(job.known).iterdir(), key=lambda path: int(path.name))
+        # Nothing is lost: another part of the scene stays unless the new model holds it all.
+        others = others[1:] if job.extend else others
+        models += [model for model in others if not placed.issuperset(_names(model))]
     found = [(*colmap.drop_implausible(model), model) for model in models]
     found = sorted((row for row in found if row[0] >= 2), key=lambda row: -row[0])
     for number, (_, _, model) in enumerate(found):
@@ -241,11 +258,10 @@ def _place(job: _Job) -> Placed:
     return Placed(
         attempt=job.attempt,
         folder=out,
-        sizes=tuple(size for size, _, _ in found),
-        names=frozenset(_names(out / "0")) if found else frozenset(),
+        models=tuple(frozenset(_names(out / str(number))) for number in range(len(found))),
         error=found[0][1] if found else 0.0,
         cameras=job.cameras,
-        extends=None if job.extend is None else Path(job.extend),
+        extends=Path(job.known) if job.known is not None and job.extend else None,
     )
 
 
@@ -253,11 +269,11 @@ def _mapped(job: _Job, database: Path, raw: Path, names: Sequence[str]) -> list[
     from recon3d import colmap
 
     images = images_folder(Path(job.frames))
-    if job.options.mapper == "global" and job.extend is None:
+    if job.options.mapper == "global" and not job.extend:
         return colmap.map_globally(database, images, raw, seed=job.seed)
     start: Path | tuple[int, int] | None = None
-    if job.extend is not None:
-        start = Path(job.extend) / "0"
+    if job.known is not None and job.extend:
+        start = Path(job.known) / "0"
     elif job.attempt.other_pair:
         start = colmap.other_initial_pair(database, job.used)
     return colmap.map_incrementally(

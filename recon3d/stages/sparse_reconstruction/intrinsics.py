@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.layout import CameraGroup
+from recon3d.types import SharedCamera
 
 #: Focal lengths that differ by less are not told apart: they vary so much with focus and noise.
 _LEAST_DIFFERENCE = 0.015
@@ -63,21 +64,6 @@ class Measured:
     focal: float
     deviation: float
     lower: float
-
-
-@dataclass(frozen=True)
-class SharedCamera:
-    """Images that are to share a camera.
-
-    Parameters
-    ----------
-    images : tuple of str
-    params : tuple of float, optional
-        Where the mapper starts; by default, where it started before.
-    """
-
-    images: tuple[str, ...]
-    params: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from recon3d.compute import StageContext
 from recon3d.layout import read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, SECOND, Attempts, Placed
-from recon3d.stages.sparse_reconstruction.intrinsics import Measured, SharedCamera, Verdict, find_cameras
+from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
+from recon3d.types import SharedCamera
 
 #: Share of the images below which other attempts are made, and that below which another pair is tried.
 _ENOUGH = 0.9
@@ -31,13 +32,62 @@ _MANY_MORE = 1.5
 _COMPARABLE = 0.7
 
 
-def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: StageContext) -> Placed:
+def place_images(attempts: Attempts, *, only_one: bool, context: StageContext) -> Placed:
     """Place as many images as possible.
 
     Parameters
     ----------
     attempts : Attempts
         Where attempts are made.
+    only_one : bool
+        Whether the mapper allows of no other attempts.
+    context : StageContext
+
+    Returns
+    -------
+    Placed
+        The best attempt; `settled` makes it final.
+    """
+    best = attempts.make(FIRST)
+    if only_one:
+        return best
+    best = attempts.extended(best)
+    if _enough(attempts, best):
+        return best
+    second = _second(attempts, best, context)
+    return best if second is best else attempts.extended(second)
+
+
+def needs_more(attempts: Attempts, best: Placed) -> bool:
+    """Tell whether images are left that more features may tie to the others.
+
+    Parameters
+    ----------
+    attempts : Attempts
+    best : Placed
+
+    Returns
+    -------
+    bool
+    """
+    total = len(attempts.names)
+    if best.registered >= _ENOUGH * total:
+        return False
+    parts = attempts.graph.parts(best.models)
+    alone = sum(len(part) for part in parts if len(part) < attempts.least)
+    return not _enough(attempts, best) or alone > (1 - _ENOUGH) * total
+
+
+def settled(
+    tried: Sequence[Attempts], best: Placed, frames: Path, *, only_one: bool, context: StageContext
+) -> Placed:
+    """Test the cameras of the best attempt, and say what was tried.
+
+    Parameters
+    ----------
+    tried : sequence of Attempts
+        The last of them made the best attempt.
+    best : Placed
     frames : Path
         Artifact of frame_extraction.
     only_one : bool
@@ -47,20 +97,13 @@ def place_images(attempts: Attempts, frames: Path, *, only_one: bool, context: S
     Returns
     -------
     Placed
-        The best attempt.
     """
-    best = attempts.make(FIRST)
-    few = False
-    if not only_one:
-        best = attempts.extended(best)
-        few = best.registered < _ENOUGH * len(attempts.names)
-        second = _second(attempts, best, context)
-        if second is not best:
-            best = attempts.extended(second)
+    attempts = tried[-1]
+    several = any(made.attempt in SECOND for each in tried for made in each.made) or len(tried) > 1
     if best.registered >= _FEWEST:
         best = _with_tested_cameras(attempts, best, frames, only_one=only_one, context=context)
-    if few:
-        _tell_tried(attempts, best, context)
+    if several:
+        _tell_tried(tried, best, context)
     _tell_added(attempts, best, context)
     return best
 
@@ -163,15 +206,26 @@ def _regrouped(
     return again if _is_better(again, best) else None
 
 
+def _enough(attempts: Attempts, best: Placed) -> bool:
+    """Whether nearly all images are placed that could be part of a model with others.
+
+    Where the set falls apart into several scenes, each has a model of its own.
+    """
+    if best.registered >= _ENOUGH * len(attempts.names):
+        return True
+    parts = [part for part in attempts.graph.parts(best.models) if len(part) >= attempts.least]
+    return best.registered > 0 and all(
+        max(len(part & model) for model in best.models) >= _ENOUGH * len(part) for part in parts
+    )
+
+
 def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
     total = len(attempts.names)
-    if best.registered >= _ENOUGH * total:
-        return best
     context.log(f"Only {best.registered} of {total} images could be placed; trying other ways.")
     for attempt in SECOND:
         if attempt.other_pair and best.registered >= _HARDLY_ANY * total:
             continue
-        found = attempts.make(attempt, used=best.names)
+        found = attempts.make(attempt, known=best)
         if found.beats(best):
             best = found
         if best.registered == total:
@@ -179,13 +233,18 @@ def _second(attempts: Attempts, best: Placed, context: StageContext) -> Placed:
     return best
 
 
-def _tell_tried(attempts: Attempts, best: Placed, context: StageContext) -> None:
-    ways = [made for made in attempts.made if made.attempt in (FIRST, *SECOND)]
-    tried = ", ".join(f"{made.attempt.name} ({made.registered})" for made in ways)
+def _tell_tried(tried: Sequence[Attempts], best: Placed, context: StageContext) -> None:
+    ways = [
+        f"{each.label}{made.attempt.name} ({made.registered})"
+        for each in sorted(tried, key=lambda each: each.label)
+        for made in each.made
+        if made.attempt in (FIRST, *SECOND)
+    ]
+    first = min(tried, key=lambda each: each.label).made[0].registered
+    same = "" if len(tried) > 1 else " All attempts used the same features; a higher quality finds more."
     context.fallback(
-        f"Only {attempts.made[0].registered} of {len(attempts.names)} images could be placed at first."
-        f" Tried: {tried}. Used: {best.attempt.name}. All attempts used the same features; a higher quality"
-        " finds more."
+        f"Only {first} of {len(tried[-1].names)} images could be placed at first. Tried: {', '.join(ways)}."
+        f" Used: {tried[-1].label}{best.attempt.name}.{same}"
     )
 
 

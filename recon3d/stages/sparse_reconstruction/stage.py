@@ -11,14 +11,15 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import NoInitialPair, TooFewViews
-from recon3d.io.components import COMPONENTS, Component, component_numbers, components_message, put_first
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
+    COMPONENTS,
     DATABASE,
     MATCHES,
     MODEL,
     MODELS,
     CameraGroup,
+    Component,
     MappingAttempt,
     RegisteredImage,
     Registration,
@@ -27,20 +28,27 @@ from recon3d.layout import (
     images_folder,
     read_frames,
     read_input_list,
+    read_registration,
     write_registration,
 )
 from recon3d.matching.orientation import find_world, world_axis_up
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
+from recon3d.stages.sparse_reconstruction.choice import component_numbers, components_message, put_first
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
-from recon3d.stages.sparse_reconstruction.placing import place_images
+from recon3d.stages.sparse_reconstruction.more_features import find_more
+from recon3d.stages.sparse_reconstruction.placing import needs_more, place_images, settled
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
-VERSION = 4
+VERSION = 5
+#: Options that only choose among what the stage made; the pipeline gives it its own artifact then.
+CHOICES = ("component",)
 
+_OWN = "sparse_reconstruction"
 _BLUR = 0.35
-_ATTEMPTS = "attempts"
+_ATTEMPTS, _MORE = "attempts", "more"
+_UNKNOWN = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
 _FEW_MATCHES = 30
 
 
@@ -53,7 +61,7 @@ def run(
     ----------
     inputs : mapping of str to Path
         The folders of ``frame_extraction`` and ``feature_matching``; with known cameras, that of the
-        inputs, too.
+        inputs, too; for a component that is not the first, that of ``sparse_reconstruction``.
     options : SparseReconstructionOptions
     out_dir : Path
     context : StageContext
@@ -64,28 +72,50 @@ def run(
         No two images are good enough to start from.
     TooFewViews
         Fewer than two images could be placed.
+    ReconstructionError
+        There is no such component.
     """
     for name in (MODELS, COMPONENTS, _ATTEMPTS):
         shutil.rmtree(out_dir / name, ignore_errors=True)  # of an interrupted run
     (out_dir / GROWING).unlink(missing_ok=True)
-    attempts: tuple[MappingAttempt, ...] = ()
-    confirmed = True
-    if "inputs" in inputs:
-        world = _given(inputs, out_dir, context)
+    if _OWN in inputs:
+        placed = _chosen(inputs[_OWN], options.component, out_dir, context)
+    elif "inputs" in inputs:
+        placed = Registration((), _given(inputs, out_dir, context))
     else:
-        world, attempts, confirmed = _reconstruct(inputs, options, out_dir, context)
-    cameras = _cameras(inputs, out_dir, context)
-    registration = Registration((), world, cameras, attempts, confirmed)
-    _report(inputs, out_dir, registration, options.component, context)
+        placed = _reconstruct(inputs, options, out_dir, context)
+    if "inputs" not in inputs:
+        frames = str(inputs["frame_extraction"])
+        world = context.call(_orient, frames, str(out_dir), options.upright, context.seed)
+        for note in world.notes:
+            context.fallback(note)
+        placed = replace(placed, world=world)
+    placed = replace(placed, cameras=_cameras(inputs, out_dir, context))
+    _report(inputs, out_dir, placed, options.component if _OWN in inputs else 0, context)
     (out_dir / GROWING).unlink(missing_ok=True)
 
 
 def _reconstruct(
     inputs: Mapping[str, Path], options: SparseReconstructionOptions, out_dir: Path, context: StageContext
-) -> tuple[WorldFrame, tuple[MappingAttempt, ...], bool]:
+) -> Registration:
+    """Place the images; the models are numbered by size."""
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
-    attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS, out_dir / GROWING, context)
-    best = place_images(attempts, frames, only_one=options.mapper == "global", context=context)
+    growing, only_one = out_dir / GROWING, options.mapper == "global"
+    attempts = Attempts(frames, matching, options, out_dir / _ATTEMPTS / "usual", growing, context)
+    best = place_images(attempts, only_one=only_one, context=context)
+    tried = [attempts]
+    if not only_one and needs_more(attempts, best):
+        context.log("Looking for more features.")
+        more = find_more(frames, matching, best.names, out_dir / _MORE, context)
+        if more is not None:
+            folder = out_dir / _ATTEMPTS / "more"
+            again = Attempts(frames, more, options, folder, growing, context, "more features and ")
+            found = place_images(again, only_one=only_one, context=context)
+            better = found.beats(best)
+            best = found if better else best
+            tried = [attempts, again] if better else [again, attempts]
+    told = len(context.fallbacks)
+    best = settled(tried, best, frames, only_one=only_one, context=context)
     if not best.registered:
         shutil.rmtree(out_dir / _ATTEMPTS)
         raise NoInitialPair(
@@ -93,21 +123,30 @@ def _reconstruct(
             "Take images that overlap by 80 % and move sideways between them; do not only turn the camera.",
         )
     shutil.move(best.folder, out_dir / MODELS)
-    put_first(out_dir / MODELS, options.component)
-    shutil.rmtree(out_dir / _ATTEMPTS)
+    for name in (_ATTEMPTS, _MORE):
+        shutil.rmtree(out_dir / name, ignore_errors=True)
     made = tuple(
         MappingAttempt(
-            name=placed.attempt.name,
+            name=each.label + placed.attempt.name,
             registered=placed.registered,
             error=round(placed.error, 3) if placed.registered else None,
             used=placed.folder == best.folder,
         )
-        for placed in attempts.made
+        for each in sorted(tried, key=lambda each: each.label)
+        for placed in each.made
     )
-    world = context.call(_orient, str(frames), str(out_dir), options.upright, context.seed)
-    for note in world.notes:
+    return Registration((), _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
+
+
+def _chosen(made: Path, component: int, out_dir: Path, context: StageContext) -> Registration:
+    """Take the models of an earlier artifact, another one first."""
+    component_numbers(len(list((made / MODELS).iterdir())), component)
+    shutil.copytree(made / MODELS, out_dir / MODELS)
+    put_first(out_dir / MODELS, component)
+    before = read_registration(made)
+    for note in before.notes:
         context.fallback(note)
-    return world, made, best.confirmed
+    return replace(before, images=())
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -117,7 +156,7 @@ def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
     listed = read_frames(Path(frames))
     names = listed.names
     gps = {frame.name: frame.gps for frame in listed.frames}
-    described = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
+    described = _UNKNOWN
     for model in sorted((Path(out_dir) / MODELS).iterdir()):
         if upright:
             scene = colmap.read_scene(model, names)
@@ -199,7 +238,7 @@ def _report(
     statistics = context.call(_statistics, str(out_dir))
     numbers = component_numbers(len(statistics), chosen)
     if len(statistics) > 1:
-        components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), chosen)
+        components = context.call(_write_components, str(inputs["frame_extraction"]), str(out_dir), numbers)
         context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
@@ -249,13 +288,11 @@ def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
     return [colmap.image_statistics(model) for model in models]
 
 
-def _write_components(frames: str, out_dir: str, chosen: int) -> list[Component]:
+def _write_components(frames: str, out_dir: str, numbers: list[int]) -> list[Component]:
     from recon3d import colmap
 
     folder = Path(out_dir)
-    return colmap.write_components(
-        folder / MODELS, folder / COMPONENTS, read_frames(Path(frames)).names, chosen
-    )
+    return colmap.write_components(folder / MODELS, folder, read_frames(Path(frames)).names, numbers)
 
 
 def _best_inliers(matching: Path | None, count: int) -> np.ndarray:

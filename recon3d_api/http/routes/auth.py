@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.security import OAuth2PasswordRequestForm
-from sqlalchemy import select
 
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, unauthorized
-from recon3d_api.http import access, accounts
+from recon3d_api.http import access, accounts, invitations
 from recon3d_api.http.dependencies import (
     Service,
     ServiceDep,
@@ -23,60 +21,56 @@ from recon3d_api.http.dependencies import (
     throttle,
     ticket_target,
 )
+from recon3d_api.http.login import log_in
 from recon3d_api.http.multipart import field_error
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 
-logger = logging.getLogger("recon3d_api.auth")
+router = APIRouter(
+    route_class=Route, prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))]
+)
 
-router = APIRouter(prefix="/auth", tags=["auth"], dependencies=[Depends(throttle("general"))])
 
-
-@router.post("/register", status_code=201, responses=answers(400, 507))
-async def register(body: schemas.Register, service: ServiceDep) -> schemas.User:
+@router.post("/register", status_code=201, responses=answers(400, 403, 507))
+async def register(body: schemas.Register, request: Request, service: ServiceDep) -> schemas.User:
     """Register a new user account.
 
-    A username and an e-mail address are good for one account, however they are capitalized.
+    A username and an e-mail address are good for one account, however they are capitalized. 403
+    means that the operator adds users or invites them.
     """
+    user = await service.lanes.passwords.run(_register, service, body, client_address(request))
+    return schemas.User.model_validate(user)
+
+
+def _register(service: Service, body: schemas.Register, address: str) -> models.User:
+    mode, who = service.settings.registration, f"register@{address}"
+    if mode == "closed":
+        raise ApiError(403, "Registration is closed. Ask the operator of this service for an account")
+    service.limits.check_failures(who)
     try:
-        user = await service.lanes.passwords.run(accounts.add_user, service.database, service.passwords, body)
+        return accounts.add_user(service.database, service.passwords, body, invited=mode == "invitation")
     except accounts.WeakPassword as error:
         raise field_error("password", str(error)) from error
     except accounts.AccountTaken as error:
         raise ApiError(400, str(error)) from error
-    return schemas.User.model_validate(user)
+    except invitations.BadInvitation as error:
+        service.limits.count_failure(who)
+        raise ApiError(403, str(error)) from error
 
 
 @router.post("/token", responses=answers(400, 401))
 async def token(
     form: Annotated[OAuth2PasswordRequestForm, Depends()], request: Request, service: ServiceDep
 ) -> schemas.Token:
-    """Log in, and get an access token.
+    """Log in with username or e-mail address, and get an access token.
 
     After ten failures in a minute, further tries for the same name from the same address are
     answered with 429.
     """
-    address = client_address(request)
-    made = await service.lanes.passwords.run(_log_in, service, form.username, form.password, address)
-    return schemas.Token(access_token=made)
-
-
-def _log_in(service: Service, username: str, password: str, address: str) -> str:
-    name = username.strip().lower()
-    who = f"{name[:64]}@{address}"
-    service.limits.check_failures(who)
-    user = None
-    if name.isascii() and name.isprintable():
-        with service.database.read() as session:
-            user = session.scalar(select(models.User).where(models.User.username_key == name))
-    # The same work and the same answer whether or not there is such a user.
-    right = service.passwords.verify(
-        password.encode("utf-8", "replace").decode(), user.password_hash if user else None
+    user = await service.lanes.passwords.run(
+        log_in, service, form.username, form.password, client_address(request)
     )
-    if user is None or not right or not user.is_active:
-        service.limits.count_failure(who)
-        logger.warning("Login refused", extra={"username": name[:64], "address": address})
-        raise unauthorized("Incorrect username or password")
-    return service.tokens.issue(user.id)
+    return schemas.Token(access_token=service.tokens.issue(user.id))
 
 
 @router.get("/me", responses=answers(401))

@@ -1,59 +1,37 @@
-"""Uploads, extracting frames, lists and downloads."""
+"""Uploads by forms, extracting frames, lists and removal of files."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Form, Query, Request
-from fastapi.responses import Response
+from fastapi import APIRouter, Depends, Form, Request
 
+import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
-from recon3d_api.files import storage
-from recon3d_api.http import multipart
-from recon3d_api.http.access import redeem_ticket
+from recon3d_api.files import catalog, names
+from recon3d_api.http import arrivals, multipart
 from recon3d_api.http.dependencies import (
+    FilePath,
     ProjectId,
     Service,
     ServiceDep,
-    TokenDep,
     UserDep,
     answers,
-    current_user,
     own_project,
     throttle,
-    ticket_target,
 )
-from recon3d_api.http.downloads import FileSource, Source, ZipSource, respond
 from recon3d_api.http.routes.jobs import job_out
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
-from recon3d_api.work import deletions
 from recon3d_api.work import queue as runs
 
-logger = logging.getLogger("recon3d_api.files")
-
-router = APIRouter(prefix="/files", tags=["files"])
+router = APIRouter(route_class=Route, prefix="/files", tags=["files"])
 _general = Depends(throttle("general"))
 
-_NOT_YET = {
-    "video": "No video has been uploaded",
-    "frames": "No frames have been extracted yet",
-    "mesh": "The mesh has not been made yet",
-    "textured_mesh": "The textured mesh has not been made yet",
-    "point_cloud": "The point cloud has not been made yet",
-}
-_MEDIA = {
-    ".mp4": "video/mp4",
-    ".mov": "video/quicktime",
-    ".avi": "video/x-msvideo",
-    ".mkv": "video/x-matroska",
-    ".glb": "model/gltf-binary",
-}
-_ZIP, _BINARY = "application/zip", "application/octet-stream"
-_SENT = sorted({*_MEDIA.values(), _ZIP, _BINARY})
+_BINARY = "application/octet-stream"
 
 
 def _form(files: dict[str, Any], required: str) -> dict[str, Any]:
@@ -69,7 +47,7 @@ _FILE = {"type": "string", "contentMediaType": _BINARY}
 @router.post(
     "/upload/video",
     dependencies=[_general],
-    responses=answers(400, 401, 404, 409, 413, 507),
+    responses=answers(400, 401, 403, 404, 409, 413, 507),
     openapi_extra=_form({"file": {**_FILE, "description": "MP4, AVI, MOV or MKV"}}, "file"),
 )
 async def upload_video(request: Request, user: UserDep, service: ServiceDep) -> schemas.VideoUploaded:
@@ -77,14 +55,14 @@ async def upload_video(request: Request, user: UserDep, service: ServiceDep) -> 
 
     Several videos of one project are reconstructed together.
     """
-    (uploaded,) = await _upload(request, user, service, "file", "video", storage.VIDEO_SUFFIXES, 1)
+    (uploaded,) = await _upload(request, user, service, "file", "video", names.VIDEO_SUFFIXES, 1)
     return uploaded
 
 
 @router.post(
     "/upload/images",
     dependencies=[_general],
-    responses=answers(400, 401, 404, 409, 413, 507),
+    responses=answers(400, 401, 403, 404, 409, 413, 507),
     openapi_extra=_form(
         {"files": {"type": "array", "items": _FILE, "description": "JPG, JPEG, PNG or TIFF"}}, "files"
     ),
@@ -92,7 +70,7 @@ async def upload_video(request: Request, user: UserDep, service: ServiceDep) -> 
 async def upload_images(request: Request, user: UserDep, service: ServiceDep) -> schemas.ImagesUploaded:
     """Upload images for 3D reconstruction: all are taken, or none."""
     most = service.settings.max_upload_files
-    uploaded = await _upload(request, user, service, "files", "photo", storage.IMAGE_SUFFIXES, most)
+    uploaded = await _upload(request, user, service, "files", "photo", names.IMAGE_SUFFIXES, most)
     return schemas.ImagesUploaded(
         message=f"{len(uploaded)} image{'s' * (len(uploaded) > 1)} uploaded successfully",
         files=uploaded,
@@ -114,49 +92,35 @@ async def _upload(
 
     async def check(value: str) -> None:
         # The project may be named before the file: then a wrong one costs nobody the upload.
-        await to_thread.run_sync(_open_project, service, user, _project_id(value))
+        await to_thread.run_sync(arrivals.open_project, service, user, _project_id(value))
 
     settings = service.settings
-    bound = ""
-    try:
-        with service.storage.incoming() as folder:
+    length = request.headers.get("content-length", "")
+    announced = int(length) if length.isascii() and length.isdigit() else 0
+    with service.quotas.uploading(user.id) as upload:
+        upload.size = announced
+        await service.lanes.disk.run(service.quotas.check_disk, user.id, announced, upload)
+        async with arrivals.arriving(service, user) as arrival:
             form = await multipart.FormReader(
                 request,
-                folder,
+                arrival.folder,
                 max_file=settings.max_upload_bytes,
                 max_files=most,
-                min_free=settings.min_free_mb << 20,
+                room=lambda size, unwritten: service.room.check(user.id, size, unwritten),
                 lane=service.lanes.disk,
                 file_field=field,
                 check={"project_id": check},
-                name_problem=lambda name: storage.name_problem(name, suffixes),
+                name_problem=lambda name: names.name_problem(name, suffixes),
             ).read()
             if "project_id" not in form.fields:
                 raise multipart.field_error("project_id", "Field required", "missing")
             if not form.files:
                 raise multipart.field_error(field, "Field required", "missing")
             project_id = _project_id(form.fields["project_id"])
-            project = await to_thread.run_sync(_open_project, service, user, project_id)
-            bound = project.folder
-            service.storage.bind(folder, bound)
-            # A deletion waits for this upload from here on; one that was faster is seen now.
-            await to_thread.run_sync(_open_project, service, user, project_id)
-            paths = await service.intakes.take(user.id, folder, bound, kind, form.files)
-    except ApiError as error:
-        service.metrics.refused.labels("upload").inc()
-        logger.warning(
-            "Upload refused", extra={"user": user.id, "status": error.status, "reason": error.detail}
-        )
-        raise
-    finally:
-        if bound:  # the project may have been deleted meanwhile
-            await to_thread.run_sync(deletions.carry_out, service.database, service.storage, bound)
-    try:
-        await to_thread.run_sync(_open_project, service, user, project_id)
-    except ApiError as error:
-        if error.status == 404:
-            raise
-    service.metrics.uploaded.inc(sum(file.size for file in form.files))
+            upload.size = sum(file.size for file in form.files)
+            await service.lanes.disk.run(service.quotas.check_disk, user.id, upload.size, upload)
+            paths = await arrival.take(project_id, kind, form.files)
+    await arrivals.require_project(service, user, project_id)
     return [
         schemas.VideoUploaded(
             message=f"{'Video' if kind == 'video' else 'Image'} uploaded successfully",
@@ -174,28 +138,21 @@ def _project_id(text: str) -> int:
     return int(text)
 
 
-def _open_project(service: Service, user: models.User, project_id: int) -> models.Project:
-    """A project of the caller that takes files now."""
-    with service.database.read() as session:
-        project = own_project(session, user, project_id)
-        if project.status == "archived":
-            raise ApiError(400, "The project is archived; set its status back first")
-        if runs.active_run(session, project_id) is not None:
-            raise ApiError(409, runs.BUSY)
-        return project
-
-
 @router.post(
     "/extract-frames",
     dependencies=[Depends(throttle("processing"))],
-    responses=answers(400, 401, 404, 409, 507),
+    responses=answers(400, 401, 403, 404, 409, 507),
 )
 def extract_frames(
     user: UserDep,
     service: ServiceDep,
     form: Annotated[schemas.ExtractFrames, Form()],
 ) -> schemas.Extraction:
-    """Extract frames from the uploaded video, as a job; later reconstructions keep the interval."""
+    """Extract frames from the uploaded video, as a job.
+
+    Later reconstructions keep the interval. One of the same quality uses these frames and does not
+    extract again.
+    """
     project_id, interval = form.project_id, form.interval
     with service.database.write() as session:
         project = own_project(session, user, project_id, lock=True)
@@ -203,8 +160,11 @@ def extract_frames(
             raise ApiError(400, "The project is archived; set its status back first")
         if not service.storage.has_video(project.folder):
             raise ApiError(400, "The project has no video; upload one first")
+        service.quotas.check_queue(session, user.id)
         options = {"frame_extraction": {"interval": interval}}
-        run = runs.create_run(session, project, quality="medium", options=options, until="frame_extraction")
+        run = runs.create_run(
+            session, project, quality=form.quality, options=options, until="frame_extraction"
+        )
         project.frame_interval = interval
         job = job_out(run.jobs[0])
     service.runner.wake()
@@ -213,88 +173,57 @@ def extract_frames(
     )
 
 
-@router.api_route(
-    "/download/{project_id}/{file_type}", methods=["HEAD"], dependencies=[_general], include_in_schema=False
-)
-@router.get(
-    "/download/{project_id}/{file_type}",
-    dependencies=[_general],
-    response_class=Response,
-    responses={
-        **answers(401, 404, 416),
-        200: {
-            "description": "The file",
-            "content": {media: {"schema": {"type": "string", "format": "binary"}} for media in _SENT},
-        },
-        206: {"description": "The part that `Range` asked for"},
-        304: {"description": "Not changed since the `ETag` in `If-None-Match`"},
-    },
-)
-def download(
-    project_id: ProjectId,
-    file_type: schemas.FileType,
-    request: Request,
-    service: ServiceDep,
-    token: TokenDep,
-    ticket: Annotated[str | None, Query(max_length=100, description="In the place of a token")] = None,
-) -> Response:
-    """Download a file of a project.
-
-    `video` is the one uploaded last, `frames` a zip archive, `mesh` and `point_cloud` are PLY,
-    `textured_mesh` is GLB. `Range` and `If-Range` resume a download.
-    """
-    if ticket is not None and token is None:
-        token = redeem_ticket(service.database, ticket, ticket_target(project_id, file_type))
-    user = current_user(service, token)
-    with service.database.read() as session:
-        project = own_project(session, user, project_id)
-    folder = project.folder
-    base = storage.safe_name(f"{project.name}.x").removesuffix(".x")
-    try:
-        source: Source
-        if file_type == "frames":
-            frames = service.storage.frames(folder)
-            if frames is None:
-                raise not_yet(project, file_type)
-            source, name, media = ZipSource(frames[1], frames[0]), f"{base}-frames.zip", _ZIP
-        else:
-            path = (
-                service.storage.video(folder)
-                if file_type == "video"
-                else service.storage.result(folder, file_type)
-            )
-            if path is None:
-                raise not_yet(project, file_type)
-            name = path.name if file_type == "video" else f"{base}-{path.name}"
-            source, media = FileSource(path), _MEDIA.get(path.suffix, _BINARY)
-    except FileNotFoundError as error:
-        raise not_yet(project, file_type) from error
-    return respond(request, source, name, media, service.lanes.disk)
-
-
-def not_yet(project: models.Project, file_type: str) -> ApiError:
-    """Make the answer for a file that does not exist yet.
-
-    Parameters
-    ----------
-    project : models.Project
-    file_type : str
-
-    Returns
-    -------
-    ApiError
-    """
-    error = not_found()
-    error.detail = f"{_NOT_YET[file_type]}; the project is {project.status}"
-    return error
-
-
 @router.get("/list/{project_id}", dependencies=[_general], responses=answers(401, 404))
 def list_files(project_id: ProjectId, user: UserDep, service: ServiceDep) -> list[schemas.FileInfo]:
     """List all files associated with a project."""
     with service.database.read() as session:
         project = own_project(session, user, project_id)
-    return [
-        schemas.FileInfo(type=row.type, path=row.path, size=row.size, modified=row.modified)
-        for row in service.storage.list(project.folder)
-    ]
+    opened = service.storage.open(project.folder)
+    listed = []
+    for entry in catalog.entries(opened) if opened else ():
+        if (found := catalog.size_and_time(entry.file)) is not None:
+            size, modified = found
+            listed.append(schemas.FileInfo(type=entry.type, path=entry.path, size=size, modified=modified))
+    return listed
+
+
+@router.delete(
+    "/{project_id:int}/{path:path}", dependencies=[_general], responses=answers(400, 401, 404, 409, 507)
+)
+def remove_file(
+    project_id: ProjectId, path: FilePath, user: UserDep, service: ServiceDep
+) -> schemas.FileRemoved:
+    """Remove an uploaded video or photo, by its path in the list; refused while a run works on the project.
+
+    Results that were made with it stay until the next run, which uses the files that are left. What has
+    been made from the files cannot be removed.
+    """
+    made = False
+
+    def remove() -> None:
+        nonlocal made
+        with service.database.write() as session:
+            # The lock on the row keeps runs from starting meanwhile.
+            project = own_project(session, user, project_id, lock=True)
+            if project.status == "archived":
+                raise ApiError(400, "The project is archived; set its status back first")
+            if runs.active_run(session, project_id) is not None:
+                raise ApiError(409, runs.BUSY)
+            opened = service.storage.open(project.folder)
+            entry = catalog.find(opened, path) if opened else None
+            if opened is None or entry is None:
+                raise not_found("File")
+            if not path.startswith(catalog.INPUTS):
+                raise ApiError(400, "Only uploaded videos and photos can be removed; a run replaces the rest")
+            row = next(row for row in opened.inputs if opened.input_file(row) == entry.file)
+            try:
+                opened.remove_inputs([row])
+            except recon3d.ProjectError as error:
+                if isinstance(error.__cause__, OSError):
+                    raise error.__cause__ from None
+                raise ApiError(409, "The project is being worked on; wait for it, or cancel it") from error
+            made = bool(opened.results.files())
+
+    service.storage.reserve.spend(remove)
+    kept = "The results were made with it and stay until the next run" if made else "There are no results yet"
+    return schemas.FileRemoved(message=f"File removed. {kept}", project_id=project_id, path=path)

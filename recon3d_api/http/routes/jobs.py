@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response, StreamingResponse
+from pydantic import TypeAdapter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from recon3d_api import schemas
 from recon3d_api.errors import not_found
+from recon3d_api.http import listing
 from recon3d_api.http.dependencies import (
     JobId,
     ProjectId,
@@ -24,13 +27,19 @@ from recon3d_api.http.dependencies import (
     own_project,
     throttle,
 )
+from recon3d_api.http.routing import Route
 from recon3d_api.store import tables as models
 from recon3d_api.work import job_log as joblog
 from recon3d_api.work import queue as runs
 
-router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[Depends(throttle("general"))])
+router = APIRouter(
+    route_class=Route, prefix="/jobs", tags=["jobs"], dependencies=[Depends(throttle("general"))]
+)
 
 _FOLLOW_POLL = 0.3
+_STORED = tuple(name for name in schemas.Job.model_fields if name != "duration")
+_COLUMNS = tuple(getattr(models.Job, name) for name in _STORED)
+_JOBS = TypeAdapter(list[schemas.Job])
 
 
 def job_out(job: models.Job) -> schemas.Job:
@@ -44,12 +53,15 @@ def job_out(job: models.Job) -> schemas.Job:
     -------
     schemas.Job
     """
-    duration = None
-    if job.started_at is not None:
-        end = job.completed_at or models.utcnow()
-        duration = round(max((end - job.started_at).total_seconds(), 0.0), 3)
-    values = {name: getattr(job, name) for name in schemas.Job.model_fields if name != "duration"}
+    duration = _duration(job.started_at, job.completed_at, models.utcnow())
+    values = {name: getattr(job, name) for name in _STORED}
     return schemas.Job(**values, duration=duration)
+
+
+def _duration(started: datetime | None, completed: datetime | None, now: datetime) -> float | None:
+    if started is None:
+        return None
+    return round(max(((completed or now) - started).total_seconds(), 0.0), 3)
 
 
 def _own_job(session: Session, user: models.User, job_id: int) -> tuple[models.Job, models.Project]:
@@ -63,19 +75,22 @@ def _own_job(session: Session, user: models.User, job_id: int) -> tuple[models.J
     return found[0], found[1]
 
 
-@router.get("", responses=answers(401))
+@router.get("", responses={**answers(401), 200: listing.described()})
 def list_jobs(
+    request: Request,
+    response: Response,
     user: UserDep,
     service: ServiceDep,
     project_id: Annotated[int | None, Query(ge=1, le=schemas.MAX_ID, description="Filter by project")] = None,
     status: Annotated[schemas.JobStatus | None, Query(description="Filter by status")] = None,
     job_type: Annotated[schemas.JobType | None, Query(description="Filter by type")] = None,
-    skip: Annotated[int, Query(ge=0, le=schemas.MAX_ID, description="Jobs to skip")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000, description="Jobs to return at most")] = 100,
+    search: listing.Search = None,
+    order: Annotated[schemas.JobOrder, Query(description="A minus reverses it")] = "-id",
+    skip: listing.Skip = 0,
+    limit: listing.Limit = 100,
 ) -> list[schemas.Job]:
-    """List the caller's jobs, newest first."""
-    wanted = select(models.Job).join(models.Project, models.Project.id == models.Job.project_id)
-    wanted = wanted.where(models.Project.owner_id == user.id)
+    """List the caller's jobs, newest first unless `order` says otherwise."""
+    wanted = select(*_COLUMNS).where(models.Job.owner_id == user.id)
     for column, value in (
         (models.Job.project_id, project_id),
         (models.Job.status, status),
@@ -83,9 +98,18 @@ def list_jobs(
     ):
         if value is not None:
             wanted = wanted.where(column == value)
+    if search is not None:
+        named = select(models.Project.id).where(
+            models.Project.owner_id == user.id, listing.contains(models.Project.name, search)
+        )
+        wanted = wanted.where(models.Job.project_id.in_(named))
+    wanted = wanted.order_by(models.Job.id if order == "id" else models.Job.id.desc())
     with service.database.read() as session:
-        rows = session.scalars(wanted.order_by(models.Job.id.desc()).offset(skip).limit(limit))
-        return [job_out(row) for row in rows]
+        rows = listing.read_page(session, wanted, request, response, skip, limit)
+    now = models.utcnow()
+    return _JOBS.validate_python(
+        [{**row._mapping, "duration": _duration(row.started_at, row.completed_at, now)} for row in rows]
+    )
 
 
 @router.get("/project/{project_id}/status", responses=answers(401, 404))

@@ -12,10 +12,9 @@ from anyio import to_thread
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 from sqlalchemy import select
 
-from recon3d_api.http.access import active_user, redeem_ticket
+from recon3d_api.http.access import active_user, identify, redeem_ticket
 from recon3d_api.http.dependencies import Service, bearer, get_service, ticket_target
 from recon3d_api.http.hub import Listener, timestamp
-from recon3d_api.http.security import Token
 from recon3d_api.schemas import MAX_ID
 from recon3d_api.store import tables as models
 from recon3d_api.work import queue as runs
@@ -34,7 +33,7 @@ async def job_events(websocket: WebSocket, project_id: str) -> None:
     token, protocol = _token(websocket)
     # Accepted first: a refused handshake could not carry the codes 4401 and 4404.
     await websocket.accept(subprotocol=protocol)
-    known = service.tokens.read(token)
+    known = await to_thread.run_sync(identify, service.database, service.tokens, token)
     ticket = websocket.query_params.get("ticket")
     if ticket is not None and known is None:
         target = ticket_target(number, "events")
@@ -53,8 +52,8 @@ async def job_events(websocket: WebSocket, project_id: str) -> None:
     service.metrics.listeners.inc()
     try:
         await websocket.send_text(json.dumps(state))
-        async with service.hub.listen(number, state["seq"]) as listener:
-            sender = asyncio.create_task(_send(websocket, service, listener, number, known))
+        async with service.hub.listen(number, state["seq"], known) as listener:
+            sender = asyncio.create_task(_send(websocket, listener, number))
             receiver = asyncio.create_task(_drain(websocket))
             try:
                 await asyncio.wait({sender, receiver}, return_when=asyncio.FIRST_COMPLETED)
@@ -118,20 +117,16 @@ def _state(service: Service, user: models.User, project_id: int) -> dict[str, An
         }
 
 
-async def _send(
-    websocket: WebSocket, service: Service, listener: Listener, project_id: int, token: Token
-) -> None:
-    checked = time.monotonic()
+async def _send(websocket: WebSocket, listener: Listener, project_id: int) -> None:
+    token = listener.token
     while True:
-        left = min(token.expires - time.time(), checked + _HEARTBEAT - time.monotonic())
+        left = min(token.expires - time.time(), _HEARTBEAT)
         message = await listener.next(max(left, 0.01))
-        if time.monotonic() - checked >= _HEARTBEAT:
-            checked = time.monotonic()
-            if await to_thread.run_sync(active_user, service.database, token) is None:
-                await websocket.close(NOT_AUTHENTICATED, "The token was revoked or has expired")
-                return
         if message is not None:
             await websocket.send_text(message.text)
+        elif listener.revoked:
+            await websocket.close(NOT_AUTHENTICATED, "The token was revoked or has expired")
+            return
         elif listener.closed:
             await websocket.close(NOT_FOUND, "Project not found")
             return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+import secrets
+
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from sqlalchemy import select
@@ -10,10 +12,22 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import recon3d
 from recon3d_api import schemas
-from recon3d_api.http.dependencies import Service, ServiceDep, answers
+from recon3d_api.errors import unauthorized
+from recon3d_api.http.dependencies import Service, ServiceDep, answers, bearer
+from recon3d_api.http.routing import Route
 from recon3d_api.store.tables import Runner
 
-router = APIRouter(tags=["operations"])
+
+async def _operator(request: Request, service: ServiceDep) -> None:
+    """Refuse who does not have the operators' token, where there is one."""
+    wanted = service.settings.operations_token
+    if wanted and not secrets.compare_digest(bearer(request).encode(), wanted.encode()):
+        raise unauthorized()
+
+
+router = APIRouter(route_class=Route, tags=["operations"])
+#: What may be on a port of its own.
+internal = APIRouter(route_class=Route, tags=["operations"], dependencies=[Depends(_operator)])
 
 
 @router.get("/health", responses=answers())
@@ -22,7 +36,7 @@ async def health() -> schemas.Alive:
     return schemas.Alive(version=recon3d.__version__)
 
 
-@router.get("/ready", responses={**answers(), 503: {"model": schemas.Ready, "description": "Not ready"}})
+@internal.get("/ready", responses={**answers(401), 503: {"model": schemas.Ready, "description": "Not ready"}})
 def ready(service: ServiceDep) -> Response:
     """Tell whether database, disk and a runner are there; 503 when one is not."""
     checks = {"database": _database(service), "disk": _disk(service)}
@@ -34,11 +48,11 @@ def ready(service: ServiceDep) -> Response:
     return JSONResponse(body.model_dump(), 503 if bad else 200)
 
 
-@router.get(
+@internal.get(
     "/metrics",
     response_class=Response,
     responses={
-        **answers(),
+        **answers(401),
         200: {
             "description": "Prometheus' text format",
             "content": {"text/plain": {"schema": {"type": "string"}}},

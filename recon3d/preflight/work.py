@@ -1,0 +1,153 @@
+"""What the cost of each stage depends on; ``cost_model.toml`` has the price of each part.
+
+The prices are fitted on kept runs: ``python -m tests.benchmarks.preflight_times --fit`` writes the
+file. A part is a number of units, such as megapixels, and its price is in CPU-seconds, bytes of
+memory or bytes on the disk for each of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.resources
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+#: What a run was made of, or would be: see `recon3d.preflight.cost.expected_counts`.
+Counts = Mapping[str, float]
+#: Units by the name of the part.
+Parts = dict[str, float]
+
+
+@functools.cache
+def cost_model() -> dict[str, dict[str, dict[str, float]]]:
+    """The table of prices, by kind of cost, stage and part."""
+    text = importlib.resources.files("recon3d").joinpath("preflight/cost_model.toml").read_text("utf-8")
+    model: dict[str, Any] = tomllib.loads(text)
+    return model
+
+
+def cpu_parts(stage: str, counts: Counts) -> Parts:
+    """Parts of a stage's CPU-seconds.
+
+    Parameters
+    ----------
+    stage : str
+    counts : mapping of str to float
+
+    Returns
+    -------
+    dict of str to float
+
+    Raises
+    ------
+    KeyError
+        `counts` lacks one that the stage depends on.
+    """
+    c, images = counts, counts["images"]
+    if stage == "frame_extraction":
+        return {"scanned_megapixels": c["scanned"], "frame_megapixels": images * c["frame_pixels"]}
+    if stage == "feature_extraction":
+        pixels = images * c["feature_pixels"]
+        return {
+            "megapixels": pixels,
+            "thousand_features": images * c["features"] / 1000,
+            "normalized_megapixels": pixels * c["normalized"],
+        }
+    if stage == "feature_matching":
+        pairs, features = c["pairs"], c["features"] / 1000
+        return {"pairs": pairs, "compared": pairs * features**2, "guided": pairs * features**2 * c["guided"]}
+    if stage == "sparse_reconstruction":
+        return {"images": images, "thousand_features": images * c["features"] / 1000}
+    if stage == "dense_reconstruction":
+        pixels = images * c["depth_pixels"] * c["sources"]
+        return {"once": 1.0, "megapixels": pixels, "refined_megapixels": pixels * c["refinements"]}
+    if stage == "mesh_generation":
+        return {"million_faces": c["faces"], "million_points": c["points"]}
+    return {
+        "megapixels": images * c["texture_pixels"],
+        "million_faces": c["faces"],
+        "megatexels": c["texels"],
+    }
+
+
+def memory_parts(stage: str, counts: Counts, workers: int) -> Parts:
+    """Parts of the memory of a stage's workers; only the largest stages have any.
+
+    Parameters
+    ----------
+    stage : str
+    counts : mapping of str to float
+    workers : int
+
+    Returns
+    -------
+    dict of str to float
+    """
+    c, each = counts, float(workers)
+    if stage == "feature_extraction":
+        return {"workers": each, "megapixels": each * c["feature_pixels"]}
+    if stage == "dense_reconstruction":
+        return {"workers": each, "megapixels": each * c["depth_pixels"] * (1 + c["sources"])}
+    if stage == "mesh_generation":
+        return {"workers": each, "million_points": c["points"]}
+    if stage == "texturing":
+        return {"workers": each, "megapixels": each * c["texture_pixels"], "megatexels": c["texels"]}
+    return {}
+
+
+def disk_parts(stage: str, counts: Counts) -> Parts:
+    """Parts of what a stage leaves on the disk.
+
+    Parameters
+    ----------
+    stage : str
+        Or "inputs" and "results", for the project's copies of them.
+    counts : mapping of str to float
+
+    Returns
+    -------
+    dict of str to float
+    """
+    c, images = counts, counts["images"]
+    if stage == "inputs":
+        return {"bytes": c["input_bytes"]}
+    if stage == "frame_extraction":
+        # Photos are copied, most of them as they are; frames of videos are coded anew.
+        return {"photo_bytes": c["photo_bytes"], "frame_megapixels": c["video_frames"] * c["frame_pixels"]}
+    if stage == "feature_extraction":
+        return {"thousand_features": images * c["features"] / 1000}
+    if stage == "feature_matching":
+        return {"thousand_features": images * c["features"] / 1000, "pairs": c["pairs"]}
+    if stage == "sparse_reconstruction":
+        return {"thousand_features": images * c["features"] / 1000}
+    if stage == "dense_reconstruction":
+        return {"megapixels": images * c["depth_pixels"], "million_points": c["points"]}
+    if stage == "mesh_generation":
+        return {"million_faces": c["faces"]}
+    if stage == "results":
+        return {"million_points": c["points"], "million_faces": c["faces"], "megatexels": c["texels"]}
+    return {"million_faces": c["faces"], "megatexels": c["texels"]}
+
+
+def priced(kind: str, stage: str, parts: Parts) -> float:
+    """Add up parts at their prices.
+
+    Parameters
+    ----------
+    kind : {"cpu", "memory", "disk"}
+    stage : str
+    parts : dict of str to float
+
+    Returns
+    -------
+    float
+        CPU-seconds, or bytes.
+    """
+    prices = cost_model()[kind].get(stage, {})
+    return sum(units * prices[part] for part, units in parts.items())

@@ -1,0 +1,1 @@
+"""Commands of ``recon3d-api`` that maintain, by what they speak of."""
