@@ -25,8 +25,9 @@ _POINT_BYTES = 1500
 _READ_BYTES = 200
 _BASE_BYTES = 600_000_000
 _STEPS = 6
-#: Degrees between normals from which on smoothing takes a change for an edge.
-_EDGE = 20.0
+#: Degrees between normals from which on smoothing takes a change for an edge, and its rounds: more of
+#: either flattens folds.
+_EDGE, _ROUNDS = 12.0, 2
 #: More guessed area than this is said.
 _MUCH = 0.05
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
@@ -129,7 +130,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
             f"The {len(cloud)} points give no surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    mesh = smooth_surface(mesh, angle=_EDGE, farthest=facts["cell"])
+    mesh = smooth_surface(mesh, angle=_EDGE, normal_rounds=_ROUNDS, farthest=facts["cell"])
     task_progress(3, _STEPS)
     mesh = make_manifold(simplify(mesh, options.max_faces))
     task_progress(4, _STEPS)

@@ -41,7 +41,10 @@ _VOXELS_PER_CELL = 1.5
 #: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
 _THIN, _MOST_WEIGHT = 0.5, 8
 #: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
-_WIDEST, _OUTER = 0.15, 2.0
+_WIDEST, _OUTER = 0.1, 2.0
+#: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
+#: would hold flared rims.
+_LONELIEST = 1.3
 
 
 @dataclass(frozen=True)
@@ -208,7 +211,7 @@ def near_points(vertices: Floats, points: Floats, spacing: Spacing, factor: floa
     ndarray of bool, shape (V,)
     """
     distance, nearest = cKDTree(points).query(vertices, workers=1)
-    allowed = factor * np.clip(spacing.local[nearest], spacing.typical, 4 * spacing.typical)
+    allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
     return np.asarray(distance <= np.maximum(allowed, cell))
 
 
