@@ -182,9 +182,11 @@ class MeshGenerationOptions(StageOptions):
     max_faces : int
         Triangles at most.
     poisson_depth : int
-        Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
+        The grid has two to the power of this many vertices along a side; 0 chooses it from the
+        spacing of the points and `max_faces`.
     trim : float
-        Parts of the surface further than this many point spacings from any point are removed.
+        Parts of the surface further than this many point spacings from any point are a guess. They
+        stay where they close a gap that no photo sees through.
     region : {"auto", "all"}
         ``auto`` leaves out what is outside a ring of cameras around an object; elsewhere only what
         is both much further away than usual and poorly measured. The report tells its share, and
