@@ -15,6 +15,12 @@ from recon3d.types import Ints, Mesh
 
 Mask = NDArray[np.bool_]
 
+#: Supported parts of fewer faces, and of a smaller share of the largest part's, are noise in the middle
+#: of a gap: a spike or a tunnel would lead to them.
+_ISLAND, _ISLAND_SHARE = 150, 0.02
+#: Photos see through a gap when they see through more than this share of it; less is noise of a few depths.
+_HOLLOW = 0.05
+
 
 def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple[Mesh, NDArray[np.bool_]]:
     """Cut a closed surface back to what is known, but keep guesses that close a gap.
@@ -26,6 +32,7 @@ def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple
     Parameters
     ----------
     mesh : Mesh
+        Of faces of about the same size.
     supported : ndarray of bool, shape (V,)
         Vertices close to measured points.
     empty : ndarray of bool, shape (V,)
@@ -40,45 +47,74 @@ def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple
     guessed : ndarray of bool, shape (V,)
         Vertices of faces that stay without support.
     """
-    known = np.asarray(supported[mesh.faces].all(axis=1))
-    hollow = np.asarray(empty[mesh.faces].any(axis=1))
-    patch, open_faces = _patches(mesh.faces, ~known & ~hollow, known)
+    faces = mesh.faces
+    known = np.asarray(supported[faces].all(axis=1))
+    pairs = adjacent_faces(faces)
+    part = label_patches(len(faces), known, pairs)
+    sizes = np.bincount(part[known], minlength=1)
+    known[known] = sizes[part[known]] >= min(_ISLAND, _ISLAND_SHARE * sizes.max())
+    hollow = np.asarray(empty[faces].any(axis=1)) & ~known
+    part = label_patches(len(faces), ~known, pairs)
+    if hollow.any():
+        share = np.bincount(part[hollow], minlength=part.max() + 1) / np.bincount(part[~known])
+        hollow[hollow] = share[part[hollow]] > _HOLLOW
+        part = label_patches(len(faces), ~known & ~hollow, pairs)
     stays = known.copy()
-    count = int(patch.max(initial=-1)) + 1
+    count = int(part.max(initial=-1)) + 1
     if count:
-        corners = mesh.vertices[mesh.faces]
+        corners = mesh.vertices[faces]
         low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
-        rows = np.flatnonzero(patch >= 0)
-        np.minimum.at(low, patch[rows], corners[rows].min(axis=1))
-        np.maximum.at(high, patch[rows], corners[rows].max(axis=1))
+        rows = np.flatnonzero(part >= 0)
+        np.minimum.at(low, part[rows], corners[rows].min(axis=1))
+        np.maximum.at(high, part[rows], corners[rows].max(axis=1))
         closes = np.linalg.norm(high - low, axis=1) <= widest
-        closes[patch[open_faces]] = False
-        stays[rows] = closes[patch[rows]]
+        shared = np.bincount(pairs[~hollow[pairs].any(axis=1)].ravel(), minlength=len(faces))
+        closes[part[rows[shared[rows] < 3]]] = False
+        stays[rows] = closes[part[rows]]
     guessed = np.zeros(len(mesh.vertices), bool)
-    guessed[mesh.faces[stays & ~known]] = True
-    return Mesh(mesh.vertices, mesh.faces[stays]), guessed & ~supported
+    guessed[faces[stays & ~known]] = True
+    guessed[faces[known]] = False
+    return Mesh(mesh.vertices, faces[stays]), guessed
 
 
-def _patches(faces: Ints, chosen: Mask, known: Mask) -> tuple[Ints, NDArray[np.int64]]:
-    """Number the connected patches of the chosen faces.
+def adjacent_faces(faces: Ints) -> NDArray[np.int64]:
+    """List the pairs of faces that share an edge.
 
-    Returns each face's patch (-1 for the others), and the chosen faces that have an edge which no
-    chosen and no known face shares.
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    ndarray of int64, shape (P, 2)
     """
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
     key = edges[:, 0].astype(np.int64) * (int(faces.max(initial=0)) + 1) + edges[:, 1]
     order = np.argsort(key, kind="stable")
-    owner = (order % len(faces)).astype(np.int64)
+    owner = order % max(1, len(faces))
     same = np.flatnonzero(key[order][1:] == key[order][:-1])
-    a, b = owner[same], owner[same + 1]
-    stays = chosen | known
-    closed = np.zeros(len(faces), np.int32)
-    both = stays[a] & stays[b]
-    np.add.at(closed, a[both], 1)
-    np.add.at(closed, b[both], 1)
-    inner = chosen[a] & chosen[b]
-    graph = coo_matrix((np.ones(inner.sum(), np.int8), (a[inner], b[inner])), (len(faces), len(faces)))
+    return np.stack([owner[same], owner[same + 1]], axis=1)
+
+
+def label_patches(count: int, chosen: Mask, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the connected patches of chosen faces.
+
+    Parameters
+    ----------
+    count : int
+        Number of faces.
+    chosen : ndarray of bool, shape (F,)
+    pairs : ndarray of int64, shape (P, 2)
+        See `adjacent_faces`.
+
+    Returns
+    -------
+    ndarray of int64, shape (F,)
+        -1 for the faces that are not chosen.
+    """
+    inner = pairs[chosen[pairs].all(axis=1)]
+    graph = coo_matrix((np.ones(len(inner), np.int8), (inner[:, 0], inner[:, 1])), (count, count))
     label = connected_components(graph, directed=False)[1]
-    patch = np.full(len(faces), -1, np.int32)
+    patch = np.full(count, -1, np.int64)
     patch[chosen] = np.unique(label[chosen], return_inverse=True)[1]
-    return patch, np.flatnonzero(chosen & (closed < 3))
+    return patch

@@ -1,4 +1,4 @@
-"""Guessed parts of a surface, spanned between their rims."""
+"""Guessed parts of a surface, shaped by what is around them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,41 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, diags
 from scipy.sparse.linalg import splu
 
+from recon3d.surface.caps import Exposure, continue_rims
+from recon3d.surface.corners import extend_planes
+from recon3d.surface.rims import find_rims
 from recon3d.types import Mesh
 
 #: Rings of measured vertices around a guess that move with it: at the last points normals are poor.
 _RIM = 2
 
 
-def fair_guesses(mesh: Mesh, guessed: NDArray[np.bool_]) -> Mesh:
+def fair_guesses(mesh: Mesh, guessed: NDArray[np.bool_], exposure: Exposure | None = None) -> Mesh:
+    """Shape guessed parts: as corners between planes, as caps where these hide, flat elsewhere.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+    guessed : ndarray of bool, shape (V,)
+    exposure : callable, optional
+        Number of views that would see places, from their positions and normals. Without it there are
+        no caps.
+
+    Returns
+    -------
+    Mesh
+        Same faces.
+    """
+    spanned = span_guesses(mesh, guessed)
+    rims = find_rims(mesh, guessed)
+    if rims is None:
+        return spanned
+    shaped, corners = extend_planes(spanned, rims)
+    return shaped if exposure is None else continue_rims(shaped, rims, corners, exposure)
+
+
+def span_guesses(mesh: Mesh, guessed: NDArray[np.bool_]) -> Mesh:
     """Span guessed parts between their rims, so that they do not bulge.
 
     Each of their vertices moves to the mean of its neighbours. So none leaves the convex hull of the

@@ -19,6 +19,8 @@ Votes = NDArray[np.int32]
 
 #: Known depths that a pixel and its eight neighbours need, so that a depth by itself has no vote.
 _KNOWN = 6
+#: Cosine between a surface's normal and the ray to a camera that sees it.
+_GRAZING = 0.25
 #: Pixels along the side of a block that `FreeSpace` keeps one depth of.
 _BLOCK = 2
 
@@ -77,6 +79,38 @@ def _vote(
             empty[i] += 1
 
 
+@kernel()
+def _expose(
+    points: Any, normals: Any, radius: float, depth: Any, intrinsics: Any, pose: Any, views: Any
+) -> None:  # pragma: no cover
+    height, width = depth.shape
+    place, ahead = np.empty(3), np.empty(3)
+    for i in range(len(points)):
+        for axis in range(3):
+            place[axis] = pose[axis, 3]
+            ahead[axis] = 0.0
+            for k in range(3):
+                place[axis] += pose[axis, k] * points[i, k]
+                ahead[axis] += pose[axis, k] * normals[i, k]
+        far = place[2]
+        if far <= 0:
+            continue
+        toward = -(place[0] * ahead[0] + place[1] * ahead[1] + far * ahead[2])
+        if toward <= _GRAZING * np.sqrt(place[0] ** 2 + place[1] ** 2 + far**2):
+            continue
+        column = int(np.floor(intrinsics[0, 0] * place[0] / far + intrinsics[0, 2]))
+        row = int(np.floor(intrinsics[1, 1] * place[1] / far + intrinsics[1, 2]))
+        if column < 1 or row < 1 or column >= width - 1 or row >= height - 1:
+            continue
+        hidden = abs(depth[row, column] - far) <= radius
+        for r in range(row - 1, row + 2):
+            for c in range(column - 1, column + 2):
+                if depth[r, c] > 0 and depth[r, c] < far - radius:
+                    hidden = True
+        if not hidden:
+            views[i] += 1
+
+
 class FreeSpace:
     """What a set of depth maps sees through.
 
@@ -110,6 +144,26 @@ class FreeSpace:
         """
         empty, solid = count_empty(points, np.full(len(points), radius), self._maps)
         return np.asarray((empty >= self._views) & (empty > solid))
+
+    def exposure(self, points: Floats, normals: Floats, radius: float) -> Votes:
+        """Count the views that look at places from in front, with nothing known to be nearer.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+        normals : ndarray of float64, shape (N, 3)
+        radius : float
+            By how much depths must differ.
+
+        Returns
+        -------
+        ndarray of int32, shape (N,)
+            Views that measured something at the place are not counted.
+        """
+        views = np.zeros(len(points), np.int32)
+        for depth, camera, pose in self._maps:
+            _expose(points, normals, radius, depth, camera.K, pose, views)
+        return views
 
 
 def shrunk(camera: Camera) -> Camera:

@@ -6,6 +6,7 @@ is further from the points than their own local spacing allows stays only where 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from recon3d.errors import ReconstructionError
 from recon3d.surface.blocks import SIDE
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
+from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.isosurface import extract
-from recon3d.surface.poisson import Samples, SeeThrough, solve
+from recon3d.surface.poisson import Samples, solve
 from recon3d.types import Mesh, PointCloud
 
 Mask = NDArray[np.bool_]
@@ -41,7 +43,7 @@ _VOXELS_PER_CELL = 1.5
 #: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
 _THIN, _MOST_WEIGHT = 0.5, 8
 #: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
-_WIDEST, _OUTER = 0.1, 2.0
+_WIDEST, _OUTER = 0.15, 2.0
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
 #: would hold flared rims.
 _LONELIEST = 1.3
@@ -130,7 +132,7 @@ def surface_from_points(
     faces: int = 200_000,
     depth: int = 0,
     trim_factor: float = 3.0,
-    see_through: SeeThrough | None = None,
+    see_through: FreeSpace | None = None,
 ) -> tuple[Mesh, NDArray[np.bool_], dict[str, float]]:
     """Surface of an oriented cloud, open where neither points nor a gap between them justify it.
 
@@ -144,8 +146,8 @@ def surface_from_points(
         The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
     trim_factor : float
         Beyond this many spacings from the points the surface is a guess.
-    see_through : callable, optional
-        Tells of places, each with a radius, whether photos see through them.
+    see_through : FreeSpace, optional
+        What photos see through.
 
     Returns
     -------
@@ -183,7 +185,10 @@ def surface_from_points(
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
     mesh, guessed = close_gaps(mesh, supported, empty, widest)
-    mesh = fair_guesses(mesh, guessed)
+    exposure = None
+    if see_through is not None:
+        exposure = functools.partial(see_through.exposure, radius=2 * cell)
+    mesh = fair_guesses(mesh, guessed, exposure)
     facts = {
         "points_used": len(used),
         "octree_depth": int(np.log2(field.level.size * SIDE)),

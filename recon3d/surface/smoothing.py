@@ -43,7 +43,7 @@ def smooth_surface(
     if not len(mesh.faces):
         return mesh
     starts, around = faces_around_vertices(mesh.faces, len(mesh.vertices))
-    normals, areas, centers = _face_geometry(mesh.vertices, mesh.faces)
+    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
     reach = np.sqrt(2 * np.median(areas))  # about the length of an edge
     spread = 2 * np.sin(np.radians(angle) / 2)
     for _ in range(normal_rounds):
@@ -78,8 +78,18 @@ def faces_around_vertices(faces: Ints, vertices: int) -> tuple[NDArray[np.int64]
     return starts, around
 
 
-def _face_geometry(vertices: Floats, faces: Ints) -> tuple[Floats, Floats, Floats]:
-    """Unit normals, areas and centres."""
+def face_geometry(vertices: Floats, faces: Ints) -> tuple[Floats, Floats, Floats]:
+    """Compute unit normals, areas and centres of faces.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
+    """
     a, b, c = (vertices[faces[:, k]] for k in range(3))
     cross = np.cross(b - a, c - a)
     length = np.linalg.norm(cross, axis=1)
