@@ -53,3 +53,12 @@ def test_two_views_are_needed() -> None:
 def test_maps_are_reduced_to_the_nearest_depth_of_mostly_known_blocks() -> None:
     depth = np.array([[3, 4, 0, 0], [5, 0, 0, 6]], np.float32)
     assert nearest_of_blocks(depth).tolist() == [[3, 0]]
+
+
+def test_views_in_front_of_a_place_would_see_it_unless_something_is_nearer_or_measured_there() -> None:
+    points = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, -1.0], [0, 0, 0.0], [1.8, 0, 0.5]])
+    normals = np.array([[0, 0, 1.0], [0, 0, -1.0], [0, 0, 1.0], [0, 0, 1.0], [0, 0, 1.0]])
+    unknown = FreeSpace(_wall(hole=True)).exposure(points, normals, 0.1)
+    assert unknown.tolist() == [3, 0, 3, 3, 3]
+    known = FreeSpace(_wall()).exposure(points, normals, 0.1)
+    assert known.tolist() == [3, 0, 0, 0, 3]

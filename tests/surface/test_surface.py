@@ -11,12 +11,16 @@ from recon3d.surface.cleaning import (
     make_manifold,
     remove_small_components,
 )
+from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.meshing import at_most, lonely, point_spacing, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import smooth_surface
-from recon3d.types import Mesh, PointCloud
+from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
-from tests.synthetic.shapes import grid_mesh, sphere_cloud
+from tests.synthetic.shapes import grid_mesh, looking, sphere_cloud
+
+CAMERA = Camera("PINHOLE", 120, 120, (600.0, 600.0, 60.0, 60.0))
+Z = np.array([0, 0, 1.0])
 
 
 def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:
@@ -128,11 +132,13 @@ def test_gaps_are_closed_flat_and_larger_openings_are_not() -> None:
 def test_gaps_that_photos_see_through_stay_open() -> None:
     cloud = sphere_cloud(40_000)
     window = np.linalg.norm(cloud.points - [0, 1, 0], axis=1) < 0.1
-
-    def see_through(points: np.ndarray, radius: float) -> np.ndarray:
-        return np.hypot(points[:, 0], points[:, 2]) < 0.06
-
-    mesh, guessed, _ = surface_from_points(cloud.subset(~window), see_through=see_through)
+    y, x = np.mgrid[-0.5:0.5:120j, -0.5:0.5:120j]
+    depth = np.where(np.hypot(x, y) < 0.08, 6, 4).astype(np.float32)
+    maps = [
+        (depth, CAMERA, looking(np.array([side, 5, 0]), np.zeros(3), Z, "v", CAMERA).cam_from_world)
+        for side in (0, 0.01)
+    ]
+    mesh, guessed, _ = surface_from_points(cloud.subset(~window), see_through=FreeSpace(maps))
     assert border(mesh).edges > 0
     assert not guessed.any()
 
