@@ -114,14 +114,13 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         cloud, kind = cloud.subset(region.inside), region.kind
     outside = total - len(cloud)
     cloud = at_most(cloud, _most_points(options))
-    mesh, guessed, facts = surface_from_points(
+    mesh, _, facts = surface_from_points(
         cloud,
         faces=options.max_faces,
         depth=options.poisson_depth,
         trim_factor=options.trim,
         see_through=FreeSpace(_depth_maps(dense, scene)),
     )
-    share = float(guessed.mean()) if len(guessed) else 0.0
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
     task_progress(2, _STEPS)
@@ -146,7 +145,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
-    return counts, kind, share
+    return counts, kind, facts["guessed"]
 
 
 def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:

@@ -16,6 +16,7 @@ from scipy.spatial import cKDTree
 
 from recon3d.errors import ReconstructionError
 from recon3d.surface.blocks import SIDE
+from recon3d.surface.cleaning import face_areas
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
@@ -155,7 +156,7 @@ def surface_from_points(
     guessed : ndarray of bool, shape (V,)
         Vertices without points nearby, in gaps.
     facts : dict
-        Number of points used, depth, spacing.
+        Number of points used, depth, spacing, cell, and share of the area that is guessed.
 
     Raises
     ------
@@ -189,7 +190,9 @@ def surface_from_points(
     if see_through is not None:
         exposure = functools.partial(see_through.exposure, radius=2 * cell)
     mesh = fair_guesses(mesh, guessed, exposure)
+    areas = face_areas(mesh.vertices, mesh.faces)
     facts = {
+        "guessed": float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300)),
         "points_used": len(used),
         "octree_depth": int(np.log2(field.level.size * SIDE)),
         "spacing": spacing.typical,

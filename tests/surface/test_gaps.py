@@ -59,21 +59,18 @@ def test_walls_without_a_top_get_a_lid_and_no_spire() -> None:
     assert border(mesh).edges == 0
 
 
-@pytest.mark.parametrize("height", [-5.0, 0.3])
+@pytest.mark.parametrize("height", [-5.0, 1.6])
 def test_a_crown_is_round_where_it_hides_and_flat_where_photos_would_have_seen_it(height: float) -> None:
-    """Views without a depth, from below or from the height of the rim."""
+    """Views without a depth, from below or from the side."""
     sides = [np.array([5 * np.cos(angle), height, 5 * np.sin(angle)]) for angle in np.arange(0, 6, 0.5)]
-    up, top = np.array([0, 1.0, 0]), np.array([0, 0.3, 0])
+    up, top = np.array([0, 1.0, 0]), np.array([0, 0.7, 0])
     depth = np.zeros((120, 120), np.float32)
     free = FreeSpace((depth, CAMERA, looking(place, top, up, "v", CAMERA).cam_from_world) for place in sides)
-    ball, _, _ = surface_from_points(sphere_cloud(40_000))
-    gap = np.linalg.norm(ball.vertices - [0, 1, 0], axis=1) < 1.2
+    ball, _, _ = surface_from_points(sphere_cloud(6000), faces=10_000)
+    gap = np.linalg.norm(ball.vertices - [0, 1, 0], axis=1) < 0.8
     mesh = fair_guesses(ball, gap, functools.partial(free.exposure, radius=0.02))
     crown = mesh.vertices[np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2]) < 0.1, 1].max()
-    if height < 0:
-        assert 0.4 < crown < 1.0
-    else:
-        assert crown == pytest.approx(0.28, abs=0.03)
+    assert (0.7 < crown < 1.0) if height < 0 else crown < 0.68
 
 
 def test_noise_in_a_gap_neither_keeps_it_open_nor_holds_it() -> None:
