@@ -28,6 +28,8 @@ _STEPS = 6
 #: Degrees between normals from which on smoothing takes a change for an edge, and its rounds: more of
 #: either flattens folds.
 _EDGE, _ROUNDS = 12.0, 2
+#: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
+_FRINGE = 0.04
 #: More guessed area than this is said.
 _MUCH = 0.05
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
@@ -99,6 +101,7 @@ def _most_points(options: MeshGenerationOptions) -> int:
 def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float]:
     from recon3d.surface.cleaning import make_manifold, remove_small_components
     from recon3d.surface.free_space import FreeSpace
+    from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
@@ -123,6 +126,8 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
     )
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
+    if kind == "orbit":
+        mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
     task_progress(2, _STEPS)
     if not len(mesh.faces):
         raise ReconstructionError(

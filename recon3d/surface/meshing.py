@@ -156,7 +156,7 @@ def surface_from_points(
     guessed : ndarray of bool, shape (V,)
         Vertices without points nearby, in gaps.
     facts : dict
-        Number of points used, depth, spacing, cell, and share of the area that is guessed.
+        Number of points used, depth, spacing, cell, diagonal, and share of the area that is guessed.
 
     Raises
     ------
@@ -177,7 +177,8 @@ def surface_from_points(
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
-    widest = _WIDEST * float(np.linalg.norm(high - low))
+    diagonal = float(np.linalg.norm(high - low))
+    widest = _WIDEST * diagonal
     samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
     field = solve(samples, cell, gap=widest / 2, see_through=see_through)
     mesh = extract(field.level, field.values)
@@ -197,6 +198,7 @@ def surface_from_points(
         "octree_depth": int(np.log2(field.level.size * SIDE)),
         "spacing": spacing.typical,
         "cell": cell,
+        "diagonal": diagonal,
     }
     return mesh, guessed, facts
 
