@@ -17,7 +17,7 @@ from recon3d.surface.smoothing import face_geometry
 from recon3d.types import Floats, Mesh
 
 #: A rim is plane when this many planes hold this share of it, up to an angle and a distance in edges.
-_PLANES, _SHARE, _ANGLE, _OFF = 3, 0.9, 12.0, 1.5
+_PLANES, _SHARE, _ANGLE, _OFF = 3, 0.8, 12.0, 1.5
 #: Pull of edges to be short, against that of faces to have their normals.
 _TENSION = 0.01
 #: Planes that meet too far away would make a spire; corners of cubes have 1.73 times a flat lid's area.

@@ -44,7 +44,7 @@ _VOXELS_PER_CELL = 1.5
 #: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
 _THIN, _MOST_WEIGHT = 0.5, 8
 #: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
-_WIDEST, _OUTER = 0.15, 2.0
+_WIDEST, _OUTER = 0.2, 2.0
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
 #: would hold flared rims.
 _LONELIEST = 1.3
