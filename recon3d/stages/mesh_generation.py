@@ -25,9 +25,9 @@ _POINT_BYTES = 1500
 _READ_BYTES = 200
 _BASE_BYTES = 600_000_000
 _STEPS = 6
-#: Degrees between normals from which on smoothing takes a change for an edge, and its rounds: more of
+#: Degrees between normals from which on smoothing takes a change for an edge, and rounds of it: more of
 #: either flattens folds.
-_EDGE, _ROUNDS = 12.0, 2
+_EDGE, _ROUNDS, _MOVES = 12.0, 2, 4
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
 #: More guessed area than this is said.
@@ -134,7 +134,9 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
             f"The {len(cloud)} points give no surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    mesh = smooth_surface(mesh, angle=_EDGE, normal_rounds=_ROUNDS, farthest=facts["cell"])
+    mesh = smooth_surface(
+        mesh, angle=_EDGE, normal_rounds=_ROUNDS, vertex_rounds=_MOVES, farthest=facts["cell"]
+    )
     task_progress(3, _STEPS)
     mesh = make_manifold(simplify(mesh, options.max_faces))
     task_progress(4, _STEPS)
