@@ -30,8 +30,8 @@ _STEPS = 6
 _EDGE, _ROUNDS, _MOVES = 12.0, 2, 4
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
-#: More guessed area than this is said.
-_MUCH = 0.05
+#: More guessed or dropped area than this is said.
+_MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
 _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
@@ -62,7 +62,9 @@ def run(
         used = min(points, _most_points(options))
         memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
         try:
-            counts, kind, guessed = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
+            counts, kind, guessed, torn = context.call(
+                _mesh, dense, out_dir, options, memory=memory, unit="steps"
+            )
             break
         except OutOfMemory:
             faces, depth = options.max_faces // _FEWER, options.poisson_depth
@@ -75,6 +77,11 @@ def run(
     context.count(counts)
     if counts.points_outside:
         context.fallback(_left_out(counts.points_outside, points, kind))
+    if torn > _MUCH:
+        context.fallback(
+            f"{100 * torn:.0f} % of the surface, the torn fringe of the ground around the object, is not "
+            "part of the mesh. To keep it: --set mesh_generation.region=all"
+        )
     if guessed > _MUCH:
         context.fallback(
             f"{100 * guessed:.0f} % of the surface closes gaps that no photo measured; it is a guess there. "
@@ -98,8 +105,8 @@ def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
-def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float]:
-    from recon3d.surface.cleaning import make_manifold, remove_small_components
+def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float, float]:
+    from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
     from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
@@ -126,8 +133,11 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
     )
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
+    torn = 0.0
     if kind == "orbit":
+        area = face_areas(mesh.vertices, mesh.faces).sum()
         mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
+        torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
     task_progress(2, _STEPS)
     if not len(mesh.faces):
         raise ReconstructionError(
@@ -152,7 +162,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
-    return counts, kind, facts["guessed"]
+    return counts, kind, facts["guessed"], torn
 
 
 def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:
