@@ -188,9 +188,9 @@ class MeshGenerationOptions(StageOptions):
         Parts of the surface further than this many point spacings from any point are a guess. They
         stay where they close a gap that no photo sees through.
     region : {"auto", "all"}
-        ``auto`` leaves out what is outside a ring of cameras around an object; elsewhere only what
-        is both much further away than usual and poorly measured. The report tells its share, and
-        the cloud keeps it all.
+        ``auto`` leaves out what is outside a ring of cameras around an object, and the torn fringe of
+        the ground there; elsewhere only what is both much further away than usual and poorly measured.
+        The report tells its share, and the cloud keeps it all.
     min_component : float
         Connected parts with less than this fraction of the largest part's area are removed.
     """
