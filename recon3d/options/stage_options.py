@@ -197,14 +197,16 @@ class MeshGenerationOptions(StageOptions):
     max_faces : int
         Triangles at most.
     poisson_depth : int
-        Depth of the octree; 0 chooses it from the spacing of the points and `max_faces`.
+        The grid has two to the power of this many vertices along a side; 0 chooses it from the
+        spacing of the points and `max_faces`.
     trim : float
-        Parts of the surface further than this many point spacings from any point are removed.
+        Parts of the surface further than this many point spacings from any point are a guess. They
+        stay where they close a gap that no photo sees through.
     region : {"auto", "all"} or two corners
-        ``auto`` leaves out what is outside a ring of cameras around an object; elsewhere only what
-        is both much further away than usual and poorly measured. Two corners,
-        ``[[x, y, z], [x, y, z]]``, are a box in the reconstruction's coordinates: the clip box of
-        the page that ``recon3d view`` opens gives them. The report tells the share that is left
+        ``auto`` leaves out what is outside a ring of cameras around an object, and the torn fringe of
+        the ground there; elsewhere only what is both much further away than usual and poorly measured.
+        Two corners, ``[[x, y, z], [x, y, z]]``, are a box in the reconstruction's coordinates: the clip
+        box of the page that ``recon3d view`` opens gives them. The report tells the share that is left
         out, and the cloud keeps it all.
     min_component : float
         Connected parts with less than this fraction of the largest part's area are removed.

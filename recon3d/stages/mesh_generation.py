@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
+from recon3d.io.depth import read_packed_map
 from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
 from recon3d.io.point_visibility import read_visibility
-from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts
+from recon3d.layout import DEPTH_MAPS, MESH, POINT_CLOUD, VISIBILITY, MeshCounts
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.preview import write_preview
-from recon3d.types import Mesh, Scene
+from recon3d.types import Camera, Floats, Floats32, Mesh, Scene
 
-VERSION = 4
+VERSION = 5
 
 #: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
 _POINT_BYTES = 1500
@@ -23,8 +24,13 @@ _POINT_BYTES = 1500
 _READ_BYTES = 200
 _BASE_BYTES = 600_000_000
 _STEPS = 6
-#: Holes up to this many point spacings across are closed.
-_HOLE = 20.0
+#: Degrees between normals from which on smoothing takes a change for an edge, and rounds of it: more of
+#: either flattens folds.
+_EDGE, _ROUNDS, _MOVES = 12.0, 2, 4
+#: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
+_FRINGE = 0.04
+#: More guessed or dropped area than this is said.
+_MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
 _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
@@ -55,7 +61,9 @@ def run(
         used = min(points, _most_points(options))
         memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
         try:
-            counts, kind = context.call(_mesh, dense, out_dir, options, memory=memory, unit="steps")
+            counts, kind, guessed, torn = context.call(
+                _mesh, dense, out_dir, options, memory=memory, unit="steps"
+            )
             break
         except OutOfMemory:
             faces, depth = options.max_faces // _FEWER, options.poisson_depth
@@ -68,6 +76,16 @@ def run(
     context.count(counts)
     if counts.points_outside:
         context.fallback(_left_out(counts.points_outside, points, kind))
+    if torn > _MUCH:
+        context.fallback(
+            f"{100 * torn:.0f} % of the surface, the torn fringe of the ground around the object, is not "
+            "part of the mesh. To keep it: --set mesh_generation.region=all"
+        )
+    if guessed > _MUCH:
+        context.fallback(
+            f"{100 * guessed:.0f} % of the surface closes gaps that no photo measured; it is a guess there. "
+            "More photos of these parts measure them."
+        )
 
 
 def _left_out(outside: int, points: int, kind: str) -> str:
@@ -87,12 +105,15 @@ def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
-def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str]:
-    from recon3d.surface.cleaning import fill_small_holes, make_manifold, remove_small_components
+def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float, float]:
+    from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
     from recon3d.surface.cropping import cropped, in_box
+    from recon3d.surface.free_space import FreeSpace
+    from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
+    from recon3d.surface.smoothing import smooth_surface
 
     task_progress(0, _STEPS)
     cloud = read_point_cloud(dense / POINT_CLOUD)
@@ -106,20 +127,31 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         cloud, kind = cloud.subset(in_box(cloud.points, options.region)), "box"
     outside = total - len(cloud)
     cloud = at_most(cloud, _most_points(options))
-    mesh, facts = surface_from_points(
-        cloud, faces=options.max_faces, depth=options.poisson_depth, trim_factor=options.trim
+    mesh, _, facts = surface_from_points(
+        cloud,
+        faces=options.max_faces,
+        depth=options.poisson_depth,
+        trim_factor=options.trim,
+        see_through=FreeSpace(_depth_maps(dense, scene)),
     )
     if not isinstance(options.region, str):
         mesh = cropped(mesh, options.region)
     task_progress(1, _STEPS)
     mesh = make_manifold(remove_small_components(mesh, options.min_component))
+    torn = 0.0
+    if kind == "orbit":
+        area = face_areas(mesh.vertices, mesh.faces).sum()
+        mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
+        torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
     task_progress(2, _STEPS)
     if not len(mesh.faces):
         raise ReconstructionError(
             f"The {len(cloud)} points give no surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    mesh = fill_small_holes(mesh, _HOLE * facts["spacing"])
+    mesh = smooth_surface(
+        mesh, angle=_EDGE, normal_rounds=_ROUNDS, vertex_rounds=_MOVES, farthest=facts["cell"]
+    )
     task_progress(3, _STEPS)
     mesh = make_manifold(simplify(mesh, options.max_faces))
     task_progress(4, _STEPS)
@@ -134,4 +166,13 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
-    return counts, kind
+    return counts, kind, facts["guessed"], torn
+
+
+def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:
+    """The depth maps that there are, one after the other."""
+    for view in scene:
+        path = dense / DEPTH_MAPS / f"{view.name}.npz"
+        if path.exists():
+            packed = read_packed_map(path)
+            yield packed.depth, packed.camera, view.cam_from_world

@@ -96,67 +96,6 @@ def make_manifold(mesh: Mesh) -> Mesh:
     return from_open3d(work)
 
 
-def fill_small_holes(mesh: Mesh, size: float) -> Mesh:
-    """Close small holes with a fan around the middle of the border.
-
-    Open3D's own ``fill_holes`` returned vertices from uninitialised memory (0.20.0).
-
-    Parameters
-    ----------
-    mesh : Mesh
-    size : float
-        Longest diagonal of the box around a hole's border.
-
-    Returns
-    -------
-    Mesh
-    """
-    vertices, faces = [mesh.vertices], [mesh.faces]
-    count = len(mesh.vertices)
-    for loop in border_loops(mesh.faces):
-        rim = mesh.vertices[loop]
-        if np.linalg.norm(rim.max(axis=0) - rim.min(axis=0)) > size:
-            continue
-        vertices.append(rim.mean(axis=0, keepdims=True))
-        # A border runs along its faces; the faces that close it run against it.
-        fan = np.stack([np.roll(loop, -1), loop, np.full(len(loop), count)], axis=1)
-        faces.append(fan.astype(np.int32))
-        count += 1
-    return Mesh(np.concatenate(vertices), np.concatenate(faces))
-
-
-def border_loops(faces: Ints) -> list[Ints]:
-    """Find the closed borders of a mesh.
-
-    Borders that touch themselves in a vertex are left out.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-
-    Returns
-    -------
-    list of ndarray of int32, shape (N,)
-        The vertices along each border.
-    """
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    _, inverse, counts = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
-    border = edges[counts[inverse.ravel()] == 1]
-    starts, uses = np.unique(border[:, 0], return_counts=True)
-    simple = set(starts[uses == 1].tolist())
-    following = {int(a): int(b) for a, b in border if int(a) in simple}
-    loops = []
-    while following:
-        start, step = following.popitem()
-        loop = [start]
-        while step != start and step in following:
-            loop.append(step)
-            step = following.pop(step)
-        if step == start and len(loop) >= 3:
-            loops.append(np.array(loop, np.int32))
-    return loops
-
-
 def drop_unused(mesh: Mesh) -> Mesh:
     """Remove the vertices that no face uses.
 

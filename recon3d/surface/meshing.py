@@ -1,37 +1,53 @@
-"""Screened Poisson reconstruction, cut back to where there are points.
+"""A surface from an oriented cloud: Poisson reconstruction, cut back to what can be justified.
 
 Poisson reconstruction closes every surface; over places without points it invents one. Whatever
-is further from the points than their own local spacing allows is therefore cut off.
+is further from the points than their own local spacing allows stays only where it closes a gap.
 """
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import open3d as o3d
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from recon3d.errors import ReconstructionError
+from recon3d.surface.blocks import SIDE
+from recon3d.surface.cleaning import face_areas
+from recon3d.surface.closing import close_gaps
+from recon3d.surface.fairing import fair_guesses
+from recon3d.surface.free_space import FreeSpace
+from recon3d.surface.isosurface import extract
+from recon3d.surface.poisson import Samples, solve
 from recon3d.types import Mesh, PointCloud
+
+Mask = NDArray[np.bool_]
 
 Floats = NDArray[np.float64]
 
 _NEIGHBORS = 8
 #: A point whose neighbours are this many times further than is usual around it is noise.
 _OUTLIER = 3.0
-_DEPTHS = (6, 11)
 _MARGIN = 1.1
 #: Triangles that a cell on the surface gives, about.
 _FACES_PER_CELL = 2.4
 #: Triangles before decimation for each one kept: fewer would lose detail.
-_SPARE = 3.0
+_SPARE = 4.0
 _LEAST_POINTS = 100
 #: Points that are enough to tell a surface's area.
 _AREA_SAMPLE = 300_000
 #: Voxels that a square of their size on a surface of any direction touches, about.
 _VOXELS_PER_CELL = 1.5
+#: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
+_THIN, _MOST_WEIGHT = 0.5, 8
+#: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
+_WIDEST, _OUTER = 0.2, 2.0
+#: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
+#: would hold flared rims.
+_LONELIEST = 1.3
 
 
 @dataclass(frozen=True)
@@ -67,151 +83,146 @@ def point_spacing(points: Floats) -> Spacing:
     return Spacing(local, float(np.median(local)))
 
 
-def remove_outliers(cloud: PointCloud, spacing: Spacing) -> tuple[PointCloud, Spacing]:
-    """Remove points that are much lonelier than their neighbours.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-    spacing : Spacing
-        Of the cloud's points.
-
-    Returns
-    -------
-    (PointCloud, Spacing)
-        The remaining points and their spacing.
-    """
-    tree = cKDTree(cloud.points)
-    _, near = tree.query(cloud.points, k=min(_NEIGHBORS + 1, len(cloud)), workers=1)
-    usual = np.median(spacing.local[near], axis=1)
-    keep = spacing.local < _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
-    return cloud.subset(keep), Spacing(spacing.local[keep], spacing.typical)
-
-
-def octree_depth(points: Floats, spacing: Spacing, faces: int) -> int:
-    """Choose the depth of the octree for a surface of about `faces` triangles.
-
-    Its cells are about as large as the points' spacing, but no smaller than leaves some times
-    the triangles that are kept in the end: deeper trees cost much and are decimated away.
+def lonely(points: Floats, spacing: Spacing) -> Mask:
+    """Tell which points are much lonelier than their neighbours.
 
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
     spacing : Spacing
-        Of `points`.
+        Of the points.
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    _, near = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
+    usual = np.median(spacing.local[near], axis=1)
+    return np.asarray(spacing.local >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical))
+
+
+def cell_size(cloud: PointCloud, faces: int) -> tuple[float, Spacing]:
+    """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
+
+    It is about the points' spacing, but no smaller than leaves some times the triangles that are kept
+    in the end: finer grids cost much and are decimated away.
+
+    Parameters
+    ----------
+    cloud : PointCloud
     faces : int
 
     Returns
     -------
-    int
+    cell : float
+    spacing : Spacing
+        Of a part of the points, as if they were all.
     """
-    area = float((np.minimum(spacing.local, 4 * spacing.typical) ** 2).sum())
-    cell = max(spacing.typical, np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces)), 1e-12)
-    depth = int(np.ceil(np.log2(max(_extent(points) / cell, 2.0))))
-    return int(np.clip(depth, *_DEPTHS))
+    # A part of the points tells the surface's area: each then stands for more of it.
+    step = max(1, len(cloud) // _AREA_SAMPLE)
+    part = point_spacing(cloud.points[::step])
+    area = float((np.minimum(part.local, 4 * part.typical) ** 2).sum())
+    typical = part.typical / np.sqrt(step)
+    cell = max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
+    return cell, Spacing(part.local / np.sqrt(step), typical)
 
 
-def _extent(points: Floats) -> float:
-    """Side of the cube that Poisson reconstruction puts around the points."""
-    return float((points.max(axis=0) - points.min(axis=0)).max()) * _MARGIN
-
-
-def poisson_mesh(cloud: PointCloud, depth: int) -> Mesh:
-    """Screened Poisson reconstruction [1]_ by Open3D.
+def surface_from_points(
+    cloud: PointCloud,
+    *,
+    faces: int = 200_000,
+    depth: int = 0,
+    trim_factor: float = 3.0,
+    see_through: FreeSpace | None = None,
+) -> tuple[Mesh, NDArray[np.bool_], dict[str, float]]:
+    """Surface of an oriented cloud, open where neither points nor a gap between them justify it.
 
     Parameters
     ----------
     cloud : PointCloud
         With normals that point outwards.
+    faces : int
+        Triangles that are wanted in the end, about.
     depth : int
-        Depth of the octree.
+        The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
+    trim_factor : float
+        Beyond this many spacings from the points the surface is a guess.
+    see_through : FreeSpace, optional
+        What photos see through.
 
     Returns
     -------
-    Mesh
+    mesh : Mesh
+    guessed : ndarray of bool, shape (V,)
+        Vertices without points nearby, in gaps.
+    facts : dict
+        Number of points used, depth, spacing, cell, diagonal, and share of the area that is guessed.
 
     Raises
     ------
     ReconstructionError
         There are too few points, or they have no normals.
-
-    References
-    ----------
-    .. [1] Kazhdan and Hoppe, Screened Poisson Surface Reconstruction, TOG 2013.
     """
     if len(cloud) < _LEAST_POINTS or cloud.normals is None:
         raise ReconstructionError(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
-    given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
-    # One thread: with more, sums are made in another order each time.
-    made, _ = o3d.geometry.TriangleMesh.create_from_point_cloud_poisson(
-        given, depth=depth, n_threads=1, scale=_MARGIN
-    )
-    return Mesh(np.asarray(made.vertices), np.asarray(made.triangles).astype(np.int32))
+    cell, spacing = cell_size(cloud, faces)
+    if depth:
+        cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
+    used, counts = thinned(cloud, _THIN * cell)
+    spacing = point_spacing(used.points)
+    keep = ~lonely(used.points, spacing)
+    used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
+    assert used.normals is not None
+    low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
+    diagonal = float(np.linalg.norm(high - low))
+    widest = _WIDEST * diagonal
+    samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
+    field = solve(samples, cell, gap=widest / 2, see_through=see_through)
+    mesh = extract(field.level, field.values)
+    supported = near_points(mesh.vertices, used.points, spacing, trim_factor, cell)
+    empty = np.zeros(len(supported), bool)
+    if see_through is not None:
+        empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
+    mesh, guessed = close_gaps(mesh, supported, empty, widest)
+    exposure = None
+    if see_through is not None:
+        exposure = functools.partial(see_through.exposure, radius=2 * cell)
+    mesh = fair_guesses(mesh, guessed, exposure)
+    areas = face_areas(mesh.vertices, mesh.faces)
+    facts = {
+        "guessed": float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300)),
+        "points_used": len(used),
+        "octree_depth": int(np.log2(field.level.size * SIDE)),
+        "spacing": spacing.typical,
+        "cell": cell,
+        "diagonal": diagonal,
+    }
+    return mesh, guessed, facts
 
 
-def trim(mesh: Mesh, points: Floats, spacing: Spacing, factor: float, cell: float) -> Mesh:
-    """Cut off what lies further from the points than `factor` times their local spacing.
+def near_points(vertices: Floats, points: Floats, spacing: Spacing, factor: float, cell: float) -> Mask:
+    """Tell which vertices are nearer to points than `factor` times their local spacing.
 
     Parameters
     ----------
-    mesh : Mesh
+    vertices : ndarray of float64, shape (V, 3)
     points : ndarray of float64, shape (N, 3)
     spacing : Spacing
         Of `points`.
     factor : float
     cell : float
-        Size of the octree's cells: no vertex is nearer to the surface than that.
+        Size of the grid's cells: vertices are always allowed to be this far.
 
     Returns
     -------
-    Mesh
+    ndarray of bool, shape (V,)
     """
-    distance, nearest = cKDTree(points).query(mesh.vertices, workers=1)
-    allowed = factor * np.clip(spacing.local[nearest], spacing.typical, 4 * spacing.typical)
-    near = distance <= np.maximum(allowed, cell)
-    faces = mesh.faces[near[mesh.faces].all(axis=1)]
-    return Mesh(mesh.vertices, faces)
-
-
-def surface_from_points(
-    cloud: PointCloud, *, faces: int = 200_000, depth: int = 0, trim_factor: float = 3.0
-) -> tuple[Mesh, dict[str, float]]:
-    """Surface of an oriented cloud, open where there are no points.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-    faces : int
-        Triangles that are wanted in the end, about.
-    depth : int
-        Depth of the octree; 0 chooses it by `octree_depth`.
-    trim_factor : float
-        See `trim`.
-
-    Returns
-    -------
-    mesh : Mesh
-    facts : dict
-        Number of points used, octree depth, spacing.
-
-    Raises
-    ------
-    ReconstructionError
-        There are too few points.
-    """
-    if len(cloud) < _LEAST_POINTS:
-        return poisson_mesh(cloud, 6), {}
-    cloud, spacing = remove_outliers(cloud, point_spacing(cloud.points))
-    depth = depth or octree_depth(cloud.points, spacing, faces)
-    cell = _extent(cloud.points) / 2**depth
-    used = _thinned(cloud, cell / 2)
-    mesh = poisson_mesh(used, depth)
-    mesh = trim(mesh, cloud.points, spacing, trim_factor, cell)
-    return mesh, {"points_used": len(used), "octree_depth": depth, "spacing": spacing.typical}
+    distance, nearest = cKDTree(points).query(vertices, workers=1)
+    allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
+    return np.asarray(distance <= np.maximum(allowed, cell))
 
 
 def at_most(cloud: PointCloud, count: int) -> PointCloud:
@@ -232,17 +243,41 @@ def at_most(cloud: PointCloud, count: int) -> PointCloud:
     # A part of the points tells the surface's area: each then stands for more of it.
     local = point_spacing(cloud.points[:: max(1, len(cloud) // _AREA_SAMPLE)])
     area = float((np.minimum(local.local, 4 * local.typical) ** 2).sum())
-    return _thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))
+    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
 
 
-def _thinned(cloud: PointCloud, voxel: float) -> PointCloud:
-    """One mean point, normal and colour in each voxel: the octree cannot use more."""
-    given = o3d.geometry.PointCloud(o3d.utility.Vector3dVector(cloud.points))
+def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int64]]:
+    """Compute one mean point, normal and colour in each voxel: the grid cannot use more.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    voxel : float
+        Side of a voxel.
+
+    Returns
+    -------
+    cloud : PointCloud
+    counts : ndarray of int64, shape (N,)
+        Points that each is the mean of.
+    """
+    low = cloud.points.min(axis=0)
+    place = np.floor((cloud.points - low) / voxel).astype(np.int64)
+    size = place.max(axis=0) + 1
+    key = (place[:, 0] * size[1] + place[:, 1]) * size[2] + place[:, 2]
+    order = np.argsort(key, kind="stable")
+    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
+    counts = np.diff(np.append(starts, len(key)))
+
+    def mean(values: NDArray[Any]) -> Floats:
+        sums: Floats = np.add.reduceat(values[order].astype(np.float64), starts, axis=0)
+        return sums / counts[:, None]
+
+    normals: NDArray[np.float32] | None = None
+    colors: NDArray[np.uint8] | None = None
     if cloud.normals is not None:
-        given.normals = o3d.utility.Vector3dVector(cloud.normals.astype(np.float64))
+        sums = mean(cloud.normals)
+        normals = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
     if cloud.colors is not None:
-        given.colors = o3d.utility.Vector3dVector(cloud.colors / 255.0)
-    thin = given.voxel_down_sample(voxel)
-    colors = None if cloud.colors is None else np.round(255 * np.asarray(thin.colors)).astype(np.uint8)
-    normals = None if cloud.normals is None else np.asarray(thin.normals).astype(np.float32)
-    return PointCloud(np.array(thin.points), normals, colors)
+        colors = np.round(mean(cloud.colors)).astype(np.uint8)
+    return PointCloud(mean(cloud.points), normals, colors), counts

@@ -1,0 +1,175 @@
+"""A grid of which only the blocks near a surface are stored.
+
+The vertices of a level lie ``cell`` apart. They are stored in blocks of 8 x 8 x 8. Solved blocks come
+first; a ring around them holds values that are given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.types import Floats, Ints
+
+#: Vertices along a block's side.
+SIDE = 8
+_OFFSETS = np.array(list(product((-1, 0, 1), repeat=3)), np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """The stored blocks of one resolution.
+
+    Parameters
+    ----------
+    origin : ndarray of float64, shape (3,)
+        Position of vertex (0, 0, 0).
+    cell : float
+        Distance of neighbouring vertices.
+    size : int
+        Blocks along the side of the whole grid.
+    blocks : ndarray of int32, shape (B, 3)
+        Places of the stored blocks, the solved ones first.
+    solved : int
+        Number of solved blocks.
+    around : ndarray of int32, shape (B, 27)
+        The 3 x 3 x 3 blocks around each, -1 where none is stored; x varies slowest.
+    """
+
+    origin: Floats
+    cell: float
+    size: int
+    blocks: Ints
+    solved: int
+    around: Ints
+
+    @classmethod
+    def of(cls, origin: Floats, cell: float, size: int, solved: NDArray[np.int64]) -> Level:
+        """Store blocks and the ring around them.
+
+        Parameters
+        ----------
+        origin : ndarray of float64, shape (3,)
+        cell : float
+        size : int
+        solved : ndarray of int64, shape (S,)
+            Keys of the blocks to solve, in ascending order; see `keys_of`.
+
+        Returns
+        -------
+        Level
+        """
+        places = places_of(solved, size)
+        near = (places[:, None] + _OFFSETS).reshape(-1, 3)
+        near = near[((near >= 0) & (near < size)).all(axis=1)]
+        ring = np.setdiff1d(keys_of(near, size), solved)
+        keys = np.concatenate([solved, ring])
+        order = np.argsort(keys)
+        blocks = places_of(keys, size)
+        around = np.full((len(keys), 27), -1, np.int32)
+        for column, offset in enumerate(_OFFSETS):
+            place = blocks + offset
+            inside = ((place >= 0) & (place < size)).all(axis=1)
+            around[inside, column] = _find(keys, order, keys_of(place[inside], size))
+        return cls(origin, cell, size, blocks.astype(np.int32), len(solved), around)
+
+    def find(self, points: Floats) -> Ints:
+        """Find the blocks in which points lie.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+
+        Returns
+        -------
+        ndarray of int32, shape (N,)
+            -1 where no block is stored.
+        """
+        place = np.floor((points - self.origin) / (self.cell * SIDE)).astype(np.int64)
+        keys = keys_of(self.blocks.astype(np.int64), self.size)
+        return _find(keys, np.argsort(keys), keys_of(place, self.size))
+
+    def centers(self, rows: NDArray[np.int64]) -> Floats:
+        """Compute the middles of blocks.
+
+        Parameters
+        ----------
+        rows : ndarray of int64, shape (N,)
+
+        Returns
+        -------
+        ndarray of float64, shape (N, 3)
+        """
+        middle: Floats = self.origin + self.cell * (SIDE * self.blocks[rows] + (SIDE - 1) / 2)
+        return middle
+
+
+def keys_of(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """One number for each block's place.
+
+    Parameters
+    ----------
+    places : ndarray of int64, shape (N, 3)
+    size : int
+        Blocks along the side of the grid.
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+    """
+    keys: NDArray[np.int64] = (places[:, 0] * size + places[:, 1]) * size + places[:, 2]
+    return keys
+
+
+def places_of(keys: NDArray[np.int64], size: int) -> NDArray[np.int64]:
+    """Undo `keys_of`.
+
+    Parameters
+    ----------
+    keys : ndarray of int64, shape (N,)
+    size : int
+
+    Returns
+    -------
+    ndarray of int64, shape (N, 3)
+    """
+    return np.stack([keys // (size * size), keys // size % size, keys % size], axis=1)
+
+
+def touched(points: Floats, origin: Floats, cell: float, size: int, reach: float) -> NDArray[np.int64]:
+    """Find the blocks within some cells of points.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    origin : ndarray of float64, shape (3,)
+    cell : float
+    size : int
+    reach : float
+        Cells, fewer than a block's side.
+
+    Returns
+    -------
+    ndarray of int64, shape (S,)
+        Keys in ascending order.
+    """
+    scaled = (points - origin) / cell
+    low = np.floor((scaled - reach) / SIDE).astype(np.int64)
+    high = np.floor((scaled + reach) / SIDE).astype(np.int64)
+    found = []
+    for corner in product((False, True), repeat=3):
+        place = np.where(np.array(corner), high, low)
+        inside = ((place >= 0) & (place < size)).all(axis=1)
+        found.append(np.unique(keys_of(place[inside], size)))
+    return np.unique(np.concatenate(found))
+
+
+def _find(keys: NDArray[np.int64], order: NDArray[np.int64], wanted: NDArray[np.int64]) -> Ints:
+    if not len(keys):
+        return np.full(len(wanted), -1, np.int32)
+    ascending = keys[order]
+    place = np.minimum(np.searchsorted(ascending, wanted), len(keys) - 1)
+    return np.where(ascending[place] == wanted, order[place], -1).astype(np.int32)

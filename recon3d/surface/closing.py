@@ -1,0 +1,120 @@
+"""What stays of a closed surface: all that points support, and gaps in it that nothing contradicts.
+
+Poisson's surface is closed. Over places without points it is a guess: a good one across a gap in a
+wall, a bad one beyond the border of what was photographed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from recon3d.types import Ints, Mesh
+
+Mask = NDArray[np.bool_]
+
+#: Supported parts of fewer faces, and of a smaller share of the largest part's, are noise in the middle
+#: of a gap: a spike or a tunnel would lead to them.
+_ISLAND, _ISLAND_SHARE = 150, 0.02
+#: Photos see through a gap when they see through more than this share of it; less is noise of a few depths.
+_HOLLOW = 0.05
+
+
+def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple[Mesh, NDArray[np.bool_]]:
+    """Cut a closed surface back to what is known, but keep guesses that close a gap.
+
+    Faces whose vertices are all supported stay. Of the others, a connected patch stays when it is
+    small, nothing sees through it, and supported faces surround it. Patches that reach further are cut
+    as they would be without this.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        Of faces of about the same size.
+    supported : ndarray of bool, shape (V,)
+        Vertices close to measured points.
+    empty : ndarray of bool, shape (V,)
+        Vertices in space that photos see through.
+    widest : float
+        Longest diagonal of the box around a patch that stays.
+
+    Returns
+    -------
+    mesh : Mesh
+        The faces that stay; vertices as given.
+    guessed : ndarray of bool, shape (V,)
+        Vertices of faces that stay without support.
+    """
+    faces = mesh.faces
+    known = np.asarray(supported[faces].all(axis=1))
+    pairs = adjacent_faces(faces)
+    part = label_patches(len(faces), known, pairs)
+    sizes = np.bincount(part[known], minlength=1)
+    known[known] = sizes[part[known]] >= min(_ISLAND, _ISLAND_SHARE * sizes.max())
+    hollow = np.asarray(empty[faces].any(axis=1)) & ~known
+    part = label_patches(len(faces), ~known, pairs)
+    if hollow.any():
+        share = np.bincount(part[hollow], minlength=part.max() + 1) / np.bincount(part[~known])
+        hollow[hollow] = share[part[hollow]] > _HOLLOW
+        part = label_patches(len(faces), ~known & ~hollow, pairs)
+    stays = known.copy()
+    count = int(part.max(initial=-1)) + 1
+    if count:
+        corners = mesh.vertices[faces]
+        low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+        rows = np.flatnonzero(part >= 0)
+        np.minimum.at(low, part[rows], corners[rows].min(axis=1))
+        np.maximum.at(high, part[rows], corners[rows].max(axis=1))
+        closes = np.linalg.norm(high - low, axis=1) <= widest
+        shared = np.bincount(pairs[~hollow[pairs].any(axis=1)].ravel(), minlength=len(faces))
+        closes[part[rows[shared[rows] < 3]]] = False
+        stays[rows] = closes[part[rows]]
+    guessed = np.zeros(len(mesh.vertices), bool)
+    guessed[faces[stays & ~known]] = True
+    guessed[faces[known]] = False
+    return Mesh(mesh.vertices, faces[stays]), guessed
+
+
+def adjacent_faces(faces: Ints) -> NDArray[np.int64]:
+    """List the pairs of faces that share an edge.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    ndarray of int64, shape (P, 2)
+    """
+    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
+    key = edges[:, 0].astype(np.int64) * (int(faces.max(initial=0)) + 1) + edges[:, 1]
+    order = np.argsort(key, kind="stable")
+    owner = order % max(1, len(faces))
+    same = np.flatnonzero(key[order][1:] == key[order][:-1])
+    return np.stack([owner[same], owner[same + 1]], axis=1)
+
+
+def label_patches(count: int, chosen: Mask, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the connected patches of chosen faces.
+
+    Parameters
+    ----------
+    count : int
+        Number of faces.
+    chosen : ndarray of bool, shape (F,)
+    pairs : ndarray of int64, shape (P, 2)
+        See `adjacent_faces`.
+
+    Returns
+    -------
+    ndarray of int64, shape (F,)
+        -1 for the faces that are not chosen.
+    """
+    inner = pairs[chosen[pairs].all(axis=1)]
+    graph = coo_matrix((np.ones(len(inner), np.int8), (inner[:, 0], inner[:, 1])), (count, count))
+    label = connected_components(graph, directed=False)[1]
+    patch = np.full(count, -1, np.int64)
+    patch[chosen] = np.unique(label[chosen], return_inverse=True)[1]
+    return patch

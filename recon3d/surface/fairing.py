@@ -1,0 +1,78 @@
+"""Guessed parts of a surface, shaped by what is around them."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, diags
+from scipy.sparse.linalg import splu
+
+from recon3d.surface.caps import Exposure, continue_rims
+from recon3d.surface.corners import extend_planes
+from recon3d.surface.rims import find_rims
+from recon3d.types import Mesh
+
+#: Rings of measured vertices around a guess that move with it: at the last points normals are poor.
+_RIM = 2
+
+
+def fair_guesses(mesh: Mesh, guessed: NDArray[np.bool_], exposure: Exposure | None = None) -> Mesh:
+    """Shape guessed parts: as corners between planes, as caps where these hide, flat elsewhere.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+    guessed : ndarray of bool, shape (V,)
+    exposure : callable, optional
+        Number of views that would see places, from their positions and normals. Without it there are
+        no caps.
+
+    Returns
+    -------
+    Mesh
+        Same faces.
+    """
+    spanned = span_guesses(mesh, guessed)
+    rims = find_rims(mesh, guessed)
+    if rims is None:
+        return spanned
+    shaped, corners = extend_planes(spanned, rims)
+    return shaped if exposure is None else continue_rims(shaped, rims, corners, exposure)
+
+
+def span_guesses(mesh: Mesh, guessed: NDArray[np.bool_]) -> Mesh:
+    """Span guessed parts between their rims, so that they do not bulge.
+
+    Each of their vertices moves to the mean of its neighbours. So none leaves the convex hull of the
+    rim, and across a gap in a wall the surface is flat.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+    guessed : ndarray of bool, shape (V,)
+
+    Returns
+    -------
+    Mesh
+        Same faces.
+    """
+    if not guessed.any():
+        return mesh
+    count = len(mesh.vertices)
+    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
+    edges = np.concatenate([edges, edges[:, ::-1]])
+    near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
+    near.data[:] = 1
+    free = guessed.copy()
+    for _ in range(_RIM):
+        free = free | (near @ free > 0)
+    rows = near[free]
+    # A little weight on where they were, for parts that touch nothing measured.
+    weight = 1e-9
+    degree = np.asarray(rows.sum(axis=1)).ravel() + weight
+    right = rows[:, ~free] @ mesh.vertices[~free] + weight * mesh.vertices[free]
+    vertices = mesh.vertices.copy()
+    vertices[free] = splu((diags(degree) - rows[:, free]).tocsc()).solve(right)
+    return Mesh(vertices, mesh.faces)

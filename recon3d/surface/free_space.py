@@ -1,0 +1,202 @@
+"""Which places the photos see through.
+
+A depth map that shows something behind a place says that the place is empty. Poisson's surface knows
+nothing of that: it closes gaps that the photos look through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.kernels import kernel
+from recon3d.types import Camera, Floats, Floats32
+
+Votes = NDArray[np.int32]
+
+#: Known depths that a pixel and its eight neighbours need, so that a depth by itself has no vote.
+_KNOWN = 6
+#: Cosine between a surface's normal and the ray to a camera that sees it.
+_GRAZING = 0.25
+#: Pixels along the side of a block that `FreeSpace` keeps one depth of.
+_BLOCK = 2
+
+
+def count_empty(
+    points: Floats, margin: Floats, maps: Iterable[tuple[Floats32, Camera, Floats]]
+) -> tuple[Votes, Votes]:
+    """Count the views that see through each point, and those that see something at it.
+
+    A view sees through a point when every known depth around its pixel is larger than the point's by
+    more than `margin`. One that looks at something in front of the point says nothing.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    margin : ndarray of float64, shape (N,)
+        By how much depths must differ; also how near to a point a depth counts as being at it.
+    maps : iterable of (ndarray of float32, Camera, ndarray of float64)
+        Depth map (0 where unknown), its pinhole camera and its ``cam_from_world`` of shape (4, 4).
+
+    Returns
+    -------
+    empty, solid : ndarray of int32, shape (N,)
+    """
+    empty, solid = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
+    for depth, camera, pose in maps:
+        _vote(points, margin, depth, camera.K, pose, empty, solid)
+    return empty, solid
+
+
+@kernel()
+def _vote(
+    points: Any, margin: Any, depth: Any, intrinsics: Any, pose: Any, empty: Any, solid: Any
+) -> None:  # pragma: no cover
+    height, width = depth.shape
+    for i in range(len(points)):
+        x, y, z = points[i]
+        far = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
+        if far <= 0:
+            continue
+        across = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]
+        down = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]
+        column = int(np.floor(intrinsics[0, 0] * across / far + intrinsics[0, 2]))
+        row = int(np.floor(intrinsics[1, 1] * down / far + intrinsics[1, 2]))
+        if column < 1 or row < 1 or column >= width - 1 or row >= height - 1 or depth[row, column] <= 0:
+            continue
+        known, nearest = 0, np.inf
+        for r in range(row - 1, row + 2):
+            for c in range(column - 1, column + 2):
+                if depth[r, c] > 0:
+                    known += 1
+                    nearest = min(nearest, depth[r, c])
+        if abs(depth[row, column] - far) <= margin[i]:
+            solid[i] += 1
+        elif known >= _KNOWN and nearest > far + margin[i]:
+            empty[i] += 1
+
+
+@kernel()
+def _expose(
+    points: Any, normals: Any, radius: float, depth: Any, intrinsics: Any, pose: Any, views: Any
+) -> None:  # pragma: no cover
+    height, width = depth.shape
+    place, ahead = np.empty(3), np.empty(3)
+    for i in range(len(points)):
+        for axis in range(3):
+            place[axis] = pose[axis, 3]
+            ahead[axis] = 0.0
+            for k in range(3):
+                place[axis] += pose[axis, k] * points[i, k]
+                ahead[axis] += pose[axis, k] * normals[i, k]
+        far = place[2]
+        if far <= 0:
+            continue
+        toward = -(place[0] * ahead[0] + place[1] * ahead[1] + far * ahead[2])
+        if toward <= _GRAZING * np.sqrt(place[0] ** 2 + place[1] ** 2 + far**2):
+            continue
+        column = int(np.floor(intrinsics[0, 0] * place[0] / far + intrinsics[0, 2]))
+        row = int(np.floor(intrinsics[1, 1] * place[1] / far + intrinsics[1, 2]))
+        if column < 1 or row < 1 or column >= width - 1 or row >= height - 1:
+            continue
+        hidden = abs(depth[row, column] - far) <= radius
+        for r in range(row - 1, row + 2):
+            for c in range(column - 1, column + 2):
+                if depth[r, c] > 0 and depth[r, c] < far - radius:
+                    hidden = True
+        if not hidden:
+            views[i] += 1
+
+
+class FreeSpace:
+    """What a set of depth maps sees through.
+
+    The maps are kept at half their size, so that those of many views fit in memory.
+
+    Parameters
+    ----------
+    maps : iterable of (ndarray of float32, Camera, ndarray of float64)
+        As for `count_empty`. Each is needed only while it is read.
+    views : int
+        Views that must see through a place.
+    """
+
+    def __init__(self, maps: Iterable[tuple[Floats32, Camera, Floats]], views: int = 2) -> None:
+        self._maps = [(nearest_of_blocks(depth), shrunk(camera), pose) for depth, camera, pose in maps]
+        self._views = views
+
+    def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:
+        """Tell whether photos see through places.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+        radius : float
+            Of the place around each point.
+
+        Returns
+        -------
+        ndarray of bool, shape (N,)
+            Where enough views do, and more than see something there.
+        """
+        empty, solid = count_empty(points, np.full(len(points), radius), self._maps)
+        return np.asarray((empty >= self._views) & (empty > solid))
+
+    def exposure(self, points: Floats, normals: Floats, radius: float) -> Votes:
+        """Count the views that look at places from in front, with nothing known to be nearer.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+        normals : ndarray of float64, shape (N, 3)
+        radius : float
+            By how much depths must differ.
+
+        Returns
+        -------
+        ndarray of int32, shape (N,)
+            Views that measured something at the place are not counted.
+        """
+        views = np.zeros(len(points), np.int32)
+        for depth, camera, pose in self._maps:
+            _expose(points, normals, radius, depth, camera.K, pose, views)
+        return views
+
+
+def shrunk(camera: Camera) -> Camera:
+    """Make the camera of a map that `nearest_of_blocks` made.
+
+    Parameters
+    ----------
+    camera : Camera
+        Pinhole.
+
+    Returns
+    -------
+    Camera
+    """
+    K = camera.K / _BLOCK
+    params = (K[0, 0], K[1, 1], K[0, 2], K[1, 2])
+    return Camera("PINHOLE", camera.width // _BLOCK, camera.height // _BLOCK, tuple(map(float, params)))
+
+
+def nearest_of_blocks(depth: Floats32) -> Floats32:
+    """Reduce a depth map to the smallest depth of each block of pixels.
+
+    Parameters
+    ----------
+    depth : ndarray of float32, shape (H, W)
+
+    Returns
+    -------
+    ndarray of float32, shape (H // 2, W // 2)
+        0 where half of the block or more is unknown.
+    """
+    height, width = (side // _BLOCK for side in depth.shape)
+    parts = depth[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
+    known = (parts > 0).sum(axis=(1, 3)) > _BLOCK * _BLOCK // 2
+    nearest = np.where(parts > 0, parts, np.inf).min(axis=(1, 3))
+    return np.where(known, nearest, 0).astype(np.float32)
