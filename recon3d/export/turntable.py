@@ -13,6 +13,7 @@ import numpy as np
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import EXPORT
+from recon3d.rendering.opening import Opening, Photos, opening_of
 from recon3d.rendering.render import render_mesh, render_points
 from recon3d.rendering.viewpoint import Pinhole, look_at
 from recon3d.types import Bytes, Floats, Mesh, PointCloud, Scene, TexturedMesh
@@ -22,8 +23,8 @@ _SIZES = {".mp4": (720, 720), ".gif": (480, 480)}
 #: Largest side in pixels, and most pictures.
 _LARGEST, _MOST = 4096, 3600
 _FIELD_OF_VIEW = 30.0
-#: Part of the picture that the model takes, and places at which that is measured.
-_FILL, _PLACES, _SAMPLE = 0.86, 24, 20_000
+#: Part of the picture that the subject takes, and places at which that is measured.
+_FILL, _PLACES = 0.86, 24
 #: H.264's constant rate factor: hardly to be told from the pictures.
 _CRF = 18
 #: Pictures that give a GIF its 256 colours.
@@ -139,8 +140,8 @@ def write_turntable(
     if not gif:
         size = (size[0] // 2 * 2, size[1] // 2 * 2)
     count = max(2, round(turn.seconds * fps))
-    shown, up, first = _model(project)
-    pictures = _pictures(shown, up, first, count, size, turn.elevation, progress)
+    shown, opening = _model(project)
+    pictures = _pictures(shown, opening, count, size, turn.elevation, progress)
     try:
         with atomic_path(path) as temporary:
             (_write_gif if gif else _write_film)(temporary, pictures, size, fps)
@@ -152,34 +153,33 @@ def write_turntable(
     return path
 
 
-def _model(project: ShownProject) -> tuple[Mesh | TexturedMesh | PointCloud, Floats, Floats | None]:
-    """What is shown, where up is, and where the first photo was taken."""
-    up, first = np.array([0.0, 1.0, 0.0]), None
+def _model(project: ShownProject) -> tuple[Mesh | TexturedMesh | PointCloud, Opening]:
+    """What is shown, and the view that it opens with."""
+    up, photos = None, None
     try:
         scene = project.scene
-        up = up if scene.up is None else scene.up / np.linalg.norm(scene.up)
-        first = scene.views[0].center if len(scene) else None
+        up, photos = scene.up, Photos.of(scene.views) if len(scene) else None
     except InputError:
         pass
+    shown: Mesh | TexturedMesh | PointCloud
     try:
-        return project.mesh, up, first
+        shown = project.mesh
     except InputError:
-        return project.cloud, up, first
+        shown = project.cloud
+    if not len(shown.points if isinstance(shown, PointCloud) else shown.faces):
+        raise InputError("The model is empty.", "Run the pipeline again.")
+    return shown, opening_of(shown, photos, up)
 
 
 def _pictures(
     shown: Mesh | TexturedMesh | PointCloud,
-    up: Floats,
-    first: Floats | None,
+    opening: Opening,
     count: int,
     size: tuple[int, int],
     elevation: float,
     progress: Callable[[int, int], None] | None,
 ) -> Iterator[Bytes]:
-    points = shown.points if isinstance(shown, PointCloud) else shown.vertices[np.unique(shown.faces)]
-    if not len(points):
-        raise InputError("The model is empty.", "Run the pipeline again.")
-    for number, (camera, pose) in enumerate(_cameras(points, up, first, count, size, elevation)):
+    for number, (camera, pose) in enumerate(_cameras(opening, count, size, elevation)):
         if isinstance(shown, PointCloud):
             yield render_points(shown, camera, pose)
         else:
@@ -189,17 +189,11 @@ def _pictures(
 
 
 def _cameras(
-    points: Floats, up: Floats, first: Floats | None, count: int, size: tuple[int, int], elevation: float
+    opening: Opening, count: int, size: tuple[int, int], elevation: float
 ) -> list[tuple[Pinhole, Floats]]:
-    """Cameras on a circle from which the model fits all pictures; the first on the side of `first`."""
-    rng = np.random.default_rng(0)
-    sample = points[rng.permutation(len(points))[:_SAMPLE]]
-    low, high = np.percentile(sample, [0.5, 99.5], axis=0)
-    middle = (low + high) / 2
-    away = sample - middle
-    away = away[np.all((sample >= low) & (sample <= high), axis=1)] if len(sample) > 100 else away
-    start = np.array([0.0, 0.0, 1.0]) if first is None else first - middle
-    z = start - (start @ up) * up
+    """Cameras on a circle from which the subject fits all pictures; the first on the opening view's side."""
+    up, middle = opening.up, opening.target
+    z = opening.back - (opening.back @ up) * up
     if np.linalg.norm(z) < 1e-9:
         z = np.cross(up, np.eye(3)[np.argmin(np.abs(up))])
     z /= np.linalg.norm(z)
@@ -215,7 +209,7 @@ def _cameras(
     distance = 1e-9
     for angle in np.linspace(0, 2 * np.pi, _PLACES, endpoint=False):
         _, pose = look_at(middle + outward(angle), middle, up, 1.0, size)
-        seen = away @ pose[:3, :3].T
+        seen = (opening.frame - middle) @ pose[:3, :3].T
         reach = np.abs(seen[:, :2]) / (_FILL * tangent * np.array(size) / min(size))
         distance = max(distance, float((reach.max(axis=1) - seen[:, 2]).max()))
     angles = 2 * np.pi * np.arange(count) / count
