@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_FIELD_OF_VIEW = 40.0
-
 
 @dataclass(frozen=True)
 class Pinhole:
@@ -50,49 +48,6 @@ class Pinhole:
         middle = np.array([self.width / 2, self.height / 2])
         pixels: Floats = self.focal * points_cam[..., :2] / points_cam[..., 2:3] + middle
         return pixels
-
-
-def orbit_view(
-    points: Floats,
-    azimuth: float = 30.0,
-    elevation: float = 15.0,
-    *,
-    size: tuple[int, int] = (960, 720),
-    zoom: float = 1.0,
-    up: Floats | None = None,
-) -> tuple[Pinhole, Floats]:
-    """Place a camera that shows all points.
-
-    Parameters
-    ----------
-    points : ndarray, shape (N, 3)
-        Points to show; the outermost 2 % may fall outside the picture.
-    azimuth, elevation : float
-        Degrees around and above the horizon; azimuth 0 looks along -z.
-    size : tuple of int
-        Width and height in pixels.
-    zoom : float
-        More than 1 comes closer.
-    up : ndarray, shape (3,), optional
-        +y by default.
-
-    Returns
-    -------
-    camera : Pinhole
-    cam_from_world : ndarray of float64, shape (4, 4)
-    """
-    low, high = np.percentile(points, [1, 99], axis=0)
-    middle, radius = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
-    y = np.array([0.0, 1.0, 0.0]) if up is None else np.asarray(up, np.float64) / np.linalg.norm(up)
-    start = np.array([0.0, 0.0, 1.0]) if abs(y[2]) < 0.9 else np.array([0.0, -1.0, 0.0])
-    z = start - (start @ y) * y
-    z /= np.linalg.norm(z)
-    x = np.cross(y, z)
-    a, e = np.radians(azimuth), np.radians(elevation)
-    outward = np.cos(e) * (np.sin(a) * x + np.cos(a) * z) + np.sin(e) * y
-    focal = 0.5 * size[1] / np.tan(np.radians(_FIELD_OF_VIEW) / 2)
-    distance = max(radius, 1e-9) / np.sin(np.radians(_FIELD_OF_VIEW) / 2) / zoom
-    return look_at(middle + distance * outward, middle, y, focal, size)
 
 
 def look_at(
