@@ -209,13 +209,14 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
     project = _project(tmp_path / "p")
     assert "store" not in offered(project)
     assert {"add", "artifacts", "cloud", "mesh", "results", "runs", "scene", "view"} <= set(offered(project))
-    assert len(offered(project)) <= 24
+    assert len(offered(project)) <= 27
     assert offered(project.results)[:3] == ["components", "files", "folder"]
     assert offered(recon3d.Pipeline("low")) == [
         "accept_partial",
         "engine",
         "force",
         "options",
+        "performance_report",
         "plan",
         "quality",
         "run",
