@@ -89,8 +89,9 @@ def _compare(
 ) -> None:
     for i in range(len(a)):
         u, v, w = matrix @ np.array([a[i, 0], a[i, 1], 1.0])
+        # The sign of a homography is arbitrary.
         length = w if plane else np.hypot(u, v)
-        if not length > 0:
+        if not abs(length) > 0:
             continue
         u, v, w = u / length, v / length, w / length
         # A line is followed along the axis that it is closer to.

@@ -65,7 +65,9 @@ FUNDAMENTALS = [
 HOMOGRAPHY = np.array([[0.9, 0.1, 12], [-0.1, 1.0, 9], [1e-4, 0, 1.0]])
 
 
-@pytest.mark.parametrize(("matrix", "plane"), [*((F, False) for F in FUNDAMENTALS), (HOMOGRAPHY, True)])
+@pytest.mark.parametrize(
+    ("matrix", "plane"), [*((F, False) for F in FUNDAMENTALS), (HOMOGRAPHY, True), (-HOMOGRAPHY, True)]
+)
 def test_guided_matches_are_their_twin(matrix: np.ndarray, plane: bool) -> None:
     a = RNG.uniform(0, (320, 240), (400, 2))
     mapped = np.column_stack([a, np.ones(len(a))]) @ matrix.T
