@@ -132,7 +132,8 @@ class FeatureMatchingOptions(StageOptions):
     max_exhaustive : int
         ``auto`` matches up to this many photos exhaustively.
     guided : bool
-        Match a second time, along the epipolar lines.
+        Match all features of every pair first, not only the largest. With a GPU: match a second time,
+        along the epipolar lines.
     """
 
     matcher: Literal["auto", "exhaustive", "sequential", "retrieval"] = "auto"
