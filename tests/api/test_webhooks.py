@@ -302,7 +302,7 @@ def test_webhooks_are_their_owners(idle: Api, client: httpx.Client, stranger: ht
     assert refused.status_code == 400
     assert client.delete(f"{path}/{made['id']}").status_code == 200
     assert client.get(path).json() == []
-    with database.read() as session:
+    with idle.service.database.read() as session:
         target = f"webhook {made['id']} of project {project_id}"
         rows = session.scalars(select(AuditEntry.action).where(AuditEntry.target == target)).all()
     assert sorted(rows) == ["webhook.created", "webhook.deleted"]
@@ -312,6 +312,7 @@ def test_the_log_keeps_the_newest(idle: Api, client: httpx.Client, monkeypatch: 
     monkeypatch.setattr(webhooks, "KEPT", 3)
     project_id = new_project(client)
     made = hook(client, project_id, "https://example.com/hook")
+    database = idle.service.database
     with database.write() as session:
         webhook = session.get_one(webhooks.Webhook, made["id"])
         for number in range(6):

@@ -30,6 +30,7 @@ NEVER = {
     "docs/tutorials/service.md": 1,
     "docs/how-to/manage-accounts.md": 1,
     "docs/how-to/upload-large-files.md": 1,
+    "docs/how-to/use-a-cluster.md": 2,
 }
 #: Blocks that run with ``-m slow`` only.
 SLOW = {"README.md": 1, "docs/tutorials/first-model.md": 2, "docs/tutorials/notebook.md": 3}

@@ -59,7 +59,7 @@ def test_arrows_in_the_picture_point_down() -> None:
     assert len(edges) > 30
     # Rooms of one layer that a colon separates in .importlinter may import each other.
     assert [(a, b) for a, b in edges if layers[a] > layers[b]] == []
-    assert ("recon3d.cli", "recon3d.notebook") in edges
+    assert ("recon3d.cli", "recon3d.viewer") in edges
 
 
 def test_the_list_of_endpoints_is_complete(tmp_path: Path) -> None:

@@ -41,8 +41,9 @@ class Executed:
         return "".join(output.text for output in self._outputs[cell] if output.output_type == "stream")
 
     def shown(self, cell: str) -> dict[str, str]:
-        """The last thing that a cell shows, by MIME type."""
-        return dict(self._outputs[cell][-1].data)
+        """The last thing that a cell shows, by MIME type; of a widget also what stands in for it."""
+        *before, last = [dict(output.data) for output in self._outputs[cell] if "data" in output]
+        return {**last, **before[-1]} if WIDGET in last and before else last
 
     def has_picture(self, cell: str) -> bool:
         return len(self.shown(cell).get("image/png", "")) > 5000
