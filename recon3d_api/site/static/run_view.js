@@ -46,7 +46,10 @@ export function runView(state, { start }) {
     event.target.disabled = true;
     state.run.cancelling = true;
     say();
-    await attempt(() => api.call("POST", `jobs/${state.run.first.id}/cancel`));
+    if (await attempt(() => api.call("POST", `jobs/${state.run.first.id}/cancel`))) return;
+    state.run.cancelling = false;
+    event.target.disabled = false;
+    say();
   };
 
   let drawn = "";
