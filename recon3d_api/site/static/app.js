@@ -5,8 +5,10 @@ import { attempt, button, el, notice, replace, told } from "./dom.js";
 import { forgot, signIn, signUp } from "./entry.js";
 import { project } from "./project.js";
 import { projects } from "./projects.js";
+import { keepAll } from "./removal.js";
 import * as session from "./session.js";
 import { t } from "./strings.js";
+import { endUploads } from "./uploads.js";
 
 const main = document.getElementById("main");
 const top = document.getElementById("top");
@@ -23,7 +25,14 @@ let wanted = "/";
 
 const path = () => location.hash.slice(1).split("?")[0] || "/";
 
+// What goes on while other views are shown must not go on as another user.
+function end() {
+  endUploads();
+  keepAll();
+}
+
 async function show() {
+  if (session.read() === null) end();
   current.abort();
   current = new AbortController();
   const { signal } = current;
@@ -84,6 +93,7 @@ function header(known) {
   const leave = () =>
     attempt(async () => {
       await signOut();
+      end();
       notice(t("signedOut"));
       go("/");
     });

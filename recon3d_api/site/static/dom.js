@@ -59,7 +59,7 @@ export function form(fields, label, submit) {
 }
 
 // What went wrong, in the words of the API.
-export const told = (problem) => problem.detail ?? t("noAnswer");
+export const told = (problem) => problem.detail || t(problem.status === 401 ? "expired" : "noAnswer");
 
 export function notice(text, { action = "", act = null, seconds = 6 } = {}) {
   const node = el("div", { class: "notice" }, el("p", { text }));

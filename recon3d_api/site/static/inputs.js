@@ -99,14 +99,14 @@ function dropArea(state, add) {
 // Uploads of earlier visits: a page cannot open the file again by itself.
 async function unfinished(state, place, uploads) {
   const rows = await api.get("files/uploads", { signal: state.signal });
-  const mine = rows.filter((row) => row.project_id === state.id && row.status === "receiving");
+  const mine = rows.filter((row) => row.project_id === state.id && row.status === "receiving" && !row.hold);
   const started = new Set(uploads.all.map((upload) => upload.id));
   replace(
     place,
     mine
       .filter((row) => !started.has(row.id))
       .map((row) => {
-        const percent = Math.floor((100 * row.offset) / row.length);
+        const percent = row.length ? Math.floor((100 * row.offset) / row.length) : 0;
         return el("p", { class: "hint", text: t("unfinished", { name: row.name, percent }) });
       }),
   );

@@ -2,7 +2,7 @@
 import { get, token } from "./api.js";
 
 const LONGEST = 15_000;
-// The service is heard of every 15 s at least.
+// The service is heard of every 15 to 30 s.
 const SILENCE = 40_000;
 
 export function follow(projectId, told, signal) {

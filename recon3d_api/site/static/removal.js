@@ -7,15 +7,24 @@ const SECONDS = 8;
 // Projects that wait to be deleted.
 export const withdrawn = new Set();
 
+const ends = new Set();
+
+// The session ends: nothing is deleted any more, least of all for the next user.
+export function keepAll() {
+  for (const keep of [...ends]) keep();
+}
+
 // `changed` is called when the project is back in the list: kept, or impossible to delete.
 export function withdraw(project, changed) {
   withdrawn.add(project.id);
   const back = (text) => {
     withdrawn.delete(project.id);
+    ends.delete(keep);
     notice(text, { seconds: 12 });
     changed();
   };
   const timer = setTimeout(async () => {
+    ends.delete(keep);
     try {
       await remove(`projects/${project.id}`);
       notice(t("deleted", { name: project.name }));
@@ -23,7 +32,7 @@ export function withdraw(project, changed) {
       back(told(problem));
     }
   }, SECONDS * 1000);
-  notice(t("deleting", { name: project.name }), {
+  const close = notice(t("deleting", { name: project.name }), {
     action: t("undo"),
     act: () => {
       clearTimeout(timer);
@@ -31,4 +40,10 @@ export function withdraw(project, changed) {
     },
     seconds: SECONDS,
   });
+  function keep() {
+    clearTimeout(timer);
+    close();
+    back(t("kept", { name: project.name }));
+  }
+  ends.add(keep);
 }

@@ -46,7 +46,10 @@ export function runView(state, { start }) {
     event.target.disabled = true;
     state.run.cancelling = true;
     say();
-    await attempt(() => api.call("POST", `jobs/${state.run.first.id}/cancel`));
+    if (await attempt(() => api.call("POST", `jobs/${state.run.first.id}/cancel`))) return;
+    state.run.cancelling = false;
+    event.target.disabled = false;
+    say();
   };
 
   let drawn = "";
@@ -95,7 +98,13 @@ function next({ run, quality }, start) {
   const options = flag ? { [flag]: true } : {};
   const keys = { force: "startAnyway", accept_partial: "acceptPartial", "": "again" };
   const key = run.outcome === "cancelled" ? "continueRun" : keys[flag];
-  return button(t(key), () => start(quality, options), { class: "primary" });
+  const again = async (event) => {
+    const { target } = event;
+    target.disabled = true;
+    await start(quality, options);
+    target.disabled = false;
+  };
+  return button(t(key), again, { class: "primary" });
 }
 
 function drawSteps(steps, run) {

@@ -8,7 +8,11 @@ const EARLY = 30_000;
 export function read() {
   for (const store of [sessionStorage, localStorage]) {
     const text = store.getItem(KEY);
-    if (text) return JSON.parse(text);
+    try {
+      if (text) return JSON.parse(text);
+    } catch {
+      store.removeItem(KEY); // nobody can use it
+    }
   }
   return null;
 }

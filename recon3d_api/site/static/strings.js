@@ -252,7 +252,7 @@ export function bytes(size) {
 }
 
 const UNITS = [
-  [90, 1, "seconds"],
+  [60, 1, "seconds"],
   [5400, 60, "minutes"],
   [Infinity, 3600, "hours"],
 ];

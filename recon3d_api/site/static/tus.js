@@ -7,6 +7,10 @@ const SILENCE = 30_000;
 // Answers in a row that say the service cannot now; a lost connection is waited for.
 const MOST_FAILURES = 60;
 const PASSING = [408, 423, 429, 460, 500, 502, 503, 504];
+// Which file an upload is of: the service knows a name and a length only, and cameras use names again.
+const FILE = "recon3d.upload.";
+const mark = (file) => `${file.lastModified} ${file.size}`;
+export const isKnown = (id) => localStorage.getItem(FILE + id) !== null;
 const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
 // state: waiting, sending, checking, paused, offline; and at the end stored, later, refused.
@@ -37,6 +41,7 @@ export class Upload {
   become(state, reason = "") {
     this.state = state;
     this.reason = reason;
+    if (["stored", "later", "refused"].includes(state)) localStorage.removeItem(FILE + this.id);
     this.changed(this);
   }
 
@@ -47,9 +52,19 @@ export class Upload {
     this.wake?.();
   }
 
+  // The session ends: nothing more is sent, and what the service has is kept for another visit. A complete
+  // file that is being checked is not cut.
+  leave() {
+    const complete = this.state === "checking";
+    this.become("gone");
+    if (!complete) this.request?.abort();
+    this.wake?.();
+  }
+
   async cancel() {
     const id = this.over ? "" : this.id;
     this.become("gone");
+    localStorage.removeItem(FILE + this.id);
     this.request?.abort();
     this.wake?.();
     if (id) await call("DELETE", `files/uploads/${id}`, { headers: TUS });
@@ -87,6 +102,7 @@ export class Upload {
   async attempt() {
     let offset = 0;
     if (!this.id) await this.find();
+    if (this.over || this.state === "paused") return;
     if (this.id) offset = await this.offset();
     else await this.create();
     if (this.over || this.state === "paused") return;
@@ -112,7 +128,7 @@ export class Upload {
     else throw new ApiError(408, answer.detail);
   }
 
-  // An earlier visit may have sent a part of this file.
+  // An earlier visit may have sent a part of this very file.
   async find() {
     const found = (await this.earlier()).find(
       (row) =>
@@ -120,7 +136,8 @@ export class Upload {
         row.name === this.file.name &&
         row.length === this.file.size &&
         row.status === "receiving" &&
-        !row.hold,
+        !row.hold &&
+        localStorage.getItem(FILE + row.id) === mark(this.file),
     );
     this.id = found?.id ?? "";
   }
@@ -132,6 +149,7 @@ export class Upload {
     });
     // A proxy may have put a prefix before the service: only the name counts.
     this.id = answer.headers.get("Location").split("/").pop();
+    localStorage.setItem(FILE + this.id, mark(this.file));
   }
 
   async offset() {
@@ -142,6 +160,7 @@ export class Upload {
   // XMLHttpRequest, because fetch does not tell how much has been sent.
   async patch(offset) {
     const access = await token();
+    if (this.over || this.state === "paused") throw new DOMException("", "AbortError");
     const request = new XMLHttpRequest();
     this.request = request;
     let silence = 0;

@@ -11,6 +11,15 @@ export function uploadsOf(projectId) {
   return known.get(projectId);
 }
 
+// The next user of this page must not send the files of the one before.
+export function endUploads() {
+  for (const uploads of known.values()) {
+    uploads.changed = () => {};
+    for (const upload of uploads.all) if (!upload.over) upload.leave();
+  }
+  known.clear();
+}
+
 addEventListener("beforeunload", (event) => {
   if ([...known.values()].some((uploads) => uploads.busy)) event.preventDefault();
 });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def received(api: Api) -> int:
 
 
 def stored(api: Api, number: int) -> bytes:
-    (path,) = (api.root(number) / "model" / "inputs").rglob("noise*.png")
+    (path,) = (api.root(number) / "model" / "inputs").rglob("noise*.*")
     return path.read_bytes()
 
 
@@ -96,3 +97,40 @@ def test_a_paused_upload_resumes_on_another_visit(
     assert stored(api, number) == large.read_bytes()
     assert len(sent) == 2
     assert sent[1] >= kept
+
+
+def test_a_file_of_the_same_name_and_size_is_not_joined_to_another(
+    api: Api, visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one" / "noise.tif", tmp_path / "other" / "noise.tif"
+    for path, colour in ((one, "red"), (other, "blue")):
+        path.parent.mkdir()
+        Image.new("RGB", (2000, 1000), colour).save(path)
+    os.utime(other, (1_600_000_000, 1_600_000_000))
+    assert one.stat().st_size == other.stat().st_size
+    visitor, number = open_project(api, visit)
+    page, sent = visitor.page, offsets(visitor.page)
+    slow_line(visitor)
+    page.get_by_label("Choose files").set_input_files(one)
+    wait_for(lambda: received(api) > 50_000)
+    page.get_by_role("button", name="Pause noise.tif").click()
+    page.get_by_text("Paused at").wait_for()
+    page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
+    page.reload()
+    page.get_by_text("Choose the same file again to resume").wait_for()
+    slow_line(visitor, -1)
+    page.get_by_label("Choose files").set_input_files(other)
+    page.get_by_role("heading", name="Your files (1)").wait_for()
+    assert stored(api, number) == other.read_bytes()
+    assert sent == [0, 0]
+
+
+def test_signing_out_stops_the_uploads(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
+    visitor, _ = open_project(api, visit)
+    page = visitor.page
+    slow_line(visitor)
+    with page.expect_event("requestfailed", lambda asked: asked.method == "PATCH"):
+        with page.expect_request(lambda asked: asked.method == "PATCH"):
+            page.get_by_label("Choose files").set_input_files(large)
+        page.get_by_role("button", name="Sign out", exact=True).click()
+    page.get_by_role("heading", name="Sign in").wait_for()
