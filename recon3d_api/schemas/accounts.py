@@ -64,6 +64,12 @@ class Quota(BaseModel):
     projects: QuotaUse
     queued_runs: QuotaUse
     uploads: QuotaUse
+    unfinished_upload_bytes: int = Field(
+        0,
+        examples=[52428800],
+        description="Bytes of the uploads that `GET /files/uploads` lists as `receiving`; `disk_bytes` counts "
+        "them only where it refuses more",
+    )
 
 
 class Token(BaseModel):
