@@ -67,8 +67,8 @@ class Quota(BaseModel):
     unfinished_upload_bytes: int = Field(
         0,
         examples=[52428800],
-        description="Bytes of the uploads that `GET /files/uploads` lists as `receiving`; `disk_bytes` counts "
-        "them only where it refuses more",
+        description="Bytes of unfinished uploads (`GET /files/uploads`). They are not part of "
+        "`disk_bytes`, but the quota counts them",
     )
 
 
