@@ -105,7 +105,6 @@ class Settings(BaseSettings):
         Address of `operations_port`.
     operations_port : int, optional
         Port of its own for ``/metrics`` and ``/ready``; by default the service's.
-
     quota_disk_mb, quota_projects, quota_queued_runs, quota_uploads : int
         What one user may have: megabytes on disk, projects, runs that wait, uploads at once on one
         server. 0 means no limit.
@@ -116,8 +115,6 @@ class Settings(BaseSettings):
     connections_per_address : int
         Connections that one address may have; proxies in ``FORWARDED_ALLOW_IPS`` (by default
         127.0.0.1) may have any number. 0 means no limit.
-
-
     upload_hours : float
         A resumable upload is removed when nothing came of it for so long.
     max_resumable_uploads : int

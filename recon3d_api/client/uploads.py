@@ -12,7 +12,7 @@ import httpx
 
 from recon3d_api import schemas
 from recon3d_api.client import resumable
-from recon3d_api.client.connection import Connection, checked, parsed
+from recon3d_api.client.connection import ApiError, Connection, checked, parsed
 
 #: Called with bytes done and bytes in all.
 ProgressCallback = Callable[[int, int], None]
@@ -80,11 +80,15 @@ class Uploads(Connection):
         count = _counting(files, progress)
         taken: list[schemas.VideoUploaded] = []
         for start in range(0, len(files), _TAKEN):
-            numbers = self._hold(project_id, files[start : start + _TAKEN], count)
-            body = {"json": {"uploads": numbers}, "timeout": _TIMEOUT}
-            answer = self._send("POST", "/api/v1/files/take-uploads", body, repeatable=True)
-            taken += parsed(schemas.ImagesUploaded, answer).files
-            self._send("POST", "/api/v1/files/end-uploads", body, repeatable=True)
+            numbers: list[str] = []
+            try:
+                self._hold(project_id, files[start : start + _TAKEN], count, numbers)
+                body = {"json": {"uploads": numbers}, "timeout": _TIMEOUT}
+                answer = self._send("POST", "/api/v1/files/take-uploads", body, repeatable=True)
+                taken += parsed(schemas.ImagesUploaded, answer).files
+            finally:
+                # Also when they were refused: what is held counts against the quota for hours.
+                self._end(numbers)
         return schemas.ImagesUploaded(
             message=f"{len(taken)} file{'s' * (len(taken) != 1)} uploaded successfully",
             files=taken,
@@ -92,9 +96,10 @@ class Uploads(Connection):
             project_id=project_id,
         )
 
-    def _hold(self, project_id: int, files: list[Path], count: Callable[[Path, int], None]) -> list[str]:
-        """Send images that wait to be taken together; the names of their uploads."""
-        numbers: list[str] = []
+    def _hold(
+        self, project_id: int, files: list[Path], count: Callable[[Path, int], None], numbers: list[str]
+    ) -> None:
+        """Send images that wait to be taken together, and add the names of their uploads to `numbers`."""
         for batch in _batches(files):
             if batch[0].stat().st_size > _LARGE:
                 url = self._send_file(project_id, batch[0], count, hold=True)
@@ -110,7 +115,12 @@ class Uploads(Connection):
                 # A batch that comes twice does no harm: what is not taken ends after a day.
                 answer = self._send("POST", "/api/v1/files/upload/held-images", form, repeatable=True)
             numbers += [upload.id for upload in parsed(list[schemas.ResumableUpload], answer)]
-        return numbers
+
+    def _end(self, numbers: list[str]) -> None:
+        """End uploads; those that cannot be ended now expire by themselves."""
+        if numbers:
+            with contextlib.suppress(httpx.HTTPError, ApiError):  # an error on its way tells more
+                self._send("POST", "/api/v1/files/end-uploads", {"json": {"uploads": numbers}})
 
     def _send_file(
         self, project_id: int, path: Path, count: Callable[[Path, int], None], *, hold: bool
@@ -120,10 +130,16 @@ class Uploads(Connection):
             return self._send(method, url, parts, repeatable=True)
 
         url = str(checked(resumable.create(send, project_id, path, hold=hold)).headers["location"])
-        answer = resumable.send_all(self._once, url, path, lambda done: count(path, done), self._retries)
-        if answer.status_code == 401 and self._renew():
+        try:
             answer = resumable.send_all(self._once, url, path, lambda done: count(path, done), self._retries)
-        checked(answer)
+            if answer.status_code == 401 and self._renew():
+                answer = resumable.send_all(
+                    self._once, url, path, lambda done: count(path, done), self._retries
+                )
+            checked(answer)
+        except BaseException:
+            self._end([url.rpartition("/")[2]])
+            raise
         return url
 
     def _once(self, method: str, url: str, headers: dict[str, str], **parts: Any) -> httpx.Response:

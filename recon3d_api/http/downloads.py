@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 import zipstream
@@ -44,7 +45,8 @@ class OpenedFile(FileResponse):
 
     Parameters
     ----------
-    path : Path
+    path : Path or file
+        A file is sent from its beginning, and closed.
     name : str
         File name for the browser.
     inline : bool
@@ -58,15 +60,16 @@ class OpenedFile(FileResponse):
 
     chunk_size = 1 << 18
 
-    def __init__(self, path: Path, name: str, *, inline: bool = False) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115 - `__call__` closes it
+    def __init__(self, path: Path | BinaryIO, name: str, *, inline: bool = False) -> None:
+        # `__call__` closes it.
+        self._file = open(path, "rb") if isinstance(path, Path) else path  # noqa: SIM115
         status = os.fstat(self._file.fileno())
         key = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}"
         super().__init__(
             # Names the opened file, whatever happens to its path.
             f"/proc/self/fd/{self._file.fileno()}",
             headers=_headers(_tag(key), name, inline=inline),
-            media_type=_MEDIA.get(path.suffix.lower(), _BINARY),
+            media_type=_MEDIA.get(Path(self._file.name).suffix.lower(), _BINARY),
             stat_result=status,
         )
 

@@ -64,6 +64,12 @@ class Quota(BaseModel):
     projects: QuotaUse
     queued_runs: QuotaUse
     uploads: QuotaUse
+    unfinished_upload_bytes: int = Field(
+        0,
+        examples=[52428800],
+        description="Bytes of unfinished uploads (`GET /files/uploads`). They are not part of "
+        "`disk_bytes`, but the quota counts them",
+    )
 
 
 class Token(BaseModel):

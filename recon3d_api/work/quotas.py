@@ -72,6 +72,7 @@ class Quotas:
             projects=of(projects, settings.quota_projects),
             queued_runs=of(queued, settings.quota_queued_runs),
             uploads=of(len(self._uploads.get(user_id, ())), settings.quota_uploads),
+            unfinished_upload_bytes=self._resumable.announced(user_id),
         )
 
     def check_projects(self, session: Session, user_id: int) -> None:
@@ -173,14 +174,15 @@ class Quotas:
             return
         others = [*self._uploads.get(user_id, ()), *self._beginning.get(user_id, ())]
         coming = sum(other.size for other in others if other is not upload)
-        coming += self._resumable.announced(user_id)
+        unfinished = self._resumable.announced(user_id)
         used = self.disk(user_id)
-        if used + coming + size > most:
-            raise ApiError(
-                403,
-                f"Your projects take {used / _MB:.1f} of {most // _MB} MB, and {(coming + size) / _MB:.1f} "
-                "MB are coming; delete projects to make room",
-            )
+        if used + coming + unfinished + size > most:
+            parts = [f"Your projects take {used / _MB:.1f} of {most // _MB} MB"]
+            if unfinished:
+                parts.append(f"your unfinished uploads {unfinished / _MB:.1f} MB")
+            parts.append(f"and {(coming + size) / _MB:.1f} MB are coming; delete projects to make room")
+            remedy = ", or end unfinished uploads: GET /files/uploads lists them" if unfinished else ""
+            raise ApiError(403, ", ".join(parts) + remedy)
 
     @contextlib.contextmanager
     def keeping(self, user_id: int, size: int) -> Iterator[Upload]:

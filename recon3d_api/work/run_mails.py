@@ -75,7 +75,7 @@ def mail_of(message: run_mails.Message, public_url: str) -> Mail:
     ----------
     message : Message
     public_url : str
-        Address of the service; empty where it is not known.
+        Address of the service; settings with a mail server have one.
 
     Returns
     -------
@@ -85,12 +85,11 @@ def mail_of(message: run_mails.Message, public_url: str) -> Mail:
     done = "is completed" if message.status == "completed" else "has failed"
     what = f"The reconstruction up to {message.until}" if message.until else "The reconstruction"
     parts = [f'{what} of "{name}" {done}.', message.verdict, (message.error or "")[:_MOST_OF_ERROR]]
-    if public_url:
-        parts.append(f"{public_url}/#/projects/{message.project_id}")
-    setting = f"PUT {public_url}/api/v1/auth/notifications"
+    parts.append(f"{public_url}/#/projects/{message.project_id}")
     parts.append(
-        f"The account {message.username} asks for this mail. To get no more, turn it off in the account's "
-        f'settings: {setting} with {{"run_ended": false}}.'
+        f"The account {message.username} asks for this mail. To get no more, turn it off at "
+        f"{public_url}/#/account, or send PUT {public_url}/api/v1/auth/notifications with "
+        '{"run_ended": false}.'
     )
     text = "\n\n".join(part for part in parts if part)
     return Mail(message.to, f"{message.status.capitalize()}: {name}", f"{text}\n")

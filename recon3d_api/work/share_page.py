@@ -7,14 +7,17 @@ The page that a link shows holds the model alone. It has no photos and no camera
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import filelock
 
+import recon3d
 from recon3d_api.files.storage import Storage
 from recon3d_api.work import processes
 from recon3d_api.work.confinement import confined
@@ -68,7 +71,7 @@ def page_of(storage: Storage, folder: str, title: str, *, owner: bool = False) -
         status = model.stat()
     except FileNotFoundError:
         return None
-    known = f"{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{title}"
+    known = f"{_viewer()}-{status.st_ino}-{status.st_size}-{status.st_mtime_ns}-{title}"
     pages = storage.root(folder) / ("owner-pages" if owner else "pages")
     page = pages / f"{hashlib.sha256(known.encode()).hexdigest()[:32]}.html"
     if page.exists():
@@ -86,12 +89,53 @@ def page_of(storage: Storage, folder: str, title: str, *, owner: bool = False) -
     return page
 
 
-def policy_of(page: Path, frames: str = "'none'") -> str:
+@functools.cache
+def _viewer() -> str:
+    """Names this version's viewer: pages of an earlier one are made anew."""
+    digest = hashlib.sha256(recon3d.__version__.encode())
+    for name, content in sorted(recon3d.viewer_files().items()):
+        digest.update(name.encode() + content)
+    return digest.hexdigest()
+
+
+def open_page(storage: Storage, folder: str, title: str, *, owner: bool = False) -> BinaryIO | None:
+    """Open the page that `page_of` gives: one that is replaced meanwhile can still be read.
+
+    Parameters
+    ----------
+    storage : Storage
+    folder : str
+        Name of the project's folder.
+    title : str
+    owner : bool
+        The owner's page, which shows photos and cameras too.
+
+    Returns
+    -------
+    file or None
+        None before there is a model.
+
+    Raises
+    ------
+    PageError
+        The page cannot be made.
+    FileNotFoundError
+        The project was deleted meanwhile.
+    """
+    page = page_of(storage, folder, title, owner=owner)
+    try:
+        return None if page is None else open(page, "rb")
+    except FileNotFoundError:  # a request with another title removed it
+        page = page_of(storage, folder, title, owner=owner)
+        return None if page is None else open(page, "rb")
+
+
+def policy_of(page: BinaryIO, frames: str = "'none'") -> str:
     """Read a page's content security policy, for its header.
 
     Parameters
     ----------
-    page : Path
+    page : file
     frames : str
         Sources of pages that may frame it.
 
@@ -99,8 +143,8 @@ def policy_of(page: Path, frames: str = "'none'") -> str:
     -------
     str
     """
-    with open(page, encoding="utf-8") as file:
-        found = _POLICY.search(file.read(4096))
+    page.seek(0)
+    found = _POLICY.search(page.read(4096).decode("utf-8", "replace"))
     own = found.group(1) if found else "default-src 'none'"
     # The sandbox gives the page an origin of its own: it shares nothing with the service.
     return (

@@ -187,9 +187,41 @@ def test_a_hundred_photos_take_few_requests(
         assert seen[-1] == (size, size)
         # One form for each 100 kB and one that was lost, three for the large photo, which may ask once more
         # after a refusal, and one that takes all.
-        assert len(accepted) <= forms.count(201) + 2 + 3, asked
+        assert len(accepted) <= forms.count(201) + 2 + 3, [row for row in asked if row[2] != 201]
         assert forms.count(201) <= size // 80_000 + 4
         assert not client._send("GET", "/api/v1/files/uploads", {}).json()[10:]  # the lost ones end later
+
+
+def test_refused_uploads_are_ended(
+    serve: Callable[..., contextlib.AbstractContextManager[Api]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those that are sent again must not use up the quota."""
+    good, bad, large = (tmp_path / name for name in ("good.jpg", "bad.jpg", "large.jpg"))
+    good.write_bytes(photo(1) + bytes(300_000))
+    bad.write_bytes(b"no photo")
+    large.write_bytes(photo(2) + bytes(600_000))
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(bytes(300_000))
+    monkeypatch.setattr(uploads, "_LARGE", 400_000)
+    with serve(runners=0, quota_disk_mb=1) as api, Client(api.url, api.user()[1]) as client:
+        number = client.create_project("Refused").id
+
+        def held() -> Any:
+            return client._send("GET", "/api/v1/files/uploads", {}).json()
+
+        for _ in range(4):
+            with pytest.raises(ApiError, match=r"400: bad\.jpg"):
+                client.upload_images(number, [good, bad])
+            assert held() == []
+        with pytest.raises(ApiError, match="403"):  # after the first form was held
+            client.upload_images(number, [good, large, large])
+        assert held() == []
+        with pytest.raises(ApiError, match="broken"):
+            client.upload_video(number, broken)
+        assert held() == []
+        assert len(client.upload_images(number, [good]).files) == 1
 
 
 def test_retry_after_is_kept() -> None:

@@ -92,6 +92,24 @@ def test_disk(serve: Serve) -> None:
         assert client.get("/auth/quota").json()["disk_bytes"]["used"] == 0
 
 
+def test_unfinished_uploads_are_named(serve: Serve) -> None:
+    with serve(runners=0, quota_disk_mb=1) as api, api.client(api.user()[1]) as client:
+        data = {"project_id": str(new_project(client))}
+        large = {"files": ("x.jpg", photo() + bytes(600_000))}
+        (held,) = client.post("/files/upload/held-images", data=data, files=large).json()
+        told = client.get("/auth/quota").json()
+        assert told["unfinished_upload_bytes"] == held["length"] == len(photo()) + 600_000
+        refused = client.post("/files/upload/images", data=data, files=large)
+        assert refused.status_code == 403
+        assert refused.json()["detail"] == (
+            "Your projects take 0.0 of 1 MB, your unfinished uploads 0.6 MB, and 0.6 MB are coming; "
+            "delete projects to make room, or end unfinished uploads: GET /files/uploads lists them"
+        )
+        client.post("/files/end-uploads", json={"uploads": [held["id"]]})
+        assert client.get("/auth/quota").json()["unfinished_upload_bytes"] == 0
+        assert client.post("/files/upload/images", data=data, files=large).status_code == 200
+
+
 def test_projects_of_an_earlier_version_are_counted_when_asked(client: httpx.Client, idle: Api) -> None:
     number = plant(client, new_project(client))
     size = sum(path.stat().st_size for path in idle.root(number).rglob("*") if path.is_file())

@@ -184,10 +184,13 @@ def test_old_news_and_unwanted_mail_are_not_sent(database: Database) -> None:
         assert session.get(RunMail, old) is None
 
 
-def test_the_link_is_left_out_where_the_address_is_not_known() -> None:
+def test_the_mail_says_where_to_turn_it_off() -> None:
     message = run_mails.Message(1, 1, "a@x.org", "ada", 7, "Bust", "failed", "mesh_generation", "Bad.", "")
-    mail = mail_of(message, "")
-    assert mail.text.startswith(
-        'The reconstruction up to mesh_generation of "Bust" has failed.\n\nBad.\n\nThe account ada'
+    mail = mail_of(message, "https://x.org")
+    assert mail.text == (
+        'The reconstruction up to mesh_generation of "Bust" has failed.\n\nBad.\n\n'
+        "https://x.org/#/projects/7\n\n"
+        "The account ada asks for this mail. To get no more, turn it off at https://x.org/#/account, or send "
+        'PUT https://x.org/api/v1/auth/notifications with {"run_ended": false}.\n'
     )
     assert Settings().smtp_host == ""

@@ -20,6 +20,7 @@ from sqlalchemy import select
 import recon3d
 from recon3d.io.gltf import write_glb
 from recon3d_api.store.tables import AuditEntry, Share
+from recon3d_api.work import share_page
 from tests.api.conftest import Api, new_project, plant
 from tests.notebook.browser import EXECUTABLE, launch
 
@@ -172,6 +173,51 @@ def test_views_are_counted(idle: Api, client: httpx.Client) -> None:
     (row,) = client.get(f"/projects/{project_id}/shares").json()
     assert row["views"] == 3
     assert row["viewed_at"] is not None
+
+
+def test_a_page_that_another_title_replaces_is_made_again(
+    idle: Api, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project_id = with_model(idle, client)
+    made, page_of = share(client, project_id), share_page.page_of
+    calls = 0
+
+    def replaced(*place: Any, **options: Any) -> Any:
+        nonlocal calls
+        page, calls = page_of(*place, **options), calls + 1
+        if page is not None and calls % 2:
+            page.unlink()
+        return page
+
+    monkeypatch.setattr(share_page, "page_of", replaced)
+    for answer in (
+        httpx.get(f"{idle.url}{made['path']}", timeout=60),
+        client.get(f"/projects/{project_id}/page"),
+    ):
+        assert (answer.status_code, "Büste" in answer.text) == (200, True)
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        assert "sandbox allow-scripts" in answer.headers["content-security-policy"]
+    assert calls == 4
+
+
+def test_a_page_does_not_outlive_the_viewer_it_was_made_with(
+    idle: Api, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = idle.root(with_model(idle, client)).name
+    made = []
+    monkeypatch.setattr(share_page, "_make", lambda command, _: made.append(command))
+    files = recon3d.viewer_files()
+    try:
+        for viewer in (files, {**files, "recon3d-viewer.js": b"new"}):
+            monkeypatch.setattr(recon3d, "viewer_files", lambda viewer=viewer: viewer)
+            share_page._viewer.cache_clear()
+            page = share_page.page_of(idle.service.storage, folder, "Bust")
+            assert page is not None
+            page.touch()
+            assert [path.name for path in page.parent.glob("*.html")] == [page.name]
+    finally:
+        share_page._viewer.cache_clear()
+    assert len(made) == 2
 
 
 def test_a_link_without_a_model_yet(idle: Api, client: httpx.Client) -> None:

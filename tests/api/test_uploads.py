@@ -22,6 +22,7 @@ from tusclient import client as tus_client
 
 from recon3d_api.files.resumable import Busy, Upload, Uploads
 from recon3d_api.http import receiving
+from recon3d_api.http.routes import files as file_routes
 from tests.api.conftest import Api, new_project, photo, plant, started, wait_for
 
 Serve = Callable[..., contextlib.AbstractContextManager[Api]]
@@ -594,3 +595,29 @@ def test_several_photos_of_one_form_wait_to_be_taken_together(
             assert client.post("/files/end-uploads", json={"uploads": [*good, bad]}).status_code == 204
         assert client.get("/files/uploads").json() == []
         assert len(client.get(f"/files/list/{number}").json()) == 2
+
+
+def test_held_photos_of_a_project_that_is_deleted_meanwhile_leave_nothing(
+    idle: Api, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number, hold = new_project(client), file_routes._hold
+    token = client.headers["Authorization"].removeprefix("Bearer ")
+
+    def late(*given: Any) -> None:
+        with idle.client(token) as other:
+            assert other.delete(f"/projects/{number}").status_code == 200
+        hold(*given)
+
+    monkeypatch.setattr(file_routes, "_hold", late)
+    data = {"project_id": str(number)}
+    answer = client.post("/files/upload/held-images", data=data, files=[("files", ("a.jpg", photo()))])
+    assert (answer.status_code, answer.json()) == (404, {"detail": "Project not found"})
+    assert client.get("/files/uploads").json() == []
+
+
+def test_an_empty_photo_is_not_held(client: httpx.Client) -> None:
+    files = [("files", ("a.jpg", photo())), ("files", ("b.jpg", b""))]
+    data = {"project_id": str(new_project(client))}
+    answer = client.post("/files/upload/held-images", data=data, files=files)
+    assert (answer.status_code, answer.json()) == (400, {"detail": "b.jpg is empty"})
+    assert client.get("/files/uploads").json() == []

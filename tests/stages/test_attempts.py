@@ -32,7 +32,8 @@ def _inputs(
     tmp_path: Path, zooms: tuple[float, ...], arc: float = 0.6, features: int = 800
 ) -> dict[str, Path]:
     frames = photographed(tmp_path / "frames", photographers(zooms, arc), [0] * len(zooms))
-    matches = _matches(tmp_path, frames, _features(tmp_path, frames, max_features=features))
+    found = _features(tmp_path, frames, max_features=features, detector="colmap", first_octave=0)
+    matches = _matches(tmp_path, frames, found)
     return {"frame_extraction": frames, "feature_matching": matches}
 
 

@@ -98,6 +98,8 @@ async def hold_images(request: Request, user: UserDep, service: ServiceDep) -> l
     """Send several images that wait, as uploads with `hold`, until `take-uploads` takes them together."""
     most = service.settings.max_upload_files
     async with _received(request, user, service, "files", names.IMAGE_SUFFIXES, most) as (_, number, files):
+        if empty := next((file for file in files if file.size == 0), None):
+            raise ApiError(400, f"{names.base_name(empty.name)} is empty")
         project = await to_thread.run_sync(arrivals.open_project, service, user, number)
         uploads = [
             resumable.Upload(
@@ -113,16 +115,19 @@ async def hold_images(request: Request, user: UserDep, service: ServiceDep) -> l
             )
             for file in files
         ]
-        await service.lanes.disk.run(_hold, service, user.id, uploads, [file.path for file in files])
+        await service.lanes.disk.run(_hold, service, user, uploads, [file.path for file in files])
     return [upload_out(service, upload) for upload in uploads]
 
 
-def _hold(service: Service, user_id: int, uploads: list[resumable.Upload], paths: list[Path]) -> None:
-    with contextlib.ExitStack() as undo, service.uploads.beginning(user_id):
-        require_few(service, user_id, len(uploads))
-        for upload, path in zip(uploads, paths, strict=True):
-            service.uploads.create(upload, path)
-            undo.callback(service.uploads.remove, upload)
+def _hold(service: Service, user: models.User, uploads: list[resumable.Upload], paths: list[Path]) -> None:
+    with contextlib.ExitStack() as undo:
+        with service.uploads.beginning(user.id):
+            require_few(service, user.id, len(uploads))
+            for upload, path in zip(uploads, paths, strict=True):
+                service.uploads.create(upload, path)
+                undo.callback(service.uploads.remove, upload)
+        # Deleted meanwhile: the project's uploads were removed before these came.
+        arrivals.open_project(service, user, uploads[0].project_id)
         undo.pop_all()
 
 

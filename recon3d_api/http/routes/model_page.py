@@ -6,7 +6,7 @@ import logging
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import Response
 
 from recon3d_api.errors import ApiError
 from recon3d_api.http.access import redeem_ticket
@@ -21,6 +21,7 @@ from recon3d_api.http.dependencies import (
     throttle,
     ticket_target,
 )
+from recon3d_api.http.downloads import OpenedFile
 from recon3d_api.http.security import Token
 from recon3d_api.work import share_page
 
@@ -58,7 +59,7 @@ def _page(service: Service, project_id: int, token: Token | None, ticket: str | 
     with service.database.read() as session:
         project = own_project(session, user, project_id)
     try:
-        page = share_page.page_of(service.storage, project.folder, project.name, owner=True)
+        page = share_page.open_page(service.storage, project.folder, project.name, owner=True)
     except FileNotFoundError:  # the project was deleted meanwhile
         page = None
     except share_page.PageError as error:
@@ -71,4 +72,6 @@ def _page(service: Service, project_id: int, token: Token | None, ticket: str | 
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "private, no-cache",
     }
-    return FileResponse(page, media_type="text/html; charset=utf-8", headers=headers)
+    answer = OpenedFile(page, "model.html", inline=True)
+    answer.headers.update(headers)
+    return answer

@@ -10,7 +10,7 @@ from pathlib import Path as File
 from typing import Annotated, get_args
 
 from fastapi import APIRouter, Depends, Path, Request
-from fastapi.responses import FileResponse, HTMLResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from sqlalchemy.exc import SQLAlchemyError
 
 from recon3d_api import schemas
@@ -141,7 +141,7 @@ def _page(service: Service, token: str, request: Request) -> Response:
     except ApiError:
         return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
     try:
-        page = share_page.page_of(service.storage, project.folder, project.name)
+        page = share_page.open_page(service.storage, project.folder, project.name)
     except FileNotFoundError:  # the project was deleted meanwhile
         return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
     except share_page.PageError as error:
@@ -150,8 +150,9 @@ def _page(service: Service, token: str, request: Request) -> Response:
     if page is None:
         return _words(project.name, "The model has not been made yet. Look again later.", 404)
     _count(service, share, request)
-    headers = {**_PRIVATE, "Content-Security-Policy": share_page.policy_of(page)}
-    return FileResponse(page, media_type="text/html; charset=utf-8", headers=headers)
+    answer = OpenedFile(page, "model.html", inline=True)
+    answer.headers.update({**_PRIVATE, "Content-Security-Policy": share_page.policy_of(page)})
+    return answer
 
 
 def _words(title: str, text: str, status: int) -> HTMLResponse:
