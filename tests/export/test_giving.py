@@ -97,12 +97,32 @@ def test_a_gif_loops_with_one_palette(project: Project, tmp_path: Path) -> None:
             assert _share(picture, _CREAM) > 0.05
 
 
+@pytest.mark.parametrize("fps", [7, 15, 30, 45])
+def test_a_gif_takes_as_long_as_the_turn(project: Project, tmp_path: Path, fps: int) -> None:
+    path = project.turntable(tmp_path / "turn.gif", size=(16, 16), seconds=1.0, fps=fps)
+    length = 0
+    with Image.open(path) as gif:
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            length += gif.info["duration"]
+    assert length == 1000
+
+
 def test_a_turntable_that_cannot_be_made_says_why(project: Project, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="neither a film nor a GIF"):
         project.turntable(tmp_path / "turn.avi")
     for wrong in ({"size": (8, 90)}, {"seconds": 0.0}, {"fps": -1.0}, {"elevation": 90.0}, {"seconds": 1e9}):
         with pytest.raises(OptionError):
             project.turntable(tmp_path / "turn.mp4", **wrong)
+    with pytest.raises(OptionError, match="^0 pictures a second") as refused:
+        project.turntable(tmp_path / "turn.mp4", fps=0)
+    assert "above 0 and up to 120" in refused.value.hint
+    with pytest.raises(OptionError, match="A GIF cannot show 60 pictures a second") as refused:
+        project.turntable(tmp_path / "turn.gif", fps=60)
+    assert "up to 50" in refused.value.hint
+    # 3630 pictures at a film's own 30 a second.
+    with pytest.raises(OptionError, match="A turn of 121 s at 30 pictures"):
+        project.turntable(tmp_path / "turn.mp4", seconds=121)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StageError, match=str(tmp_path / "file")):
         project.turntable(tmp_path / "file" / "turn.gif", size=(32, 32), seconds=0.2)
