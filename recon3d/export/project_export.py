@@ -120,6 +120,11 @@ def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
     folder = project.path / EXPORT
     if output is not None and format in _FOLDERS:
         _check_folder(output)
+    if output is not None and format in FORMATS and format not in _FOLDERS and output.is_dir():
+        raise StageError(
+            f"{output} is a folder, and {format} is a file.",
+            f"Choose a name such as {output / 'model'}.{format}.",
+        )
     scale = project.scale
     factor = 1.0 if scale is None else scale.factor
     if format in ("glb", "obj"):
