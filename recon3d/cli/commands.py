@@ -246,11 +246,14 @@ def view(
     """Write the model as one HTML file that needs no network, and open it."""
     import webbrowser
 
+    from recon3d.export.project_export import check_suffix
     from recon3d.project.project import Project
     from recon3d.viewer.html_export import export_html
 
     opened = Project.open(project)
     path = output or opened.path / "export" / "view.html"
+    if not path.is_dir():
+        check_suffix(path, "html")
     content = export_html(opened, path, title=title or opened.path.name, credit=credit, licence=licence)
     for note in content.notes:
         _console.print(f"Shown: {note}", markup=False, soft_wrap=True)

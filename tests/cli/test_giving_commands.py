@@ -54,3 +54,16 @@ def test_brackets_in_paths_are_told_as_they_are(tmp_path: Path) -> None:
     page = tmp_path / "v[b].html"
     done = CliRunner().invoke(app, ["view", str(project.path), "--no-open", "-o", str(page)])
     assert f"Wrote {page} (" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("stl", "x.glb"), ("glb", "x.stl"), ("usdz", "x.obj"), ("html", "v.txt")]
+)
+def test_a_name_of_another_format_is_refused(tmp_path: Path, format: str, name: str) -> None:
+    project = made_project(tmp_path / "box")
+    command = ["view", "--no-open"] if format == "html" else ["export", "-f", format]
+    done = CliRunner().invoke(app, [*command, str(project.path), "-o", str(tmp_path / name)])
+    assert isinstance(done.exception, OptionError)
+    assert f"{tmp_path / name} is no name for the format {format}" in done.exception.message
+    assert f".{format}" in done.exception.hint
+    assert not (tmp_path / name).exists()
