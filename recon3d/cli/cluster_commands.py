@@ -41,7 +41,7 @@ _RAN = 60.0
 def scheduler(
     context: typer.Context,
     host: Annotated[str, typer.Option(help="Address to listen at; all of this machine's by default.")] = "",
-    port: Annotated[int, typer.Option(min=0, help="Port to listen at; 0 for any.")] = 8786,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen at; 0 for any.")] = 8786,
     scheduler_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the address here, for workers and runs.")
     ] = None,

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from recon3d.cli import cluster_commands, giving_commands, preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
@@ -145,7 +146,7 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
 
     opened = Project.open(project)
     out = Console(highlight=False)
-    out.print(f"Project {opened.path} ({byte_text(opened.size)})", soft_wrap=True)
+    out.print(f"Project {opened.path} ({byte_text(opened.size)})", markup=False, soft_wrap=True)
     out.print(f"Inputs: {_counted(opened.inputs) or 'none'}")
     for note in opened.notes:
         out.print(note, markup=False, soft_wrap=True)
@@ -164,10 +165,11 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
     for record in opened.runs[-5:]:
         state = record.state
         out.print(
-            f"Run {record.name}: {record.status}" + (f" ({state.error.message})" if state.error else "")
+            f"Run {record.name}: {record.status}" + (f" ({state.error.message})" if state.error else ""),
+            markup=False,
         )
     for name, path in opened.results.files().items():
-        out.print(f"{name}: {path}", soft_wrap=True)
+        out.print(f"{name}: {path}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -184,7 +186,7 @@ def export(
 
     opened = Project.open(project)
     written = export_project(opened, format, output)
-    _console.print(f"Wrote {written}", soft_wrap=True)
+    _console.print(f"Wrote {written}", markup=False, soft_wrap=True)
     if opened.scale is None and format in ("stl", "usdz"):
         unit = "millimetre" if format == "stl" else "metre"
         _console.print(
@@ -244,15 +246,18 @@ def view(
     """Write the model as one HTML file that needs no network, and open it."""
     import webbrowser
 
+    from recon3d.export.project_export import check_suffix
     from recon3d.project.project import Project
     from recon3d.viewer.html_export import export_html
 
     opened = Project.open(project)
     path = output or opened.path / "export" / "view.html"
+    if not path.is_dir():
+        check_suffix(path, "html")
     content = export_html(opened, path, title=title or opened.path.name, credit=credit, licence=licence)
     for note in content.notes:
-        _console.print(f"Shown: {note}", soft_wrap=True)
-    _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", soft_wrap=True)
+        _console.print(f"Shown: {note}", markup=False, soft_wrap=True)
+    _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", markup=False, soft_wrap=True)
     if open_:
         webbrowser.open(path.resolve().as_uri())
 
@@ -265,10 +270,10 @@ def doctor() -> None:
     out = Console(highlight=False)
     checks = examine()
     for check in checks:
-        mark = {"ok": "[green]✓[/]", "note": "[yellow]•[/]", "problem": "[red]✗[/]"}[check.status]
-        out.print(f"{mark} {check.name}: {check.found}", soft_wrap=True)
+        mark = {"ok": ("✓", "green"), "note": ("•", "yellow"), "problem": ("✗", "red")}[check.status]
+        out.print(Text.assemble(mark, f" {check.name}: {check.found}"), soft_wrap=True)
         if check.fix:
-            out.print(f"    {check.fix}", soft_wrap=True)
+            out.print(f"    {check.fix}", markup=False, soft_wrap=True)
     if any(check.status == "problem" for check in checks):
         raise typer.Exit(EXIT_STAGE_FAILED)
 
@@ -308,7 +313,7 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
     if stages and all(stage.status == "skipped" for stage in stages):
         _console.print("Nothing to do: every stage is up to date.")
     for path in results.files().values():
-        _console.print(str(path), soft_wrap=True)
+        _console.print(str(path), markup=False, soft_wrap=True)
 
 
 def _canceller(cancel: Callable[[], None], *, silent: bool) -> Callable[[int, Any], None]:

@@ -99,7 +99,7 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
     InputError
         The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
-        There is no such format.
+        There is no such format, or the output's suffix is that of another.
     EngineUnavailable
         ``usdz`` needs the extra ``usd``, which is not installed.
     StageError
@@ -120,6 +120,13 @@ def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
     folder = project.path / EXPORT
     if output is not None and format in _FOLDERS:
         _check_folder(output)
+    if output is not None and format in FORMATS and format not in _FOLDERS and output.is_dir():
+        raise StageError(
+            f"{output} is a folder, and {format} is a file.",
+            f"Choose a name such as {output / 'model'}.{format}.",
+        )
+    if output is not None and format in FORMATS and format not in _FOLDERS:
+        check_suffix(output, format)
     scale = project.scale
     factor = 1.0 if scale is None else scale.factor
     if format in ("glb", "obj"):
@@ -166,6 +173,26 @@ def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
         write_json(target / _MARKER, {"format": format})
         return target
     raise OptionError(f"Unknown export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")
+
+
+def check_suffix(path: Path, format: str) -> None:
+    """Refuse a file's name that speaks of another format.
+
+    Parameters
+    ----------
+    path : Path
+    format : str
+        Also the suffix, without its dot.
+
+    Raises
+    ------
+    OptionError
+        The suffix is another one.
+    """
+    if path.suffix.lower() not in ("", f".{format}"):
+        raise OptionError(
+            f"{path} is no name for the format {format}.", f"Choose a name in .{format}, or another format."
+        )
 
 
 def _check_folder(target: Path) -> None:

@@ -22,6 +22,8 @@ _FPS = {".mp4": 30.0, ".gif": 15.0}
 _SIZES = {".mp4": (720, 720), ".gif": (480, 480)}
 #: Largest side in pixels, and most pictures.
 _LARGEST, _MOST = 4096, 3600
+#: Most pictures a second; browsers slow down a GIF that shows one for less than 2/100 s.
+_FASTEST = {".mp4": 120.0, ".gif": 50.0}
 _FIELD_OF_VIEW = 30.0
 #: Part of the picture that the subject takes, and places at which that is measured.
 _FILL, _PLACES = 0.86, 24
@@ -90,11 +92,11 @@ class Turn:
             )
         if not -89 <= self.elevation <= 89:
             raise OptionError(f"The elevation is {self.elevation:g} degrees.", "Choose one from -89 to 89.")
-        if not 0 < (self.fps or 1) <= 120:
-            raise OptionError(f"{self.fps:g} pictures a second cannot be made.", "Choose up to 120.")
-        if not 2 <= self.seconds * (self.fps or _FPS[".gif"]) <= _MOST:
+        fastest = _FASTEST[".mp4"]
+        if self.fps is not None and not 0 < self.fps <= fastest:
             raise OptionError(
-                f"A turn of {self.seconds:g} s cannot be made.", f"Choose one with 2 to {_MOST} pictures."
+                f"{self.fps:g} pictures a second cannot be made.",
+                f"Choose a number above 0 and up to {fastest:g}.",
             )
 
 
@@ -126,7 +128,7 @@ def write_turntable(
     InputError
         There is no model yet.
     OptionError
-        The file's suffix is neither of these.
+        The file's suffix is neither of these, or the turn has too many or too few pictures for it.
     StageError
         The file cannot be written; names it.
     """
@@ -137,9 +139,19 @@ def write_turntable(
         raise OptionError(f"{path} is neither a film nor a GIF.", "Choose a name in .mp4 or .gif.")
     gif = suffix == ".gif"
     size, fps = turn.size or _SIZES[suffix], turn.fps or _FPS[suffix]
+    if fps > _FASTEST[suffix]:
+        raise OptionError(
+            f"A GIF cannot show {fps:g} pictures a second.",
+            f"Choose up to {_FASTEST[suffix]:g}, or a name in .mp4.",
+        )
+    if not 2 <= turn.seconds * fps <= _MOST:
+        raise OptionError(
+            f"A turn of {turn.seconds:g} s at {fps:g} pictures a second cannot be made.",
+            f"Choose one with 2 to {_MOST} pictures.",
+        )
     if not gif:
         size = (size[0] // 2 * 2, size[1] // 2 * 2)
-    count = max(2, round(turn.seconds * fps))
+    count = round(turn.seconds * fps)
     shown, opening = _model(project)
     pictures = _pictures(shown, opening, count, size, turn.elevation, progress)
     try:
@@ -245,12 +257,14 @@ def _write_gif(path: Path, pictures: Iterator[Bytes], size: tuple[int, int], fps
     # One palette for all: with its own each, colours would flicker.
     palette = sheet.quantize(256, method=Image.Quantize.MEDIANCUT)
     frames = [image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for image in images]
+    # A GIF counts in 1/100 s: rounded times, not rounded durations, keep the whole turn's length.
+    times = np.round(100 / fps * np.arange(len(frames) + 1)).astype(int)
     frames[0].save(
         path,
         "GIF",
         save_all=True,
         append_images=frames[1:],
-        duration=round(1000 / fps),
+        duration=(10 * np.diff(times)).tolist(),
         loop=0,
         optimize=False,
     )

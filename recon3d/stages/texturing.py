@@ -24,7 +24,7 @@ from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder, ma
 from recon3d.options import TexturingOptions
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
-from recon3d.texture.face_visibility import MAX_CANDIDATES, CandidateTable, ViewFaces, seen_faces
+from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
 from recon3d.texture.refine import Splits, split_large_faces
 from recon3d.types import Bytes, Camera, Mesh, PointCloud, Scene, SparsePoints, View
 
@@ -35,8 +35,6 @@ _JPEG_QUALITY = 92
 _PHOTO_BYTES = 48
 #: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG.
 _TEXEL_BYTES = 24
-#: Bytes for each face: geometry, graph, candidates and their messages.
-_FACE_BYTES = 600 + 45 * MAX_CANDIDATES
 _BASE_BYTES = 400_000_000
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024

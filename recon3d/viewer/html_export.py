@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.errors import StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
@@ -57,13 +58,21 @@ def export_html(
     ------
     InputError
         There is nothing to show yet.
+    StageError
+        The file cannot be written; names it.
     """
     content = content_of(shown, budget)
     scene = scene_document(content, title=title, credit=credit, licence=licence, scale=_scale(shown, content))
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(target) as temporary:
-        temporary.write_text(page(content, scene), encoding="utf-8")
+    document = page(content, scene)
+    try:
+        with atomic_path(target) as temporary:
+            temporary.write_text(document, encoding="utf-8")
+    except OSError as error:
+        raise StageError(
+            f"{target} could not be written: {error.strerror or error}.",
+            "Free space on the disk, check the folder's permissions, or choose another file with --output.",
+        ) from error
     return content
 
 

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from recon3d.cli import cluster_commands
+from recon3d.cli.commands import app
 from recon3d.errors import EngineUnavailable, OptionError
 
 
@@ -39,3 +41,9 @@ def test_a_missing_scheduler_file_and_a_wrong_option_end_the_command(tmp_path: P
     done = subprocess.run(wrong, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "Trying again" not in done.stderr
+
+
+def test_a_port_that_does_not_exist_is_refused() -> None:
+    done = CliRunner().invoke(app, ["cluster", "scheduler", "--port", "99999"])
+    assert done.exit_code == 2
+    assert "65535" in done.output

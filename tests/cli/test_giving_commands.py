@@ -39,3 +39,31 @@ def test_a_print_of_unknown_size_is_told(tmp_path: Path, scaled: bool) -> None:
     assert done.exit_code == 0, done.output
     assert (tmp_path / "box" / "export" / "box.stl").is_file()
     assert ("one unit of the model counts as a millimetre" in done.stderr) is not scaled
+
+
+def test_brackets_in_paths_are_told_as_they_are(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "a[red]")
+    write_mesh(project.results.folder / MESH, Mesh(box().vertices, box().faces))
+    told = CliRunner().invoke(app, ["info", str(project.path)])
+    assert f"Project {project.path} (" in told.stdout
+    assert f"mesh: {project.results.folder / MESH}" in told.stdout
+    done = CliRunner().invoke(
+        app, ["export", str(project.path), "-f", "stl", "-o", str(tmp_path / "s[b].stl")]
+    )
+    assert f"Wrote {tmp_path / 's[b].stl'}" in done.stderr
+    page = tmp_path / "v[b].html"
+    done = CliRunner().invoke(app, ["view", str(project.path), "--no-open", "-o", str(page)])
+    assert f"Wrote {page} (" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("format", "name"), [("stl", "x.glb"), ("glb", "x.stl"), ("usdz", "x.obj"), ("html", "v.txt")]
+)
+def test_a_name_of_another_format_is_refused(tmp_path: Path, format: str, name: str) -> None:
+    project = made_project(tmp_path / "box")
+    command = ["view", "--no-open"] if format == "html" else ["export", "-f", format]
+    done = CliRunner().invoke(app, [*command, str(project.path), "-o", str(tmp_path / name)])
+    assert isinstance(done.exception, OptionError)
+    assert f"{tmp_path / name} is no name for the format {format}" in done.exception.message
+    assert f".{format}" in done.exception.hint
+    assert not (tmp_path / name).exists()

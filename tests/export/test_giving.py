@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from av.video.reformatter import Colorspace
 from PIL import Image
 
 from recon3d.errors import InputError, OptionError, StageError
+from recon3d.export.project_export import export_project
 from recon3d.export.turntable import Turn, write_turntable
 from recon3d.io.depth import write_depth_map
 from recon3d.io.obj import write_obj
@@ -21,6 +23,7 @@ from recon3d.io.usdz import write_usdz
 from recon3d.layout import MESH, depth_map_file
 from recon3d.project import Project
 from recon3d.types import Camera, DepthMap, Mesh, PointCloud
+from recon3d.viewer.html_export import export_html
 from tests.synthetic.made_project import HALF, box, cloud, made_project
 
 #: Colours of the box's chequered texture.
@@ -97,12 +100,32 @@ def test_a_gif_loops_with_one_palette(project: Project, tmp_path: Path) -> None:
             assert _share(picture, _CREAM) > 0.05
 
 
+@pytest.mark.parametrize("fps", [7, 15, 30, 45])
+def test_a_gif_takes_as_long_as_the_turn(project: Project, tmp_path: Path, fps: int) -> None:
+    path = project.turntable(tmp_path / "turn.gif", size=(16, 16), seconds=1.0, fps=fps)
+    length = 0
+    with Image.open(path) as gif:
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            length += gif.info["duration"]
+    assert length == 1000
+
+
 def test_a_turntable_that_cannot_be_made_says_why(project: Project, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="neither a film nor a GIF"):
         project.turntable(tmp_path / "turn.avi")
     for wrong in ({"size": (8, 90)}, {"seconds": 0.0}, {"fps": -1.0}, {"elevation": 90.0}, {"seconds": 1e9}):
         with pytest.raises(OptionError):
             project.turntable(tmp_path / "turn.mp4", **wrong)
+    with pytest.raises(OptionError, match=r"^0 pictures a second") as refused:
+        project.turntable(tmp_path / "turn.mp4", fps=0)
+    assert "above 0 and up to 120" in refused.value.hint
+    with pytest.raises(OptionError, match="A GIF cannot show 60 pictures a second") as refused:
+        project.turntable(tmp_path / "turn.gif", fps=60)
+    assert "up to 50" in refused.value.hint
+    # 3630 pictures at a film's own 30 a second.
+    with pytest.raises(OptionError, match="A turn of 121 s at 30 pictures"):
+        project.turntable(tmp_path / "turn.mp4", seconds=121)
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StageError, match=str(tmp_path / "file")):
         project.turntable(tmp_path / "file" / "turn.gif", size=(32, 32), seconds=0.2)
@@ -217,3 +240,13 @@ def test_a_new_project_has_neither(tmp_path: Path) -> None:
     project = Project.create(tmp_path / "p")
     assert not project.frames
     assert repr(project.depth_maps) == "<DepthMaps: 0 maps>"
+
+
+@pytest.mark.parametrize("format", ["html", "stl", "ply"])
+def test_a_folder_in_a_files_place_is_named(project: Project, tmp_path: Path, format: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(StageError, match=re.escape(f"{folder} ")) as failed:
+        export_html(project, folder) if format == "html" else export_project(project, format, folder)
+    assert ".tmp-" not in failed.value.message
+    assert folder.is_dir()

@@ -44,6 +44,8 @@ _FUSE = Tolerances(pixels=0.08, depth=0.01, degrees=50)
 _FUSE_VIEWS = 2
 #: Folder of the masks that hide what stands still.
 _STILL = "still"
+#: Smallest share of still pixels that is told.
+_TOLD = 0.01
 
 
 def run(
@@ -88,6 +90,8 @@ def _hide_still_parts(sparse: Path, images: Path, scene: Scene, out_dir: Path, c
         return
     masks = str(out_dir / ".work" / _STILL)
     hidden = context.call(hide_still_parts, str(images), [view.name for view in scene], masks)
+    if hidden < _TOLD:
+        return
     context.fallback(
         f"{hidden:.0%} of the pixels show what stands still while the rest moves. They were left out of the"
         " depth maps. If a part of the object is missing, film it before a plain background."
