@@ -227,7 +227,7 @@ run
     cell.get_by_role("button", name="Cancel").click()
     notebook.wait_for("not run.running", timeout=30)
     assert notebook.ask("run.state.status") == "cancelled"
-    page.get_by_text("cancelled,").first.wait_for()
+    page.get_by_text("cancelled,").locator("visible=true").first.wait_for()
     page.wait_for_timeout(1500)
     assert frames.is_visible()
     _keep(page, "cancelled")
@@ -283,7 +283,7 @@ run
 
     button.click()
     page.get_by_text("Cancelling", exact=True).wait_for(timeout=2000)
-    cell.get_by_text("cancelled,").first.wait_for(timeout=10_000)
+    cell.get_by_text("cancelled,").locator("visible=true").first.wait_for(timeout=10_000)
     notebook.wait_for("not run.running", timeout=10)
     assert notebook.ask("[run.state.status, project.status]") == ["cancelled", "cancelled"]
     assert button.is_disabled()

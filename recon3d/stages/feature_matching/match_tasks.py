@@ -72,7 +72,8 @@ def match_block(task: Matching) -> None:
     task : Matching
     """
     if task.gpu:
-        return _match_by_colmap(task)
+        _match_by_colmap(task)
+        return
     matcher = Matcher(task.frames, task.features, task.model, task.seed)
     found = [matcher.match(pair, only_largest=not task.guided) for pair in task.pairs]
     write_block(Path(task.target), (task.pairs, [m for m, _ in found], [g for _, g in found]))
