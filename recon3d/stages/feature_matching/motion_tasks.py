@@ -64,7 +64,7 @@ class Verification:
 
 
 def verify_moving(task: Verification) -> str:
-    """Verify a block's matches without the resting ones, and match the others along the new geometries.
+    """Match all features of a block's pairs again, without the resting ones.
 
     Parameters
     ----------
@@ -75,12 +75,10 @@ def verify_moving(task: Verification) -> str:
     str
         The file of the new block.
     """
-    pairs, matches, _ = read_block(Path(task.block))
+    pairs, _, _ = read_block(Path(task.block))
     matcher = Matcher(task.frames, task.features, task.model, task.seed, task.resting)
-    found = [
-        matcher.extend(pair, task.resting.moving(pair, given))
-        for pair, given in zip(pairs, matches, strict=True)
-    ]
+    # The geometry that guided the first matches was that of what rests.
+    found = [matcher.match(pair, only_largest=False) for pair in pairs]
     target = Path(task.block).with_suffix(".moving.pickle")
     write_block(target, (pairs, [m for m, _ in found], [g for _, g in found]))
     return str(target)
