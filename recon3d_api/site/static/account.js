@@ -24,7 +24,9 @@ export async function account({ main, signal, go }) {
 const section = (title, ...content) => el("section", {}, el("h2", { text: t(title) }), content.flat());
 
 function usage(quota) {
-  const rows = Object.entries(quota).map(([name, { used, limit }]) => {
+  // Beside the limits there may be plain numbers.
+  const limits = Object.entries(quota).filter(([, value]) => typeof value === "object");
+  const rows = limits.map(([name, { used, limit }]) => {
     const shown = name === "disk_bytes" ? bytes : String;
     const text = limit === null ? shown(used) : t("usageOf", { used: shown(used), limit: shown(limit) });
     return [el("dt", { text: t(`usage_${name}`) }), el("dd", { text })];
