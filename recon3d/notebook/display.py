@@ -62,4 +62,4 @@ def _model(shown: Any) -> None:
     _viewers.append(viewer)
     while len(_viewers) > _LIVE_VIEWERS:
         _viewers.popleft().close()
-    viewer._ipython_display_()
+    viewer._ipython_display_(repr(shown))

@@ -468,9 +468,9 @@ class Viewer:
         for widget in (self._picker, self._pressed, self._released, self._model, self._around, self.scene):
             widget.close()
 
-    def _ipython_display_(self) -> None:
+    def _ipython_display_(self, words: str | None = None) -> None:
         picture = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
-        show_with(self.widget, {"image/png": picture, "text/plain": repr(self)})
+        show_with(self.widget, {"image/png": picture, "text/plain": words or repr(self)})
 
     def __dir__(self) -> list[str]:
         inner = {
