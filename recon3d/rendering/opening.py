@@ -407,7 +407,7 @@ def _above_ground(points: Floats, normals: Floats, weights: Floats, up: Floats) 
     ground = flat & (np.abs(height - (edges[place] + edges[place + 1]) / 2) < 1.5 * thick)
     others = ~ground & ~flat
     rest = np.where(height < edges[place + 1] + 0.5 * thick, 0.0, weights)
-    if ground.mean() < _GROUND or np.mean(height[others] > edges[place]) < _ABOVE:
+    if ground.mean() < _GROUND or not others.any() or np.mean(height[others] > edges[place]) < _ABOVE:
         return weights
     return rest if rest.sum() > _STANDING * weights.sum() else weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -63,7 +64,8 @@ def test_two_zooms_are_two_cameras(tmp_path: Path, focal_px: float | None) -> No
     assert long.images == tuple(f"{index:03d}.png" for index in range(1, 8, 2))
     assert short.focal_px == pytest.approx(400, rel=0.02)
     assert long.focal_px == pytest.approx(600, rel=0.02)
-    assert short.how == long.how == "split: the focal lengths differ by 50 %"
+    assert short.how == long.how
+    assert re.fullmatch(r"split: the focal lengths differ by (49|50|51) %", short.how)
     assert short.focal_given == focal_px
     (message,) = context.fallbacks
     assert "different focal lengths" in message
