@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, diags
+from scipy.sparse import diags
 from scipy.sparse.linalg import splu
 
 from recon3d.surface.caps import Exposure, continue_rims
 from recon3d.surface.corners import extend_planes
 from recon3d.surface.rims import find_rims
+from recon3d.surface.smoothing import vertex_neighbors
 from recon3d.types import Mesh
 
 #: Rings of measured vertices around a guess that move with it: at the last points normals are poor.
@@ -60,11 +61,7 @@ def span_guesses(mesh: Mesh, guessed: NDArray[np.bool_]) -> Mesh:
     """
     if not guessed.any():
         return mesh
-    count = len(mesh.vertices)
-    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    edges = np.concatenate([edges, edges[:, ::-1]])
-    near = coo_matrix((np.ones(len(edges)), (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
-    near.data[:] = 1
+    near = vertex_neighbors(mesh.faces, len(mesh.vertices))
     free = guessed.copy()
     for _ in range(_RIM):
         free = free | (near @ free > 0)

@@ -66,42 +66,58 @@ class Spacing:
     typical: float
 
 
-def point_spacing(points: Floats) -> Spacing:
-    """Side of the square that each point has to itself, from its 8 nearest neighbours.
+def neighbors(points: Floats) -> tuple[Floats, NDArray[np.intp]]:
+    """Find each point's nearest neighbours.
 
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
+
+    Returns
+    -------
+    distances : ndarray of float64, shape (N, K)
+    near : ndarray of int, shape (N, K)
+        The point itself first.
+    """
+    distances, near = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
+    return distances, near
+
+
+def spacing_of(distances: Floats) -> Spacing:
+    """Side of the square that each point has to itself.
+
+    Parameters
+    ----------
+    distances : ndarray of float64, shape (N, K)
+        As `neighbors` gives them.
 
     Returns
     -------
     Spacing
     """
-    distances, _ = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
     # On a surface the k-th neighbour is sqrt(k / pi) such sides away.
     local = np.sqrt((distances[:, 1:] ** 2).mean(axis=1) * 2 * np.pi / (_NEIGHBORS + 1))
     return Spacing(local, float(np.median(local)))
 
 
-def lonely(points: Floats, spacing: Spacing) -> Mask:
+def lonely(spacing: Spacing, near: NDArray[np.intp]) -> Mask:
     """Tell which points are much lonelier than their neighbours.
 
     Parameters
     ----------
-    points : ndarray of float64, shape (N, 3)
     spacing : Spacing
-        Of the points.
+    near : ndarray of int, shape (N, K)
+        As `neighbors` gives them.
 
     Returns
     -------
     ndarray of bool, shape (N,)
     """
-    _, near = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
     usual = np.median(spacing.local[near], axis=1)
     return np.asarray(spacing.local >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical))
 
 
-def cell_size(cloud: PointCloud, faces: int) -> tuple[float, Spacing]:
+def cell_size(cloud: PointCloud, faces: int) -> float:
     """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
 
     It is about the points' spacing, but no smaller than leaves some times the triangles that are kept
@@ -114,17 +130,18 @@ def cell_size(cloud: PointCloud, faces: int) -> tuple[float, Spacing]:
 
     Returns
     -------
-    cell : float
-    spacing : Spacing
-        Of a part of the points, as if they were all.
+    float
     """
-    # A part of the points tells the surface's area: each then stands for more of it.
+    area, typical = _area_and_spacing(cloud)
+    return max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
+
+
+def _area_and_spacing(cloud: PointCloud) -> tuple[float, float]:
+    """The surface's area and the typical spacing, from a part of the points: each stands for more of it."""
     step = max(1, len(cloud) // _AREA_SAMPLE)
-    part = point_spacing(cloud.points[::step])
+    part = spacing_of(neighbors(cloud.points[::step])[0])
     area = float((np.minimum(part.local, 4 * part.typical) ** 2).sum())
-    typical = part.typical / np.sqrt(step)
-    cell = max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
-    return cell, Spacing(part.local / np.sqrt(step), typical)
+    return area, part.typical / np.sqrt(step)
 
 
 def surface_from_points(
@@ -168,12 +185,13 @@ def surface_from_points(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    cell, spacing = cell_size(cloud, faces)
+    cell = cell_size(cloud, faces)
     if depth:
         cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
     used, counts = thinned(cloud, _THIN * cell)
-    spacing = point_spacing(used.points)
-    keep = ~lonely(used.points, spacing)
+    distances, near = neighbors(used.points)
+    spacing = spacing_of(distances)
+    keep = ~lonely(spacing, near)
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
@@ -240,9 +258,7 @@ def at_most(cloud: PointCloud, count: int) -> PointCloud:
     """
     if len(cloud) <= count:
         return cloud
-    # A part of the points tells the surface's area: each then stands for more of it.
-    local = point_spacing(cloud.points[:: max(1, len(cloud) // _AREA_SAMPLE)])
-    area = float((np.minimum(local.local, 4 * local.typical) ** 2).sum())
+    area, _ = _area_and_spacing(cloud)
     return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
 
 

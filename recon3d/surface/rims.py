@@ -11,7 +11,12 @@ from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import splu
 
 from recon3d.surface.closing import adjacent_faces, label_patches
-from recon3d.surface.smoothing import average_normals, face_geometry, faces_around_vertices
+from recon3d.surface.smoothing import (
+    average_normals,
+    face_geometry,
+    faces_around_vertices,
+    vertex_neighbors,
+)
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -88,9 +93,7 @@ def find_rims(mesh: Mesh, guessed: Mask) -> Rims | None:
         None when all guesses are small.
     """
     count = len(mesh.vertices)
-    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    ones = np.ones(2 * len(edges), np.int8)
-    near = coo_matrix((ones, (edges.ravel(), edges[:, ::-1].ravel())), (count, count)).tocsr()
+    near = vertex_neighbors(mesh.faces, count)
     ring = np.where(guessed, 0, _BAND + 1)
     for number in range(1, _BAND + 1):
         ring[(near @ (ring < number) > 0) & (ring > number)] = number

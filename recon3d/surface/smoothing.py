@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_matrix, csr_matrix
 
 from recon3d.kernels import kernel
 from recon3d.types import Floats, Ints, Mesh
@@ -76,6 +77,28 @@ def faces_around_vertices(faces: Ints, vertices: int) -> tuple[NDArray[np.int64]
     np.cumsum(np.bincount(faces.ravel(), minlength=vertices), out=starts[1:])
     around = (np.argsort(faces.ravel(), kind="stable") // 3).astype(np.int32)
     return starts, around
+
+
+def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
+    """Tell which vertices an edge joins.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    vertices : int
+        Number of vertices.
+
+    Returns
+    -------
+    csr_matrix of float64, shape (V, V)
+        1 where there is an edge; symmetric.
+    """
+    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    ones = np.ones(2 * len(edges))
+    ends = (edges.ravel(), edges[:, ::-1].ravel())
+    joined = coo_matrix((ones, ends), (vertices, vertices)).tocsr()
+    joined.data[:] = 1
+    return joined
 
 
 def face_geometry(vertices: Floats, faces: Ints) -> tuple[Floats, Floats, Floats]:

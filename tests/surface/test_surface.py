@@ -12,7 +12,7 @@ from recon3d.surface.cleaning import (
     remove_small_components,
 )
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import at_most, lonely, point_spacing, surface_from_points
+from recon3d.surface.meshing import at_most, lonely, neighbors, spacing_of, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import smooth_surface
 from recon3d.types import Camera, Mesh, PointCloud
@@ -53,10 +53,11 @@ def test_an_open_surface_stays_open_and_strays_are_left_out() -> None:
 def test_spacing_is_that_of_the_points() -> None:
     x, z = np.meshgrid(np.arange(60) * 0.1, np.arange(60) * 0.1)
     points = np.stack([x.ravel(), np.zeros(x.size), z.ravel()], axis=1)
-    spacing = point_spacing(points)
+    spacing = spacing_of(neighbors(points)[0])
     assert spacing.typical == pytest.approx(0.1, rel=0.15)
     stray = np.concatenate([points, [[3.0, 2.0, 3.0]]])
-    alone = lonely(stray, point_spacing(stray))
+    distances, near = neighbors(stray)
+    alone = lonely(spacing_of(distances), near)
     assert np.flatnonzero(alone).tolist() == [len(points)]
 
 
