@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import InputError
 from recon3d.rendering.formatting import Described, count, extent, points_picture
+from recon3d.rendering.texels import nearest_texels
 
 Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
@@ -674,11 +675,8 @@ class TexturedMesh(Described):
         return [f"size {extent(self.vertices)}"]
 
     def _picture(self) -> Bytes | None:
-        height, width = self.texture.shape[:2]
-        column = np.clip(self.uv[:, 0] * width, 0, width - 1).astype(np.intp)
-        row = np.clip((1 - self.uv[:, 1]) * height, 0, height - 1).astype(np.intp)
         corners = self.vertices[self.faces.ravel()]
-        return points_picture(corners, self.texture[row, column][self.face_uv.ravel()])
+        return points_picture(corners, nearest_texels(self.texture, self.uv)[self.face_uv.ravel()])
 
 
 def as_transform(rotation: Floats, translation: Sequence[float] | Floats, scale: float = 1.0) -> Floats:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from recon3d.conversion import split_at_seams
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.mesh_check import require_faces
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
 #: What a file of another structure raises while it is read.
@@ -70,8 +71,7 @@ def write_glb(
     InputError
         The mesh has no faces, or the file would exceed the 4 GiB that GLB allows.
     """
-    if not len(mesh.faces):
-        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    require_faces(mesh, path)
     writer = _Writer()
     material: dict[str, Any] = {
         "name": "photos",

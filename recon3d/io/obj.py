@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.mesh_check import require_faces
 from recon3d.types import TexturedMesh
 
 
@@ -36,8 +36,7 @@ def write_obj(path: Path, mesh: TexturedMesh, *, quality: int = 95) -> list[Path
     InputError
         The mesh has no faces.
     """
-    if not len(mesh.faces):
-        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    require_faces(mesh, path)
     path = Path(path)
     stem = re.sub(r"\s+", "_", path.stem)
     material, texture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}.jpg")

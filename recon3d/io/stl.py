@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.mesh_check import require_faces
 from recon3d.types import Mesh, TexturedMesh
 
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -30,8 +30,7 @@ def write_stl(path: Path, mesh: Mesh | TexturedMesh, *, unit: str = "") -> None:
     InputError
         The mesh has no faces.
     """
-    if not len(mesh.faces):
-        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    require_faces(mesh, path)
     corners = mesh.vertices[mesh.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     lengths = np.linalg.norm(normals, axis=1, keepdims=True)

@@ -10,8 +10,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from recon3d.errors import EngineUnavailable, InputError, StageError
+from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.mesh_check import require_faces
 from recon3d.types import Mesh, TexturedMesh
 
 _QUALITY = 92
@@ -35,8 +36,7 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh) -> None:
     StageError
         The package could not be written.
     """
-    if not len(mesh.faces):
-        raise InputError(f"A mesh without faces cannot be written to {path}.", "Check the step that made it.")
+    require_faces(mesh, path)
     try:
         from pxr import UsdUtils
     except ImportError as error:

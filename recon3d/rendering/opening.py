@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from recon3d.rendering.texels import nearest_texels
 from recon3d.rendering.viewpoint import Floats, Pinhole, look_at
 
 Bytes = NDArray[np.uint8]
@@ -241,11 +242,7 @@ def opening_of(shown: Any, photos: Photos | None = None, up: Floats | None = Non
     if colors is not None:
         colors = colors[shown.faces[face, 0]]
     elif texture is not None:
-        height, width = texture.shape[:2]
-        uv = shown.uv[shown.face_uv[face]].mean(axis=1)
-        column = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.intp)
-        row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.intp)
-        colors = texture[row, column]
+        colors = nearest_texels(texture, shown.uv[shown.face_uv[face]].mean(axis=1))
     return find_opening(points, normals=normals, colors=colors, photos=photos, up=up)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from recon3d.rendering.opening import surface_sample
 from recon3d.rendering.render import mesh_layer, over
 from recon3d.rendering.splatting import PinholeCamera, background
+from recon3d.rendering.texels import nearest_texels
 from recon3d.types import Bytes, Camera, Floats
 from recon3d.viewer.view_content import Content
 
@@ -160,10 +161,7 @@ def _colors(content: Content, corners: NDArray[Any], shares: Floats, normals: Fl
     """Colours of places on the surface, given by their triangles' corners and shares of these."""
     if content.texture is not None and content.uv is not None:
         uv = np.einsum("nk,nkc->nc", shares, content.uv[corners])
-        height, width = content.texture.shape[:2]
-        column = np.clip(uv[:, 0] * width, 0, width - 1).astype(np.intp)
-        row = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(np.intp)
-        return np.asarray(content.texture[row, column], np.uint8)
+        return nearest_texels(content.texture, uv)
     if content.vertex_colors is not None:
         return np.asarray(np.einsum("nk,nkc->nc", shares, content.vertex_colors[corners]), np.uint8)
     light = 0.35 + 0.65 * np.abs(normals @ np.array([0.4, 0.6, 0.69]))

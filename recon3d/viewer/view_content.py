@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.conversion import split_at_seams
 from recon3d.errors import InputError
 from recon3d.io.ply import read_point_cloud
 from recon3d.layout import POINT_CLOUD, images_folder
@@ -21,6 +22,7 @@ from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
 from recon3d.project.project import Project
 from recon3d.rendering.opening import Opening, Photos, find_opening, opening_of
+from recon3d.rendering.texels import nearest_texels
 from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
 from recon3d.viewer.grid import sample
 
@@ -397,8 +399,7 @@ def _textured(mesh: TexturedMesh, origin: Floats, budget: Budget, notes: list[st
         plain = Mesh(mesh.vertices, mesh.faces, _vertex_colors(mesh))
         notes.append("its vertices' colours instead of the texture")
         return _plain(plain, origin, budget, notes)
-    corners = mesh.faces.astype(np.int64) * len(mesh.uv) + mesh.face_uv
-    unique, faces = np.unique(corners, return_inverse=True)
+    vertices, uv, faces = split_at_seams(mesh)
     texture = mesh.texture
     scale = budget.texture / max(texture.shape[:2])
     if scale < 1:
@@ -406,17 +407,14 @@ def _textured(mesh: TexturedMesh, origin: Floats, budget: Budget, notes: list[st
         notes.append(f"texture {width} x {height} of {texture.shape[1]} x {texture.shape[0]}")
         texture = np.asarray(cv2.resize(texture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
     return {
-        "vertices": (mesh.vertices[unique // len(mesh.uv)] - origin).astype(np.float32),
-        "faces": faces.reshape(-1, 3).astype(np.uint32),
-        "uv": mesh.uv[unique % len(mesh.uv)],
+        "vertices": (vertices - origin).astype(np.float32),
+        "faces": faces.astype(np.uint32),
+        "uv": uv,
         "texture": texture,
     }
 
 
 def _vertex_colors(mesh: TexturedMesh) -> Bytes:
-    height, width = mesh.texture.shape[:2]
-    x = np.clip(mesh.uv[:, 0] * width, 0, width - 1).astype(np.intp)
-    y = np.clip((1 - mesh.uv[:, 1]) * height, 0, height - 1).astype(np.intp)
     colors = np.zeros((len(mesh.vertices), 3), np.uint8)
-    colors[mesh.faces.ravel()] = mesh.texture[y, x][mesh.face_uv.ravel()]
+    colors[mesh.faces.ravel()] = nearest_texels(mesh.texture, mesh.uv)[mesh.face_uv.ravel()]
     return colors
