@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.notebook.browser import EXECUTABLE, launch
+from tests.notebook.browser import launch_or_skip
 
 # Shells start background jobs with SIGINT ignored, and processes that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,10 +66,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium with software WebGL; skips where it or playwright is absent."""
-    pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if EXECUTABLE is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with launch() as started:
+    with launch_or_skip() as started:
         yield started
 
 

@@ -117,8 +117,8 @@ class Cluster:
         if listener is not None:
             listener(message["done"], message["total"])
 
-    def concurrency(self, memory: int, gpu: bool) -> int:
-        """Compute how many tasks may run at once.
+    def room(self, memory: int, gpu: bool) -> tuple[int, list[str] | None]:
+        """Compute how many tasks may run at once, and where.
 
         Parameters
         ----------
@@ -131,15 +131,14 @@ class Cluster:
         -------
         int
             At least 1.
+        list of str or None
+            Addresses of the workers that should run them; None for any.
 
         Raises
         ------
         EngineUnavailable
             No worker offers a GPU.
         """
-        return self._room(memory, gpu)[0]
-
-    def _room(self, memory: int, gpu: bool) -> tuple[int, list[str] | None]:
         count, where = self._engine.room(memory, gpu)
         if gpu and not count:
             raise EngineUnavailable(
@@ -200,7 +199,7 @@ class Cluster:
         began = time.monotonic()
         with contextlib.suppress(OSError, TimeoutError):
             engine.count(timeout=1)  # workers of a cluster come and go
-        width, where = self._room(memory, gpu)
+        width, where = self.room(memory, gpu)
         if width >= (self.gpus if gpu else self.workers):
             width *= 2  # a queued task each, which needs no memory yet, hides the scheduler's latency
         finished: queue.SimpleQueue[tuple[int, distributed.Future]] = queue.SimpleQueue()

@@ -144,7 +144,7 @@ def test_tasks_go_where_their_memory_is(running: Running) -> None:
         everywhere = set(context.map(process, [0.2] * 6, memory=1000))
         assert len(everywhere) == 2
         half = int(cluster().memory * 0.5)
-        assert cluster().concurrency(half, gpu=False) == 1
+        assert cluster().room(half, gpu=False)[0] == 1
         assert len(set(context.map(process, [0.1] * 6, memory=half))) == 1
         assert set(context.map(process, [0.0], memory=half * 10)) <= everywhere
         with pytest.raises(EngineUnavailable, match="No worker offers a GPU"):

@@ -190,11 +190,11 @@ def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
 
 def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None:
     cluster = context.cluster()
-    assert cluster.concurrency(0, gpu=False) == 2
-    assert cluster.concurrency(int(cluster.memory * 0.5), gpu=False) == 1
-    assert cluster.concurrency(cluster.memory * 3, gpu=False) == 1
+    assert cluster.room(0, gpu=False)[0] == 2
+    assert cluster.room(int(cluster.memory * 0.5), gpu=False)[0] == 1
+    assert cluster.room(cluster.memory * 3, gpu=False)[0] == 1
     with pytest.raises(EngineUnavailable):
-        cluster.concurrency(0, gpu=True)
+        cluster.room(0, gpu=True)
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

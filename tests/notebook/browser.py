@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 #: Where Debian and others put it.
 EXECUTABLE = shutil.which("chromium")
 
@@ -24,6 +26,16 @@ _ARGUMENTS = [
 #: Playwright runs once in a thread, however many browsers there are.
 _running: list[Any] = []
 _users: list[object] = []
+
+
+@contextmanager
+def launch_or_skip() -> Iterator[Any]:
+    """Playwright's browser; skips where it or playwright is absent."""
+    pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if EXECUTABLE is None:
+        pytest.skip("needs chromium: apt-get install chromium")
+    with launch() as started:
+        yield started
 
 
 @contextmanager

@@ -52,8 +52,8 @@ def resting_features(frames: str, features: str, blocks: Sequence[str]) -> Resti
 
 
 @dataclass(frozen=True, eq=False)
-class Verification:
-    """A block to verify again without its resting features."""
+class MovingMatching:
+    """A block to match again without its resting features."""
 
     frames: str
     features: str
@@ -63,12 +63,12 @@ class Verification:
     seed: int
 
 
-def verify_moving(task: Verification) -> str:
+def match_moving(task: MovingMatching) -> str:
     """Match all features of a block's pairs again, without the resting ones.
 
     Parameters
     ----------
-    task : Verification
+    task : MovingMatching
 
     Returns
     -------

@@ -23,10 +23,10 @@ from recon3d.stages.feature_matching.match_tasks import (
     match_fully,
 )
 from recon3d.stages.feature_matching.motion_tasks import (
-    Verification,
+    MovingMatching,
     camera_motion,
+    match_moving,
     resting_features,
-    verify_moving,
 )
 from recon3d.stages.feature_matching.pair_choice import choose_pairs
 from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
@@ -83,9 +83,10 @@ def run(
     if resting is not None:
         context.fallback(resting_message(resting.share))
         again = [
-            Verification(str(frames), str(features), block, resting, model, context.seed) for block in blocks
+            MovingMatching(str(frames), str(features), block, resting, model, context.seed)
+            for block in blocks
         ]
-        blocks = context.phase(1.0, 1.0).map(verify_moving, again, unit="blocks")
+        blocks = context.phase(1.0, 1.0).map(match_moving, again, unit="blocks")
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
         share = np.float64(0.0 if resting is None else resting.share)

@@ -10,7 +10,6 @@ const PASSING = [408, 423, 429, 460, 500, 502, 503, 504];
 // Which file an upload is of: the service knows a name and a length only, and cameras use names again.
 const FILE = "recon3d.upload.";
 const mark = (file) => `${file.lastModified} ${file.size}`;
-export const isKnown = (id) => localStorage.getItem(FILE + id) !== null;
 const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
 // state: waiting, sending, checking, paused, offline; and at the end stored, later, refused.

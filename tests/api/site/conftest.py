@@ -22,7 +22,7 @@ from PIL import Image
 from recon3d.layout import COUNTS, MANIFEST
 from recon3d_api.settings import Settings
 from tests.api.conftest import Api, new_project, plant, served, wait_for
-from tests.notebook.browser import EXECUTABLE, launch
+from tests.notebook.browser import launch_or_skip
 from tests.synthetic.made_project import CAMERAS, made_project
 
 PASSWORD = "correct horse battery"
@@ -71,10 +71,7 @@ class Visitor:
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Chromium with software WebGL; skips where it or playwright is absent."""
-    pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if EXECUTABLE is None:
-        pytest.skip("needs chromium: apt-get install chromium")
-    with launch() as started:
+    with launch_or_skip() as started:
         yield started
 
 
