@@ -13,7 +13,8 @@ import numpy as np
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import EXPORT
-from recon3d.rendering.opening import Opening, Photos, opening_of
+from recon3d.rendering.framing import Opening, Photos
+from recon3d.rendering.opening import opening_of
 from recon3d.rendering.render import render_mesh, render_points
 from recon3d.rendering.viewpoint import Pinhole, look_at
 from recon3d.types import Bytes, Floats, Mesh, PointCloud, Scene, TexturedMesh

@@ -174,7 +174,8 @@ def points_picture(
     if len(points) < 4:
         return None
     # SciPy is slow to import, and every object that shows itself needs this module.
-    from recon3d.rendering.opening import Photos, find_opening
+    from recon3d.rendering.framing import Photos
+    from recon3d.rendering.opening import find_opening
     from recon3d.rendering.splatting import splat_points
 
     keep = np.random.default_rng(0).permutation(len(points))[:_DRAWN] if len(points) > _DRAWN else slice(None)

@@ -1,4 +1,4 @@
-"""The first view of a model: which side it shows, and how large.
+"""The choice of the first view of a model: which side it shows.
 
 The camera looks from where a photo was taken, from the side on which most of the subject is seen and
 lit, and the subject fills the picture. What the photos' middles show is the subject; a table or a
@@ -7,23 +7,18 @@ street around it is not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from recon3d.rendering.framing import Opening, Photos, axes, level_axis
 from recon3d.rendering.texels import nearest_texels
-from recon3d.rendering.viewpoint import Floats, Pinhole, look_at
+from recon3d.rendering.viewpoint import Floats
 
 Bytes = NDArray[np.uint8]
 
-#: From the upper to the lower edge of a picture, in degrees.
-FIELD_OF_VIEW = 40.0
-#: Parts of the picture's height and width that the subject takes.
-FILL_HEIGHT, FILL_WIDTH = 0.82, 0.94
 #: Points that decide, and photos that are rated, at most.
 _SAMPLE, _PHOTOS = 6_000, 48
 #: Directions in which the subject's extent is measured, and the share of it that may lie outside.
@@ -43,180 +38,6 @@ _ELEVATION, _FIRST = 12.0, 0.02
 _FLAT, _GROUND, _ABOVE, _GROUND_THICK, _STANDING = 0.9, 0.2, 0.9, 0.015, 0.1
 #: This share of the points behind a photo's camera means that it stands inside the scene.
 _BEHIND = 0.05
-
-
-class _Camera(Protocol):
-    """The camera of a photo."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def height(self) -> int: ...
-    @property
-    def K(self) -> Floats: ...
-
-
-class _View(Protocol):
-    """A photo's camera and pose."""
-
-    @property
-    def camera(self) -> _Camera: ...
-    @property
-    def cam_from_world(self) -> Floats: ...
-
-
-@dataclass(frozen=True, eq=False)
-class Photos:
-    """Where photos were taken.
-
-    Parameters
-    ----------
-    cam_from_world : ndarray of float64, shape (C, 4, 4)
-    tangents : ndarray of float64, shape (C, 2)
-        Of half the horizontal and vertical field of view.
-    """
-
-    cam_from_world: Floats
-    tangents: Floats
-
-    @classmethod
-    def of(cls, views: Sequence[_View]) -> Photos:
-        """Take what matters of views.
-
-        Parameters
-        ----------
-        views : sequence of View
-
-        Returns
-        -------
-        Photos
-        """
-        sizes = [(view.camera.width, view.camera.height) for view in views]
-        focals = [(view.camera.K[0, 0], view.camera.K[1, 1]) for view in views]
-        poses = np.array([view.cam_from_world for view in views]).reshape(-1, 4, 4)
-        return cls(poses, np.array(sizes).reshape(-1, 2) / 2 / np.array(focals).reshape(-1, 2))
-
-    def __len__(self) -> int:
-        return len(self.cam_from_world)
-
-    @property
-    def centers(self) -> Floats:
-        """Positions, shape (C, 3)."""
-        rotation, shift = self.cam_from_world[:, :3, :3], self.cam_from_world[:, :3, 3]
-        centers: Floats = -np.einsum("nij,ni->nj", rotation, shift)
-        return centers
-
-
-@dataclass(frozen=True, eq=False)
-class Opening:
-    """The first view of a model, for a picture of any shape.
-
-    Parameters
-    ----------
-    target : ndarray of float64, shape (3,)
-        What the camera looks at.
-    back : ndarray of float64, shape (3,)
-        Unit vector from there to the camera.
-    up : ndarray of float64, shape (3,)
-        Unit vector.
-    frame : ndarray of float64, shape (K, 3)
-        Points that the picture holds: the outline of the subject.
-    limit : float, optional
-        The camera's greatest distance, where something is behind it.
-    photo : int, optional
-        Index of the photo that was taken from this side.
-    """
-
-    target: Floats
-    back: Floats
-    up: Floats
-    frame: Floats
-    limit: float | None = None
-    photo: int | None = None
-
-    def distance(self, aspect: float, field_of_view: float = FIELD_OF_VIEW) -> float:
-        """Compute the distance from which the subject fills the picture.
-
-        Parameters
-        ----------
-        aspect : float
-            Width over height of the picture.
-        field_of_view : float
-            From the upper to the lower edge, in degrees.
-
-        Returns
-        -------
-        float
-            From the camera to `target`.
-        """
-        x, y, z = self._across() @ (self.frame - self.target).T
-        tangent = np.tan(np.radians(field_of_view) / 2)
-        # |y| <= fill * tangent * (distance - z) for every point of the frame.
-        needed = np.maximum(
-            z + np.abs(y) / (FILL_HEIGHT * tangent), z + np.abs(x) / (FILL_WIDTH * tangent * aspect)
-        )
-        distance = max(float(needed.max()), 1e-9)
-        return distance if self.limit is None else min(distance, self.limit)
-
-    def eye(self, aspect: float, field_of_view: float = FIELD_OF_VIEW) -> Floats:
-        """Compute the camera's position.
-
-        Parameters
-        ----------
-        aspect : float
-            Width over height of the picture.
-        field_of_view : float
-            From the upper to the lower edge, in degrees.
-
-        Returns
-        -------
-        ndarray of float64, shape (3,)
-        """
-        position: Floats = self.target + self.distance(aspect, field_of_view) * self.back
-        return position
-
-    def camera(self, size: tuple[int, int], field_of_view: float = FIELD_OF_VIEW) -> tuple[Pinhole, Floats]:
-        """Place the camera of a picture.
-
-        Parameters
-        ----------
-        size : (int, int)
-            Width and height in pixels.
-        field_of_view : float
-            From the upper to the lower edge, in degrees.
-
-        Returns
-        -------
-        (Pinhole, ndarray of float64)
-            The camera and its ``cam_from_world`` of shape (4, 4).
-        """
-        focal = 0.5 * size[1] / np.tan(np.radians(field_of_view) / 2)
-        return look_at(self.eye(size[0] / size[1], field_of_view), self.target, self.up, focal, size)
-
-    def moved(self, scale: float, rotation: Floats, translation: Floats) -> Opening:
-        """Transform the view with its world: x -> scale * rotation @ x + translation.
-
-        Parameters
-        ----------
-        scale : float
-        rotation : ndarray of float64, shape (3, 3)
-        translation : ndarray of float64, shape (3,)
-
-        Returns
-        -------
-        Opening
-        """
-        return Opening(
-            scale * rotation @ self.target + translation,
-            rotation @ self.back,
-            rotation @ self.up,
-            scale * self.frame @ rotation.T + translation,
-            None if self.limit is None else scale * self.limit,
-            self.photo,
-        )
-
-    def _across(self) -> Floats:
-        return _axes(self.back, self.up)
 
 
 def opening_of(shown: Any, photos: Photos | None = None, up: Floats | None = None) -> Opening:
@@ -289,7 +110,7 @@ def find_opening(
     size = float(np.linalg.norm(np.ptp(frame, axis=0))) or 1.0
     if some is None:
         angles = np.arange(24) * (2 * np.pi / 24)
-        x, y, z = _axes(_level(upward), upward)
+        x, y, z = axes(level_axis(upward), upward)
         rise = np.radians(_ELEVATION)
         ways = np.cos(rise) * (np.sin(angles)[:, None] * x + np.cos(angles)[:, None] * z) + np.sin(rise) * y
         rated = np.zeros(0, np.int64)
@@ -351,22 +172,6 @@ def surface_sample(
     shares = np.stack([first, second - first, 1 - second], axis=1)
     points: Floats = np.einsum("nk,nkc->nc", shares, corners[chosen])
     return points, across[chosen] / np.maximum(area[chosen], 1e-300)[:, None], chosen, shares
-
-
-def _axes(back: Floats, up: Floats) -> Floats:
-    """Right, up and back of a picture, as rows."""
-    right = np.cross(up, back)
-    if np.linalg.norm(right) < 1e-6:
-        right = np.cross(_level(back), back)
-    right /= np.linalg.norm(right)
-    return np.stack([right, np.cross(back, right), back])
-
-
-def _level(up: Floats) -> Floats:
-    """A unit vector across another, +z where it can be."""
-    start = np.array([0.0, 0.0, 1.0]) if abs(up[2]) < 0.9 else np.array([0.0, -1.0, 0.0])
-    across: Floats = start - (start @ up) * up
-    return across / np.linalg.norm(across)
 
 
 def _subject(points: Floats, photos: Photos | None) -> Floats:
@@ -466,7 +271,7 @@ def _seen(
     size: float,
 ) -> float:
     """How much of the subject is seen from a side, and how well it is lit."""
-    x, y, z = _axes(way, _level(way)) @ (points - middle).T
+    x, y, z = axes(way, level_axis(way)) @ (points - middle).T
     cells = np.clip((np.stack([x, y], axis=1) / size + 0.5) * _CELLS, 0, _CELLS - 1).astype(np.int64)
     cell = cells[:, 0] * _CELLS + cells[:, 1]
     front = np.full(_CELLS * _CELLS, -np.inf)
@@ -520,12 +325,12 @@ def _framed(
 ) -> Opening:
     """Centre the subject in the picture."""
     opening = Opening(middle, back, up, frame, limit, photo)
-    axes = _axes(back, up)
+    across = axes(back, up)
     for _ in range(3):
         distance = opening.distance(4 / 3)
-        x, y, z = axes @ (frame - opening.target).T
+        x, y, z = across @ (frame - opening.target).T
         depth = np.maximum(distance - z, 1e-3 * distance)
         shift = [distance * (np.max(v / depth) + np.min(v / depth)) / 2 for v in (x, y)]
-        target = opening.target + shift[0] * axes[0] + shift[1] * axes[1]
+        target = opening.target + shift[0] * across[0] + shift[1] * across[1]
         opening = Opening(target, back, up, frame, limit, photo)
     return opening

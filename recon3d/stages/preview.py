@@ -9,7 +9,8 @@ from PIL import Image
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import PREVIEW
 from recon3d.matching.orientation import camera_up
-from recon3d.rendering.opening import Photos, opening_of
+from recon3d.rendering.framing import Photos
+from recon3d.rendering.opening import opening_of
 from recon3d.rendering.render import render_mesh, render_points
 from recon3d.types import Mesh, PointCloud, Scene, TexturedMesh
 

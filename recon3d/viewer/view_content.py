@@ -21,7 +21,8 @@ from recon3d.layout import POINT_CLOUD, images_folder
 from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
 from recon3d.project.project import Project
-from recon3d.rendering.opening import Opening, Photos, find_opening, opening_of
+from recon3d.rendering.framing import Opening, Photos
+from recon3d.rendering.opening import find_opening, opening_of
 from recon3d.rendering.texels import nearest_texels
 from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
 from recon3d.viewer.grid import sample

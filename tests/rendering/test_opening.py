@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recon3d.rendering.opening import Opening, Photos, find_opening, opening_of
+from recon3d.rendering.framing import Opening, Photos
+from recon3d.rendering.opening import find_opening, opening_of
 from recon3d.types import Camera, Mesh, PointCloud, View
 from tests.synthetic.shapes import looking
 

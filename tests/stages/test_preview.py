@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from recon3d.rendering.opening import Photos, opening_of
+from recon3d.rendering.framing import Photos
+from recon3d.rendering.opening import opening_of
 from recon3d.stages.preview import write_preview
 from recon3d.types import Camera, PointCloud, Scene, SparsePoints
 from tests.synthetic.shapes import looking, sphere_cloud

@@ -32,7 +32,7 @@ class OrbitCamera {
     this.yaw = Math.atan2(dot(back, this.side), dot(back, this.front));
   }
 
-  // From where the outline of the subject fills the picture: recon3d.rendering.opening in Python.
+  // From where the outline of the subject fills the picture: recon3d.rendering.framing in Python.
   distanceFor(back) {
     const { frame, target, limit } = this.viewer.model.opening, x = unit(cross(this.up, back)), y = cross(back, x);
     let distance = 1e-9;
