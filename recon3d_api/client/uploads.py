@@ -190,13 +190,17 @@ def _batches(files: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _counting(paths: Sequence[Path], progress: ProgressCallback | None) -> Callable[[Path, int], None]:
     """Adds up what has been sent of several files; what is sent again counts once."""
-    total = sum(path.stat().st_size for path in paths)
-    sent: dict[Path, int] = {}
+    total, sent = sum(path.stat().st_size for path in paths), 0
+    of_each: dict[Path, int] = {}
 
     def count(path: Path, done: int) -> None:
-        before = sum(sent.values())
-        sent[path] = max(done, sent.get(path, 0))
-        if progress is not None and sum(sent.values()) > before:
-            progress(sum(sent.values()), total)
+        nonlocal sent
+        more = done - of_each.get(path, 0)
+        if more <= 0:
+            return
+        of_each[path] = done
+        sent += more
+        if progress is not None:
+            progress(sent, total)
 
     return count
