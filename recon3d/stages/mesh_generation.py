@@ -11,7 +11,7 @@ from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.depth import read_packed_map
 from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
 from recon3d.io.point_visibility import read_visibility
-from recon3d.layout import DEPTH_MAPS, MESH, POINT_CLOUD, VISIBILITY, MeshCounts
+from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.preview import write_preview
 from recon3d.types import Camera, Floats, Floats32, Mesh, Scene
@@ -172,7 +172,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
 def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:
     """The depth maps that there are, one after the other."""
     for view in scene:
-        path = dense / DEPTH_MAPS / f"{view.name}.npz"
+        path = depth_map_file(dense, view.name)
         if path.exists():
             packed = read_packed_map(path)
             yield packed.depth, packed.camera, view.cam_from_world
