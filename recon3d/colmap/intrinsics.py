@@ -36,7 +36,8 @@ class ImageIntrinsics:
     deviation : float
         Standard deviation of the focal length, relative to it.
     shared_error, own_error : float
-        Median reprojection errors in pixels with the camera as it is shared, and with its own.
+        Median reprojection errors in pixels with the camera as it is shared, and with its own, each after
+        the same adjustment.
     """
 
     name: str
@@ -52,7 +53,8 @@ class ImageIntrinsics:
 def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
     """Adjust a model with a camera for each image; the model itself stays.
 
-    A robust loss keeps points that a wrong camera spoiled from deciding.
+    A robust loss keeps points that a wrong camera spoiled from deciding. It lowers the errors of most
+    points by itself, so the model with shared cameras is adjusted likewise before the two are compared.
 
     Parameters
     ----------
@@ -64,14 +66,18 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
     list of ImageIntrinsics
         Empty where the points do not determine the cameras.
     """
-    freed = _with_own_cameras(pycolmap.Reconstruction(str(model)))
-    if freed.num_reg_images() < 2:
+    given = pycolmap.Reconstruction(str(model))
+    if given.num_reg_images() < 2:
         return []
-    before = _errors(freed)
+    shared = _copied(given, _enough_points(given), own_cameras=False)
+    if not _adjuster(shared).solve().is_solution_usable():
+        return []
+    points = [shared.point3D(point_id) for point_id in sorted(shared.point3D_ids())]
+    freed = _copied(shared, points, own_cameras=True)
     adjuster = _adjuster(freed)
     if not adjuster.solve().is_solution_usable():
         return []
-    after = _errors(freed)
+    before, after = _errors(shared), _errors(freed)
     options = pycolmap.BACovarianceOptions()
     options.params = pycolmap.BACovarianceOptionsParams.ALL
     covariance = pycolmap.estimate_ba_covariance(options, freed, adjuster)
@@ -103,19 +109,27 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
     return images
 
 
-def _with_own_cameras(given: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
-    freed = pycolmap.Reconstruction()
+def _copied(
+    given: pycolmap.Reconstruction, points: Sequence[pycolmap.Point3D], *, own_cameras: bool
+) -> pycolmap.Reconstruction:
+    """The model with these points only, and with its cameras or one for each image."""
+    made = pycolmap.Reconstruction()
+    used = sorted({given.image(image_id).camera_id for image_id in given.reg_image_ids()})
+    for camera_id in [] if own_cameras else used:
+        made.add_camera_with_trivial_rig(pycolmap.Camera(given.camera(camera_id).todict()))
     for image_id in sorted(given.reg_image_ids()):
         image = given.image(image_id)
-        camera = pycolmap.Camera(given.camera(image.camera_id).todict())
-        camera.camera_id = image_id
-        freed.add_camera_with_trivial_rig(camera)
-        copy = pycolmap.Image(name=image.name, camera_id=image_id, image_id=image_id)
+        camera_id = image.camera_id
+        if own_cameras:
+            camera = pycolmap.Camera(given.camera(camera_id).todict())
+            camera.camera_id = camera_id = image_id
+            made.add_camera_with_trivial_rig(camera)
+        copy = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image_id)
         copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
-        freed.add_image_with_trivial_frame(copy, image.cam_from_world())
-    for point in _enough_points(given):
-        freed.add_point3D(point.xyz, point.track, point.color)
-    return freed
+        made.add_image_with_trivial_frame(copy, image.cam_from_world())
+    for point in points:
+        made.add_point3D(point.xyz, point.track, point.color)
+    return made
 
 
 def _enough_points(given: pycolmap.Reconstruction) -> list[pycolmap.Point3D]:
