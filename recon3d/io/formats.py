@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_TIFF_STARTS = (b"II*\0", b"MM\0*")
+_BIG_TIFF_STARTS = (b"II+\0", b"MM\0+")
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"mif2", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -26,6 +27,8 @@ def photo_signature(start: bytes) -> str | None:
         return "PNG"
     if start.startswith(_TIFF_STARTS):
         return "TIFF"
+    if start.startswith(_BIG_TIFF_STARTS):
+        return "BigTIFF"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS | _AVIF_BRANDS:
         # The general brands of HEIF are those of AVIF, too; then the list of compatible brands tells.
         brands = {start[at : at + 4] for at in (8, *range(16, min(start[3], len(start)), 4))}

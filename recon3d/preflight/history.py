@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from recon3d.errors import Recon3DError
 from recon3d.layout import ARTIFACTS, MANIFEST, read_frames
 from recon3d.preflight.cost import Speed, option_counts, rounded_error, scaled_size, stage_work
@@ -24,8 +26,8 @@ _MOST = 40
 _LITTLE = 1.0
 #: Work that weighs as much as what is known of the machine without the stage: small runs start slowly.
 _DOUBT = 20.0
-#: Other work, in cores, that is not worth a word.
-_QUIET = 0.5
+#: Other work, in cores, that is not worth a word, and seconds that it is watched.
+_QUIET, _LOOK = 0.5, 0.4
 
 
 def machine_speed(folders: Iterable[Path]) -> Speed:
@@ -41,8 +43,8 @@ def machine_speed(folders: Iterable[Path]) -> Speed:
     Speed
     """
     # Before the calibration, which would count itself.
-    busy, cores = _busy_cores(), os.cpu_count() or 1
-    told = f"; the machine is busy now (load {busy:.1f} on {cores} cores)" if busy > _QUIET else ""
+    busy, cores = busy_cores(), psutil.cpu_count() or 1
+    told = f"; other work uses {busy:.1f} of {cores} cores now" if busy > _QUIET else ""
     found: dict[str, list[tuple[float, float]]] = {}
     runs = 0
     for project in _projects(folders):
@@ -89,12 +91,23 @@ def _settled(rows: Iterable[tuple[float, float]], typical: float) -> float:
     return total / work
 
 
-def _busy_cores() -> float:
-    """Cores that were busy in the last minute."""
-    try:
-        return os.getloadavg()[0]
-    except (OSError, AttributeError):  # Windows has no such number
-        return 0.0
+def busy_cores() -> float:
+    """Measure how many cores work now; the load of the last minute would count a run that has just ended.
+
+    Returns
+    -------
+    float
+    """
+    before = psutil.cpu_times()
+    time.sleep(_LOOK)
+    after = psutil.cpu_times()
+    # Some systems know no waiting for the disk; on Linux it is no work.
+    idle = sum(getattr(after, kind, 0.0) - getattr(before, kind, 0.0) for kind in ("idle", "iowait"))
+    # Guests' time is counted twice.
+    total = sum(after) - sum(before) - sum(
+        getattr(after, kind, 0.0) - getattr(before, kind, 0.0) for kind in ("guest", "guest_nice")
+    )
+    return float((psutil.cpu_count() or 1) * (1 - idle / total)) if total > 0 else 0.0
 
 
 def _projects(folders: Iterable[Path]) -> list[Path]:

@@ -48,7 +48,7 @@ def _kind_of(start: bytes) -> str:
         return "jpeg"
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
-    if start.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+    if start.startswith((b"II*\0", b"MM\0*")):
         return "tiff"
     return ""
 

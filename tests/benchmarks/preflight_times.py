@@ -27,7 +27,7 @@ from recon3d.options import resolve_options
 from recon3d.preflight import work
 from recon3d.preflight.cost import BESIDE_STAGES, Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import look
-from recon3d.preflight.history import calibrate, kept_run
+from recon3d.preflight.history import busy_cores, calibrate, kept_run
 from recon3d.preflight.work import Parts, cpu_parts, disk_parts, memory_parts
 from recon3d.stage_table import STAGE_NAMES
 from tests.benchmarks.sets import DATA
@@ -56,6 +56,8 @@ _HEAD = """\
 """
 #: A ratio within these bounds is right.
 _RIGHT = 1.5
+#: Fewer busy cores do not count.
+_QUIET = 0.5
 
 Prices = dict[str, dict[str, dict[str, float]]]
 
@@ -72,10 +74,10 @@ class Run:
     wall: Mapping[str, float]
     memory: Mapping[str, float]
     disk: Mapping[str, float]
-    #: Seconds of the whole run, of a piece of fixed work before it, and the machine's load then.
+    #: Seconds of the whole run, of a piece of fixed work before it, and cores that were busy then.
     seconds: float
     calibration: float
-    load: float
+    busy: float
     workers: int
 
 
@@ -84,14 +86,20 @@ class Run:
 
 def run_set(folder: Path, name: str, quality: str, rerun_from: str | None = None) -> None:
     """Run a set to its end, and keep the project and what the machine was like."""
-    before = {"calibration": calibrate(), "load": os.getloadavg()[0]}
+    machine = {"busy": busy_cores(), "calibration": calibrate()}
     project = recon3d.Project.open(folder) if folder.exists() else recon3d.Project.create(folder)
     if not project.inputs:
         project.add_inputs(DATA / INPUTS[name])
     started = time.monotonic()
     recon3d.Pipeline(quality, force=True, accept_partial=True).run(project, rerun_from=rerun_from)
-    before["seconds"] = time.monotonic() - started
-    (folder / "machine.json").write_text(json.dumps(before))
+    seconds = time.monotonic() - started
+    kept = folder / "machine.json"
+    if rerun_from is None or not kept.exists():
+        manifests, _ = kept_run(folder / "artifacts")
+        machine["between"] = seconds - sum(m.seconds for m in manifests.values())
+    else:
+        machine["between"] = json.loads(kept.read_text())["between"]
+    kept.write_text(json.dumps(machine))
 
 
 def read_run(folder: Path) -> Run | None:
@@ -121,9 +129,9 @@ def read_run(folder: Path) -> Run | None:
         {stage: m.seconds for stage, m in manifests.items()},
         {stage: float(m.peak_memory) for stage, m in manifests.items()},
         {**disk, **{part: float(_size(folder / part)) for part in BESIDE_STAGES}},
-        machine["seconds"],
+        sum(m.seconds for m in manifests.values()) + machine["between"],
         machine["calibration"],
-        machine["load"],
+        machine["busy"],
         max(m.workers for m in manifests.values()),
     )
 
@@ -147,7 +155,7 @@ def fit(runs: Sequence[Run]) -> Prices:
     for kept in (*BESIDE_STAGES, *STAGE_NAMES):
         rows = [(disk_parts(kept, r.counts), r.disk[kept]) for r in runs]
         prices["disk"][kept] = _fit(rows, known["disk"].get(kept, {}), 1e5)
-    quiet = [r for r in runs if r.load < 1] or runs
+    quiet = [r for r in runs if r.busy < _QUIET] or runs
     share = {}
     for stage in STAGE_NAMES:
         # wall = cpu (1 - share + share / workers)
@@ -242,7 +250,7 @@ def foretell(run: Run, prices: Prices) -> Row:
         counts = expected_counts(run.job, options)
         slow = run.calibration / prices["parallel"]["start"]["calibration"]
         speed = Speed(
-            dict.fromkeys(STAGE_NAMES, slow), 1.0, "", slow, run.load if run.load > 0.5 else 0, os.cpu_count()
+            dict.fromkeys(STAGE_NAMES, slow), 1.0, "", slow, run.busy if run.busy > _QUIET else 0, os.cpu_count()
         )
         made = estimate(run.quality, run.job, options, speed, run.workers)
         cpu = {stage: (stage_work(stage, counts), run.cpu[stage]) for stage in STAGE_NAMES}
@@ -267,7 +275,7 @@ def _show(rows: Sequence[Row]) -> None:
         for stage, pair in row.cpu.items():
             _line(label, f"{stage}, CPU-s", pair)
         _line(label, "all stages, CPU-s", row.total)
-        _line(label, f"run, s (load {row.run.load:.1f})", row.seconds)
+        _line(label, f"run, s ({row.run.busy:.1f} cores busy)", row.seconds)
         _line(label, "memory, MB", (row.memory[0] / 1e6, row.memory[1] / 1e6))
         _line(label, "disk, MB", (row.disk[0] / 1e6, row.disk[1] / 1e6))
     print()

@@ -152,6 +152,7 @@ REFUSED = [
     ("a.jpg", b"just some text, no photo", "is a text file, not a photo"),
     ("a.webp", b"RIFF\x10\0\0\0WEBPVP8 " + b"\0" * 30, r"a\.webp cannot be decoded"),
     ("a.jpg", b"\0\0\0\x0cJXL \r\n\x87\n" + b"\0" * 30, "is a JPEG XL file, which is not supported"),
+    ("a.tif", b"II+\0\x08\0\0\0" + b"\0" * 40, "is a BigTIFF file, which is not supported"),
     ("a.tif", b"II*\0\x10\0\0\0CR\2\0" + b"\0" * 40, "raw file without an embedded preview"),
     ("a.tif", b"MM\0*\0\0\0\x08" + b"\0" * 40, "its size is missing"),
     ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\x01" + b"\0" * 40, "raw file"),
