@@ -89,7 +89,7 @@ def run_set(folder: Path, name: str, quality: str, rerun_from: str | None = None
     machine = {"busy": busy_cores(), "calibration": calibrate()}
     project = recon3d.Project.open(folder) if folder.exists() else recon3d.Project.create(folder)
     if not project.inputs:
-        project.add_inputs(DATA / INPUTS[name])
+        project.add(DATA / INPUTS[name])
     started = time.monotonic()
     recon3d.Pipeline(quality, force=True, accept_partial=True).run(project, rerun_from=rerun_from)
     seconds = time.monotonic() - started
