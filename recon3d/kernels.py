@@ -74,17 +74,21 @@ def temporary_cache() -> Path:
 
 def _keep(dispatcher: Any) -> bool:
     """Let numba keep a function's compiled code, wherever that can be."""
+    config: Any = numba.config
+    # Without a home, numba would make a folder called ~ in the working directory.
+    homeless = not config.CACHE_DIR and not os.path.isabs(os.path.expanduser("~"))
     try:
-        dispatcher.enable_caching()
-    except RuntimeError:  # numba found no folder that it may write to
-        try:
-            folder = _private(temporary_cache())
-            # Also for the processes that this one starts.
-            config: Any = numba.config
-            config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(folder)
+        if not homeless:
             dispatcher.enable_caching()
-        except (OSError, RuntimeError):
-            return False
+            return True
+    except RuntimeError:  # numba found no folder that it may write to
+        pass
+    try:
+        # Also for the processes that this one starts.
+        config.CACHE_DIR = os.environ["NUMBA_CACHE_DIR"] = str(_private(temporary_cache()))
+        dispatcher.enable_caching()
+    except (OSError, RuntimeError):
+        return False
     return True
 
 

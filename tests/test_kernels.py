@@ -40,6 +40,7 @@ def _calls_outer(tmp_path: Path, **changes: str) -> subprocess.CompletedProcess[
     (package / "__pycache__").touch()
     environment = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
     environment |= {"XDG_CACHE_HOME": "/dev/null/none", "HOME": "/dev/null/none", **changes}
+    environment = {key: value for key, value in environment.items() if value}
     script = (
         "from package.outer import outer; from recon3d.kernels import cache_folder\n"
         "print(outer(1), cache_folder(outer))"
@@ -69,3 +70,14 @@ def test_a_temporary_folder_that_others_can_change_is_not_trusted(tmp_path: Path
     done = _calls_outer(tmp_path, TMPDIR=str(temporary))
     assert done.stdout.split() == ["20", "None"], done.stderr
     assert not list(planted.iterdir())
+
+
+def test_without_a_home_nothing_is_left_in_the_working_directory(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    # What os.path.expanduser gives for a user whom the system does not know.
+    done = _calls_outer(tmp_path, TMPDIR=str(temporary), HOME="~", XDG_CACHE_HOME="")
+    value, folder = done.stdout.split()
+    assert value == "20"
+    assert Path(folder).is_relative_to(temporary)
+    assert not (tmp_path / "~").exists()

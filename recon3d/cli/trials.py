@@ -153,5 +153,17 @@ TRIALS: dict[str, Callable[[], list[str]]] = {
     "photo": decode_photo,
 }
 
+
+def _main(name: str) -> None:
+    from recon3d.errors import Recon3DError
+
+    try:
+        told = TRIALS[name]()
+    except Recon3DError as error:
+        # The doctor shows the last line.
+        sys.exit(f"{error.message} {error.hint}".replace("\n", " "))
+    sys.stdout.write("\n".join(told) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write("\n".join(TRIALS[sys.argv[1]]()) + "\n")
+    _main(sys.argv[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 import subprocess
 import threading
@@ -45,6 +46,7 @@ class LocalEngine(Engine):
         import dask
         import distributed
 
+        _check_semaphores()
         self.log_path = log_path
         self.notes = []
         self.client = None
@@ -147,3 +149,15 @@ class LocalEngine(Engine):
         with contextlib.suppress(Exception):
             if self._cluster is not None:
                 self._cluster.close(timeout=2)
+
+
+def _check_semaphores() -> None:
+    """Worker processes hand over their addresses through queues, which need semaphores."""
+    try:
+        multiprocessing.get_context("spawn").Lock()
+    except (OSError, ImportError) as error:
+        raise EngineUnavailable(
+            f"No worker process can start here: this system gives no semaphores ({error}).",
+            "On Linux they are files in /dev/shm: let this user write there; in a container mount it with "
+            "--tmpfs /dev/shm:rw,mode=1777 or --ipc=host.",
+        ) from error
