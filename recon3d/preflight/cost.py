@@ -16,6 +16,9 @@ from recon3d.stage_table import STAGE_NAMES
 
 #: Other work seldom lasts as long as a run: more than this it is not expected to slow one down.
 _SLOWEST = 2.0
+#: Features for each megapixel that the check finds in a usual photo, and the share of them that an image
+#: has which is not doubled.
+_DENSITY, _UNDOUBLED = 4500.0, 0.55
 #: What a project keeps besides the artifacts of its stages.
 BESIDE_STAGES = ("inputs", "results")
 
@@ -133,24 +136,31 @@ def scaled_size(width: int, height: int, longest: int) -> float:
     return width * height * scale * scale / 1e6
 
 
-def feature_pixels(width: int, height: int, options: Mapping[str, object]) -> float:
-    """Megapixels in which features are sought, with doubled images.
+def feature_pixels(
+    width: int, height: int, options: Mapping[str, object], density: float = _DENSITY
+) -> float:
+    """Megapixels in which features are sought.
+
+    An image is looked at as it is, and doubled where that gives too few features.
 
     Parameters
     ----------
     width, height : int
     options : mapping
         Of feature_extraction.
+    density : float
+        Features for each megapixel of the image at the size of the check.
 
     Returns
     -------
     float
     """
-    longest = int(str(options["max_image_size"]))
-    pixels = scaled_size(width, height, longest)
+    pixels = scaled_size(width, height, int(str(options["max_image_size"])))
     octave = options["first_octave"]
-    doubled = octave == -1 or (octave == "auto" and max(width, height) <= longest)
-    return pixels * (4 if doubled else 1)
+    if octave != "auto":
+        return float(pixels * 0.25 ** int(str(octave)))
+    enough = _UNDOUBLED * density * pixels >= int(str(options["max_features"]))
+    return pixels if enough else 5 * pixels
 
 
 def stage_work(stage: str, counts: Counts) -> float:
@@ -224,8 +234,8 @@ def expected_counts(job: Job, options: Mapping[str, StageOptions]) -> dict[str, 
     values = {stage: chosen.model_dump() for stage, chosen in options.items()}
     n, size, typical = job.frames, (job.width, job.height), cost_model()["typical"]["counts"]
     counts = option_counts(values, *size)
-    # COLMAP finds as many features for each pixel as the check does at its smaller size, or nearly.
-    density = typical["features"] * job.features / scaled_size(*size, 640)
+    found = job.features / scaled_size(*size, 640)
+    counts["feature_pixels"] = feature_pixels(*size, values["feature_extraction"], found)
     matching = values["feature_matching"]
     if job.video_frames:
         pairs = n * (matching["overlap"] + matching["loop_closure"])
@@ -241,7 +251,7 @@ def expected_counts(job: Job, options: Mapping[str, StageOptions]) -> dict[str, 
         "scanned": job.scanned,
         "frame_pixels": scaled_size(*size, largest),
         "features": min(
-            density * counts["feature_pixels"],
+            typical["features"] * found * counts["feature_pixels"],
             typical["most_features"] * values["feature_extraction"]["max_features"],
         ),
         "pairs": min(pairs, n * (n - 1) / 2),

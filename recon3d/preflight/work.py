@@ -54,14 +54,15 @@ def cpu_parts(stage: str, counts: Counts) -> Parts:
         return {"scanned_megapixels": c["scanned"], "frame_megapixels": images * c["frame_pixels"]}
     if stage == "feature_extraction":
         pixels = images * c["feature_pixels"]
-        return {
-            "megapixels": pixels,
-            "thousand_features": images * c["features"] / 1000,
-            "normalized_megapixels": pixels * c["normalized"],
-        }
+        return {"once": 1.0, "megapixels": pixels, "normalized_megapixels": pixels * c["normalized"]}
     if stage == "feature_matching":
         pairs, features = c["pairs"], c["features"] / 1000
-        return {"pairs": pairs, "compared": pairs * features**2, "guided": pairs * features**2 * c["guided"]}
+        return {
+            "images": images,
+            "pairs": pairs,
+            "compared": pairs * features**2,
+            "guided": pairs * features**2 * c["guided"],
+        }
     if stage == "sparse_reconstruction":
         return {"images": images, "thousand_features": images * c["features"] / 1000}
     if stage == "dense_reconstruction":
