@@ -116,9 +116,10 @@ def read_run(folder: Path) -> Run | None:
         seen = look(files, [] if files else [given])
         cache.write_text(json.dumps(asdict(seen.job(resolve_options(quality)))))
     job = Job(**json.loads(cache.read_text()))
+    # Earlier versions leave their artifacts.
     disk = {
-        stage: float(sum(_size(path) for path in (folder / "artifacts").glob(f"{stage}-*")))
-        for stage in STAGE_NAMES
+        stage: float(_size(folder / "artifacts" / f"{stage}-{manifest.fingerprint}"))
+        for stage, manifest in manifests.items()
     }
     return Run(
         name,
@@ -210,7 +211,8 @@ def _fit(
     # Least squares of relative errors foretell too little on the whole.
     if (foretold := units @ solution).all():
         solution *= np.median((measured + blur) / (foretold + blur))
-    return {**dict.fromkeys(rows[0][0], 0.0), **known, **dict(zip(names, solution.tolist(), strict=True))}
+    prices = {name: known.get(name, 0.0) for name in rows[0][0]}
+    return {**prices, **dict(zip(names, solution.tolist(), strict=True))}
 
 
 def write_prices(prices: Prices, runs: Sequence[Run]) -> None:
