@@ -76,7 +76,7 @@ def _keep(dispatcher: Any) -> bool:
     """Let numba keep a function's compiled code, wherever that can be."""
     config: Any = numba.config
     # Without a home, numba would make a folder called ~ in the working directory.
-    homeless = not config.CACHE_DIR and not os.path.isabs(os.path.expanduser("~"))
+    homeless = not config.CACHE_DIR and not Path(os.path.expanduser("~")).is_absolute()  # noqa: PTH111
     try:
         if not homeless:
             dispatcher.enable_caching()

@@ -157,6 +157,72 @@ def drop_implausible(model: Path) -> tuple[int, float]:
     return reconstruction.num_reg_images(), float(reconstruction.compute_mean_reprojection_error())
 
 
+def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float) -> dict[str, float]:
+    """Take images out of a model, in place, whose positions the points hardly determine.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    names : sequence of str
+        Images that may go.
+    limit : float
+        Largest standard deviation of a centre, as a share of the largest distance of a centre from their
+        mean.
+    usual : float
+        The same as a multiple of the images' median.
+
+    Returns
+    -------
+    dict of str to float
+        Those that were taken out, and the standard deviations. Empty where these cannot be computed.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    images = {reconstruction.image(image_id).name: image_id for image_id in reconstruction.reg_image_ids()}
+    deviations = _deviations(reconstruction, images)
+    if not deviations:
+        return {}
+    most = max(limit, usual * float(np.median(list(deviations.values()))))
+    dropped = {name: deviations[name] for name in names if deviations.get(name, 0.0) > most}
+    for name in dropped:
+        reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
+    if dropped:
+        reconstruction.update_point_3d_errors()
+        reconstruction.write(str(model))
+    return dropped
+
+
+def _deviations(reconstruction: pycolmap.Reconstruction, images: dict[str, int]) -> dict[str, float]:
+    """Standard deviations of the centres as shares of their spread, but for two that fix the world."""
+    options = pycolmap.BundleAdjustmentOptions()
+    options.print_summary = False
+    options.ceres.solver_options.num_threads = 1
+    config = pycolmap.BundleAdjustmentConfig()
+    for image_id in images.values():
+        config.add_image(image_id)
+    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    wanted = pycolmap.BACovarianceOptions()
+    wanted.params = pycolmap.BACovarianceOptionsParams.POSES
+    covariance = pycolmap.estimate_ba_covariance(
+        wanted, reconstruction, pycolmap.create_default_ceres_bundle_adjuster(options, config, reconstruction)
+    )
+    if covariance is None:
+        return {}
+    centers = np.array([reconstruction.image(image_id).projection_center() for image_id in images.values()])
+    spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+    # The covariance is that of residuals with a deviation of a pixel; then their mean length is 1.25.
+    pixel = float(reconstruction.compute_mean_reprojection_error()) / 1.25
+    deviations = {}
+    for name, image_id in images.items():
+        matrix = covariance.get_cam_cov_from_world(image_id)
+        if matrix is not None and matrix.shape == (6, 6):
+            # The centre is -R^T t; a turn of the camera moves it, too.
+            x, y, z = reconstruction.image(image_id).cam_from_world().translation
+            moves = np.array([[0, -z, y, 1, 0, 0], [z, 0, -x, 0, 1, 0], [-y, x, 0, 0, 0, 1]])
+            deviations[name] = pixel * float(np.sqrt(np.trace(moves @ matrix @ moves.T))) / spread
+    return deviations
+
+
 def copy_model(model: Path, out: Path) -> None:
     """Write a COLMAP model, binary or text, as binary.
 

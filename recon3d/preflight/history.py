@@ -104,8 +104,10 @@ def busy_cores() -> float:
     # Some systems know no waiting for the disk; on Linux it is no work.
     idle = sum(getattr(after, kind, 0.0) - getattr(before, kind, 0.0) for kind in ("idle", "iowait"))
     # Guests' time is counted twice.
-    total = sum(after) - sum(before) - sum(
-        getattr(after, kind, 0.0) - getattr(before, kind, 0.0) for kind in ("guest", "guest_nice")
+    total = (
+        sum(after)
+        - sum(before)
+        - sum(getattr(after, kind, 0.0) - getattr(before, kind, 0.0) for kind in ("guest", "guest_nice"))
     )
     return float((psutil.cpu_count() or 1) * (1 - idle / total)) if total > 0 else 0.0
 

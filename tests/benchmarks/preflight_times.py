@@ -252,7 +252,12 @@ def foretell(run: Run, prices: Prices) -> Row:
         counts = expected_counts(run.job, options)
         slow = run.calibration / prices["parallel"]["start"]["calibration"]
         speed = Speed(
-            dict.fromkeys(STAGE_NAMES, slow), 1.0, "", slow, run.busy if run.busy > _QUIET else 0, os.cpu_count()
+            dict.fromkeys(STAGE_NAMES, slow),
+            1.0,
+            "",
+            slow,
+            run.busy if run.busy > _QUIET else 0,
+            os.cpu_count(),
         )
         made = estimate(run.quality, run.job, options, speed, run.workers)
         cpu = {stage: (stage_work(stage, counts), run.cpu[stage]) for stage in STAGE_NAMES}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pycolmap
 
+from recon3d import colmap
 from recon3d.colmap import mapping
 
 
@@ -20,3 +22,30 @@ def test_a_model_whose_images_a_larger_one_has_is_no_part_of_its_own(tmp_path: P
         (tmp_path / str(number)).mkdir()
         model.write(str(tmp_path / str(number)))
     assert [model.name for model in mapping._models(tmp_path)] == ["1", "2"]
+
+
+def test_an_image_that_few_points_hold_is_left_out(tmp_path: Path) -> None:
+    pycolmap.set_random_seed(0)
+    rng = np.random.default_rng(0)
+    options = pycolmap.SyntheticDatasetOptions()
+    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, 8
+    options.num_points3D, options.num_points2D_without_point3D = 200, 0
+    model = pycolmap.synthesize_dataset(options)
+    for image in model.images.values():
+        for point in image.points2D:
+            point.xy = point.xy + rng.normal(0, 0.4, 2)
+    names = sorted(model.image(number).name for number in model.reg_image_ids())
+    weak = model.image(sorted(model.reg_image_ids())[5])
+    # Seven points close together tell little about where it was taken.
+    seen = [number for number, point in enumerate(weak.points2D) if point.has_point3D()]
+    places = {number: model.point3D(weak.points2D[number].point3D_id).xyz for number in seen}
+    near = sorted(seen, key=lambda number: float(np.linalg.norm(places[number] - places[seen[0]])))
+    for number in near[7:]:
+        model.delete_observation(weak.image_id, number)
+    model.update_point_3d_errors()
+    (tmp_path / "0").mkdir()
+    model.write(str(tmp_path / "0"))
+    assert list(colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0)) == [weak.name]
+    left = pycolmap.Reconstruction(str(tmp_path / "0"))
+    assert left.num_reg_images() == 7
+    assert colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0) == {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,9 @@ _BLUR = 0.35
 _ATTEMPTS, _MORE = "attempts", "more"
 _UNKNOWN = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
 _FEW_MATCHES = 30
+#: An image that was split off from its group is left out with such a deviation of its centre, as a share
+#: of the cameras' spread and as a multiple of the usual one. Wrong ones have 0.006 to 0.015, and 8 to 30.
+_UNCERTAIN, _USUAL = 0.003, 4.0
 
 
 def run(
@@ -130,6 +134,9 @@ def _reconstruct(
         )
     shutil.move(best.folder, out_dir / MODELS)
     shutil.rmtree(out_dir / _ATTEMPTS)
+    dropped = context.call(_drop_uncertain, str(out_dir / MODEL), str(frames))
+    if dropped:
+        context.fallback(_uncertain_message(dropped))
     if tried[-1] is attempts:
         shutil.rmtree(out_dir / _MORE, ignore_errors=True)
     made = tuple(
@@ -142,7 +149,29 @@ def _reconstruct(
         for each in sorted(tried, key=lambda each: each.label)
         for placed in each.made
     )
-    return Registration((), _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
+    # Their reasons; the report lists all images.
+    why = tuple(RegisteredImage(name, False, None, 0, None, "its position is uncertain") for name in dropped)
+    return Registration(why, _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
+
+
+def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
+    """Leave out images that were split off from their group and are placed badly."""
+    from recon3d import colmap
+
+    group = {frame.name: frame.camera for frame in read_frames(Path(frames)).frames}
+    sizes = Counter(group.values())
+    cameras = [names for _, names in colmap.camera_groups(Path(model)).values()]
+    alone = [names[0] for names in cameras if len(names) == 1 and sizes[group[names[0]]] > 1]
+    shared = len(cameras) - len(alone)
+    return colmap.drop_uncertain(Path(model), alone, _UNCERTAIN, _USUAL) if alone and shared else {}
+
+
+def _uncertain_message(dropped: Mapping[str, float]) -> str:
+    listed = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in sorted(dropped.items()))
+    return (
+        f"{len(dropped)} images are left out: {listed}. They seem to have cameras of their own, and their "
+        "positions are uncertain by this share of the cameras' spread. Add photos that overlap with them."
+    )
 
 
 def _chosen(made: Path, component: int, out_dir: Path, context: StageContext) -> Registration:
@@ -153,7 +182,7 @@ def _chosen(made: Path, component: int, out_dir: Path, context: StageContext) ->
     before = read_registration(made)
     for note in before.notes:
         context.fallback(note)
-    return replace(before, images=())
+    return before
 
 
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
@@ -264,6 +293,7 @@ def _report(
         context.fallback(components_message(components))
     inliers = _best_inliers(inputs.get("feature_matching"), len(frames))
     sharpness = np.array([frame.sharpness or np.nan for frame in frames], np.float64)
+    known = {image.name: image.reason for image in registration.images}
     images: list[RegisteredImage] = []
     for index, frame in enumerate(frames):
         name = frame.name
@@ -271,7 +301,7 @@ def _report(
         points, error = statistics[component][name] if component is not None else (0, None)
         reason = None
         if component is None:
-            reason = _why(index, sharpness, inliers)
+            reason = known.get(name) or _why(index, sharpness, inliers)
         elif component > 0:
             reason = f"it belongs to another part of the scene (component {numbers[component]})"
         images.append(
