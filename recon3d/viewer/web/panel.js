@@ -93,7 +93,8 @@ class Panel {
     const told = h("p", { class: "r3d-hint" }), option = h("textarea", { readOnly: true, hidden: true, rows: 3, "data-part": "crop", "aria-label": STRINGS.keepCrop });
     const keep = h("button", { type: "button", "data-part": "keep-crop", onclick: () => {
       const region = viewer.region();
-      option.value = `--set mesh_generation.region=${JSON.stringify(region)}`; option.hidden = false; told.textContent = STRINGS.cropTold;
+      // Shells take brackets for patterns of file names, and not all of them know single quotes.
+      option.value = `--set "mesh_generation.region=${JSON.stringify(region)}"`; option.hidden = false; told.textContent = STRINGS.cropTold;
       if (navigator.clipboard && document.hasFocus()) navigator.clipboard.writeText(option.value).catch(() => {});
       viewer.root.dispatchEvent(new CustomEvent("recon3d-crop", { bubbles: true, detail: { region } }));
     } }, STRINGS.keepCrop);

@@ -10,7 +10,6 @@ import pytest
 
 from recon3d_api.settings import Settings
 from tests.api.conftest import Api, new_project, served, wait_for
-from tests.api.test_mail import SENDER
 from tests.api.site.conftest import (
     PASSWORD,
     Visitor,
@@ -20,6 +19,7 @@ from tests.api.site.conftest import (
     sign_in,
     slow_line,
 )
+from tests.api.test_mail import SENDER
 
 KEPT = "localStorage.getItem('recon3d.session')"
 #: As if a quarter of an hour went by: the access token is used no more. `aged` is gone after a renewal.
