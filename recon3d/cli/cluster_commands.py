@@ -84,8 +84,8 @@ def worker(
         _say(f"{count(number, 'worker')}{with_gpu} for {target}. Ctrl-C ends them.")
         if reason := why_unreachable(target):
             _say(
-                f"No scheduler answers at {target}: {reason}. Start it there with `recon3d cluster scheduler`, or "
-                "check the address. The workers keep trying."
+                f"No scheduler answers at {target}: {reason}. Start it there with `recon3d cluster "
+                "scheduler`, or check the address. The workers keep trying."
             )
         began = time.monotonic()
         started = start_workers(target, number, gpus=devices, memory_limit=memory_limit, options=context.args)

@@ -22,7 +22,8 @@ from recon3d.viewer.grid import Grid
 from recon3d.viewer.page_files import page_file, viewer_script
 from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
 from recon3d.viewer.still import quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Content, Shown, content_of
 
 _PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)

@@ -26,7 +26,8 @@ with warnings.catch_warnings():
 from recon3d.notebook.viewer import Viewer, compare
 from recon3d.viewer.grid import Grid
 from recon3d.viewer.still import quick_picture
-from recon3d.viewer.view_content import Budget, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import content_of
 from tests.synthetic.made_project import box
 
 

@@ -12,7 +12,8 @@ from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.viewer.viewer import Viewer
 from recon3d.similarity import umeyama
 from recon3d.viewer.still import encode_png, quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Content, Shown, content_of
 
 
 class Comparison:

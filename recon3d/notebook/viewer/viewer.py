@@ -26,7 +26,8 @@ from recon3d.rendering.picture import Picture
 from recon3d.types import Floats, Scene
 from recon3d.viewer.photos import photo_of
 from recon3d.viewer.still import draw, encode_png, quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Content, Shown, content_of
 
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
