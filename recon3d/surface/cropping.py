@@ -57,8 +57,8 @@ def points_in_box(cloud: PointCloud, corners: tuple[Corner, Corner]) -> PointClo
     raise ReconstructionError(
         f"The box of mesh_generation.region, {given}, holds {held} of the cloud's {len(cloud)} points, which "
         f"lie in {bounds}.",
-        "Draw a box in the page that `recon3d view PROJECT` writes (Clip box, Keep as crop) and use the option "
-        "that it gives, or mesh everything: --set mesh_generation.region=all",
+        "Draw a box in the page that `recon3d view PROJECT` writes (Clip box, Keep as crop) and use the "
+        "option that it gives, or mesh everything: --set mesh_generation.region=all",
     )
 
 

@@ -20,6 +20,7 @@ from recon3d.layout import POINT_CLOUD, images_folder
 from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
 from recon3d.project.project import Project
+from recon3d.project.runs import RunRecord
 from recon3d.rendering.framing import Opening
 from recon3d.rendering.opening import find_opening, opening_of
 from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
@@ -27,7 +28,7 @@ from recon3d.viewer.camera_lines import frusta, photos_of
 from recon3d.viewer.grid import sample
 from recon3d.viewer.thinning import Budget, thin_mesh, thin_points
 
-Shown = Project | Scene | PointCloud | Mesh | TexturedMesh
+Shown = Project | RunRecord | Scene | PointCloud | Mesh | TexturedMesh
 Indices = NDArray[np.uint32]
 
 
@@ -180,7 +181,8 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
 
     Parameters
     ----------
-    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    shown : Project, RunRecord, Scene, PointCloud, Mesh or TexturedMesh
+        Of a project the newest model, of one of its runs the model that it made or used.
     budget : Budget, optional
     images : Path, optional
         Folder of the cameras' photos; a project knows its own.
@@ -201,8 +203,8 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     notes: list[str] = []
     reconstruction: str | None = None
     dense: Path | None = None
-    if isinstance(shown, Project):
-        made = _belonging_together(shown, notes)
+    if isinstance(shown, Project | RunRecord):
+        made = shown.artifacts if isinstance(shown, RunRecord) else _belonging_together(shown, notes)
         if "sparse_reconstruction" in made:
             scene, reconstruction = load_scene(made), made["sparse_reconstruction"].manifest.fingerprint
         if "dense_reconstruction" in made:
@@ -224,6 +226,11 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     if positions is None and scene is not None and len(scene):
         positions = np.array([view.center for view in scene])
     if positions is None or not len(positions):
+        if isinstance(shown, RunRecord):
+            raise InputError(
+                f"Nothing is left to show of the run {shown.name}.",
+                "It ended before it had a model, or `recon3d clean` removed it. Choose another run.",
+            )
         raise InputError("There is nothing to show yet.", "Run the pipeline first.")
     origin = np.median(positions, axis=0)
     size = float(np.linalg.norm(np.percentile(positions, 98, axis=0) - np.percentile(positions, 2, axis=0)))
