@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -103,13 +104,13 @@ def check_listening(host: str, port: int) -> None:
     OptionError
         The host is another machine, or none.
     """
-    # What Dask itself calls.
-    from tornado.netutil import bind_sockets
-
-    name = host.rpartition("://")[2].strip("[]")
+    name = host.rpartition("://")[2].strip("[]") or "0.0.0.0"
     try:
-        for bound in bind_sockets(port, address=name or None):
-            bound.close()
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Dask does
+                tried.bind(address)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, errno.EACCES):
             what = "is in use" if error.errno == errno.EADDRINUSE else "is for administrators only"

@@ -64,17 +64,14 @@ def test_a_run_is_started_once_and_a_project_that_is_deleted_elsewhere_leaves_th
     visitor, number = open_project(api, visit, inputs=True, expected=("/start-reconstruction",))
     page = visitor.page
     begin = page.locator(".choice button.primary")
-    asked: list[str] = []
-
-    def answer_late(route: Any) -> None:
-        asked.append(route.request.url)
-        assert begin.is_disabled()
-        route.fulfill(status=409, json={"detail": "The disk is busy."})
-
-    page.route("**/start-reconstruction*", answer_late)
-    begin.evaluate("button => { button.click(); button.disabled = false; button.click(); }")
+    asked: list[Any] = []
+    page.route("**/start-reconstruction*", lambda route: asked.append(route))
+    with page.expect_request("**/start-reconstruction*"):
+        begin.evaluate("button => { button.click(); button.click(); }")
+    assert begin.is_disabled()
+    asked[0].fulfill(status=409, json={"detail": "The disk is busy."})
     page.get_by_text("The disk is busy.").wait_for()
-    wait_for(begin.is_enabled)
+    page.locator(".choice button.primary:enabled").wait_for()
     assert len(asked) == 1
 
     token = json.loads(page.evaluate("sessionStorage.getItem('recon3d.session')"))["access"]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from recon3d_api.store.tables import Project
 from tests.api.conftest import Api, new_project, wait_for
 from tests.api.site.conftest import Visitor, noise, open_project, slow_line
 
@@ -32,9 +33,11 @@ def offsets(page: Any) -> list[int]:
     return found
 
 
-def received(api: Api) -> int:
-    """Bytes that the server has of the upload that is on its way."""
-    files = api.service.settings.uploads_dir.rglob("*")
+def received(api: Api, number: int) -> int:
+    """Bytes that the server has of the upload to a project that is on its way."""
+    with api.service.database.read() as session:
+        owner = session.get_one(Project, number).owner_id
+    files = (api.service.settings.uploads_dir / str(owner)).rglob("*")
     return max((path.stat().st_size for path in files if path.is_file()), default=0)
 
 
@@ -48,7 +51,7 @@ def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor],
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     visitor.context.set_offline(True)
     page.get_by_text("The connection is lost. The upload resumes by itself.").wait_for()
     slow_line(visitor, -1)
@@ -68,10 +71,10 @@ def test_a_paused_upload_resumes_on_another_visit(
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     page.get_by_role("button", name="Pause noise.png").click()
     page.get_by_text("Paused at").wait_for()
-    kept = received(api)
+    kept = received(api, number)
     page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
     page.reload()
     page.get_by_text("is 0 % uploaded").or_(
@@ -98,7 +101,7 @@ def test_a_file_of_the_same_name_and_size_is_not_joined_to_another(
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(one)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     page.get_by_role("button", name="Pause noise.tif").click()
     page.get_by_text("Paused at").wait_for()
     page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
