@@ -24,8 +24,13 @@ def aligned(moved: Content, fixed: Content) -> Content | None:
     Content or None
         `moved` in the world of `fixed` and relative to its origin; None without enough common cameras.
     """
-    if moved.reconstruction is not None and moved.reconstruction == fixed.reconstruction:
+    by_cameras = _by_cameras(moved, fixed)
+    if by_cameras is None and moved.reconstruction and moved.reconstruction == fixed.reconstruction:
         return moved.placed(1.0, np.eye(3), np.zeros(3), fixed.origin)
+    return by_cameras
+
+
+def _by_cameras(moved: Content, fixed: Content) -> Content | None:
     shared = sorted(set(fixed.names) & set(moved.names))
     if len(shared) < _SHARED:
         return None
