@@ -125,7 +125,7 @@ def test_models_of_one_subject_are_aligned_by_their_cameras(tmp_path: Path) -> N
     assert aligned(strange, content) is not None
     assert aligned(replace(strange, reconstruction="another"), content) is None
     moved = other.placed(2.0, TURN, np.array([5.0, 0, 0]), np.zeros(3))
-    np.testing.assert_allclose(facing(moved, content).bounds, content.bounds, atol=0.02)
+    np.testing.assert_allclose(facing(moved, content).bounds, content.bounds, atol=0.06)
 
 
 def test_an_earlier_run_of_a_project_is_shown_as_it_was(tmp_path: Path) -> None:
