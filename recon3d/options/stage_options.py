@@ -21,11 +21,10 @@ _BOX: TypeAdapter[Box] = TypeAdapter(Box)
 
 def _read_region(value: object) -> object:
     """A box may be a list that the command line gives as text; what is wrong names all choices."""
-    text = isinstance(value, str)
-    if text and value in ("auto", "all"):
-        return value
     try:
-        return _BOX.validate_json(value) if text else _BOX.validate_python(value)
+        if not isinstance(value, str):
+            return _BOX.validate_python(value)
+        return value if value in ("auto", "all") else _BOX.validate_json(value)
     except ValidationError:
         raise ValueError(
             "Input should be 'auto', 'all', or two corners of a box, such as [[-1, -1, 0], [1, 1, 2]]"
