@@ -17,7 +17,7 @@ from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
 from recon3d.notebook.viewer.listening import Ear
 from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Move, Navigation
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.project.project import Project
@@ -32,8 +32,6 @@ from recon3d.viewer.view_content import Content, Shown, content_of
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
-#: Degrees and factor of a pressed key.
-_TURN, _ZOOM = 6.0, 1.15
 
 
 class Viewer:
@@ -128,7 +126,7 @@ class Viewer:
         )
         self.clipping = ClipBox(self._renderer, *self.content.bounds)
         self.toolbar = Toolbar(self)
-        self._ear = Ear(self.resize, self.press) if fill else None
+        self._ear = Ear(self.resize, self.navigation.press) if fill else None
         self.widget = self.toolbar.around(self._renderer, None if self._ear is None else self._ear.widget)
         self.navigation.camera.observe(self._on_move, "position")
         self.detail = Detail(self.layers)
@@ -289,30 +287,6 @@ class Viewer:
         self._size = (width, height)
         self.navigation.camera.aspect = width / height
         self._renderer.width, self._renderer.height = width, height
-
-    def press(self, key: str) -> None:
-        """Do what a key does: arrows turn, + and - zoom, and W, A, S, D move in flight.
-
-        Parameters
-        ----------
-        key : str
-            As browsers name it, such as "ArrowLeft".
-        """
-        turns = {
-            "ArrowLeft": (-_TURN, 0),
-            "ArrowRight": (_TURN, 0),
-            "ArrowUp": (0, _TURN),
-            "ArrowDown": (0, -_TURN),
-        }
-        moves: dict[str, Move] = {"w": "forward", "a": "left", "s": "back", "d": "right"}
-        if key in turns:
-            self.navigation.turn(*turns[key])
-        elif key in ("+", "="):
-            self.navigation.zoom(_ZOOM)
-        elif key in ("-", "_"):
-            self.navigation.zoom(1 / _ZOOM)
-        elif key in moves and self.navigation.mode == "fly":
-            self.navigation.step(moves[key], 0.05)
 
     # --- cameras --------------------------------------------------------------------------------
 
