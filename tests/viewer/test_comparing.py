@@ -97,6 +97,7 @@ def test_a_divider_between_two_models_is_moved_by_mouse_and_keys(both: Path, off
     assert page.evaluate("viewer.camera.yaw") == yaw  # the keys turned nothing
     # One box hides the model on both sides.
     page.evaluate("viewer.split.move(0.5)")
+    page.click(part("fold"))
     page.click(part("layer-mesh"))
     assert shares(page) == (0, 0)
 

@@ -16,7 +16,8 @@ class Panel {
     this.layers(); this.measuring(); if (viewer.surfaces.mesh || viewer.surfaces.cloud) this.clipping();
     if (viewer.model.cameras.length) this.photos();
     this.more(); this.about();
-    this.toggle(!viewer.embed && viewer.stage.clientWidth > 620);
+    // Of two models, one would be behind it.
+    this.toggle(!viewer.embed && !viewer.split && viewer.stage.clientWidth > 620);
   }
 
   toggle(on) { this.body.hidden = !on; this.fold.setAttribute("aria-expanded", String(on)); }
