@@ -61,8 +61,13 @@ def main() -> None:
         notebook.cell(2).get_by_text("[*]:").wait_for()
         page.evaluate(f"{execute}('docmanager:save')")
         _timed(
-            "the page is loaded again while a cell waits: JupyterLab shows the notebook, then the panel",
+            "the page is loaded again while a cell waits: JupyterLab shows the notebook, then the last table",
             notebook.reload,
+            lambda: cell.locator("table").first.wait_for(timeout=60_000),
+        )
+        _timed(
+            "then JupyterLab connects to the kernel, and the panel is back",
+            lambda: None,
             lambda: bar.wait_for(timeout=60_000),
         )
         page.wait_for_timeout(2000)
