@@ -107,7 +107,7 @@ def test_another_user_takes_over(api: Api, visit: Callable[..., Visitor], tmp_pa
     page.evaluate("known => localStorage.setItem('recon3d.session', JSON.stringify(known))", first)
     page.goto(f"{api.url}/#/projects/{number}")
     page.get_by_text("Drop files here").wait_for()
-    slow_line(visitor)
+    slow_line(visitor, 150_000)  # it takes longer than signing in
     with page.expect_event("requestfailed", lambda asked: asked.method == "PATCH"):
         with page.expect_request(lambda asked: asked.method == "PATCH"):
             page.get_by_label("Choose files").set_input_files(noise(tmp_path))
