@@ -35,6 +35,7 @@ def test_an_override_wins_and_text_is_converted() -> None:
         ("low", {"meshing": {}}, ["meshing", "mesh_generation"]),
         ("low", {"texturing": {"size": 3}}, ["size", "texture_size"]),
         ("low", {"texturing": {"texture_size": -3}}, ["texturing.texture_size", "-3"]),
+        ("low", {"feature_extraction": {"first_octave": "x"}}, ["'auto' or a valid integer"]),
     ],
 )
 def test_mistakes_are_named(quality: str, overrides: dict[str, dict[str, int]], words: list[str]) -> None:

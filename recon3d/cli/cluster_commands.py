@@ -16,8 +16,8 @@ import typer
 
 from recon3d.compute import usable_cores
 from recon3d.compute.cuda import gpu_available, visible_devices
-from recon3d.compute.processes import end_processes, start_scheduler, start_workers
-from recon3d.compute.target import scheduler_address
+from recon3d.compute.processes import check_listening, end_processes, start_scheduler, start_workers
+from recon3d.compute.target import scheduler_address, why_unreachable
 from recon3d.errors import EngineUnavailable, OptionError
 from recon3d.rendering.formatting import count
 
@@ -47,6 +47,7 @@ def scheduler(
     ] = None,
 ) -> None:
     """Start a scheduler; takes the options of `dask scheduler`, too."""
+    check_listening(host, port)
     options = ["--host", host] if host else []
     options += ["--port", str(port)]
     if scheduler_file is not None:
@@ -81,6 +82,11 @@ def worker(
     while True:
         with_gpu = f", {len(devices)} with a GPU" if devices else ""
         _say(f"{count(number, 'worker')}{with_gpu} for {target}. Ctrl-C ends them.")
+        if reason := why_unreachable(target):
+            _say(
+                f"No scheduler answers at {target}: {reason}. Start it there with `recon3d cluster "
+                "scheduler`, or check the address. The workers keep trying."
+            )
         began = time.monotonic()
         started = start_workers(target, number, gpus=devices, memory_limit=memory_limit, options=context.args)
         with _ending_on_signals(started) as asked:

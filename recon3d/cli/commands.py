@@ -241,6 +241,14 @@ def view(
     title: Annotated[str, typer.Option(help="What the page is called; the folder's name by default.")] = "",
     credit: Annotated[str, typer.Option(help="Who made the model.")] = "",
     licence: Annotated[str, typer.Option(help="What others may do with it, such as CC BY 4.0.")] = "",
+    compare: Annotated[
+        str,
+        typer.Option(
+            metavar="OTHER",
+            help="Show this model beside it, with a divider: another project's folder, or an earlier run of "
+            "this project by its name.",
+        ),
+    ] = "",
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
 ) -> None:
     """Write the model as one HTML file that needs no network, and open it."""
@@ -254,12 +262,36 @@ def view(
     path = output or opened.path / "export" / "view.html"
     if not path.is_dir():
         check_suffix(path, "html")
-    content = export_html(opened, path, title=title or opened.path.name, credit=credit, licence=licence)
+    content = export_html(
+        opened,
+        path,
+        compare=_compared(opened, compare) if compare else None,
+        titles=(Path(compare).resolve().name, opened.path.name),
+        title=title or opened.path.name,
+        credit=credit,
+        licence=licence,
+    )
     for note in content.notes:
         _console.print(f"Shown: {note}", markup=False, soft_wrap=True)
     _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", markup=False, soft_wrap=True)
     if open_:
         webbrowser.open(path.resolve().as_uri())
+
+
+def _compared(project: Any, other: str) -> Any:
+    """Another project, or a run of this one."""
+    from recon3d.project.project import Project
+
+    run = next((run for run in project.runs if run.name == other), None)
+    if run is not None:
+        return run
+    if Path(other).is_dir():
+        return Project.open(other)
+    names = ", ".join(run.name for run in project.runs) or "none yet"
+    raise InputError(
+        f"{other!r} is neither the folder of a project nor a run of {project.path}.",
+        f"Its runs: {names}.",
+    )
 
 
 @app.command()

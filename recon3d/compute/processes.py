@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -11,6 +13,7 @@ from typing import IO
 import psutil
 
 from recon3d.compute.settings import CLUSTER_FAILURES, PRELOAD, process_environment, worker_options
+from recon3d.errors import EngineUnavailable, OptionError
 
 
 def start_workers(
@@ -83,6 +86,42 @@ def start_scheduler(options: Sequence[str]) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--preload", PRELOAD, *options]
     environment = process_environment(CLUSTER_FAILURES)
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment, start_new_session=True)
+
+
+def check_listening(host: str, port: int) -> None:
+    """Raise if a scheduler could not listen at an address.
+
+    Parameters
+    ----------
+    host : str
+        As Dask takes it; empty for all addresses of this machine.
+    port : int
+
+    Raises
+    ------
+    EngineUnavailable
+        The port is in use, or is not for this user.
+    OptionError
+        The host is another machine, or none.
+    """
+    name = host.rpartition("://")[2].strip("[]") or "0.0.0.0"
+    try:
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in found:
+            with socket.socket(family, kind, protocol) as tried:
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Dask does
+                tried.bind(address)
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            what = "is in use" if error.errno == errno.EADDRINUSE else "is for administrators only"
+            raise EngineUnavailable(
+                f"Port {port} {what} on this machine.",
+                "Choose another with --port; 0 takes any that is free.",
+            ) from None
+        raise OptionError(
+            f"{host!r} is not an address of this machine: {error.strerror or error}.",
+            "Give --host one of its addresses, or leave it out to listen at all of them.",
+        ) from None
 
 
 def end_processes(processes: Sequence[subprocess.Popen[bytes]]) -> None:

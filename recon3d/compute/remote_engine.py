@@ -16,12 +16,14 @@ from typing import Any
 from recon3d.compute.engine import CONNECT_SECONDS, START_SECONDS, USED_MEMORY, Engine
 from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
-from recon3d.compute.target import describe_scheduler, is_client, scheduler_address
+from recon3d.compute.target import describe_scheduler, is_client, scheduler_address, why_unreachable
 from recon3d.compute.versions import code_digest
 from recon3d.errors import Cancelled, EngineUnavailable, StageError
 
 #: Seconds that a run takes to let go of tasks when the scheduler does not answer.
 _LET_GO = 1.5
+#: Seconds that a run waits for a scheduler that is just starting.
+_PATIENCE = 3.0
 #: Seconds between looks at whether workers are there.
 _LOOK = 5.0
 _TAIL_LINES = 30
@@ -39,6 +41,11 @@ def _connect(address: str, cancelled: threading.Event | None) -> Any:
 
     def connect() -> None:
         try:
+            if reason := why_unreachable(address, patience=_PATIENCE):
+                raise EngineUnavailable(
+                    f"No scheduler answers at {address}: {reason}.",
+                    "Start it there with `recon3d cluster scheduler`, or check the address and the firewall.",
+                )
             with dask.config.set(DASK_SETTINGS):
                 made.set_result(distributed.Client(address, set_as_default=False, timeout=CONNECT_SECONDS))
         except BaseException as error:

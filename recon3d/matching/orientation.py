@@ -3,6 +3,7 @@
 Structure from motion leaves the world's rotation, origin and scale open. People hold cameras level,
 so the cameras' x axes are close to horizontal: up is the direction most orthogonal to all of them
 [1]_, on the side of the images' upper edges. A dominant ground plane or facade then makes it exact.
+Cameras that go round a subject on their sides are told by their x axes, which are nearly parallel: to up.
 
 References
 ----------
@@ -26,6 +27,10 @@ Floats = NDArray[np.float64]
 #: How much the mean image-up counts beside the orthogonality to the x axes: it decides where all
 #: cameras look the same way, and hardly matters elsewhere.
 _PRIOR = 0.05
+#: Cameras on their sides go round a subject: at most so much of the x axes' squares lies in the second of
+#: their main directions (level cameras all round have near a half there), and so long is at most the mean
+#: of the viewing directions.
+_PARALLEL, _ALL_ROUND = 0.25, 0.5
 _GROUND_ANGLE = 25.0
 _FACADE_ANGLE = 15.0
 _PLANE_SHARE = 0.15
@@ -80,13 +85,18 @@ def find_world(scene: Scene, gps: Sequence[Position | None], seed: int) -> World
         middle = _middle(scene, centers, rotation)
         how = f"up and scale from GPS, {fit.residual:.2f} m off on average"
         return World(scale, rotation, -scale * middle, how, "m", fit.notes)
-    up = camera_up(scene)
-    up, how = _refine(up, scene, centers, seed)
+    up, how = _refine(camera_up(scene), scene, centers, seed)
+    notes = fit.notes
+    if _sideways_axis(scene) is not None:
+        notes += (
+            "The photos lie on their sides. Up is the axis around which they were taken, and its upper end "
+            "the one that they look down from. If the model is upside down, rotate the photos.",
+        )
     rotation = rotation_to_y(up)
     middle = _middle(scene, centers, rotation)
     distance = usual_distance(scene, centers)
     scale = 1.0 / distance if distance > 0 else 1.0
-    return World(scale, rotation, -scale * middle, how, "", fit.notes)
+    return World(scale, rotation, -scale * middle, how, "", notes)
 
 
 def camera_up(scene: Scene) -> Floats:
@@ -101,6 +111,9 @@ def camera_up(scene: Scene) -> Floats:
     ndarray of float64, shape (3,)
         A unit vector.
     """
+    axis = _sideways_axis(scene)
+    if axis is not None:
+        return axis
     right = np.array([view.cam_from_world[0, :3] for view in scene])
     above = np.array([-view.cam_from_world[1, :3] for view in scene])
     prior = np.median(above, axis=0)
@@ -115,6 +128,21 @@ def camera_up(scene: Scene) -> Floats:
         up /= np.linalg.norm(up)
         weights = 1.0 / (1.0 + (right @ up / 0.1) ** 2)
     return up
+
+
+def _sideways_axis(scene: Scene) -> Floats | None:
+    """Up, where cameras on their sides go round a subject; None for all others.
+
+    Level x axes spread in a plane there. Parallel ones are those of a wall's photos, or of a camera
+    that was turned by 90 degrees, and only the latter look to all sides.
+    """
+    right, ahead = (np.array([view.cam_from_world[row, :3] for view in scene]) for row in (0, 2))
+    shares, ways = np.linalg.eigh(right.T @ right / len(right))
+    if shares[1] > _PARALLEL or np.linalg.norm(ahead.mean(axis=0)) > _ALL_ROUND:
+        return None
+    axis: Floats = ways[:, 2]
+    # A camera may lie on either side. People look down at what stands before them.
+    return axis if (ahead @ axis).sum() <= 0 else -axis
 
 
 def world_axis_up(scene: Scene) -> Floats | None:

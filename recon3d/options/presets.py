@@ -96,13 +96,17 @@ def _one_of(names: Sequence[str]) -> str:
 
 
 def _option_error(stage: str, model: type[StageOptions], error: ValidationError) -> OptionError:
-    first = error.errors()[0]
+    first, *rest = error.errors()
     name = str(first["loc"][0])
     if first["type"] == "extra_forbidden":
         return OptionError(
             f"Stage {stage} has no option {name!r}.", f"It has {', '.join(model.model_fields)}."
         )
+    # Of an option that takes values of several types, each has its error.
+    messages = [row["msg"] for row in (first, *rest) if row["loc"][0] == name]
+    choices = [message.removeprefix("Value error, ").removeprefix("Input should be ") for message in messages]
+    reason = " or ".join([messages[0].removeprefix("Value error, "), *choices[1:]])
     return OptionError(
-        f"Option {stage}.{name} cannot be {first['input']!r}: {first['msg']}.",
+        f"Option {stage}.{name} cannot be {first['input']!r}: {reason}.",
         "docs/reference/options.md lists the range of each option.",
     )

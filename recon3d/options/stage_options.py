@@ -6,32 +6,29 @@ the ``medium`` preset; ``presets.toml`` holds what the other presets change.
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from recon3d.rendering.formatting import card, grid
-
-if sys.version_info >= (3, 11):
-    pass
-else:
-    pass
-
 
 Corner = tuple[float, float, float]
 Box = tuple[Corner, Corner]
 
 
-def _from_text(value: object) -> object:
-    """A list that the command line gives as text."""
-    if not isinstance(value, str) or not value.lstrip().startswith("["):
-        return value
+_BOX: TypeAdapter[Box] = TypeAdapter(Box)
+
+
+def _read_region(value: object) -> object:
+    """A box may be a list that the command line gives as text; what is wrong names all choices."""
     try:
-        return json.loads(value)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"not a list of numbers: {error}") from error
+        if not isinstance(value, str):
+            return _BOX.validate_python(value)
+        return value if value in ("auto", "all") else _BOX.validate_json(value)
+    except ValidationError:
+        raise ValueError(
+            "Input should be 'auto', 'all', or two corners of a box, such as [[-1, -1, 0], [1, 1, 2]]"
+        ) from None
 
 
 class StageOptions(BaseModel):
@@ -216,7 +213,7 @@ class MeshGenerationOptions(StageOptions):
     max_faces: int = Field(200_000, ge=100)
     poisson_depth: int = Field(0, ge=0, le=13)
     trim: float = Field(3.0, gt=0)
-    region: Annotated[Literal["auto", "all"] | Box, BeforeValidator(_from_text)] = "auto"
+    region: Annotated[Literal["auto", "all"] | Box, BeforeValidator(_read_region)] = "auto"
     min_component: float = Field(0.05, ge=0, le=1)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recon3d.events import Event, RunState, StageCompleted, StageSkipped, fold, read_events
 from recon3d.layout import EVENTS, RUNS
-from recon3d.project.artifacts import Artifact
+from recon3d.project.artifacts import Artifact, ArtifactStore
 from recon3d.project.lock import is_held
 from recon3d.rendering.formatting import Described
 
@@ -29,6 +29,12 @@ class RunRecord(Described):
     def events(self) -> list[Event]:
         """What happened in it."""
         return read_events(self.folder / EVENTS)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """The artifact of each stage that the run made or used, as far as the project still has them."""
+        root = self.folder.parents[1]
+        return _used(self, root, ArtifactStore(root).all())
 
     @property
     def running(self) -> bool:
@@ -83,15 +89,18 @@ def newest_artifacts(root: Path, finished: Sequence[Artifact]) -> dict[str, Arti
     newest = {artifact.stage: artifact for artifact in finished}
     if len(newest) == len(finished):  # no stage has a choice
         return newest
-    known = {artifact.path.relative_to(root).as_posix(): artifact for artifact in finished}
     chosen: dict[str, Artifact] = {}
     for record in reversed(runs_of(root)):
-        for event in record.events:
-            if isinstance(event, StageCompleted | StageSkipped) and event.artifact in known:
-                chosen.setdefault(event.stage, known[event.artifact])
+        chosen = _used(record, root, finished) | chosen
         if len(chosen) == len(newest):
             break
     return {stage: chosen.get(stage, artifact) for stage, artifact in newest.items()}
+
+
+def _used(record: RunRecord, root: Path, finished: Sequence[Artifact]) -> dict[str, Artifact]:
+    known = {artifact.path.relative_to(root).as_posix(): artifact for artifact in finished}
+    made = [event for event in record.events if isinstance(event, StageCompleted | StageSkipped)]
+    return {event.stage: known[event.artifact] for event in made if event.artifact in known}
 
 
 def _run_folders(root: Path) -> list[Path]:

@@ -36,6 +36,8 @@ _ELEVATION, _FIRST = 12.0, 0.02
 #: A ground: this cosine between its normals and up, the share of all points in it, the share of the
 #: others above it, its thickness in sizes of the model, and the share of the subject that is no ground.
 _FLAT, _GROUND, _ABOVE, _GROUND_THICK, _STANDING = 0.9, 0.2, 0.9, 0.015, 0.1
+#: Points that tell which part of a photo the model covers, at least.
+_LEAST_SHOWN = 50
 #: This share of the points behind a photo's camera means that it stands inside the scene.
 _BEHIND = 0.05
 
@@ -297,16 +299,27 @@ def _inside(points: Floats, center: Floats, back: Floats) -> bool:
 
 
 def _as_taken(points: Floats, photos: Photos, index: int, up: Floats) -> Opening:
-    """The photo's own view: from inside a room there is no way back."""
+    """What the photo shows of the model, from its place: from inside a room there is no way back."""
     pose, tangent = photos.cam_from_world[index], photos.tangents[index]
     seen = points @ pose[:3, :3].T + pose[:3, 3]
-    depth = float(np.median(seen[seen[:, 2] > 0, 2]))
-    rows = pose[:3, :3]
-    center = photos.centers[index]
-    target = center + depth * rows[2]
-    corners = [(a, b) for a in (-1, 1) for b in (-1, 1)]
-    frame = [target + depth * (a * tangent[0] * rows[0] + b * tangent[1] * rows[1]) for a, b in corners]
-    return Opening(target, -rows[2], up, np.array(frame), depth, index)
+    seen = seen[seen[:, 2] > 0]
+    depth = float(np.median(seen[:, 2]))
+    across = seen[:, :2] / seen[:, 2:]
+    shown = across[np.all(np.abs(across) <= tangent, axis=1)]
+    low, high = -tangent, tangent
+    if len(shown) >= _LEAST_SHOWN:
+        # Without the sky above, which is no part of the model.
+        low, high = np.quantile(shown, [_OUTSIDE, 1 - _OUTSIDE], axis=0)
+    place, rows = photos.centers[index], pose[:3, :3]
+
+    def at(x: float, y: float) -> Floats:
+        point: Floats = place + depth * (x * rows[0] + y * rows[1] + rows[2])
+        return point
+
+    target = at(*((low + high) / 2))
+    frame = np.array([at(x, y) for x in (low[0], high[0]) for y in (low[1], high[1])])
+    distance = float(np.linalg.norm(target - place))
+    return Opening(target, (place - target) / distance, up, frame, distance, index)
 
 
 def _lowered(way: Floats, up: Floats) -> Floats:

@@ -53,7 +53,7 @@ def run(
     Raises
     ------
     ReconstructionError
-        There are too few points for a surface.
+        There are too few points for a surface, in the cloud or in the box.
     """
     dense = inputs["dense_reconstruction"]
     points = ply_vertex_count(dense / POINT_CLOUD)
@@ -107,7 +107,7 @@ def _most_points(options: MeshGenerationOptions) -> int:
 
 def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float, float]:
     from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
-    from recon3d.surface.cropping import cropped, in_box
+    from recon3d.surface.cropping import cropped, points_in_box
     from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
@@ -124,7 +124,7 @@ def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[M
         region = find_region(scene, replace(cloud, view_starts=starts, view_indices=views))
         cloud, kind = cloud.subset(region.inside), region.kind
     elif options.region != "all":
-        cloud, kind = cloud.subset(in_box(cloud.points, options.region)), "box"
+        cloud, kind = points_in_box(cloud, options.region), "box"
     outside = total - len(cloud)
     cloud = at_most(cloud, _most_points(options))
     mesh, _, facts = surface_from_points(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.errors import ReconstructionError
 from recon3d.surface.cleaning import drop_unused
-from recon3d.types import Floats, Mesh
+from recon3d.surface.meshing import LEAST_POINTS
+from recon3d.types import Floats, Mesh, PointCloud
 
 Corner = tuple[float, float, float]
 
@@ -26,6 +28,42 @@ def in_box(points: Floats, corners: tuple[Corner, Corner]) -> NDArray[np.bool_]:
     """
     low, high = np.sort(np.array(corners), axis=0)
     return np.asarray(np.all((points >= low) & (points <= high), axis=1))
+
+
+def points_in_box(cloud: PointCloud, corners: tuple[Corner, Corner]) -> PointCloud:
+    """Take the points inside a box.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    corners : ((float, float, float), (float, float, float))
+        Two opposite ones.
+
+    Returns
+    -------
+    PointCloud
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few for a surface.
+    """
+    inside = cloud.subset(in_box(cloud.points, corners))
+    if len(inside) >= LEAST_POINTS or len(cloud) < LEAST_POINTS:
+        return inside
+    given = " to ".join(_corner(corner) for corner in np.sort(np.array(corners), axis=0))
+    bounds = " to ".join(_corner(extreme) for extreme in (cloud.points.min(axis=0), cloud.points.max(axis=0)))
+    held = f"only {len(inside)}" if len(inside) else "none"
+    raise ReconstructionError(
+        f"The box of mesh_generation.region, {given}, holds {held} of the cloud's {len(cloud)} points, which "
+        f"lie in {bounds}.",
+        "Draw a box in the page that `recon3d view PROJECT` writes (Clip box, Keep as crop) and use the "
+        "option that it gives, or mesh everything: --set mesh_generation.region=all",
+    )
+
+
+def _corner(corner: Floats) -> str:
+    return "[" + ", ".join(f"{value:.4g}" for value in corner) + "]"
 
 
 def cropped(mesh: Mesh, corners: tuple[Corner, Corner]) -> Mesh:

@@ -36,7 +36,7 @@ _MARGIN = 1.1
 _FACES_PER_CELL = 2.4
 #: Triangles before decimation for each one kept: fewer would lose detail.
 _SPARE = 4.0
-_LEAST_POINTS = 100
+LEAST_POINTS = 100
 #: Points that are enough to tell a surface's area.
 _AREA_SAMPLE = 300_000
 #: Voxels that a square of their size on a surface of any direction touches, about.
@@ -180,7 +180,7 @@ def surface_from_points(
     ReconstructionError
         There are too few points, or they have no normals.
     """
-    if len(cloud) < _LEAST_POINTS or cloud.normals is None:
+    if len(cloud) < LEAST_POINTS or cloud.normals is None:
         raise ReconstructionError(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",

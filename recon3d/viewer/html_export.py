@@ -18,20 +18,26 @@ from recon3d.errors import StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
+from recon3d.viewer.aligning import aligned, facing
 from recon3d.viewer.grid import Grid
 from recon3d.viewer.page_files import page_file, viewer_script
 from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
 from recon3d.viewer.still import quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Content, Shown, content_of
 
 _PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)
+#: Before the names of the other model's elements.
+_OTHER = "other-"
 
 
 def export_html(
     shown: Shown,
     path: str | os.PathLike[str],
     *,
+    compare: Shown | None = None,
+    titles: tuple[str, str] = ("before", "after"),
     title: str = "recon3d",
     credit: str = "",
     licence: str = "",
@@ -41,9 +47,15 @@ def export_html(
 
     Parameters
     ----------
-    shown : Project, Scene, PointCloud, Mesh or TexturedMesh
+    shown : Project, RunRecord, Scene, PointCloud, Mesh or TexturedMesh
     path : path-like
         The HTML file.
+    compare : Project, RunRecord, Scene, PointCloud, Mesh or TexturedMesh, optional
+        Another model of the subject, such as an earlier run of the project. The page shows it left of a
+        divider, which a mouse, a finger or the arrow keys move. It is moved onto `shown` by the cameras
+        with the same names.
+    titles : tuple of str
+        What the page calls `compare` and `shown` where it has both.
     title, credit, licence : str
         What the page says of the model: its name, who made it, what others may do with it.
     budget : Budget, optional
@@ -63,8 +75,17 @@ def export_html(
     """
     content = content_of(shown, budget)
     scene = scene_document(content, title=title, credit=credit, licence=licence, scale=_scale(shown, content))
+    other = None
+    if compare is not None:
+        other = content_of(compare, budget)
+        scene["titles"] = list(titles)
+        scene["notes"] += [f"{titles[0]}: {note}" for note in other.notes]
+        same = aligned(other, content)
+        if same is None:
+            scene["notes"].append("not aligned, since fewer than three photos have the same names")
+        other = same or facing(other, content)
     target = Path(path)
-    document = page(content, scene)
+    document = page(content, scene, other)
     try:
         with atomic_path(target) as temporary:
             temporary.write_text(document, encoding="utf-8")
@@ -101,7 +122,7 @@ def view_scene(shown: Shown, *, title: str = "", credit: str = "", licence: str 
     return {**scene, "notes": []}
 
 
-def page(content: Content, scene: dict[str, Any]) -> str:
+def page(content: Content, scene: dict[str, Any], other: Content | None = None) -> str:
     """Render the page.
 
     Parameters
@@ -109,36 +130,19 @@ def page(content: Content, scene: dict[str, Any]) -> str:
     content : Content
     scene : dict
         As `scene_document` gives it.
+    other : Content, optional
+        Another model, in the world of `content`.
 
     Returns
     -------
     str
         HTML.
     """
-    arrays: dict[str, dict[str, Any]] = {}
-    elements: list[str] = []
-    size = 0
-
-    def put(name: str, array: NDArray[Any], **more: Any) -> None:
-        nonlocal size
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        arrays[name] = {"type": little.dtype.str[1:], **more}
-        elements.append(_element(name, little.tobytes()))
-        size += little.nbytes
-
-    for name in ("vertices", "points"):
-        positions = getattr(content, name)
-        if positions is not None:
-            grid = Grid.of(positions)
-            put(name, grid.values, low=grid.low.tolist(), step=grid.step)
-    if content.faces is not None and content.vertices is not None:
-        put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
-    for name in ("vertex_colors", "point_colors", "uv"):
-        if getattr(content, name) is not None:
-            put(name, getattr(content, name))
-    if content.jpeg:
-        elements.append(_element("texture", content.jpeg))
-        size += len(content.jpeg)
+    arrays, elements, size = _arrays(content, "")
+    described = {**scene, "arrays": arrays}
+    if other is not None:
+        described["other"], more, further = _arrays(other, _OTHER)
+        elements, size = elements + more, size + further
     left_out = ["no photos, since there are too many"] if len(content.names) > MOST_PHOTOS else []
     notes = [*scene["notes"], *left_out, f"{size / 1e6:.1f} MB of data"]
     title = html.escape(str(scene["title"]) or "recon3d")
@@ -153,7 +157,7 @@ def page(content: Content, scene: dict[str, Any]) -> str:
         # Seen at once, and all that is seen without JavaScript or WebGL 2.
         "STILL": f'<img src="data:image/jpeg;base64,{_still(content)}" alt="{title}">',
         # A camera may be called "</script>".
-        "SCENE": json.dumps({**scene, "arrays": arrays, "notes": notes}).replace("<", "\\u003c"),
+        "SCENE": json.dumps({**described, "notes": notes}).replace("<", "\\u003c"),
         "ARRAYS": "\n".join(elements),
         "SCRIPT": script,
     }
@@ -163,6 +167,35 @@ def page(content: Content, scene: dict[str, Any]) -> str:
         before, text = text.split(f"@{name}@")
         pieces += [before, value]
     return "".join([*pieces, text])
+
+
+def _arrays(content: Content, prefix: str) -> tuple[dict[str, dict[str, Any]], list[str], int]:
+    """A model's arrays: what they are, the page's elements that hold them, and their bytes."""
+    about: dict[str, dict[str, Any]] = {}
+    elements: list[str] = []
+    size = 0
+
+    def put(name: str, array: NDArray[Any], **more: Any) -> None:
+        nonlocal size
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        about[name] = {"type": little.dtype.str[1:], **more}
+        elements.append(_element(prefix + name, little.tobytes()))
+        size += little.nbytes
+
+    for name in ("vertices", "points"):
+        positions = getattr(content, name)
+        if positions is not None:
+            grid = Grid.of(positions)
+            put(name, grid.values, low=grid.low.tolist(), step=grid.step)
+    if content.faces is not None and content.vertices is not None:
+        put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
+    for name in ("vertex_colors", "point_colors", "uv"):
+        if getattr(content, name) is not None:
+            put(name, getattr(content, name))
+    if content.jpeg:
+        elements.append(_element(f"{prefix}texture", content.jpeg))
+        size += len(content.jpeg)
+    return about, elements, size
 
 
 def _scale(shown: Shown, content: Content) -> float | None:

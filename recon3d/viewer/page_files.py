@@ -6,7 +6,7 @@ from importlib.resources import files
 
 _SCRIPTS = (
     *("vectors", "strings", "sources", "surfaces", "painting", "camera", "picking"),
-    *("hand", "measuring", "overlay", "photos", "panel", "viewer"),
+    *("hand", "measuring", "overlay", "photos", "split", "panel", "viewer"),
 )
 
 

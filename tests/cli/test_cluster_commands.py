@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,26 @@ def test_a_missing_scheduler_file_and_a_wrong_option_end_the_command(tmp_path: P
     done = subprocess.run(wrong, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "Trying again" not in done.stderr
+    assert "No scheduler answers at tcp://127.0.0.1:9: Connection refused. Start it there" in done.stderr
+
+
+def test_what_is_no_address_ends_the_command() -> None:
+    done = CliRunner().invoke(app, ["cluster", "worker", "nonsense", "--gpus", "0"])
+    assert isinstance(done.exception, OptionError)
+    assert "tcp://HOST:PORT" in done.exception.hint
+
+
+def test_a_scheduler_that_cannot_listen_says_so_in_a_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "recon3d", "cluster", "scheduler", "--port", str(port)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0].endswith(f"Port {port} is in use on this machine.")
+    assert "Traceback" not in done.stderr
+    wrong = CliRunner().invoke(app, ["cluster", "scheduler", "--host", "192.0.2.1", "--port", "0"])
+    assert isinstance(wrong.exception, OptionError)
+    assert wrong.exception.message.startswith("'192.0.2.1' is not an address of this machine: ")
 
 
 def test_a_port_that_does_not_exist_is_refused() -> None:

@@ -17,8 +17,16 @@ from pathlib import Path
 import psutil
 import pytest
 
+from recon3d import Pipeline
 from recon3d.compute import Cluster, StageContext, cluster_for_run, task_progress, usable_cores
-from recon3d.errors import Cancelled, EngineUnavailable, InputError, OutOfMemory, StageError
+from recon3d.errors import (
+    Cancelled,
+    EngineUnavailable,
+    InputError,
+    OptionError,
+    OutOfMemory,
+    StageError,
+)
 
 Told = list[tuple[float, float, str, str]]
 
@@ -198,9 +206,26 @@ def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None
 
 
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recon3d.compute.remote_engine.CONNECT_SECONDS", 0.5)
-    with pytest.raises(EngineUnavailable, match=r"tcp://127\.0\.0\.1:9"):
+    monkeypatch.setattr("recon3d.compute.remote_engine._PATIENCE", 0.3)
+    began = time.monotonic()
+    with pytest.raises(EngineUnavailable) as told:
         Cluster("tcp://127.0.0.1:9")
+    assert time.monotonic() - began < 5  # Dask alone tries for 15 s
+    assert told.value.message == "No scheduler answers at tcp://127.0.0.1:9: Connection refused."
+    assert "recon3d cluster scheduler" in told.value.hint
+
+
+@pytest.mark.parametrize("text", ["nonsense", "tcp://host", "host:99999", "http://host:8787", "sched uler:1"])
+def test_what_is_no_address_is_told_before_a_run(text: str) -> None:
+    with pytest.raises(OptionError) as told:
+        Pipeline("low", scheduler=text)
+    assert told.value.message == f"{text!r} is not the address of a scheduler."
+    assert "tcp://HOST:PORT" in told.value.hint
+
+
+@pytest.mark.parametrize("text", ["host:8786", "tls://[fe80::1]:8786", "inproc://10.0.0.1/7/1", "later.json"])
+def test_addresses_and_files_are_taken(text: str) -> None:
+    Pipeline("low", scheduler=text)
 
 
 def test_a_host_that_does_not_answer_does_not_hold_up_a_cancelled_run() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -29,6 +31,24 @@ def test_an_orbit_is_upright_by_its_cameras() -> None:
     world = find_world(scene, [None] * 20, seed=0)
     assert _angle(world.rotation @ UP, np.array([0, 1.0, 0])) < 1.5
     assert world.unit == ""
+
+
+@pytest.mark.parametrize("sides", [(1,), (-1,), (1, 1, -1)])
+def test_cameras_on_their_sides_all_round_a_subject(sides: tuple[int, ...]) -> None:
+    """As those of the temple of Middlebury: their images have nothing that points up."""
+    scene = orbit_scene(18, np.random.default_rng(0).normal(size=(300, 3)), UP)
+    lying = []
+    for number, view in enumerate(scene):
+        roll = np.eye(4)
+        roll[:2, :2] = np.array([[0, 1], [-1, 0]]) * sides[number % len(sides)]
+        lying.append(replace(view, cam_from_world=roll @ view.cam_from_world))
+    turned = Scene(tuple(lying), scene.points)
+    assert _angle(camera_up(turned), UP) < 4
+    world = find_world(turned, [None] * 18, seed=0)
+    assert world.notes[-1].startswith("The photos lie on their sides. ")
+    # An arc may as well be a walk over something: there the images' upper edges count.
+    arc = Scene(tuple(lying[:7]), scene.points)
+    assert len(sides) > 1 or _angle(camera_up(arc), UP) > 60
 
 
 def test_a_ground_plane_makes_it_exact() -> None:

@@ -66,7 +66,11 @@ def jupyter_lab(folder: Path) -> Iterator[str]:
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        try:
+            server.wait(60)
+        except subprocess.TimeoutExpired:  # it waits for kernels
+            server.kill()
+            server.wait()
 
 
 class Notebook:

@@ -26,7 +26,8 @@ with warnings.catch_warnings():
 from recon3d.notebook.viewer import Viewer, compare
 from recon3d.viewer.grid import Grid
 from recon3d.viewer.still import quick_picture
-from recon3d.viewer.view_content import Budget, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import content_of
 from tests.synthetic.made_project import box
 
 
@@ -224,30 +225,30 @@ def test_keys_turn_zoom_and_fly() -> None:
     def away() -> np.ndarray:
         return navigation.position - navigation.target
 
-    viewer.press("ArrowRight")
+    viewer.navigation.press("ArrowRight")
     turned = away()
     assert navigation.distance == pytest.approx(distance)
     # To its right, at its height, by as many degrees as a key turns.
     right = np.cross(navigation.target - start, navigation.up)
     assert (navigation.position - start) @ right > 0
     assert turned @ navigation.up == pytest.approx((start - navigation.target) @ navigation.up)
-    viewer.press("ArrowLeft")
+    viewer.navigation.press("ArrowLeft")
     np.testing.assert_allclose(navigation.position, start, atol=1e-9)
-    viewer.press("+")
+    viewer.navigation.press("+")
     assert navigation.distance == pytest.approx(distance / 1.15)
-    viewer.press("-")
+    viewer.navigation.press("-")
     for _ in range(40):
-        viewer.press("ArrowUp")
+        viewer.navigation.press("ArrowUp")
     assert away() @ navigation.up / navigation.distance == pytest.approx(np.sin(np.radians(89)))
-    viewer.press("w")  # only in flight
+    viewer.navigation.press("w")  # only in flight
     assert navigation.distance == pytest.approx(distance)
     viewer.fit()
     navigation.mode = "fly"
     ahead = navigation.target - navigation.position
-    viewer.press("w")
+    viewer.navigation.press("w")
     assert (navigation.position - start) @ ahead > 0
     eye = navigation.position
-    viewer.press("ArrowRight")
+    viewer.navigation.press("ArrowRight")
     np.testing.assert_allclose(navigation.position, eye)
     assert (navigation.target - eye) @ right > 0
     viewer.close()

@@ -95,7 +95,8 @@ def test_an_upright_mesh_of_another_axis_stands_upright() -> None:
     assert turned.distance(1.5) == pytest.approx(moved.distance(1.5), rel=0.05)
 
 
-def test_inside_a_room_it_stays_where_the_photo_was_taken() -> None:
+def _room() -> tuple[np.ndarray, list[View]]:
+    """Points on the walls of a room, and cameras that look around in it."""
     rng = np.random.default_rng(0)
     walls = rng.uniform(-2, 2, (8000, 3))
     axis = rng.integers(0, 3, 8000)
@@ -105,6 +106,26 @@ def test_inside_a_room_it_stays_where_the_photo_was_taken() -> None:
         angle = 2 * np.pi * i / 12
         center = 0.3 * np.array([np.cos(angle), 0.0, np.sin(angle)])
         views.append(looking(center, 4 * center, _UP, f"{i}.jpg", _CAMERA))
+    return walls, views
+
+
+def test_a_landscape_below_the_sky_stands_in_the_middle_of_the_picture() -> None:
+    walls, views = _room()
+    land = walls[walls[:, 1] < -0.1]
+    opening = find_opening(land, photos=Photos.of(views), up=_UP)
+    assert opening.photo is not None
+    camera, pose = opening.camera((400, 300))
+    np.testing.assert_allclose(opening.eye(4 / 3), views[opening.photo].center, atol=1.0)
+    seen = land @ pose[:3, :3].T + pose[:3, 3]
+    pixels = camera.project(seen[seen[:, 2] > 0])
+    rows = pixels[(np.abs(pixels - [200, 150]) <= [200, 150]).all(axis=1), 1]
+    top, bottom = np.quantile(rows, [0.01, 0.99])
+    assert top < 0.35 * 300  # in the photo it begins in the middle
+    assert bottom > 0.8 * 300
+
+
+def test_inside_a_room_it_stays_where_the_photo_was_taken() -> None:
+    walls, views = _room()
     opening = find_opening(walls, photos=Photos.of(views), up=_UP)
     assert opening.photo is not None
     for aspect in (0.5, 2.0):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,10 +120,28 @@ def test_a_box_is_all_that_is_meshed(tmp_path: Path) -> None:
     assert "is outside the box and not meshed" in context.fallbacks[0]
 
 
-@pytest.mark.parametrize("text", ["box", "[1, 2", "[[0, 0, 0]]", '[[0, 0, "a"], [1, 1, 1]]'])
-def test_another_region_is_an_error_that_names_the_option(text: str) -> None:
-    with pytest.raises(OptionError, match=r"mesh_generation\.region cannot be"):
-        resolve_options("medium", {"mesh_generation": {"region": text}})
+@pytest.mark.parametrize("value", ["box", "[1, 2", "[[0, 0, 0]]", '[[0, 0, "a"], [1, 1, 1]]', 3, [[0, 0]]])
+def test_another_region_is_an_error_that_names_all_choices(value: object) -> None:
+    with pytest.raises(OptionError, match=r"mesh_generation\.region cannot be") as told:
+        resolve_options("medium", {"mesh_generation": {"region": value}})
+    choices = "'auto', 'all', or two corners of a box, such as [[-1, -1, 0], [1, 1, 2]]"
+    assert told.value.message.endswith(f"{value!r}: Input should be {choices}.")
+
+
+@pytest.mark.parametrize(("corner", "held"), [(50, "none"), (0.99, "only")])
+def test_a_box_that_misses_the_cloud_tells_where_the_cloud_is(
+    tmp_path: Path, corner: float, held: str
+) -> None:
+    inputs = _dense(tmp_path / "dense", sphere_cloud(4000))
+    options = MeshGenerationOptions(region=((corner, -9, -9), (99, 9, 9)))
+    with pytest.raises(ReconstructionError, match=f"holds {held}") as told:
+        mesh_generation.run(inputs, options, tmp_path, InlineContext())
+    assert f"The box of mesh_generation.region, [{corner}, -9, -9] to [99, 9, 9], " in told.value.message
+    low, high = (", ".join([f"{sign}0.999."] * 3) for sign in ("-", ""))
+    bounds = rf"of the cloud's 4000 points, which lie in \[{low}\] to \[{high}\]\.$"
+    assert re.search(bounds, told.value.message)
+    assert "recon3d view PROJECT" in told.value.hint
+    assert "overlap" not in told.value.hint
 
 
 def test_facades_around_the_cameras_are_meshed(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +138,12 @@ def test_styles_clip_box_and_up_change_the_picture_and_the_box_can_be_kept(
     low, high = (np.array(corner) + content.origin for corner in content.bounds)
     np.testing.assert_allclose(region, [[(low[0] + high[0]) / 2, low[1], low[2]], high], atol=1e-5)
     text = page.input_value(part("crop"))
-    assert json.loads(text.partition("mesh_generation.region=")[2]) == region
+    # As a shell reads it that refuses patterns without a match, as zsh does.
+    words = subprocess.run(
+        ["bash", "-O", "failglob", "-c", f"printf '%s\\n' {text}"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    assert words[0] == "--set"
+    assert json.loads(words[1].partition("mesh_generation.region=")[2]) == region
     page.click(part("clip"))
     page.click("summary:has-text('View')")
     page.select_option(part("up"), "-y")

@@ -7,7 +7,8 @@ import pytest
 
 from recon3d.errors import InputError
 from recon3d.types import Mesh, PointCloud
-from recon3d.viewer.view_content import Budget, cluster_vertices, content_of
+from recon3d.viewer.thinning import Budget, cluster_vertices
+from recon3d.viewer.view_content import content_of
 from tests.viewer.models import scene
 
 

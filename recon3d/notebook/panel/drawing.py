@@ -18,7 +18,8 @@ from recon3d.matching.orientation import camera_up
 from recon3d.types import Bytes, Scene, SparsePoints
 from recon3d.viewer.photos import shrunk
 from recon3d.viewer.still import quick_picture
-from recon3d.viewer.view_content import Budget, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import content_of
 
 #: Pictures of a strip.
 FRAMES, MAPS = 8, 3

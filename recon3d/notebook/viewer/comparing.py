@@ -10,9 +10,10 @@ import numpy as np
 
 from recon3d.notebook.stand_in import show_with
 from recon3d.notebook.viewer.viewer import Viewer
-from recon3d.similarity import umeyama
+from recon3d.viewer.aligning import aligned
 from recon3d.viewer.still import encode_png, quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Shown, content_of
 
 
 class Comparison:
@@ -95,26 +96,10 @@ def compare(
     Comparison
     """
     a, b = content_of(left, budget), content_of(right, budget)
-    placed = _aligned(a, b) if align else None
+    placed = aligned(b, a) if align else None
     viewers = [
         Viewer(shown, width=width, height=height, fill=False, content=content)
         # Relative to one origin, or one place would not be the same one in both.
         for shown, content in ((left, a), (right, placed or b.placed(1.0, np.eye(3), np.zeros(3), a.origin)))
     ]
     return Comparison(viewers[0], viewers[1], titles, placed is not None)
-
-
-def _aligned(a: Content, b: Content) -> Content | None:
-    """`b` in the world of `a`, or None without enough common cameras."""
-    shared = sorted(set(a.names) & set(b.names))
-    if len(shared) < 3 or a.frusta is None or b.frusta is None:
-        return None
-    centers = [
-        content.frusta[[content.names.index(name) for name in shared], 0, 0] + content.origin
-        for content in (a, b)
-        if content.frusta is not None
-    ]
-    spread = np.linalg.svd(centers[1] - centers[1].mean(axis=0), compute_uv=False)
-    if spread[1] < 1e-3 * spread[0]:
-        return None  # on one line: the turn about it is open
-    return b.placed(*umeyama(centers[1], centers[0]), origin=a.origin)

@@ -1,14 +1,12 @@
-"""Distances between two clicked points, and the true size by a known one."""
+"""Distances between two clicked points."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 import pythreejs
 
-from recon3d.errors import InputError
 from recon3d.types import Floats, Floats32
 
 
@@ -105,33 +103,6 @@ class Ruler:
         self._line.close()
         self._text.close()
         self.object.close()
-
-
-def scale_from(length: float | None, true_length: float) -> float:
-    """Compute the scale from a measured length and the true one.
-
-    Parameters
-    ----------
-    length : float or None
-        Measured, in the scene's units.
-    true_length : float
-        In metres.
-
-    Returns
-    -------
-    float
-        Metres per unit.
-
-    Raises
-    ------
-    InputError
-        Nothing was measured, or a length is not above zero.
-    """
-    if length is None:
-        raise InputError("Nothing is measured yet.", "Click two points in the measuring mode first.")
-    if not (math.isfinite(true_length) and true_length > 0 and length > 0):
-        raise InputError(f"A length of {true_length:g} cannot set the scale.", "Give one above zero.")
-    return true_length / length
 
 
 def in_words(length: float, unit: str) -> str:

@@ -19,6 +19,8 @@ _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _NEAR = 1e-3
 #: Degrees from the horizon: straight above, left and right have no meaning.
 _STEEPEST = 89.0
+#: Degrees and factor of a pressed key.
+_TURN, _ZOOM = 6.0, 1.15
 Move = Literal["forward", "back", "left", "right", "up", "down"]
 
 
@@ -208,6 +210,30 @@ class Navigation:
             self.step("forward" if factor > 1 else "back")
         else:
             self.look(self.target + (self.position - self.target) / factor, self.target)
+
+    def press(self, key: str) -> None:
+        """Do what a key does: arrows turn, + and - zoom, and W, A, S, D move in flight.
+
+        Parameters
+        ----------
+        key : str
+            As browsers name it, such as "ArrowLeft".
+        """
+        turns = {
+            "ArrowLeft": (-_TURN, 0),
+            "ArrowRight": (_TURN, 0),
+            "ArrowUp": (0, _TURN),
+            "ArrowDown": (0, -_TURN),
+        }
+        moves: dict[str, Move] = {"w": "forward", "a": "left", "s": "back", "d": "right"}
+        if key in turns:
+            self.turn(*turns[key])
+        elif key in ("+", "="):
+            self.zoom(_ZOOM)
+        elif key in ("-", "_"):
+            self.zoom(1 / _ZOOM)
+        elif key in moves and self.mode == "fly":
+            self.step(moves[key], 0.05)
 
     def follow(self, other: Navigation) -> None:
         """Take over another camera's position.

@@ -16,23 +16,21 @@ from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.detail import Detail
 from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
 from recon3d.notebook.viewer.listening import Ear
-from recon3d.notebook.viewer.measuring import Ruler, in_words, scale_from
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Move, Navigation
+from recon3d.notebook.viewer.measuring import Ruler, in_words
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
 from recon3d.notebook.viewer.picking import ClickPicker, Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
-from recon3d.project.project import Project
-from recon3d.project.scale import scale_of, set_scale
+from recon3d.notebook.viewer.true_size import TrueSize
 from recon3d.rendering.picture import Picture
-from recon3d.types import Floats, Scene
+from recon3d.types import Floats
 from recon3d.viewer.photos import photo_of
 from recon3d.viewer.still import draw, encode_png, quick_picture
-from recon3d.viewer.view_content import Budget, Content, Shown, content_of
+from recon3d.viewer.thinning import Budget
+from recon3d.viewer.view_content import Content, Shown, content_of
 
 BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
-#: Degrees and factor of a pressed key.
-_TURN, _ZOOM = 6.0, 1.15
 
 
 class Viewer:
@@ -83,8 +81,7 @@ class Viewer:
         content: Content | None = None,
     ) -> None:
         self.content = content or content_of(shown, budget, images=images)
-        self._project = shown if isinstance(shown, Project) else None
-        self._own_scale = shown.scale if isinstance(shown, Scene) else None
+        self._true_size = TrueSize(shown, self.content)
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
         self._size = (width, height)
@@ -127,7 +124,7 @@ class Viewer:
         )
         self.clipping = ClipBox(self._renderer, *self.content.bounds)
         self.toolbar = Toolbar(self)
-        self._ear = Ear(self.resize, self.press) if fill else None
+        self._ear = Ear(self.resize, self.navigation.press) if fill else None
         self.widget = self.toolbar.around(self._renderer, None if self._ear is None else self._ear.widget)
         self.navigation.camera.observe(self._on_move, "position")
         self.detail = Detail(self.layers)
@@ -289,30 +286,6 @@ class Viewer:
         self.navigation.camera.aspect = width / height
         self._renderer.width, self._renderer.height = width, height
 
-    def press(self, key: str) -> None:
-        """Do what a key does: arrows turn, + and - zoom, and W, A, S, D move in flight.
-
-        Parameters
-        ----------
-        key : str
-            As browsers name it, such as "ArrowLeft".
-        """
-        turns = {
-            "ArrowLeft": (-_TURN, 0),
-            "ArrowRight": (_TURN, 0),
-            "ArrowUp": (0, _TURN),
-            "ArrowDown": (0, -_TURN),
-        }
-        moves: dict[str, Move] = {"w": "forward", "a": "left", "s": "back", "d": "right"}
-        if key in turns:
-            self.navigation.turn(*turns[key])
-        elif key in ("+", "="):
-            self.navigation.zoom(_ZOOM)
-        elif key in ("-", "_"):
-            self.navigation.zoom(1 / _ZOOM)
-        elif key in moves and self.navigation.mode == "fly":
-            self.navigation.step(moves[key], 0.05)
-
     # --- cameras --------------------------------------------------------------------------------
 
     def select(self, name: str | None) -> None:
@@ -366,22 +339,18 @@ class Viewer:
     @property
     def scale(self) -> float | None:
         """Metres per unit of the reconstruction, where a true length was given."""
-        if self._project is not None:
-            stored = scale_of(self._project)
-            same = stored is not None and stored.reconstruction == self.content.reconstruction
-            return stored.factor if stored is not None and same else None
-        return self._own_scale
+        return self._true_size.scale
 
     @property
     def unit(self) -> str:
         """Unit of `measured`: "m", or "" while the scale is unknown."""
-        return "m" if self.scale is not None else self.content.unit
+        return self._true_size.unit
 
     @property
     def measured(self) -> float | None:
         """Distance between the two clicked points, in `unit`; None before there are two."""
         length = self.ruler.length
-        return None if length is None else length / self.content.enlarged * (self.scale or 1.0)
+        return None if length is None else self._true_size.of(length)
 
     def set_true_length(self, metres: float) -> float:
         """Set the true length of the measured distance.
@@ -407,10 +376,7 @@ class Viewer:
         ProjectError
             A run works on the project.
         """
-        scale = scale_from(self.ruler.length, metres) * self.content.enlarged
-        if self._project is not None:
-            set_scale(self._project, metres / scale, metres, self.content.reconstruction)
-        self._own_scale = scale
+        scale = self._true_size.set(self.ruler.length, metres)
         self._tell_length()
         return scale
 

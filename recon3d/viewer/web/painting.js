@@ -114,7 +114,7 @@ class Painter {
 
   paint(now) {
     this.queued = 0;
-    const { gl, viewer } = this, { canvas, surfaces, camera } = viewer;
+    const { gl, viewer } = this, { canvas, models, camera } = viewer;
     if (viewer.closed || gl.isContextLost()) return;
     if (camera.advance(now)) { this.added = 0; this.round = 0; this.again = true; } else this.again = false;
     const resting = this.resting && !this.again;
@@ -124,7 +124,7 @@ class Painter {
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; this.added = this.round = 0; }
     this.sized(width, height);
     const view = camera.frame();
-    const total = surfaces.cloud && surfaces.cloud.on ? surfaces.cloud.place.length : 0;
+    const total = Math.max(...models.map(({ cloud }) => (cloud && cloud.on ? cloud.place.length : 0)));
     this.scene(view, scale, resting, total);
     const whole = this.added >= total;
     this.compose(view, resting);
@@ -141,12 +141,12 @@ class Painter {
     const rounds = total > SLICE ? 1 : this.pace < 40 ? JITTER.length : this.pace < 100 ? 4 : 2;
     if (whole) this.round++;
     if (!whole || this.round < rounds) this.queued = requestAnimationFrame((n) => this.paint(n));
-    else if (!surfaces.waiting) viewer.complete();
+    else if (!models.some((shown) => shown.waiting)) viewer.complete();
   }
 
   // Mesh, cameras and points, into a picture of their own with its depth.
   scene(view, scale, resting, total) {
-    const { gl, viewer } = this, { surfaces, clip } = viewer;
+    const { gl, viewer } = this, { clip, sides } = viewer;
     gl.bindFramebuffer(gl.FRAMEBUFFER, this.frame);
     gl.viewport(0, 0, this.width, this.height);
     gl.enable(gl.DEPTH_TEST); gl.disable(gl.BLEND); gl.depthMask(true);
@@ -154,15 +154,28 @@ class Painter {
     if (fresh) { gl.clearColor(0, 0, 0, 0); gl.clear(gl.COLOR_BUFFER_BIT | gl.DEPTH_BUFFER_BIT); this.added = 0; }
     const matrix = Float32Array.from(view.matrix), [x, y] = JITTER[this.round % JITTER.length];
     for (let c = 0; c < 4; c++) { matrix[4 * c] += 2 * x / this.width * matrix[4 * c + 3]; matrix[4 * c + 1] += 2 * y / this.height * matrix[4 * c + 3]; }
-    surfaces.begin(matrix, view.eye, clip, viewer.pointSize * scale);
-    if (fresh && surfaces.mesh && surfaces.mesh.on) surfaces.drawMesh(viewer.style);
     const end = this.round ? total : Math.min(total, resting ? this.added + SLICE : this.smooth);
-    if (end > this.added) surfaces.drawPart(surfaces.cloud, this.added, end - this.added);
+    if (sides.length > 1) gl.enable(gl.SCISSOR_TEST);
+    for (const [shown, left, right] of sides) {
+      const from = Math.round(left * this.width);
+      gl.scissor(from, 0, Math.round(right * this.width) - from, this.height);
+      shown.begin(matrix, view.eye, clip, viewer.pointSize * scale);
+      this.model(shown, fresh, end);
+    }
+    gl.disable(gl.SCISSOR_TEST);
     this.added = Math.max(end, 1);
-    if (fresh && surfaces.cameras && surfaces.cameras.on) {
+  }
+
+  // One model, with its points up to that one.
+  model(shown, fresh, end) {
+    const { gl, viewer } = this, { mesh, cloud, cameras } = shown;
+    if (fresh && mesh && mesh.on) shown.drawMesh(viewer.style);
+    const last = cloud && cloud.on ? Math.min(end, cloud.place.length) : 0;
+    if (last > this.added) shown.drawPart(cloud, this.added, last - this.added);
+    if (fresh && cameras && cameras.on) {
       gl.enable(gl.BLEND); gl.blendFunc(gl.ONE, gl.ONE_MINUS_SRC_ALPHA); gl.depthMask(false);
-      surfaces.drawPart(surfaces.cameras, 0, surfaces.cameras.place.length, surfaces.mesh ? 0.45 : 0.8);
-      gl.depthMask(true);
+      shown.drawPart(cameras, 0, cameras.place.length, mesh ? 0.45 : 0.8);
+      gl.depthMask(true); gl.disable(gl.BLEND);
     }
   }
 
@@ -176,7 +189,7 @@ class Painter {
   compose(view, resting) {
     const { gl, viewer } = this;
     // Not in the very first picture, and while something moves only on a fast machine.
-    const deep = viewer.surfaces.mesh && viewer.surfaces.mesh.on && viewer.style !== "wireframe";
+    const deep = viewer.models.some(({ mesh }) => mesh && mesh.on) && viewer.style !== "wireframe";
     const at = this.composer(deep && this.shown && (resting || this.took < 24));
     gl.bindFramebuffer(gl.FRAMEBUFFER, null);
     gl.viewport(0, 0, this.width, this.height);

@@ -16,7 +16,8 @@ class Panel {
     this.layers(); this.measuring(); if (viewer.surfaces.mesh || viewer.surfaces.cloud) this.clipping();
     if (viewer.model.cameras.length) this.photos();
     this.more(); this.about();
-    this.toggle(!viewer.embed && viewer.stage.clientWidth > 620);
+    // Of two models, one would be behind it.
+    this.toggle(!viewer.embed && !viewer.split && viewer.stage.clientWidth > 620);
   }
 
   toggle(on) { this.body.hidden = !on; this.fold.setAttribute("aria-expanded", String(on)); }
@@ -37,8 +38,10 @@ class Panel {
 
   layers() {
     const { viewer } = this, { surfaces, model } = viewer;
-    const boxes = surfaces.layers.map((one) => this.check("layer-" + one.name, STRINGS[one.name], one.on, (on) => { one.on = on; viewer.painter.draw(); }));
-    const styles = surfaces.mesh ? [...(model.picture || model.vertexColors ? ["textured"] : []), "shaded", "wireframe"] : [];
+    // Of two models, the first has the say where both have a layer.
+    const layers = new Map([...viewer.models].reverse().flatMap((shown) => shown.layers.map((one) => [one.name, one.on])));
+    const boxes = [...layers].map(([name, on]) => this.check("layer-" + name, STRINGS[name], on, (now) => viewer.show(name, now)));
+    const styles = viewer.models.some((shown) => shown.mesh) ? [...(model.picture || model.vertexColors ? ["textured"] : []), "shaded", "wireframe"] : [];
     viewer.style = styles[0] || "";
     const made = this.group(STRINGS.layers, h("div", { class: "r3d-row" }, ...boxes),
       styles.length ? this.choice("style", STRINGS.style, styles, (value) => { viewer.style = value; viewer.painter.draw(); }) : null);
@@ -93,7 +96,8 @@ class Panel {
     const told = h("p", { class: "r3d-hint" }), option = h("textarea", { readOnly: true, hidden: true, rows: 3, "data-part": "crop", "aria-label": STRINGS.keepCrop });
     const keep = h("button", { type: "button", "data-part": "keep-crop", onclick: () => {
       const region = viewer.region();
-      option.value = `--set mesh_generation.region=${JSON.stringify(region)}`; option.hidden = false; told.textContent = STRINGS.cropTold;
+      // Shells take brackets for patterns of file names, and not all of them know single quotes.
+      option.value = `--set "mesh_generation.region=${JSON.stringify(region)}"`; option.hidden = false; told.textContent = STRINGS.cropTold;
       if (navigator.clipboard && document.hasFocus()) navigator.clipboard.writeText(option.value).catch(() => {});
       viewer.root.dispatchEvent(new CustomEvent("recon3d-crop", { bubbles: true, detail: { region } }));
     } }, STRINGS.keepCrop);

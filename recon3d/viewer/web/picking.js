@@ -9,13 +9,14 @@ class Picker {
 
   // The surface or a point below a pixel of the canvas.
   place(px, py) {
-    const { surfaces, camera } = this.viewer;
-    return (surfaces.mesh && surfaces.mesh.on && this.onMesh(camera.ray(px, py))) || (surfaces.cloud && surfaces.cloud.on && this.onPoints(px, py, 8)) || null;
+    const { camera, canvas, sides } = this.viewer, part = px / canvas.clientWidth;
+    const [{ mesh, cloud, model }] = sides.find(([, , right]) => part <= right) || sides[0];
+    return (mesh && mesh.on && this.onMesh(camera.ray(px, py), model)) || (cloud && cloud.on && this.onPoints(px, py, 8, model)) || null;
   }
 
   // Half a million triangles in hundredths of a second: numbers only, in the grid's own steps.
-  onMesh({ eye, way }) {
-    const { vertices, faces } = this.viewer.model, { values: v, low, step } = vertices;
+  onMesh({ eye, way }, { vertices, faces }) {
+    const { values: v, low, step } = vertices;
     const [ex, ey, ez] = sub(eye, low).map((c) => c / step), [wx, wy, wz] = way.map((c) => c / step);
     let best = Infinity;
     for (let i = 0; i < faces.length; i += 3) {
@@ -34,8 +35,8 @@ class Picker {
   }
 
   // The frontmost point within some pixels.
-  onPoints(px, py, reach) {
-    const { camera, model } = this.viewer, m = camera.frame().matrix;
+  onPoints(px, py, reach, model) {
+    const { camera } = this.viewer, m = camera.frame().matrix;
     let best = null, least = Infinity;
     for (let i = 0; i < model.points.length; i++) {
       const p = model.points.at(i), s = camera.screen(p, m);

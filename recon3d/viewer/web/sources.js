@@ -18,21 +18,21 @@ function fromBase64(text) {
 }
 
 // Arrays stand in elements of their own, in base64, so that no JSON parser has to read them.
-function embedded(scene) {
+function embedded(arrays, prefix = "recon3d-") {
   const bytes = (name) => {
-    const element = document.getElementById("recon3d-" + name);
+    const element = document.getElementById(prefix + name);
     if (!element) return null;
     const text = element.textContent;
     element.remove();
     return fromBase64(text);
   };
   const array = (name) => {
-    const about = scene.arrays[name], raw = about && bytes(name);
+    const about = arrays[name], raw = about && bytes(name);
     return raw && new TYPES[about.type](raw.buffer);
   };
   const positions = (name) => {
     const values = array(name);
-    return values && grid(values, scene.arrays[name].low, scene.arrays[name].step);
+    return values && grid(values, arrays[name].low, arrays[name].step);
   };
   const picture = bytes("texture");
   return {

@@ -10,6 +10,7 @@ const STRINGS = {
   finish: "Finish", clear: "Clear", csv: "Save CSV", remove: "Remove", trueLength: "true length in m", setScale: "Set scale", scaleUnknown: "scale unknown",
   clip: "Clip box", keepCrop: "Keep as crop", cropTold: "Run the reconstruction again from mesh_generation with this option (copied):",
   photos: "Photos", strip: "Show all photos", opacity: "Photo", beside: "Depth beside", close: "Close", frame: "Photo", depthMap: "Depth map: red is near", noDepth: "No depth map",
+  split: "Divider between {before}, on the left, and {after}",
   view: "View", fly: "Fly (W A S D Q E)", fit: "Whole model (F)", full: "Full screen", theme: "Light or dark", shot: "Save a picture", fold: "Tools",
   triangles: "triangles", pointCount: "points", picture: "3D model. Arrow keys turn it, plus and minus zoom, F shows all of it.",
   noWebGL: "This browser has no WebGL 2, so this is a still picture of the model. A current version of Chrome, Edge, Firefox or Safari turns it.",

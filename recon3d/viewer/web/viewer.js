@@ -6,11 +6,16 @@ class Viewer {
     this.clip = { on: false, low: model.low.slice(), high: model.high.slice() };
     this.setTheme(options.theme === "light" || options.theme === "dark" ? options.theme : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
     this.surfaces = new Surfaces(gl, model, () => this.painter.draw());
+    // Another model of the subject, left of a divider.
+    const { other, titles } = model;
+    this.other = other && new Surfaces(gl, other, () => this.painter.draw());
+    this.models = [this.surfaces, ...(other ? [this.other] : [])];
     this.picker = new Picker(this);
     this.photos = new PhotoView(this);
     this.measures = new Measures(this);
     this.camera = new OrbitCamera(this);
     this.overlay = new Overlay(this);
+    this.split = other ? new Split(this, titles) : null;
     this.panel = new Panel(this);
     this.painter = new Painter(this);
     this.hand = new Hand(this);
@@ -18,6 +23,15 @@ class Viewer {
     this.sizes = new ResizeObserver(() => this.resized());
     this.sizes.observe(stage);
     root.classList.toggle("r3d-embed", this.embed);
+    this.painter.draw();
+  }
+
+  // The models in the picture, each with the part of its width where it is.
+  get sides() { return this.split ? [[this.other, 0, this.split.part], [this.surfaces, this.split.part, 1]] : [[this.surfaces, 0, 1]]; }
+
+  // A layer of that name, of all models.
+  show(name, on) {
+    for (const { layers } of this.models) for (const one of layers) if (one.name === name) one.on = on;
     this.painter.draw();
   }
 
@@ -83,9 +97,10 @@ async function open(root, options = {}) {
     return null;
   }
   const scene = await sceneOf(options.scene, options.headers);
-  const model = scene.arrays ? embedded(scene) : await glbOf(options.model, options.headers, options.onProgress);
+  const model = scene.arrays ? embedded(scene.arrays) : await glbOf(options.model, options.headers, options.onProgress);
   const placed = !scene.arrays && scene.origin ? shifted(scene, sub(scene.origin, model.origin)) : scene.arrays ? scene : shifted(scene, times(model.origin, -1));
   const made = completed(model, placed);
+  if (scene.other) made.other = completed(embedded(scene.other, "recon3d-other-"), { up: made.up });
   for (const key of ["title", "credit", "licence"]) if (options[key]) made[key] = options[key];
   root.append(stage);
   const viewer = new Viewer(root, gl, canvas, stage, made, options);

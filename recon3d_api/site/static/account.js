@@ -1,13 +1,14 @@
 // The account: what it uses, its password, its API keys and sessions.
 import * as api from "./api.js";
-import { attempt, button, copyBox, el, field, form, notice, replace } from "./dom.js";
-import { forget } from "./session.js";
+import { attempt, button, check, copyBox, el, field, form, notice, replace } from "./dom.js";
+import { forget, owner } from "./session.js";
 import { bytes, moment, t } from "./strings.js";
 
 export async function account({ main, signal, go }) {
-  const [user, quota] = await Promise.all([
+  const [user, quota, mail] = await Promise.all([
     api.get("auth/me", { signal }),
     api.get("auth/quota", { signal }),
+    api.get("auth/notifications", { signal }),
   ]);
   if (signal.aborted) return;
   replace(
@@ -15,6 +16,7 @@ export async function account({ main, signal, go }) {
     el("h1", { text: t("account") }),
     el("p", { text: t("accountOf", { name: user.username, email: user.email }) }),
     section("usage", usage(quota)),
+    section("mail", runMail(mail)),
     section("changePassword", password(user, go)),
     section("keys", el("p", { text: t("keysLead") }), await keys(signal)),
     section("sessions", el("p", { text: t("sessionsLead") }), leave(go)),
@@ -34,6 +36,24 @@ function usage(quota) {
   return el("dl", {}, rows.flat());
 }
 
+function runMail({ run_ended: wanted, available }) {
+  const box = check(
+    t("mailRuns"),
+    { checked: wanted, disabled: !available },
+    available ? "" : t("noMail"),
+  );
+  const { input } = box;
+  input.addEventListener("change", async () => {
+    input.disabled = true;
+    const json = { run_ended: input.checked };
+    const saved = await attempt(() => api.call("PUT", "auth/notifications", { json }));
+    if (saved) notice(t("saved"));
+    else input.checked = !input.checked;
+    input.disabled = false;
+  });
+  return box;
+}
+
 function password(user, go) {
   const type = "password";
   // Password managers want to know whose password it is.
@@ -49,7 +69,7 @@ function password(user, go) {
     form([name, old, wanted], t("change"), async () => {
       const body = { old_password: old.input.value, new_password: wanted.input.value };
       const { message } = await api.post("auth/password", body);
-      forget();
+      forget((known) => owner(known) === String(user.id)); // the service ended them all
       notice(message);
       go("/");
     }),

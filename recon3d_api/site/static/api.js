@@ -1,6 +1,7 @@
 // Calls of the documented API (docs/reference/rest-api.md). Addresses are relative to the page's, so that
 // the service may live behind a prefix.
 import * as session from "./session.js";
+import { has, t } from "./strings.js";
 
 const BASE = new URL("api/v1/", document.baseURI);
 const TRIES = 4;
@@ -78,14 +79,27 @@ function renew() {
 
 async function problem(answer) {
   const body = await answer.json().catch(() => null);
-  return new ApiError(answer.status, body?.detail ?? answer.statusText, answer.headers);
+  const detail = body?.errors ? fieldErrors(body.errors) : body?.detail;
+  return new ApiError(answer.status, detail ?? answer.statusText, answer.headers);
+}
+
+// `detail` of a 422 names fields as programs do.
+function fieldErrors(errors) {
+  const said = errors.map(({ loc, msg }) => {
+    const name = `field_${loc.at(-1)}`;
+    const text = msg.replace(/^Value error, /, "").replace(/\.?$/, ".");
+    return has(name) ? t("fieldError", { field: t(name), text }) : text;
+  });
+  return said.join(" ");
 }
 
 // Gives the answer of fetch; throws an ApiError with the API's reason, or TypeError without a connection.
+// `access` is the token of a session that is not the one in use; `open` needs none.
 export async function call(method, path, options = {}) {
-  const { json, form, headers = {}, signal, open = false, queue = "now" } = options;
+  const { json, form, headers = {}, signal, queue = "now" } = options;
+  const open = options.open || options.access !== undefined;
   for (let tries = 1; ; tries += 1) {
-    const access = open ? "" : await token();
+    const access = open ? options.access : await token();
     if (!open && !access) {
       signedOut();
       throw new ApiError(401, "");
@@ -123,15 +137,38 @@ export const post = async (path, json, options) => (await call("POST", path, { j
 
 export const remove = async (path) => (await call("DELETE", path)).json();
 
+// The new session replaces those of this browser: they end at the service, too.
 export async function signIn(username, password, kept) {
   const path = kept ? "auth/session" : "auth/token";
-  const answer = await call("POST", path, { form: { username, password }, open: true });
-  session.write(await answer.json(), kept);
+  const answer = await (await call("POST", path, { form: { username, password }, open: true })).json();
+  await session.alone(() => {
+    const replaced = session.all();
+    session.write(answer, kept);
+    replaced.forEach(revoke); // not waited for: the page is the new user's already
+  });
 }
 
+// Ends all sessions of this browser: another user's kept one must not follow.
 export async function signOut(everywhere = false) {
   await call("POST", `auth/logout?everywhere=${everywhere}`);
-  session.forget();
+  const mine = session.read();
+  session.forget((known) => known.access === mine?.access);
+  const others = session.all();
+  session.forget(() => true);
+  await Promise.all(others.map(revoke));
+}
+
+async function revoke(known) {
+  try {
+    let { access } = known;
+    if (session.isOld(known)) {
+      const renewed = await post("auth/refresh", { refresh_token: known.refresh }, { open: true });
+      access = renewed.access_token;
+    }
+    await call("POST", "auth/logout", { access });
+  } catch {
+    // It has ended already, or the service is away: then it ends when its time is over.
+  }
 }
 
 // A picture as an address that an <img> shows; ends with the view.

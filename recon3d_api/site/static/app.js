@@ -22,17 +22,22 @@ const CLOSED = [
 
 let current = new AbortController();
 let wanted = "/";
+let user = "";
 
 const path = () => location.hash.slice(1).split("?")[0] || "/";
 
-// What goes on while other views are shown must not go on as another user.
-function end() {
+// What goes on while other views are shown must not go on as another user. Tells whether there is one.
+function handOver() {
+  const now = session.owner();
+  if (now === user) return false;
+  user = now;
   endUploads();
   keepAll();
+  return true;
 }
 
 async function show() {
-  if (session.read() === null) end();
+  handOver();
   current.abort();
   current = new AbortController();
   const { signal } = current;
@@ -49,7 +54,13 @@ async function show() {
     view = found ? found[1] : lost;
     parts = found ? found[0].slice(1) : [];
   }
-  const page = { main, signal, done: () => go(wanted), go };
+  // What the view shows has ceased to be.
+  const gone = () => {
+    current.abort();
+    lost(page, "projectGone");
+    titled()?.focus({ preventScroll: true });
+  };
+  const page = { main, signal, done: () => go(wanted), go, gone };
   try {
     await view(page, ...parts);
   } catch (error) {
@@ -63,25 +74,31 @@ async function show() {
     );
   }
   if (signal.aborted) return;
+  const heading = titled();
+  if (moved) heading?.focus({ preventScroll: true });
+}
+
+// Names the page after its heading, where screen readers begin to read a new view.
+function titled() {
   const heading = main.querySelector("h1");
   document.title = heading ? `${heading.textContent} – ${t("brand")}` : t("brand");
-  // Screen readers begin where the new view begins.
   heading?.setAttribute("tabindex", "-1");
-  if (moved) heading?.focus({ preventScroll: true });
+  return heading;
 }
 
 let moved = false;
 
 function go(to) {
+  handOver();
   wanted = "/";
   if (path() === to) show();
   else location.hash = to;
 }
 
-function lost({ main: place }) {
+function lost({ main: place }, key = "notHere") {
   replace(
     place,
-    el("h1", { text: t("notHere") }),
+    el("h1", { text: t(key) }),
     el("p", {}, el("a", { href: "#/", text: t("toProjects") })),
   );
 }
@@ -93,7 +110,6 @@ function header(known) {
   const leave = () =>
     attempt(async () => {
       await signOut();
-      end();
       notice(t("signedOut"));
       go("/");
     });
@@ -112,11 +128,12 @@ function header(known) {
 }
 
 whenSignedOut(() => {
-  if (session.read()) notice(t("expired"));
-  session.forget();
+  const ended = session.read();
+  if (ended) notice(t("expired"));
+  session.forget((known) => known.access === ended?.access);
   show();
 });
-session.watch(show);
+session.watch(() => handOver() && show());
 addEventListener("hashchange", () => {
   moved = true;
   scrollTo(0, 0);

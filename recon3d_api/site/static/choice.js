@@ -46,6 +46,7 @@ export function choice(state, { start }) {
   options.append(...rows.map(({ row }) => row));
 
   let checked = "";
+  let blank = false;
   const look = async (key) => {
     checked = key;
     replace(advice, el("p", { class: "busy", text: t("checking") }));
@@ -60,9 +61,10 @@ export function choice(state, { start }) {
 
   const show = (found) => {
     // The service refuses such a run unless it is told to try.
-    state.forced = found.level === "hopeless" && !found.blank;
+    blank = found.blank;
+    state.forced = found.level === "hopeless" && !blank;
     begin.textContent = t(state.forced ? "startAnyway" : "start");
-    begin.disabled = found.blank;
+    begin.disabled = blank || state.starting;
     replace(
       advice,
       el("p", { class: `level ${found.level}`, text: t(`check_${found.level}`) }),
@@ -94,6 +96,7 @@ export function choice(state, { start }) {
       fold.append(body);
       replace(node, fold);
     } else if (!again && body.parentElement !== node) replace(node, title, body);
+    begin.disabled = blank || state.starting;
     for (const { input, quality } of rows) input.checked = quality === state.quality;
     const key = files.map((file) => `${file.path} ${file.modified}`).join("|");
     const wanted = !again || fold.open;

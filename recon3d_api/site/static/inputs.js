@@ -2,6 +2,7 @@
 import * as api from "./api.js";
 import { attempt, bar, button, el, notice, replace } from "./dom.js";
 import { t } from "./strings.js";
+import { discard, isOurs } from "./tus.js";
 import { uploadsOf } from "./uploads.js";
 
 const MANY = 24;
@@ -106,8 +107,15 @@ async function unfinished(state, place, uploads) {
     mine
       .filter((row) => !started.has(row.id))
       .map((row) => {
+        const { name } = row;
         const percent = row.length ? Math.floor((100 * row.offset) / row.length) : 0;
-        return el("p", { class: "hint", text: t("unfinished", { name: row.name, percent }) });
+        const stop = button("×", () => attempt(() => discard(row.id).then(() => line.remove())), {
+          class: "quiet",
+          "aria-label": t("cancelFile", { name }),
+        });
+        const text = t(isOurs(row) ? "unfinished" : "unfinishedElsewhere", { name, percent });
+        const line = el("p", { class: "hint" }, text, stop);
+        return line;
       }),
   );
 }

@@ -48,7 +48,11 @@ export function follow(projectId, told, signal) {
     };
     socket.onclose = (event) => {
       clearTimeout(timer);
-      if (signal.aborted || event.code === 4404) return;
+      if (signal.aborted) return;
+      if (event.code === 4404) {
+        told({ event: "gone" });
+        return;
+      }
       // A refused token: the next call finds out whether somebody has to sign in again.
       if (event.code === 4401) get("auth/me").catch(() => {});
       again();

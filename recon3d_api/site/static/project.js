@@ -11,8 +11,8 @@ import { runView } from "./run_view.js";
 import { shares } from "./shares.js";
 import { t } from "./strings.js";
 
-export async function project({ main, signal, go }, id) {
-  const state = { id: Number(id), row: null, files: [], run: new Run(), quality: "medium", signal };
+export async function project({ main, signal, go, gone }, id) {
+  const state = { id: Number(id), row: null, files: [], run: new Run(), quality: "medium", starting: false, signal };
 
   const load = async () => {
     const options = { signal };
@@ -35,13 +35,20 @@ export async function project({ main, signal, go }, id) {
       await load();
       draw();
     });
-  const start = (quality, options = {}) =>
-    attempt(async () => {
+  // Two buttons start a run, and a person may press them twice.
+  const start = async (quality, options = {}) => {
+    if (state.starting) return;
+    state.starting = true;
+    draw();
+    await attempt(async () => {
       const made = await api.post(`projects/${id}/start-reconstruction?quality=${quality}`, options);
       state.run.begin(made.jobs);
-      await reload();
       scrollTo({ top: 0 });
     });
+    state.starting = false;
+    draw();
+    await reload();
+  };
 
   const heading = head(state, { reload, go });
   const parts = [
@@ -62,6 +69,10 @@ export async function project({ main, signal, go }, id) {
   follow(
     state.id,
     (message) => {
+      if (message.event === "gone") {
+        gone();
+        return;
+      }
       const was = state.run.active;
       // Jobs that are not known are of a run that began elsewhere.
       const known = state.run.take(message);

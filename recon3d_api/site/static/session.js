@@ -5,16 +5,31 @@ const KEY = "recon3d.session";
 const LOCK = "recon3d.refresh";
 const EARLY = 30_000;
 
-export function read() {
-  for (const store of [sessionStorage, localStorage]) {
-    const text = store.getItem(KEY);
-    try {
-      if (text) return JSON.parse(text);
-    } catch {
-      store.removeItem(KEY); // nobody can use it
-    }
+const STORES = [sessionStorage, localStorage];
+
+function from(store) {
+  const text = store.getItem(KEY);
+  try {
+    return text && JSON.parse(text);
+  } catch {
+    store.removeItem(KEY); // nobody can use it
+    return null;
   }
-  return null;
+}
+
+// The sessions that this tab can use, the one in use first. They may be of different users.
+export const all = () => STORES.map(from).filter(Boolean);
+
+export const read = () => all()[0] ?? null;
+
+// Whose session it is, as its token tells; "" when nobody is signed in.
+export function owner(known = read()) {
+  try {
+    const claims = known.access.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    return JSON.parse(atob(claims)).sub;
+  } catch {
+    return ""; // a token that is none
+  }
 }
 
 export function write(answer, kept) {
@@ -29,9 +44,13 @@ export function write(answer, kept) {
   other.removeItem(KEY);
 }
 
-export function forget() {
-  sessionStorage.removeItem(KEY);
-  localStorage.removeItem(KEY);
+// Removes the sessions that `ended` picks. They must have ended at the service: what is only removed here
+// stays valid there, and nobody can revoke it any more.
+export function forget(ended) {
+  for (const store of STORES) {
+    const known = from(store);
+    if (known && ended(known)) store.removeItem(KEY);
+  }
 }
 
 export const isOld = (known) => known.expires !== undefined && known.expires < Date.now() + EARLY;
@@ -41,9 +60,9 @@ export function alone(work) {
   return navigator.locks ? navigator.locks.request(LOCK, work) : work();
 }
 
-// Another tab signed in or out.
+// Another tab signed in or out, or renewed the session.
 export function watch(changed) {
   addEventListener("storage", (event) => {
-    if (event.key === KEY && Boolean(event.oldValue) !== Boolean(event.newValue)) changed();
+    if (event.key === KEY) changed();
   });
 }

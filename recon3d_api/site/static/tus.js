@@ -10,6 +10,14 @@ const PASSING = [408, 423, 429, 460, 500, 502, 503, 504];
 // Which file an upload is of: the service knows a name and a length only, and cameras use names again.
 const FILE = "recon3d.upload.";
 const mark = (file) => `${file.lastModified} ${file.size}`;
+// Whether this browser began an upload, and so can resume it.
+export const isOurs = ({ id }) => localStorage.getItem(FILE + id) !== null;
+
+export async function discard(id) {
+  localStorage.removeItem(FILE + id);
+  await call("DELETE", `files/uploads/${id}`, { headers: TUS });
+}
+
 const encoded = (text) => btoa(String.fromCharCode(...new TextEncoder().encode(text)));
 
 // state: waiting, sending, checking, paused, offline; and at the end stored, later, refused.
@@ -63,10 +71,9 @@ export class Upload {
   async cancel() {
     const id = this.over ? "" : this.id;
     this.become("gone");
-    localStorage.removeItem(FILE + this.id);
     this.request?.abort();
     this.wake?.();
-    if (id) await call("DELETE", `files/uploads/${id}`, { headers: TUS });
+    if (id) await discard(id);
   }
 
   // Sends the file; comes back when it is over or paused. Does not throw.

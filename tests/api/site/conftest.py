@@ -41,6 +41,8 @@ class Visitor:
     troubles: list[str] = field(default_factory=list)
     #: Parts of addresses whose failures a test means.
     expected: list[str] = field(default_factory=list)
+    #: To the browser's developer tools; the speed of the network ends with it.
+    line: Any = None
 
     def watch(self, page: Any, home: str) -> None:
         """Keep what goes wrong in a page, and every request that leaves the service."""
@@ -144,6 +146,23 @@ def sign_in(visitor: Visitor, name: str) -> None:
     visitor.page.get_by_label("Username").fill(name)
     visitor.page.get_by_label("Password").fill(PASSWORD)
     visitor.page.get_by_role("button", name="Sign in").click()
+
+
+def noise(folder: Path) -> Path:
+    """A picture of 6 MB: more than the buffers on the way hold, so that it takes seconds on a slow line."""
+    path = folder / "noise.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (1000, 2000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0)
+    return path
+
+
+def slow_line(visitor: Visitor, rate: int = 400_000) -> None:
+    """A line that sends so many bytes a second."""
+    visitor.line = visitor.line or visitor.context.new_cdp_session(visitor.page)
+    visitor.line.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate},
+    )
 
 
 def begin_project(visitor: Visitor, name: str) -> int:

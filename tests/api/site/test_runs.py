@@ -58,6 +58,30 @@ def parameters(api: Api, number: int) -> dict[str, Any]:
         return dict(session.scalars(newest).one().parameters)
 
 
+def test_a_run_is_started_once_and_a_project_that_is_deleted_elsewhere_leaves_the_screen(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    visitor, number = open_project(api, visit, inputs=True, expected=("/start-reconstruction",))
+    page = visitor.page
+    begin = page.locator(".choice button.primary")
+    asked: list[Any] = []
+    page.route("**/start-reconstruction*", lambda route: asked.append(route))
+    with page.expect_request("**/start-reconstruction*"):
+        begin.evaluate("button => { button.click(); button.click(); }")
+    assert begin.is_disabled()
+    asked[0].fulfill(status=409, json={"detail": "The disk is busy."})
+    page.get_by_text("The disk is busy.").wait_for()
+    page.locator(".choice button.primary:enabled").wait_for()
+    assert len(asked) == 1
+
+    token = json.loads(page.evaluate("sessionStorage.getItem('recon3d.session')"))["access"]
+    with api.client(token) as client:
+        assert client.delete(f"/projects/{number}").status_code == 200
+    page.get_by_role("heading", name="This project was deleted.").wait_for()
+    page.get_by_role("link", name="All projects").click()
+    page.get_by_text("You have no projects yet").wait_for()
+
+
 @pytest.mark.slow
 def test_a_run_that_began_elsewhere_is_shown(api: Api, visit: Callable[..., Visitor]) -> None:
     visitor, number = open_project(api, visit, inputs=True)

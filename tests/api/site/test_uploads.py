@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from tests.api.conftest import Api, wait_for
-from tests.api.site.conftest import Visitor, open_project
+from recon3d_api.store.tables import Project
+from tests.api.conftest import Api, new_project, wait_for
+from tests.api.site.conftest import Visitor, noise, open_project, slow_line
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A picture of 6 MB: more than the buffers on the way hold, so that it takes seconds on a slow line."""
-    path = tmp_path_factory.mktemp("large") / "noise.png"
-    pixels = np.random.default_rng(0).integers(0, 255, (1000, 2000, 3), dtype=np.uint8)
-    Image.fromarray(pixels).save(path)
-    return path
-
-
-def slow_line(visitor: Visitor, rate: int = 400_000) -> None:
-    """A line that sends so many bytes a second."""
-    if not hasattr(visitor, "line"):
-        visitor.line = visitor.context.new_cdp_session(visitor.page)  # type: ignore[attr-defined]
-    visitor.line.send(  # type: ignore[attr-defined]
-        "Network.emulateNetworkConditions",
-        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": rate},
-    )
+    return noise(tmp_path_factory.mktemp("large"))
 
 
 def offsets(page: Any) -> list[int]:
@@ -46,9 +33,11 @@ def offsets(page: Any) -> list[int]:
     return found
 
 
-def received(api: Api) -> int:
-    """Bytes that the server has of the upload that is on its way."""
-    files = api.service.settings.uploads_dir.rglob("*")
+def received(api: Api, number: int) -> int:
+    """Bytes that the server has of the upload to a project that is on its way."""
+    with api.service.database.read() as session:
+        owner = session.get_one(Project, number).owner_id
+    files = (api.service.settings.uploads_dir / str(owner)).rglob("*")
     return max((path.stat().st_size for path in files if path.is_file()), default=0)
 
 
@@ -62,7 +51,7 @@ def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor],
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     visitor.context.set_offline(True)
     page.get_by_text("The connection is lost. The upload resumes by itself.").wait_for()
     slow_line(visitor, -1)
@@ -82,10 +71,10 @@ def test_a_paused_upload_resumes_on_another_visit(
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     page.get_by_role("button", name="Pause noise.png").click()
     page.get_by_text("Paused at").wait_for()
-    kept = received(api)
+    kept = received(api, number)
     page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
     page.reload()
     page.get_by_text("is 0 % uploaded").or_(
@@ -112,7 +101,7 @@ def test_a_file_of_the_same_name_and_size_is_not_joined_to_another(
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(one)
-    wait_for(lambda: received(api) > 50_000)
+    wait_for(lambda: received(api, number) > 50_000)
     page.get_by_role("button", name="Pause noise.tif").click()
     page.get_by_text("Paused at").wait_for()
     page.once("dialog", lambda dialog: dialog.accept())  # files are still being uploaded
@@ -134,3 +123,23 @@ def test_signing_out_stops_the_uploads(api: Api, visit: Callable[..., Visitor], 
             page.get_by_label("Choose files").set_input_files(large)
         page.get_by_role("button", name="Sign out", exact=True).click()
     page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_an_upload_that_began_elsewhere_is_not_said_to_resume_here(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    token = api.user()[1]
+    name = base64.b64encode(b"clip.mp4").decode()
+    with api.client(token) as client:
+        number = new_project(client)
+        told = {"Upload-Metadata": f"filename {name},project_id {base64.b64encode(b'%d' % number).decode()}"}
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "1000", **told}
+        assert client.post("/files/uploads", headers=headers).status_code == 201
+    page = visit(api.url, at=f"/#/projects/{number}", token=token, expected=("/check",)).page
+    told_of = page.get_by_text("“clip.mp4” is 0 % uploaded from another browser or program.")
+    told_of.wait_for()
+    assert page.get_by_text("Choose the same file again").count() == 0
+    page.get_by_role("button", name="Cancel clip.mp4").click()
+    told_of.wait_for(state="detached")
+    with api.client(token) as client:
+        assert client.get("/files/uploads").json() == []
