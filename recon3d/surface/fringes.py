@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from recon3d.surface.cleaning import drop_unused
-from recon3d.surface.closing import adjacent_faces, label_patches
+from recon3d.surface.cleaning import with_faces
+from recon3d.surface.connectivity import adjacent_faces, border_vertices, label_patches
 from recon3d.surface.smoothing import face_geometry
 from recon3d.types import Floats, Ints, Mesh
 
@@ -54,7 +54,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     slope, height = normals @ up, centers @ up
     floor = np.median(height[~core & (slope >= _ALIKE)])
 
-    def ground(part: NDArray[np.int64]) -> Mask:
+    def ground(part: Ints) -> Mask:
         """Tell which parts are level and at the border's height."""
         chosen = part >= 0
         area = np.bincount(part[chosen], areas[chosen])
@@ -72,7 +72,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     if goes.any():
         part = label_patches(len(core), goes, pairs)
         goes[goes] = ground(part)[part[goes]]
-    return drop_unused(Mesh(mesh.vertices, mesh.faces[~goes]))
+    return with_faces(mesh, mesh.faces[~goes])
 
 
 def _ground(normals: Floats, areas: Floats) -> Floats | None:
@@ -88,26 +88,8 @@ def _ground(normals: Floats, areas: Floats) -> Floats | None:
     return up / np.linalg.norm(up)
 
 
-def border_vertices(faces: Ints) -> NDArray[np.int64]:
-    """Find the vertices of edges that only one face has.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-    """
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    key = edges[:, 0].astype(np.int64) * (int(faces.max(initial=0)) + 1) + edges[:, 1]
-    _, first, counts = np.unique(key, return_index=True, return_counts=True)
-    return np.unique(edges[first[counts == 1]]).astype(np.int64)
-
-
 def _edge_lengths(mesh: Mesh) -> csr_matrix:
     edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
     length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1)
     count = len(mesh.vertices)
     return coo_matrix((np.maximum(length, 1e-12), (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
