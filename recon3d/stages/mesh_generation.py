@@ -15,6 +15,7 @@ from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_
 from recon3d.options import MeshGenerationOptions
 from recon3d.options.stage_options import Box
 from recon3d.stages.preview import write_preview
+from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
 VERSION = 5
@@ -116,12 +117,11 @@ def _mesh(
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.simplification import simplify, with_attributes
     from recon3d.surface.smoothing import smooth_surface
-    from recon3d.surface.threads import Threads
 
     task_progress(0, _STEPS)
     scene = Scene.load(dense)
     with Threads(cores) as threads:
-        cloud, outside, kind = _region(dense, scene, options.region)
+        cloud, outside, kind = _region(dense, scene, options.region, threads)
         count = len(cloud)
         cloud = at_most(cloud, _most_points(options), threads)
         mesh, cloud, facts = surface_from_points(
@@ -156,7 +156,7 @@ def _mesh(
             threads=threads,
         )
         task_progress(3, _STEPS)
-        mesh = make_manifold(simplify(mesh, options.max_faces))
+        mesh = make_manifold(simplify(mesh, options.max_faces, threads))
         task_progress(4, _STEPS)
         mesh = with_attributes(mesh, cloud, threads)
     task_progress(5, _STEPS)
@@ -172,7 +172,7 @@ def _mesh(
     return counts, kind, facts["guessed"], torn
 
 
-def _region(dense: Path, scene: Scene, region: str | Box) -> tuple[PointCloud, int, str]:
+def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> tuple[PointCloud, int, str]:
     """The points to be meshed, how many others there are, and what those are."""
     from recon3d.surface.cropping import in_box
     from recon3d.surface.region import find_region
@@ -182,7 +182,7 @@ def _region(dense: Path, scene: Scene, region: str | Box) -> tuple[PointCloud, i
         return cloud, 0, "all"
     if region == "auto":
         starts, views = read_visibility(dense / VISIBILITY)
-        found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views))
+        found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views), threads)
         inside, kind = found.inside, str(found.kind)
     else:
         assert not isinstance(region, str)

@@ -22,13 +22,17 @@ _TURN, _THIN = 0.2, 0.02
 
 
 @kernel()
-def quadrics_of(vertices: Any, faces: Any, border: float, quadrics: Any) -> None:  # pragma: no cover
+def quadrics_of(
+    vertices: Any, faces: Any, locked: Any, border: float, quadrics: Any
+) -> None:  # pragma: no cover
     """Sum the squared distances from the planes of the faces at each vertex, weighted by area.
 
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
     faces : ndarray of int32, shape (F, 3)
+    locked : ndarray of bool, shape (V,)
+        Edges between these are no borders.
     border : float
         Weight of the planes that stand upright on borders.
     quadrics : ndarray of float64, shape (V, 10)
@@ -45,7 +49,7 @@ def quadrics_of(vertices: Any, faces: Any, border: float, quadrics: Any) -> None
             _add_plane(quadrics[faces[f, k]], normal, a, 0.5 * double)
         for k in range(3):
             start, end = faces[f, k], faces[f, (k + 1) % 3]
-            if _shared(start, end, head, follow, faces) > 1:
+            if (locked[start] and locked[end]) or _shared(start, end, head, follow, faces) > 1:
                 continue
             p, q = vertices[start], vertices[end]
             for axis in range(3):
@@ -60,7 +64,7 @@ def quadrics_of(vertices: Any, faces: Any, border: float, quadrics: Any) -> None
 
 @kernel()
 def collapse_edges(
-    vertices: Any, faces: Any, quadrics: Any, marks: Any, wanted: int
+    vertices: Any, faces: Any, quadrics: Any, marks: Any, locked: Any, wanted: int
 ) -> int:  # pragma: no cover
     """Join vertices along edges, the cheapest first.
 
@@ -74,6 +78,8 @@ def collapse_edges(
         See `quadrics_of`. Changed.
     marks : ndarray of float32, shape (V,)
         Of joined vertices the mean by area is kept.
+    locked : ndarray of bool, shape (V,)
+        Vertices that stay as they are.
     wanted : int
         Faces to keep.
 
@@ -90,7 +96,7 @@ def collapse_edges(
     other, other_times = np.empty(_MOST + 2, np.int32), np.empty(_MOST + 2, np.int32)
     spot = np.empty(3)
     for v in range(count):
-        _choose(v, -1.0, vertices, faces, quadrics, head, follow, ring, times, spot, cost, partner)
+        _choose(v, -1.0, vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner)
     for slot in range(count // 2, -1, -1):
         _sink(slot, heap, place, cost)
     left = len(faces)
@@ -101,13 +107,15 @@ def collapse_edges(
         u = int(partner[v])
         size = _ring(v, faces, head, follow, ring, times)
         more = _ring(u, faces, head, follow, other, other_times)
-        _cost(vertices[v], vertices[u], quadrics[v], quadrics[u], spot)
+        _cost(vertices, quadrics, v, u, spot)
         if not (
             _simple(v, u, ring, times, size, other, other_times, more)
             and _unfolded(v, u, spot, vertices, faces, head, follow)
             and _unfolded(u, v, spot, vertices, faces, head, follow)
         ):
-            _choose(v, cost[v], vertices, faces, quadrics, head, follow, ring, times, spot, cost, partner)
+            _choose(
+                v, cost[v], vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner
+            )
             _sink(int(place[v]), heap, place, cost)
             continue
         here, there = _weight(quadrics[v]), _weight(quadrics[u])
@@ -123,15 +131,27 @@ def collapse_edges(
             n = int(ring[k])
             if partner[n] == v or partner[n] == u:
                 _choose(
-                    n, -1.0, vertices, faces, quadrics, head, follow, other, other_times, spot, cost, partner
+                    n,
+                    -1.0,
+                    vertices,
+                    faces,
+                    quadrics,
+                    locked,
+                    head,
+                    follow,
+                    other,
+                    other_times,
+                    spot,
+                    cost,
+                    partner,
                 )
-            else:
-                value = _cost(vertices[n], vertices[v], quadrics[n], quadrics[v], spot)
+            elif not locked[n]:
+                value = _cost(vertices, quadrics, n, v, spot)
                 if value < cost[n]:
                     cost[n], partner[n] = value, v
             _rise(int(place[n]), heap, place, cost)
             _sink(int(place[n]), heap, place, cost)
-        _choose(v, -1.0, vertices, faces, quadrics, head, follow, ring, times, spot, cost, partner)
+        _choose(v, -1.0, vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner)
         _rise(int(place[v]), heap, place, cost)
         _sink(int(place[v]), heap, place, cost)
     return left
@@ -222,30 +242,47 @@ def _ring(v: int, faces: Any, head: Any, follow: Any, ring: Any, times: Any) -> 
 
 
 @kernel()
-def _cost(p: Any, q: Any, first: Any, second: Any, spot: Any) -> Any:  # pragma: no cover
+def _cost(vertices: Any, quadrics: Any, v: int, u: int, spot: Any) -> Any:  # pragma: no cover
     """What joining two vertices costs, and where."""
-    a, b, c = first[0] + second[0], first[1] + second[1], first[2] + second[2]
-    d, e, f = first[3] + second[3], first[4] + second[4], first[5] + second[5]
-    x, y, z = first[6] + second[6], first[7] + second[7], first[8] + second[8]
+    a, b, c = (
+        quadrics[v, 0] + quadrics[u, 0],
+        quadrics[v, 1] + quadrics[u, 1],
+        quadrics[v, 2] + quadrics[u, 2],
+    )
+    d, e, f = (
+        quadrics[v, 3] + quadrics[u, 3],
+        quadrics[v, 4] + quadrics[u, 4],
+        quadrics[v, 5] + quadrics[u, 5],
+    )
+    x, y, z = (
+        quadrics[v, 6] + quadrics[u, 6],
+        quadrics[v, 7] + quadrics[u, 7],
+        quadrics[v, 8] + quadrics[u, 8],
+    )
+    dx, dy, dz = (
+        vertices[v, 0] - vertices[u, 0],
+        vertices[v, 1] - vertices[u, 1],
+        vertices[v, 2] - vertices[u, 2],
+    )
+    mx, my, mz = vertices[v, 0] - 0.5 * dx, vertices[v, 1] - 0.5 * dy, vertices[v, 2] - 0.5 * dz
     weight = _EVEN * (a + d + f)
-    mx, my, mz = 0.5 * (p[0] + q[0]), 0.5 * (p[1] + q[1]), 0.5 * (p[2] + q[2])
-    apart = (p[0] - q[0]) ** 2 + (p[1] - q[1]) ** 2 + (p[2] - q[2]) ** 2
-    spot[0], spot[1], spot[2] = mx, my, mz
+    p, q, r = mx, my, mz
     if weight > 0:
-        a, d, f = a + weight, d + weight, f + weight
-        rx, ry, rz = weight * mx - x, weight * my - y, weight * mz - z
-        i, j, k = d * f - e * e, c * e - b * f, b * e - c * d
-        det = a * i + b * j + c * k
+        # The least of the planes' squared distances and a little of that from the middle.
+        i, j, k = a + weight, d + weight, f + weight
+        gx, gy, gz = weight * mx - x, weight * my - y, weight * mz - z
+        m00, m01, m02 = j * k - e * e, c * e - b * k, b * e - c * j
+        m11, m12, m22 = i * k - c * c, b * c - i * e, i * j - b * b
+        det = i * m00 + b * m01 + c * m02
         if det > 0:
-            spot[0] = (i * rx + j * ry + k * rz) / det
-            spot[1] = (j * rx + (a * f - c * c) * ry + (b * c - a * e) * rz) / det
-            spot[2] = (k * rx + (b * c - a * e) * ry + (a * d - b * b) * rz) / det
-        a, d, f = a - weight, d - weight, f - weight
-    u, v, w = spot
-    off = a * u * u + d * v * v + f * w * w + 2 * (b * u * v + c * u * w + e * v * w)
-    off += 2 * (x * u + y * v + z * w) + first[9] + second[9]
-    aside = (u - mx) ** 2 + (v - my) ** 2 + (w - mz) ** 2
-    return max(off, 0.0) + weight * (aside + 0.25 * apart)
+            p = (m00 * gx + m01 * gy + m02 * gz) / det
+            q = (m01 * gx + m11 * gy + m12 * gz) / det
+            r = (m02 * gx + m12 * gy + m22 * gz) / det
+    spot[0], spot[1], spot[2] = p, q, r
+    off = a * p * p + d * q * q + f * r * r + 2 * (b * p * q + c * p * r + e * q * r)
+    off += 2 * (x * p + y * q + z * r) + quadrics[v, 9] + quadrics[u, 9]
+    aside = (p - mx) ** 2 + (q - my) ** 2 + (r - mz) ** 2
+    return max(off, 0.0) + weight * (aside + 0.25 * (dx * dx + dy * dy + dz * dz))
 
 
 @kernel()
@@ -255,6 +292,7 @@ def _choose(
     vertices: Any,
     faces: Any,
     quadrics: Any,
+    locked: Any,
     head: Any,
     follow: Any,
     ring: Any,
@@ -265,13 +303,17 @@ def _choose(
 ) -> None:  # pragma: no cover
     """Find the cheapest edge of a vertex that costs more than `above`."""
     cost[v], partner[v] = np.inf, -1
+    if locked[v]:
+        return
     size = _ring(v, faces, head, follow, ring, times)
     if size > _MOST:
         return
     for k in range(size):
-        value = _cost(vertices[v], vertices[ring[k]], quadrics[v], quadrics[ring[k]], spot)
-        if above < value < cost[v]:
-            cost[v], partner[v] = value, ring[k]
+        n = int(ring[k])
+        if not locked[n]:
+            value = _cost(vertices, quadrics, v, n, spot)
+            if above < value < cost[v]:
+                cost[v], partner[v] = value, n
 
 
 @kernel()
@@ -303,22 +345,29 @@ def _unfolded(
     v: int, u: int, spot: Any, vertices: Any, faces: Any, head: Any, follow: Any
 ) -> bool:  # pragma: no cover
     """Tell whether the faces of v without u keep their side when v moves, and do not become thin."""
-    before, after = np.empty(3), np.empty(3)
     corner = head[v]
+    px, py, pz = vertices[v, 0], vertices[v, 1], vertices[v, 2]
     while corner >= 0:
         f, k = corner // 3, corner % 3
         corner = follow[corner]
         m, n = faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
         if faces[f, 0] < 0 or m == u or n == u:
             continue
-        old = _normal(vertices[v], vertices[m], vertices[n], before)
-        new = _normal(spot, vertices[m], vertices[n], after)
-        if old > 0 and before[0] * after[0] + before[1] * after[1] + before[2] * after[2] < _TURN:
+        ax, ay, az = (
+            vertices[n, 0] - vertices[m, 0],
+            vertices[n, 1] - vertices[m, 1],
+            vertices[n, 2] - vertices[m, 2],
+        )
+        bx, by, bz = px - vertices[m, 0], py - vertices[m, 1], pz - vertices[m, 2]
+        cx, cy, cz = spot[0] - vertices[m, 0], spot[1] - vertices[m, 1], spot[2] - vertices[m, 2]
+        ox, oy, oz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+        nx, ny, nz = ay * cz - az * cy, az * cx - ax * cz, ax * cy - ay * cx
+        old, new = ox * ox + oy * oy + oz * oz, nx * nx + ny * ny + nz * nz
+        if old > 0 and ox * nx + oy * ny + oz * nz < _TURN * np.sqrt(old * new):
             return False
-        longest = 0.0
-        for a, b in ((spot, vertices[m]), (spot, vertices[n]), (vertices[m], vertices[n])):
-            longest = max(longest, (a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
-        if new < _THIN * longest:
+        dx, dy, dz = cx - ax, cy - ay, cz - az
+        longest = max(ax * ax + ay * ay + az * az, cx * cx + cy * cy + cz * cz, dx * dx + dy * dy + dz * dz)
+        if new < (_THIN * longest) ** 2:
             return False
     return True
 
@@ -371,3 +420,26 @@ def _rise(slot: int, heap: Any, place: Any, cost: Any) -> None:  # pragma: no co
         place[heap[slot]] = slot
         slot = parent
     heap[slot], place[v] = v, slot
+
+
+@kernel()
+def find_shared(faces: Any, parts: Any, owner: Any, shared: Any) -> None:  # pragma: no cover
+    """Find the vertices with faces of several parts.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    parts : ndarray of int32, shape (F,)
+        Part of each face.
+    owner : ndarray of int32, shape (V,)
+        -1; filled.
+    shared : ndarray of bool, shape (V,)
+        Filled where True.
+    """
+    for f in range(len(faces)):
+        for k in range(3):
+            v = faces[f, k]
+            if owner[v] < 0:
+                owner[v] = parts[f]
+            elif owner[v] != parts[f]:
+                shared[v] = True

@@ -327,3 +327,31 @@ def profile(ahead: float) -> float:  # pragma: no cover
     s = min(abs(ahead), 1.5)
     value = 0.75 * s - s**3 / 3 if s <= 0.5 else 0.5 - (1.5 - s) ** 3 / 6
     return value if ahead >= 0 else -value
+
+
+@kernel()
+def add_rows(
+    values: Any, order: Any, starts: Any, sums: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    """Sum the rows of groups.
+
+    Parameters
+    ----------
+    values : ndarray, shape (N, 3)
+    order : ndarray of int64, shape (N,)
+        Rows group by group.
+    starts : ndarray of int64, shape (G + 1,)
+        Where groups begin in `order`.
+    sums : ndarray of float64, shape (G, 3)
+        Filled.
+    start, stop : int
+        Groups to sum.
+    """
+    for g in range(start, stop):
+        x = y = z = 0.0
+        for at in range(starts[g], starts[g + 1]):
+            row = order[at]
+            x += values[row, 0]
+            y += values[row, 1]
+            z += values[row, 2]
+        sums[g, 0], sums[g, 1], sums[g, 2] = x, y, z
