@@ -92,6 +92,11 @@ class Cluster:
         return self._engine.gpus
 
     @property
+    def threads(self) -> int:
+        """Cores that a task may use while the run has no other: 1 where they may be other runs'."""
+        return self._engine.threads
+
+    @property
     def memory(self) -> int:
         """Bytes that the workers may use together; 0 if unknown."""
         return self._engine.memory

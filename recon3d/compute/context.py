@@ -50,6 +50,11 @@ class StageContext:
         return self.cluster().workers
 
     @property
+    def threads(self) -> int:
+        """Cores that a task may use while the stage runs no other."""
+        return self.cluster().threads
+
+    @property
     def gpus(self) -> int:
         """Worker processes that have a GPU."""
         return self.cluster().gpus
@@ -245,6 +250,11 @@ class InlineContext(StageContext):
     @property
     def workers(self) -> int:
         """One: this process."""
+        return 1
+
+    @property
+    def threads(self) -> int:
+        """One: this thread."""
         return 1
 
     @property

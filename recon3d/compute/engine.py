@@ -30,6 +30,8 @@ class Engine(ABC):
         Tasks that run at once, and how many of them may use a GPU.
     memory : int
         Bytes that the workers may use together; 0 if unknown.
+    threads : int
+        Cores that a task may use while the run has no other.
     notes : list of str
         Sentences about the workers that the user has not read yet.
     code : str
@@ -46,6 +48,8 @@ class Engine(ABC):
     notes: list[str]
     code: str = ""
     dashboard: str = ""
+    #: Of a shared cluster the other cores may be other runs'.
+    threads: int = 1
 
     def count(self, timeout: float = START_SECONDS) -> dict[str, Any]:
         """Count the workers that are there.

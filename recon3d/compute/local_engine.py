@@ -83,6 +83,8 @@ class LocalEngine(Engine):
             self.close()
             raise
         self.memory = usable_memory()
+        # While one worker has a task, the others' cores are idle.
+        self.threads = min(count, usable_cores())
 
     def check_alive(self) -> None:
         """Raise a `StageError` if the workers are gone for good.

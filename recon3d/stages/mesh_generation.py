@@ -13,8 +13,10 @@ from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
 from recon3d.io.point_visibility import read_visibility
 from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
 from recon3d.options import MeshGenerationOptions
+from recon3d.options.stage_options import Box
 from recon3d.stages.preview import write_preview
-from recon3d.types import Camera, Floats, Floats32, Mesh, Scene
+from recon3d.surface.threads import Threads
+from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
 VERSION = 5
 
@@ -62,7 +64,7 @@ def run(
         memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
         try:
             counts, kind, guessed, torn = context.call(
-                _mesh, dense, out_dir, options, memory=memory, unit="steps"
+                _mesh, dense, out_dir, options, context.threads, memory=memory, unit="steps"
             )
             break
         except OutOfMemory:
@@ -105,68 +107,87 @@ def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
-def _mesh(dense: Path, out_dir: Path, options: MeshGenerationOptions) -> tuple[MeshCounts, str, float, float]:
+def _mesh(
+    dense: Path, out_dir: Path, options: MeshGenerationOptions, cores: int
+) -> tuple[MeshCounts, str, float, float]:
     from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
-    from recon3d.surface.cropping import cropped, points_in_box
+    from recon3d.surface.cropping import cropped
     from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
-    from recon3d.surface.region import find_region
     from recon3d.surface.simplification import simplify, with_attributes
     from recon3d.surface.smoothing import smooth_surface
 
     task_progress(0, _STEPS)
-    cloud = read_point_cloud(dense / POINT_CLOUD)
     scene = Scene.load(dense)
-    total, kind = len(cloud), "all"
-    if options.region == "auto":
-        starts, views = read_visibility(dense / VISIBILITY)
-        region = find_region(scene, replace(cloud, view_starts=starts, view_indices=views))
-        cloud, kind = cloud.subset(region.inside), region.kind
-    elif options.region != "all":
-        cloud, kind = points_in_box(cloud, options.region), "box"
-    outside = total - len(cloud)
-    cloud = at_most(cloud, _most_points(options))
-    mesh, _, facts = surface_from_points(
-        cloud,
-        faces=options.max_faces,
-        depth=options.poisson_depth,
-        trim_factor=options.trim,
-        see_through=FreeSpace(_depth_maps(dense, scene)),
-    )
-    if not isinstance(options.region, str):
-        mesh = cropped(mesh, options.region)
-    task_progress(1, _STEPS)
-    mesh = make_manifold(remove_small_components(mesh, options.min_component))
-    torn = 0.0
-    if kind == "orbit":
-        area = face_areas(mesh.vertices, mesh.faces).sum()
-        mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
-        torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
-    task_progress(2, _STEPS)
-    if not len(mesh.faces):
-        raise ReconstructionError(
-            f"The {len(cloud)} points give no surface.",
-            "Take more images that overlap, or use a higher quality.",
+    with Threads(cores) as threads:
+        cloud, outside, kind = _region(dense, scene, options.region, threads)
+        count = len(cloud)
+        cloud = at_most(cloud, _most_points(options), threads)
+        mesh, cloud, facts = surface_from_points(
+            cloud,
+            faces=options.max_faces,
+            depth=options.poisson_depth,
+            trim_factor=options.trim,
+            see_through=FreeSpace(_depth_maps(dense, scene), threads=threads),
+            threads=threads,
         )
-    mesh = smooth_surface(
-        mesh, angle=_EDGE, normal_rounds=_ROUNDS, vertex_rounds=_MOVES, farthest=facts["cell"]
-    )
-    task_progress(3, _STEPS)
-    mesh = make_manifold(simplify(mesh, options.max_faces))
-    task_progress(4, _STEPS)
-    mesh = with_attributes(mesh, cloud)
+        if not isinstance(options.region, str):
+            mesh = cropped(mesh, options.region)
+        task_progress(1, _STEPS)
+        mesh = make_manifold(remove_small_components(mesh, options.min_component))
+        torn = 0.0
+        if kind == "orbit":
+            area = face_areas(mesh.vertices, mesh.faces).sum()
+            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
+            torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
+        task_progress(2, _STEPS)
+        if not len(mesh.faces):
+            raise ReconstructionError(
+                f"The {count} points give no surface.",
+                "Take more images that overlap, or use a higher quality.",
+            )
+        mesh = smooth_surface(
+            mesh,
+            angle=_EDGE,
+            normal_rounds=_ROUNDS,
+            vertex_rounds=_MOVES,
+            farthest=facts["cell"],
+            threads=threads,
+        )
+        task_progress(3, _STEPS)
+        mesh = make_manifold(simplify(mesh, options.max_faces, threads))
+        task_progress(4, _STEPS)
+        mesh = with_attributes(mesh, cloud, threads)
     task_progress(5, _STEPS)
     write_mesh(out_dir / MESH, mesh)
     write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(
-        points=len(cloud),
+        points=count,
         points_outside=outside,
         vertices=len(mesh.vertices),
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
     return counts, kind, facts["guessed"], torn
+
+
+def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> tuple[PointCloud, int, str]:
+    """The points to be meshed, how many others there are, and what those are."""
+    from recon3d.surface.cropping import points_in_box
+    from recon3d.surface.region import find_region
+
+    cloud = read_point_cloud(dense / POINT_CLOUD)
+    if region == "all":
+        return cloud, 0, "all"
+    if region == "auto":
+        starts, views = read_visibility(dense / VISIBILITY)
+        found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views), threads)
+        chosen, kind = cloud.subset(found.inside), str(found.kind)
+    else:
+        assert not isinstance(region, str)
+        chosen, kind = points_in_box(cloud, region), "box"
+    return chosen, len(cloud) - len(chosen), kind
 
 
 def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:

@@ -16,7 +16,8 @@ from recon3d.types import Floats, Ints
 
 #: Vertices along a block's side.
 SIDE = 8
-_OFFSETS = np.array(list(product((-1, 0, 1), repeat=3)), np.int64)
+#: Of the blocks around one, in the order of `Level.around`.
+OFFSETS = np.array(list(product((-1, 0, 1), repeat=3)), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,14 +64,14 @@ class Level:
         Level
         """
         places = places_of(solved, size)
-        near = (places[:, None] + _OFFSETS).reshape(-1, 3)
+        near = (places[:, None] + OFFSETS).reshape(-1, 3)
         near = near[((near >= 0) & (near < size)).all(axis=1)]
         ring = np.setdiff1d(keys_of(near, size), solved)
         keys = np.concatenate([solved, ring])
         order = np.argsort(keys)
         blocks = places_of(keys, size)
         around = np.full((len(keys), 27), -1, np.int32)
-        for column, offset in enumerate(_OFFSETS):
+        for column, offset in enumerate(OFFSETS):
             place = blocks + offset
             inside = ((place >= 0) & (place < size)).all(axis=1)
             around[inside, column] = _find(keys, order, keys_of(place[inside], size))
@@ -88,9 +89,22 @@ class Level:
         ndarray of int32, shape (N,)
             -1 where no block is stored.
         """
-        place = np.floor((points - self.origin) / (self.cell * SIDE)).astype(np.int64)
+        return self.rows(np.floor((points - self.origin) / (self.cell * SIDE)).astype(np.int64))
+
+    def rows(self, places: NDArray[np.int64]) -> Ints:
+        """Find the rows of blocks.
+
+        Parameters
+        ----------
+        places : ndarray of int64, shape (N, 3)
+
+        Returns
+        -------
+        ndarray of int32, shape (N,)
+            -1 where no block is stored.
+        """
         keys = keys_of(self.blocks.astype(np.int64), self.size)
-        return _find(keys, np.argsort(keys), keys_of(place, self.size))
+        return _find(keys, np.argsort(keys), keys_of(places, self.size))
 
     def centers(self, rows: NDArray[np.int64]) -> Floats:
         """Compute the middles of blocks.
@@ -137,34 +151,6 @@ def places_of(keys: NDArray[np.int64], size: int) -> NDArray[np.int64]:
     ndarray of int64, shape (N, 3)
     """
     return np.stack([keys // (size * size), keys // size % size, keys % size], axis=1)
-
-
-def touched(points: Floats, origin: Floats, cell: float, size: int, reach: float) -> NDArray[np.int64]:
-    """Find the blocks within some cells of points.
-
-    Parameters
-    ----------
-    points : ndarray of float64, shape (N, 3)
-    origin : ndarray of float64, shape (3,)
-    cell : float
-    size : int
-    reach : float
-        Cells, fewer than a block's side.
-
-    Returns
-    -------
-    ndarray of int64, shape (S,)
-        Keys in ascending order.
-    """
-    scaled = (points - origin) / cell
-    low = np.floor((scaled - reach) / SIDE).astype(np.int64)
-    high = np.floor((scaled + reach) / SIDE).astype(np.int64)
-    found = []
-    for corner in product((False, True), repeat=3):
-        place = np.where(np.array(corner), high, low)
-        inside = ((place >= 0) & (place < size)).all(axis=1)
-        found.append(np.unique(keys_of(place[inside], size)))
-    return np.unique(np.concatenate(found))
 
 
 def _find(keys: NDArray[np.int64], order: NDArray[np.int64], wanted: NDArray[np.int64]) -> Ints:

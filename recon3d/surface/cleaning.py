@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-import open3d as o3d
 
+from recon3d.surface.connectivity import (
+    adjacent_faces,
+    edge_counts,
+    faces_around_vertices,
+    label_patches,
+    repeated_faces,
+)
 from recon3d.types import Floats, Ints, Mesh
-
-
-def to_open3d(mesh: Mesh) -> o3d.geometry.TriangleMesh:
-    """Convert a mesh to Open3D's legacy type.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    o3d.geometry.TriangleMesh
-    """
-    return o3d.geometry.TriangleMesh(
-        o3d.utility.Vector3dVector(mesh.vertices), o3d.utility.Vector3iVector(mesh.faces)
-    )
-
-
-def from_open3d(mesh: o3d.geometry.TriangleMesh) -> Mesh:
-    """Convert a mesh of Open3D's legacy type.
-
-    Parameters
-    ----------
-    mesh : o3d.geometry.TriangleMesh
-
-    Returns
-    -------
-    Mesh
-    """
-    return Mesh(np.array(mesh.vertices), np.array(mesh.triangles).astype(np.int32))
 
 
 def face_areas(vertices: Floats, faces: Ints) -> Floats:
@@ -71,10 +49,10 @@ def remove_small_components(mesh: Mesh, share: float) -> Mesh:
     """
     if not len(mesh.faces):
         return mesh
-    clusters, _, areas = to_open3d(mesh).cluster_connected_triangles()
-    area = np.asarray(areas)
-    keep = area[np.asarray(clusters)] >= share * area.max()
-    return drop_unused(Mesh(mesh.vertices, mesh.faces[keep]))
+    count = len(mesh.faces)
+    part = label_patches(count, np.ones(count, bool), adjacent_faces(mesh.faces))
+    area = np.bincount(part, face_areas(mesh.vertices, mesh.faces))
+    return with_faces(mesh, mesh.faces[(area >= share * area.max())[part]])
 
 
 def make_manifold(mesh: Mesh) -> Mesh:
@@ -88,24 +66,43 @@ def make_manifold(mesh: Mesh) -> Mesh:
     -------
     Mesh
     """
-    work = to_open3d(mesh)
-    work.remove_degenerate_triangles()
-    work.remove_duplicated_triangles()
-    work.remove_non_manifold_edges()
-    work.remove_unreferenced_vertices()
-    return from_open3d(work)
+    faces = mesh.faces
+    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
+    starts, around = faces_around_vertices(faces, len(mesh.vertices))
+    faces = faces[~repeated_faces(faces, starts, around)]
+    while True:
+        starts, around = faces_around_vertices(faces, len(mesh.vertices))
+        row, corner = np.nonzero(edge_counts(faces, starts, around) > 2)
+        if not len(row):
+            return with_faces(mesh, faces)
+        ends = np.sort(np.stack([faces[row, corner], faces[row, (corner + 1) % 3]], axis=1), axis=1)
+        # Of each edge the two largest faces stay.
+        order = np.lexsort([-face_areas(mesh.vertices, faces[row]), ends[:, 1], ends[:, 0]])
+        row, ends = row[order], ends[order]
+        keep = np.ones(len(faces), bool)
+        keep[row[2:][(ends[2:] == ends[:-2]).all(axis=1)]] = False
+        faces = faces[keep]
 
 
-def drop_unused(mesh: Mesh) -> Mesh:
-    """Remove the vertices that no face uses.
+def with_faces(mesh: Mesh, faces: Ints) -> Mesh:
+    """Give a mesh other faces, and remove the vertices that none of them uses.
 
     Parameters
     ----------
     mesh : Mesh
+    faces : ndarray of int32, shape (F, 3)
+        Of the mesh's vertices.
 
     Returns
     -------
     Mesh
+        The vertices that are left have what they had.
     """
-    used, inverse = np.unique(mesh.faces, return_inverse=True)
-    return Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32))
+    used = np.zeros(len(mesh.vertices), bool)
+    used[faces] = True
+    number = (np.cumsum(used) - 1).astype(np.int32)
+
+    def left(values: Any) -> Any:
+        return None if values is None else values[used]
+
+    return Mesh(mesh.vertices[used], number[faces], left(mesh.colors), left(mesh.normals), left(mesh.guessed))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
-from recon3d.types import Ints, Mesh
+from recon3d.surface.connectivity import adjacent_faces, label_patches
+from recon3d.types import Mesh
 
 Mask = NDArray[np.bool_]
 
@@ -75,46 +74,3 @@ def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple
     guessed[faces[stays & ~known]] = True
     guessed[faces[known]] = False
     return Mesh(mesh.vertices, faces[stays]), guessed
-
-
-def adjacent_faces(faces: Ints) -> NDArray[np.int64]:
-    """List the pairs of faces that share an edge.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-
-    Returns
-    -------
-    ndarray of int64, shape (P, 2)
-    """
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    key = edges[:, 0].astype(np.int64) * (int(faces.max(initial=0)) + 1) + edges[:, 1]
-    order = np.argsort(key, kind="stable")
-    owner = order % max(1, len(faces))
-    same = np.flatnonzero(key[order][1:] == key[order][:-1])
-    return np.stack([owner[same], owner[same + 1]], axis=1)
-
-
-def label_patches(count: int, chosen: Mask, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Number the connected patches of chosen faces.
-
-    Parameters
-    ----------
-    count : int
-        Number of faces.
-    chosen : ndarray of bool, shape (F,)
-    pairs : ndarray of int64, shape (P, 2)
-        See `adjacent_faces`.
-
-    Returns
-    -------
-    ndarray of int64, shape (F,)
-        -1 for the faces that are not chosen.
-    """
-    inner = pairs[chosen[pairs].all(axis=1)]
-    graph = coo_matrix((np.ones(len(inner), np.int8), (inner[:, 0], inner[:, 1])), (count, count))
-    label = connected_components(graph, directed=False)[1]
-    patch = np.full(count, -1, np.int64)
-    patch[chosen] = np.unique(label[chosen], return_inverse=True)[1]
-    return patch

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.errors import ReconstructionError
-from recon3d.surface.cleaning import drop_unused
+from recon3d.surface.cleaning import with_faces
 from recon3d.surface.meshing import LEAST_POINTS
 from recon3d.types import Floats, Mesh, PointCloud
 
@@ -78,7 +78,6 @@ def cropped(mesh: Mesh, corners: tuple[Corner, Corner]) -> Mesh:
     Returns
     -------
     Mesh
-        Without colours and normals.
     """
     inside = in_box(mesh.vertices, corners)[mesh.faces].all(axis=1)
-    return drop_unused(Mesh(mesh.vertices, mesh.faces[inside]))
+    return with_faces(mesh, mesh.faces[inside])

@@ -8,8 +8,9 @@ from scipy.sparse import diags
 from scipy.sparse.linalg import splu
 
 from recon3d.surface.caps import Exposure, continue_rims
+from recon3d.surface.connectivity import rings_around
 from recon3d.surface.corners import extend_planes
-from recon3d.surface.rims import find_rims
+from recon3d.surface.rims import BAND, find_rims
 from recon3d.surface.smoothing import vertex_neighbors
 from recon3d.types import Mesh
 
@@ -34,6 +35,20 @@ def fair_guesses(mesh: Mesh, guessed: NDArray[np.bool_], exposure: Exposure | No
     Mesh
         Same faces.
     """
+    # What is further away plays no part, and guesses are few.
+    ring = np.where(guessed, 0, BAND + 2)
+    rings_around(mesh.faces, ring, BAND + 1)
+    near = ring[mesh.faces].max(axis=1) <= BAND + 1
+    if not near.any():
+        return mesh
+    used, inverse = np.unique(mesh.faces[near], return_inverse=True)
+    part = Mesh(mesh.vertices[used], inverse.reshape(-1, 3).astype(np.int32))
+    vertices = mesh.vertices.copy()
+    vertices[used] = _faired(part, guessed[used], exposure).vertices
+    return Mesh(vertices, mesh.faces)
+
+
+def _faired(mesh: Mesh, guessed: NDArray[np.bool_], exposure: Exposure | None) -> Mesh:
     spanned = span_guesses(mesh, guessed)
     rims = find_rims(mesh, guessed)
     if rims is None:

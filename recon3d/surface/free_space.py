@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Camera, Floats, Floats32
 
 Votes = NDArray[np.int32]
@@ -23,10 +24,15 @@ _KNOWN = 6
 _GRAZING = 0.25
 #: Pixels along the side of a block that `FreeSpace` keeps one depth of.
 _BLOCK = 2
+#: Points that are worth a thread.
+_LEAST = 10_000
 
 
 def count_empty(
-    points: Floats, margin: Floats, maps: Iterable[tuple[Floats32, Camera, Floats]]
+    points: Floats,
+    margin: Floats,
+    maps: Iterable[tuple[Floats32, Camera, Floats]],
+    threads: Threads = ALONE,
 ) -> tuple[Votes, Votes]:
     """Count the views that see through each point, and those that see something at it.
 
@@ -40,6 +46,7 @@ def count_empty(
         By how much depths must differ; also how near to a point a depth counts as being at it.
     maps : iterable of (ndarray of float32, Camera, ndarray of float64)
         Depth map (0 where unknown), its pinhole camera and its ``cam_from_world`` of shape (4, 4).
+    threads : Threads, optional
 
     Returns
     -------
@@ -47,16 +54,25 @@ def count_empty(
     """
     empty, solid = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
     for depth, camera, pose in maps:
-        _vote(points, margin, depth, camera.K, pose, empty, solid)
+        seen = (depth, camera.K, pose)
+        threads.run(_vote, points, margin, *seen, empty, solid, count=len(points), least=_LEAST)
     return empty, solid
 
 
 @kernel()
 def _vote(
-    points: Any, margin: Any, depth: Any, intrinsics: Any, pose: Any, empty: Any, solid: Any
+    points: Any,
+    margin: Any,
+    depth: Any,
+    intrinsics: Any,
+    pose: Any,
+    empty: Any,
+    solid: Any,
+    start: int,
+    stop: int,
 ) -> None:  # pragma: no cover
     height, width = depth.shape
-    for i in range(len(points)):
+    for i in range(start, stop):
         x, y, z = points[i]
         far = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
         if far <= 0:
@@ -81,11 +97,19 @@ def _vote(
 
 @kernel()
 def _expose(
-    points: Any, normals: Any, radius: float, depth: Any, intrinsics: Any, pose: Any, views: Any
+    points: Any,
+    normals: Any,
+    radius: float,
+    depth: Any,
+    intrinsics: Any,
+    pose: Any,
+    views: Any,
+    start: int,
+    stop: int,
 ) -> None:  # pragma: no cover
     height, width = depth.shape
     place, ahead = np.empty(3), np.empty(3)
-    for i in range(len(points)):
+    for i in range(start, stop):
         for axis in range(3):
             place[axis] = pose[axis, 3]
             ahead[axis] = 0.0
@@ -122,11 +146,14 @@ class FreeSpace:
         As for `count_empty`. Each is needed only while it is read.
     views : int
         Views that must see through a place.
+    threads : Threads, optional
     """
 
-    def __init__(self, maps: Iterable[tuple[Floats32, Camera, Floats]], views: int = 2) -> None:
+    def __init__(
+        self, maps: Iterable[tuple[Floats32, Camera, Floats]], views: int = 2, threads: Threads = ALONE
+    ) -> None:
         self._maps = [(nearest_of_blocks(depth), shrunk(camera), pose) for depth, camera, pose in maps]
-        self._views = views
+        self._views, self._threads = views, threads
 
     def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:
         """Tell whether photos see through places.
@@ -142,7 +169,7 @@ class FreeSpace:
         ndarray of bool, shape (N,)
             Where enough views do, and more than see something there.
         """
-        empty, solid = count_empty(points, np.full(len(points), radius), self._maps)
+        empty, solid = count_empty(points, np.full(len(points), radius), self._maps, self._threads)
         return np.asarray((empty >= self._views) & (empty > solid))
 
     def exposure(self, points: Floats, normals: Floats, radius: float) -> Votes:
@@ -162,7 +189,9 @@ class FreeSpace:
         """
         views = np.zeros(len(points), np.int32)
         for depth, camera, pose in self._maps:
-            _expose(points, normals, radius, depth, camera.K, pose, views)
+            seen = (depth, camera.K, pose)
+            given = (points, normals, radius, *seen, views)
+            self._threads.run(_expose, *given, count=len(points), least=_LEAST)
         return views
 
 

@@ -6,13 +6,20 @@ pieces that only a strip holds, are dropped; what stays has an even rim.
 
 from __future__ import annotations
 
+import heapq
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix, csr_matrix
-from scipy.sparse.csgraph import dijkstra
 
-from recon3d.surface.cleaning import drop_unused
-from recon3d.surface.closing import adjacent_faces, label_patches
+from recon3d.kernels import kernel
+from recon3d.surface.cleaning import with_faces
+from recon3d.surface.connectivity import (
+    adjacent_faces,
+    border_vertices,
+    faces_around_vertices,
+    label_patches,
+)
 from recon3d.surface.smoothing import face_geometry
 from recon3d.types import Floats, Ints, Mesh
 
@@ -43,10 +50,10 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     -------
     Mesh
     """
-    lengths = _edge_lengths(mesh)
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
     border = np.zeros(len(mesh.vertices), bool)
     border[border_vertices(mesh.faces)] = True
-    core: Mask = ~np.asarray(_within(lengths, border, width)[mesh.faces].any(axis=1))
+    core: Mask = ~np.asarray(_within(mesh, lists, border, width)[mesh.faces].any(axis=1))
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
     up = _ground(normals[~core], areas[~core])
     if up is None or not core.any():
@@ -54,7 +61,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     slope, height = normals @ up, centers @ up
     floor = np.median(height[~core & (slope >= _ALIKE)])
 
-    def ground(part: NDArray[np.int64]) -> Mask:
+    def ground(part: Ints) -> Mask:
         """Tell which parts are level and at the border's height."""
         chosen = part >= 0
         area = np.bincount(part[chosen], areas[chosen])
@@ -68,11 +75,11 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     kept = (size >= _PIECE * size.max()) | ~ground(part)
     seeds = np.zeros(len(mesh.vertices), bool)
     seeds[mesh.faces[core][kept[part[core]]]] = True
-    goes: Mask = ~np.asarray(_within(lengths, seeds, _GROWTH * width)[mesh.faces].all(axis=1))
+    goes: Mask = ~np.asarray(_within(mesh, lists, seeds, _GROWTH * width)[mesh.faces].all(axis=1))
     if goes.any():
         part = label_patches(len(core), goes, pairs)
         goes[goes] = ground(part)[part[goes]]
-    return drop_unused(Mesh(mesh.vertices, mesh.faces[~goes]))
+    return with_faces(mesh, mesh.faces[~goes])
 
 
 def _ground(normals: Floats, areas: Floats) -> Floats | None:
@@ -88,32 +95,39 @@ def _ground(normals: Floats, areas: Floats) -> Floats | None:
     return up / np.linalg.norm(up)
 
 
-def border_vertices(faces: Ints) -> NDArray[np.int64]:
-    """Find the vertices of edges that only one face has.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-
-    Returns
-    -------
-    ndarray of int64, shape (N,)
-    """
-    edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    key = edges[:, 0].astype(np.int64) * (int(faces.max(initial=0)) + 1) + edges[:, 1]
-    _, first, counts = np.unique(key, return_index=True, return_counts=True)
-    return np.unique(edges[first[counts == 1]]).astype(np.int64)
-
-
-def _edge_lengths(mesh: Mesh) -> csr_matrix:
-    edges = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]])
-    edges = np.unique(np.sort(edges, axis=1), axis=0)
-    length = np.linalg.norm(mesh.vertices[edges[:, 0]] - mesh.vertices[edges[:, 1]], axis=1)
-    count = len(mesh.vertices)
-    return coo_matrix((np.maximum(length, 1e-12), (edges[:, 0], edges[:, 1])), (count, count)).tocsr()
-
-
-def _within(lengths: csr_matrix, start: Mask, distance: float) -> Mask:
-    """Vertices nearer to some of them than a distance, along the surface."""
-    far = dijkstra(lengths, directed=False, indices=np.flatnonzero(start), min_only=True, limit=distance)
+def _within(mesh: Mesh, lists: tuple[Ints, Ints], start: Mask, distance: float) -> Mask:
+    """Vertices nearer to some of them than a distance, along the surface's edges."""
+    far = np.where(start, 0.0, np.inf)
+    _spread(mesh.vertices, mesh.faces, *lists, far, distance)
     return np.asarray(np.isfinite(far))
+
+
+@kernel()
+def _spread(
+    vertices: Any, faces: Any, starts: Any, around: Any, far: Any, limit: float
+) -> None:  # pragma: no cover
+    """Dijkstra's algorithm, from the vertices at distance 0."""
+    heap = [(0.0, np.int64(0))]
+    heap.pop()
+    for v in range(len(far)):
+        if far[v] == 0:
+            inner = True
+            for at in range(starts[v], starts[v + 1]):
+                for k in range(3):
+                    inner &= far[faces[around[at], k]] == 0
+            if not inner:
+                heapq.heappush(heap, (0.0, v))
+    while len(heap):
+        here, v = heapq.heappop(heap)
+        if here > far[v]:
+            continue
+        for at in range(starts[v], starts[v + 1]):
+            for k in range(3):
+                n = faces[around[at], k]
+                square = 0.0
+                for axis in range(3):
+                    square += (vertices[v, axis] - vertices[n, axis]) ** 2
+                there = here + np.sqrt(square)
+                if there < far[n] and there <= limit:
+                    far[n] = there
+                    heapq.heappush(heap, (there, np.int64(n)))

@@ -18,13 +18,18 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
-from recon3d.surface.blocks import Level
+from recon3d.surface.blocks import SIDE, Level
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats32, Ints, Mesh
 
 _MOST_TRIANGLES = 12
+#: The blocks ahead of one along each axis, in the order of `Level.around`.
+_UPPER = (22, 16, 14)
+#: Blocks that are worth a thread.
+_BLOCKS = 64
 
 
-def extract(level: Level, values: Floats32) -> Mesh:
+def extract(level: Level, values: Floats32, threads: Threads = ALONE) -> Mesh:
     """Extract the surface on which a field is zero.
 
     Parameters
@@ -32,22 +37,39 @@ def extract(level: Level, values: Floats32) -> Mesh:
     level : Level
     values : ndarray of float32, shape (B, 8, 8, 8)
         Negative inside.
+    threads : Threads, optional
 
     Returns
     -------
     Mesh
         Faces look towards positive values. It is open where blocks end.
     """
-    edges = np.full((*values.shape, 3), -1, np.int32)
-    count = number_edges(values, level.around, edges)
-    vertices = np.empty((count, 3))
-    place_vertices(values, level.blocks, level.around, edges, vertices)
-    counts, corners = triangles_of_cells()
-    faces = np.empty(
-        (connect(values, level.around, edges, counts, corners, np.empty((0, 3), np.int32)), 3), np.int32
-    )
-    connect(values, level.around, edges, counts, corners, faces)
-    return Mesh(level.origin + level.cell * vertices, faces)
+    count, around = len(values), level.around
+    crossings = np.zeros(count, np.int32)
+    threads.run(count_edges, values, around, crossings, count=count, least=_BLOCKS)
+    rows = np.flatnonzero(crossings)
+    slots = np.full(count, -1, np.int32)
+    slots[rows] = np.arange(len(rows))
+    ends = np.cumsum(crossings)
+    starts = ends - crossings
+    edges = np.full((len(rows), SIDE, SIDE, SIDE, 3), -1, np.int16)
+    vertices = np.empty((int(crossings.sum()), 3))
+    grid = (values, level.blocks, around, rows, starts)
+    threads.run(place_vertices, *grid, edges, vertices, count=len(rows), least=_BLOCKS)
+    # The cells of a block have corners in seven others.
+    near = np.where(around >= 0, slots[around] >= 0, False)
+    cells = np.flatnonzero(near[:, [13, 14, 16, 17, 22, 23, 25, 26]].any(axis=1))
+    table = triangles_of_cells()
+    triangles, none = np.zeros(len(cells), np.int64), np.zeros(0, np.int64)
+    places = (values, around, cells, slots, starts, edges, *table)
+    empty = np.empty((0, 3), np.int32)
+    threads.run(connect, *places, none, triangles, empty, count=len(cells), least=_BLOCKS)
+    first = np.cumsum(triangles) - triangles
+    faces = np.empty((int(triangles.sum()), 3), np.int32)
+    threads.run(connect, *places, first, triangles, faces, count=len(cells), least=_BLOCKS)
+    vertices *= level.cell
+    vertices += level.origin
+    return Mesh(vertices, faces)
 
 
 @functools.cache
@@ -113,111 +135,150 @@ def _edge(a: list[int], b: list[int]) -> int:
 
 
 @kernel()
-def number_edges(values: Any, around: Any, edges: Any) -> int:  # pragma: no cover
-    """Give each edge on which the field changes its sign a number.
+def count_edges(values: Any, around: Any, counts: Any, start: int, stop: int) -> None:  # pragma: no cover
+    """Count the edges on which the field changes its sign.
 
     Parameters
     ----------
     values : ndarray of float32, shape (B, 8, 8, 8)
     around : ndarray of int32, shape (B, 27)
-    edges : ndarray of int32, shape (B, 8, 8, 8, 3)
-        Filled, where there is a crossing.
-
-    Returns
-    -------
-    int
-        How many.
+    counts : ndarray of int32, shape (B,)
+        Filled, with those of each block's vertices.
+    start, stop : int
+        Blocks to look at.
     """
-    count = 0
-    upper = (22, 16, 14)
-    for b in range(len(values)):
+    for b in range(start, stop):
+        count = 0
         for i in range(8):
             for j in range(8):
                 for k in range(8):
                     here = values[b, i, j, k] < 0
                     for axis in range(3):
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b if max(x, y, z) < 8 else around[b, upper[axis]]
-                        if other >= 0 and (values[other, x & 7, y & 7, z & 7] < 0) != here:
-                            edges[b, i, j, k, axis] = count
-                            count += 1
-    return count
+                        other = b if max(x, y, z) < 8 else around[b, _UPPER[axis]]
+                        if other >= 0:
+                            count += (values[other, x & 7, y & 7, z & 7] < 0) != here
+        counts[b] = count
 
 
 @kernel()
 def place_vertices(
-    values: Any, blocks: Any, around: Any, edges: Any, vertices: Any
+    values: Any,
+    blocks: Any,
+    around: Any,
+    rows: Any,
+    starts: Any,
+    edges: Any,
+    vertices: Any,
+    start: int,
+    stop: int,
 ) -> None:  # pragma: no cover
-    """Find where the field is zero on numbered edges.
+    """Find where the field is zero on edges.
 
     Parameters
     ----------
     values : ndarray of float32, shape (B, 8, 8, 8)
     blocks, around : ndarray of int32, shapes (B, 3) and (B, 27)
         See `Level`.
-    edges : ndarray of int32, shape (B, 8, 8, 8, 3)
+    rows : ndarray of int64, shape (R,)
+        Blocks with such edges.
+    starts : ndarray of int64, shape (B,)
+        Number of each block's first vertex.
+    edges : ndarray of int16, shape (R, 8, 8, 8, 3)
+        Filled with the vertices' numbers within their blocks.
     vertices : ndarray of float64, shape (E, 3)
         Filled, in cells.
+    start, stop : int
+        Of `rows`.
     """
-    upper = (22, 16, 14)
-    for b in range(len(values)):
+    for row in range(start, stop):
+        b = rows[row]
+        count = 0
         for i in range(8):
             for j in range(8):
                 for k in range(8):
+                    begin = values[b, i, j, k]
                     for axis in range(3):
-                        number = edges[b, i, j, k, axis]
-                        if number < 0:
-                            continue
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b if max(x, y, z) < 8 else around[b, upper[axis]]
-                        start, end = values[b, i, j, k], values[other, x & 7, y & 7, z & 7]
+                        other = b if max(x, y, z) < 8 else around[b, _UPPER[axis]]
+                        if other < 0:
+                            continue
+                        end = values[other, x & 7, y & 7, z & 7]
+                        if (begin < 0) == (end < 0):
+                            continue
                         # Not in a corner, where triangles would have no area.
-                        part = min(max(start / (start - end), 0.02), 0.98)
-                        vertices[number, 0] = 8 * blocks[b, 0] + i
-                        vertices[number, 1] = 8 * blocks[b, 1] + j
-                        vertices[number, 2] = 8 * blocks[b, 2] + k
-                        vertices[number, axis] += part
+                        part = min(max(begin / (begin - end), 0.02), 0.98)
+                        vertex = vertices[starts[b] + count]
+                        vertex[0] = 8 * blocks[b, 0] + i
+                        vertex[1] = 8 * blocks[b, 1] + j
+                        vertex[2] = 8 * blocks[b, 2] + k
+                        vertex[axis] += part
+                        edges[row, i, j, k, axis] = count
+                        count += 1
 
 
 @kernel()
 def connect(
-    values: Any, around: Any, edges: Any, counts: Any, corners: Any, faces: Any
-) -> int:  # pragma: no cover
+    values: Any,
+    around: Any,
+    cells: Any,
+    slots: Any,
+    starts: Any,
+    edges: Any,
+    counts: Any,
+    corners: Any,
+    first: Any,
+    triangles: Any,
+    faces: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover
     """Make the triangles of all cells whose corners are stored.
 
     Parameters
     ----------
     values : ndarray of float32, shape (B, 8, 8, 8)
     around : ndarray of int32, shape (B, 27)
-    edges : ndarray of int32, shape (B, 8, 8, 8, 3)
+    cells : ndarray of int64, shape (C,)
+        Blocks whose cells may have triangles.
+    slots : ndarray of int32, shape (B,)
+        Each block's row in `edges`.
+    starts : ndarray of int64, shape (B,)
+        Number of each block's first vertex.
+    edges : ndarray of int16, shape (R, 8, 8, 8, 3)
     counts, corners : ndarray of int32, shapes (256,) and (256, 12, 3)
         See `triangles_of_cells`.
+    first : ndarray of int64, shape (C,)
+        Where each block's triangles go.
+    triangles : ndarray of int64, shape (C,)
+        Filled with their numbers.
     faces : ndarray of int32, shape (F, 3)
         Filled; of length 0 only to count.
-
-    Returns
-    -------
-    int
-        Number of triangles.
+    start, stop : int
+        Of `cells`.
     """
-    count = 0
-    for b in range(len(values)):
+    # 0 outside, 1 inside, 2 not stored.
+    side = np.empty((9, 9, 9), np.uint8)
+    for row in range(start, stop):
+        b = cells[row]
+        for x in range(9):
+            for y in range(9):
+                for z in range(9):
+                    source = around[b, ((x >> 3) + 1) * 9 + ((y >> 3) + 1) * 3 + (z >> 3) + 1]
+                    side[x, y, z] = 2 if source < 0 else values[source, x & 7, y & 7, z & 7] < 0
+        count = 0
         for i in range(8):
             for j in range(8):
                 for k in range(8):
                     case, whole = 0, True
                     for corner in range(8):
-                        x, y, z = i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)
-                        source = around[b, ((x >> 3) + 1) * 9 + ((y >> 3) + 1) * 3 + (z >> 3) + 1]
-                        if source < 0:
-                            whole = False
-                            break
-                        if values[source, x & 7, y & 7, z & 7] < 0:
-                            case |= 1 << corner
+                        at = side[i + (corner >> 2), j + ((corner >> 1) & 1), k + (corner & 1)]
+                        whole &= at < 2
+                        case |= (at & 1) << corner
                     if not whole:
                         continue
-                    for triangle in range(counts[case]):
-                        if len(faces):
+                    if len(faces):
+                        for triangle in range(counts[case]):
                             for corner in range(3):
                                 edge = corners[case, triangle, corner]
                                 axis, u, v = edge >> 2, (edge >> 1) & 1, edge & 1
@@ -225,6 +286,7 @@ def connect(
                                 y = j + (u if axis == 0 else (0 if axis == 1 else v))
                                 z = k + (0 if axis == 2 else v)
                                 source = around[b, ((x >> 3) + 1) * 9 + ((y >> 3) + 1) * 3 + (z >> 3) + 1]
-                                faces[count, corner] = edges[source, x & 7, y & 7, z & 7, axis]
-                        count += 1
-    return count
+                                number = edges[slots[source], x & 7, y & 7, z & 7, axis]
+                                faces[first[row] + count + triangle, corner] = starts[source] + number
+                    count += counts[case]
+        triangles[row] = count

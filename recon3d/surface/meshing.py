@@ -7,7 +7,7 @@ is further from the points than their own local spacing allows stays only where 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +21,10 @@ from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.isosurface import extract
+from recon3d.surface.point_kernels import add_rows
 from recon3d.surface.poisson import Samples, solve
-from recon3d.types import Mesh, PointCloud
+from recon3d.surface.threads import ALONE, Threads
+from recon3d.types import Floats32, Ints, Mesh, PointCloud
 
 Mask = NDArray[np.bool_]
 
@@ -48,6 +50,8 @@ _WIDEST, _OUTER = 0.2, 2.0
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
 #: would hold flared rims.
 _LONELIEST = 1.3
+#: Points whose neighbours are looked for together.
+_TOGETHER = 500_000
 
 
 @dataclass(frozen=True)
@@ -66,29 +70,35 @@ class Spacing:
     typical: float
 
 
-def neighbors(points: Floats) -> tuple[Floats, NDArray[np.intp]]:
+def neighbors(points: Floats, threads: Threads = ALONE) -> tuple[Floats32, Ints]:
     """Find each point's nearest neighbours.
 
     Parameters
     ----------
     points : ndarray of float64, shape (N, 3)
+    threads : Threads, optional
 
     Returns
     -------
-    distances : ndarray of float64, shape (N, K)
-    near : ndarray of int, shape (N, K)
+    distances : ndarray of float32, shape (N, K)
+    near : ndarray of int32, shape (N, K)
         The point itself first.
     """
-    distances, near = cKDTree(points).query(points, k=min(_NEIGHBORS + 1, len(points)), workers=1)
+    count = min(_NEIGHBORS + 1, len(points))
+    distances, near = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
+    tree = cKDTree(points)
+    for start in range(0, len(points), _TOGETHER):
+        part = slice(start, start + _TOGETHER)
+        distances[part], near[part] = tree.query(points[part], k=count, workers=threads.count)
     return distances, near
 
 
-def spacing_of(distances: Floats) -> Spacing:
+def spacing_of(distances: Floats32) -> Spacing:
     """Side of the square that each point has to itself.
 
     Parameters
     ----------
-    distances : ndarray of float64, shape (N, K)
+    distances : ndarray of float32, shape (N, K)
         As `neighbors` gives them.
 
     Returns
@@ -96,28 +106,38 @@ def spacing_of(distances: Floats) -> Spacing:
     Spacing
     """
     # On a surface the k-th neighbour is sqrt(k / pi) such sides away.
-    local = np.sqrt((distances[:, 1:] ** 2).mean(axis=1) * 2 * np.pi / (_NEIGHBORS + 1))
+    squares = np.einsum("nk,nk->n", distances[:, 1:], distances[:, 1:], dtype=np.float64)
+    local = np.sqrt(squares / (distances.shape[1] - 1) * 2 * np.pi / (_NEIGHBORS + 1))
     return Spacing(local, float(np.median(local)))
 
 
-def lonely(spacing: Spacing, near: NDArray[np.intp]) -> Mask:
+def lonely(spacing: Spacing, near: Ints, threads: Threads = ALONE) -> Mask:
     """Tell which points are much lonelier than their neighbours.
 
     Parameters
     ----------
     spacing : Spacing
-    near : ndarray of int, shape (N, K)
+    near : ndarray of int32, shape (N, K)
         As `neighbors` gives them.
+    threads : Threads, optional
 
     Returns
     -------
     ndarray of bool, shape (N,)
     """
-    usual = np.median(spacing.local[near], axis=1)
-    return np.asarray(spacing.local >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical))
+    alone = np.empty(len(near), bool)
+
+    def part(start: int, stop: int) -> None:
+        usual = np.median(spacing.local[near[start:stop]], axis=1)
+        alone[start:stop] = spacing.local[start:stop] >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
+
+    for start in range(0, len(near), _TOGETHER):
+        count = min(_TOGETHER, len(near) - start)
+        threads.run(lambda a, b, start=start: part(start + a, start + b), count=count, least=10_000)
+    return alone
 
 
-def cell_size(cloud: PointCloud, faces: int) -> float:
+def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
     """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
 
     It is about the points' spacing, but no smaller than leaves some times the triangles that are kept
@@ -127,19 +147,20 @@ def cell_size(cloud: PointCloud, faces: int) -> float:
     ----------
     cloud : PointCloud
     faces : int
+    threads : Threads, optional
 
     Returns
     -------
     float
     """
-    area, typical = _area_and_spacing(cloud)
+    area, typical = _area_and_spacing(cloud, threads)
     return max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
 
 
-def _area_and_spacing(cloud: PointCloud) -> tuple[float, float]:
+def _area_and_spacing(cloud: PointCloud, threads: Threads) -> tuple[float, float]:
     """The surface's area and the typical spacing, from a part of the points: each stands for more of it."""
     step = max(1, len(cloud) // _AREA_SAMPLE)
-    part = spacing_of(neighbors(cloud.points[::step])[0])
+    part = spacing_of(neighbors(cloud.points[::step], threads)[0])
     area = float((np.minimum(part.local, 4 * part.typical) ** 2).sum())
     return area, part.typical / np.sqrt(step)
 
@@ -151,7 +172,8 @@ def surface_from_points(
     depth: int = 0,
     trim_factor: float = 3.0,
     see_through: FreeSpace | None = None,
-) -> tuple[Mesh, NDArray[np.bool_], dict[str, float]]:
+    threads: Threads = ALONE,
+) -> tuple[Mesh, PointCloud, dict[str, float]]:
     """Surface of an oriented cloud, open where neither points nor a gap between them justify it.
 
     Parameters
@@ -166,12 +188,14 @@ def surface_from_points(
         Beyond this many spacings from the points the surface is a guess.
     see_through : FreeSpace, optional
         What photos see through.
+    threads : Threads, optional
 
     Returns
     -------
     mesh : Mesh
-    guessed : ndarray of bool, shape (V,)
-        Vertices without points nearby, in gaps.
+        It tells which vertices close gaps, without points nearby.
+    used : PointCloud
+        The points of which it was made, thinned.
     facts : dict
         Number of points used, depth, spacing, cell, diagonal, and share of the area that is guessed.
 
@@ -185,22 +209,26 @@ def surface_from_points(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    cell = cell_size(cloud, faces)
+    cell = cell_size(cloud, faces, threads)
     if depth:
         cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
-    used, counts = thinned(cloud, _THIN * cell)
-    distances, near = neighbors(used.points)
+    used, counts = thinned(cloud, _THIN * cell, threads)
+    del cloud
+    distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
-    keep = ~lonely(spacing, near)
+    keep = ~lonely(spacing, near, threads)
+    del distances, near
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
     diagonal = float(np.linalg.norm(high - low))
     widest = _WIDEST * diagonal
     samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
-    field = solve(samples, cell, gap=widest / 2, see_through=see_through)
-    mesh = extract(field.level, field.values)
-    supported = near_points(mesh.vertices, used.points, spacing, trim_factor, cell)
+    field = solve(samples, cell, gap=widest / 2, see_through=see_through, threads=threads)
+    depth = int(np.log2(field.level.size * SIDE))
+    mesh = extract(field.level, field.values, threads)
+    del field
+    supported = near_points(mesh.vertices, used.points, spacing, trim_factor, cell, threads)
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
@@ -213,15 +241,22 @@ def surface_from_points(
     facts = {
         "guessed": float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300)),
         "points_used": len(used),
-        "octree_depth": int(np.log2(field.level.size * SIDE)),
+        "octree_depth": depth,
         "spacing": spacing.typical,
         "cell": cell,
         "diagonal": diagonal,
     }
-    return mesh, guessed, facts
+    return replace(mesh, guessed=guessed), used, facts
 
 
-def near_points(vertices: Floats, points: Floats, spacing: Spacing, factor: float, cell: float) -> Mask:
+def near_points(
+    vertices: Floats,
+    points: Floats,
+    spacing: Spacing,
+    factor: float,
+    cell: float,
+    threads: Threads = ALONE,
+) -> Mask:
     """Tell which vertices are nearer to points than `factor` times their local spacing.
 
     Parameters
@@ -233,17 +268,18 @@ def near_points(vertices: Floats, points: Floats, spacing: Spacing, factor: floa
     factor : float
     cell : float
         Size of the grid's cells: vertices are always allowed to be this far.
+    threads : Threads, optional
 
     Returns
     -------
     ndarray of bool, shape (V,)
     """
-    distance, nearest = cKDTree(points).query(vertices, workers=1)
+    distance, nearest = cKDTree(points).query(vertices, workers=threads.count)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
     return np.asarray(distance <= np.maximum(allowed, cell))
 
 
-def at_most(cloud: PointCloud, count: int) -> PointCloud:
+def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointCloud:
     """Thin a cloud evenly over its surface, so that trees over it fit in memory.
 
     Parameters
@@ -251,6 +287,7 @@ def at_most(cloud: PointCloud, count: int) -> PointCloud:
     cloud : PointCloud
     count : int
         Most points of the result, about.
+    threads : Threads, optional
 
     Returns
     -------
@@ -258,11 +295,13 @@ def at_most(cloud: PointCloud, count: int) -> PointCloud:
     """
     if len(cloud) <= count:
         return cloud
-    area, _ = _area_and_spacing(cloud)
-    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
+    area, _ = _area_and_spacing(cloud, threads)
+    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)), threads)[0]
 
 
-def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int64]]:
+def thinned(
+    cloud: PointCloud, voxel: float, threads: Threads = ALONE
+) -> tuple[PointCloud, NDArray[np.int64]]:
     """Compute one mean point, normal and colour in each voxel: the grid cannot use more.
 
     Parameters
@@ -270,6 +309,7 @@ def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int
     cloud : PointCloud
     voxel : float
         Side of a voxel.
+    threads : Threads, optional
 
     Returns
     -------
@@ -284,9 +324,12 @@ def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     counts = np.diff(np.append(starts, len(key)))
+    del place, key
 
     def mean(values: NDArray[Any]) -> Floats:
-        sums: Floats = np.add.reduceat(values[order].astype(np.float64), starts, axis=0)
+        sums = np.empty((len(starts), 3))
+        given = (values, order, np.append(starts, len(order)))
+        threads.run(add_rows, *given, sums, count=len(starts), least=20_000)
         return sums / counts[:, None]
 
     normals: NDArray[np.float32] | None = None

@@ -21,8 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface import field_kernels as kernels
-from recon3d.surface.blocks import SIDE, Level, places_of, touched
+from recon3d.surface import field_kernels, point_kernels
+from recon3d.surface.blocks import SIDE, Level, places_of
+from recon3d.surface.sorted_points import SortedPoints
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32
 
 Mask = NDArray[np.bool_]
@@ -42,6 +44,8 @@ _MIDDLE = 0.55
 _SCREEN, _EMPTY = 6.0, 0.5
 #: Cells around a point that its spline reaches.
 _REACH = 3.0
+#: Blocks and points that are worth a thread.
+_BLOCKS, _POINTS = 64, 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +80,14 @@ class Field:
     values: Floats32
 
 
-def solve(samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeThrough | None = None) -> Field:
+def solve(
+    samples: Samples,
+    cell: float,
+    *,
+    gap: float = 0.0,
+    see_through: SeeThrough | None = None,
+    threads: Threads = ALONE,
+) -> Field:
     """Compute the field.
 
     Parameters
@@ -87,6 +98,7 @@ def solve(samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeTh
     gap : float
         The surface is also made where no points are, up to this distance from the nearest.
     see_through : callable, optional
+    threads : Threads, optional
 
     Returns
     -------
@@ -96,156 +108,110 @@ def solve(samples: Samples, cell: float, *, gap: float = 0.0, see_through: SeeTh
     extent = float((high - low).max()) * 1.1 + 8 * cell
     depth = max(_FIRST, int(np.ceil(np.log2(extent / cell))))
     origin = (low + high) / 2 - 0.5 * cell * 2**depth
-    density, chosen = _levels_of_points(samples, origin, cell, depth)
+    points = SortedPoints(samples.points, origin, cell, depth, threads)
+    normals, weights = samples.normals[points.order], samples.weights[points.order]
+    density, chosen = _levels_of_points(points)
+    areas = _MIDDLE / np.maximum(density, 1e-6)
     values: Floats32 = np.zeros((0, SIDE, SIDE, SIDE), np.float32)
     sparse = values
     coarser: Level | None = None
     for number in range(_FIRST, depth + 1):
-        step = cell * 2 ** (depth - number)
-        level = _level(samples, origin, step, number, coarser, values, gap)
+        level = _level(points, number, coarser, values, gap)
         finer = np.zeros((len(level.blocks), SIDE, SIDE, SIDE), np.float32)
         right = np.zeros((level.solved, SIDE, SIDE, SIDE), np.float32)
         if coarser is not None:
             parents = coarser.find(level.centers(np.arange(len(level.blocks))))
-            kernels.refine(level.blocks, parents, coarser.around, values, finer)
-            kernels.refine(
-                level.blocks[: level.solved], parents[: level.solved], coarser.around, sparse, right
-            )
+            grid = (level.blocks, parents, coarser.around)
+            threads.run(field_kernels.refine, *grid, values, finer, count=len(finer), least=_BLOCKS)
+            threads.run(field_kernels.refine, *grid, sparse, right, count=len(right), least=_BLOCKS)
             right *= 0.25  # squared cells
         values = finer
-        own = right.copy()
-        hold, target = _splat(samples, chosen, density, level, number, own, right)
+        inherited = right.copy() if number < depth else right[:0]
+        hold = np.empty((level.solved, SIDE, SIDE, SIDE), np.float32)
+        first, _ = points.blocks_of(level, number)
+        own = np.where(
+            chosen >= number, areas * np.exp2(2.0 * (number - chosen.astype(np.float64))), 0
+        ).astype(np.float32)
+        threads.run(
+            point_kernels.gather_normals,
+            points.scaled,
+            points.scale(number),
+            normals,
+            own,
+            weights,
+            chosen == number,
+            first,
+            level.blocks,
+            level.around,
+            _SCREEN,
+            right,
+            inherited,
+            hold,
+            count=level.solved,
+            least=_BLOCKS,
+        )
         if see_through is not None:
-            _pull_outside(level, values, hold, target, see_through)
-        sweeps = _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS
-        kernels.relax(values, own, hold, target, level.around, sweeps)
-        coarser, sparse = level, right
+            _pull_outside(level, values, hold, right, see_through)
+        _relax(values, right, hold, level, _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS, threads)
+        coarser, sparse = level, inherited
     assert coarser is not None
     return Field(coarser, values)
 
 
-def _levels_of_points(
-    samples: Samples, origin: Floats, cell: float, depth: int
-) -> tuple[Floats32, NDArray[np.int8]]:
+def _levels_of_points(points: SortedPoints) -> tuple[Floats32, NDArray[np.int8]]:
     """The finest level at which each point has company, and the density of points there."""
-    count = len(samples.points)
+    count = len(points.scaled)
     density, chosen = np.zeros(count, np.float32), np.full(count, -1, np.int8)
-    ones = np.ones(count, np.float32)
-    for number in range(depth, _FIRST - 1, -1):
-        step = cell * 2 ** (depth - number)
-        size = 2**number // SIDE
-        level = Level.of(origin, step, size, touched(samples.points, origin, step, size, _REACH))
-        scaled = (samples.points - origin) / step
-        block = level.find(samples.points)
-        near = np.zeros((len(level.blocks), SIDE, SIDE, SIDE), np.float32)
-        kernels.splat_density(scaled, ones, block, level.blocks, level.around, near)
-        left = np.flatnonzero(chosen < 0)
-        found = kernels.sample(scaled[left], block[left], level.blocks, level.around, near)
-        enough = (found >= _DENSE) | (number == _FIRST)
-        chosen[left[enough]], density[left[enough]] = number, found[enough]
+    found = np.zeros(count, np.float32)
+    for number in range(points.depth, _FIRST - 1, -1):
+        level = points.level(number, points.touched(number, _REACH))
+        first, block = points.blocks_of(level, number)
+        near = np.zeros((level.solved, SIDE, SIDE, SIDE), np.float32)
+        grid = (level.blocks, level.around, near)
+        scaled, scale = points.scaled, points.scale(number)
+        run = points.threads.run
+        run(point_kernels.gather_density, scaled, scale, first, *grid, count=level.solved, least=_BLOCKS)
+        run(point_kernels.sample, scaled, scale, block, *grid, found, count=count, least=_POINTS)
+        enough = (chosen < 0) & ((found >= _DENSE) | (number == _FIRST))
+        chosen[enough], density[enough] = number, found[enough]
         if not (chosen < 0).any():
             break
     return density, chosen
 
 
-def _level(
-    samples: Samples,
-    origin: Floats,
-    step: float,
-    number: int,
-    coarser: Level | None,
-    values: Floats32,
-    gap: float,
-) -> Level:
+def _level(points: SortedPoints, number: int, coarser: Level | None, values: Floats32, gap: float) -> Level:
     size = 2**number // SIDE
     if number <= _WHOLE or coarser is None:
-        return Level.of(origin, step, size, np.arange(size**3, dtype=np.int64))
-    keys = touched(samples.points, origin, step, size, _REACH)
+        return points.level(number, np.arange(size**3, dtype=np.int64))
+    keys = points.touched(number, _REACH)
     if gap > 0:
         octants = np.array(list(product((0, 1), repeat=3)))
-        parts = _crossing_octants(coarser, values)
+        parts = np.zeros((coarser.solved, 8), bool)
+        points.threads.run(field_kernels.cross, values, parts, count=coarser.solved, least=_BLOCKS)
         block, octant = np.nonzero(parts)
         place = 2 * coarser.blocks[block].astype(np.int64) + octants[octant]
-        width = step * SIDE
-        solid = cKDTree(origin + width * (places_of(keys, size) + 0.5))
-        distance, _ = solid.query(origin + width * (place + 0.5), workers=1, distance_upper_bound=gap)
+        solid = cKDTree(places_of(keys, size) * 1.0)
+        reach = gap / (points.cell * 2 ** (points.depth - number) * SIDE)
+        distance, _ = solid.query(place, workers=points.threads.count, distance_upper_bound=reach)
         place = place[np.isfinite(distance)]
         keys = np.union1d(keys, (place[:, 0] * size + place[:, 1]) * size + place[:, 2])
-    return Level.of(origin, step, size, keys)
+    return points.level(number, keys)
 
 
-def _crossing_octants(level: Level, values: Floats32) -> Mask:
-    """Of each solved block the eighths (with a margin) in which the field changes its sign."""
-    inside = values[: level.solved] < 0
-    found = np.zeros((level.solved, 8), bool)
-    for octant in range(8):
-        x, y, z = (slice(3, 8) if octant >> shift & 1 else slice(0, 5) for shift in (2, 1, 0))
-        part = inside[:, x, y, z].reshape(level.solved, -1)
-        found[:, octant] = part.any(axis=1) & ~part.all(axis=1)
-    return found
-
-
-def _splat(
-    samples: Samples,
-    chosen: NDArray[np.int8],
-    density: Floats32,
-    level: Level,
-    number: int,
-    own: Floats32,
-    sparse: Floats32,
-) -> tuple[Floats32, Floats32]:
-    """Add the level's points to its right side; what holds the field, and at which value.
-
-    `sparse` receives what finer levels inherit: the points of this level only.
-    """
-    dense = chosen >= number
-    last = chosen == number
-    scale = 4.0 ** (number - chosen.astype(np.float64))
-    areas = (_MIDDLE / np.maximum(density, 1e-6) * scale).astype(np.float32)
-    scaled = (samples.points - level.origin) / level.cell
-    block = level.find(samples.points)
-    plane = np.zeros((level.solved, SIDE, SIDE, SIDE, 5), np.float32)
-    for part, result, weights in (
-        (dense, own, samples.weights * areas),
-        (last, sparse, np.zeros_like(samples.weights)),
-    ):
-        kernels.splat_normals(
-            scaled[part],
-            samples.normals[part],
-            areas[part],
-            weights[part],
-            block[part],
-            level.blocks,
-            level.around,
-            result,
-            plane,
-        )
-    weight = np.maximum(plane[..., 0], 1e-12)
-    agreement = np.linalg.norm(plane[..., 1:4], axis=-1) / weight
-    ahead = plane[..., 4] / weight / np.maximum(agreement, 0.1)
-    hold = _SCREEN * np.minimum(plane[..., 0], 1.0) * agreement**2
-    return hold.astype(np.float32), profiles(ahead).astype(np.float32)
-
-
-def profiles(ahead: Floats32) -> Floats32:
-    """Compute the field at distances in front of a flat surface.
-
-    Parameters
-    ----------
-    ahead : ndarray of float32, shape (...)
-        In cells; negative behind it.
-
-    Returns
-    -------
-    ndarray of float32, shape (...)
-    """
-    s = np.minimum(np.abs(ahead), 1.5)
-    value = np.where(s <= 0.5, 0.75 * s - s**3 / 3, 0.5 - (1.5 - s) ** 3 / 6)
-    return np.copysign(value, ahead)
+def _relax(
+    values: Floats32, right: Floats32, hold: Floats32, level: Level, sweeps: int, threads: Threads
+) -> None:
+    """Sweep over every second block, then over the others: those of one kind do not touch each other."""
+    odd = level.blocks[: level.solved].sum(axis=1) % 2
+    kinds = [np.flatnonzero(odd == kind) for kind in (0, 1)]
+    for sweep in range(sweeps):
+        for rows in kinds if sweep % 2 == 0 else [rows[::-1].copy() for rows in reversed(kinds)]:
+            grid = (values, right, hold, level.around, rows)
+            threads.run(field_kernels.relax, *grid, count=len(rows), least=_BLOCKS)
 
 
 def _pull_outside(
-    level: Level, values: Floats32, hold: Floats32, target: Floats32, see_through: SeeThrough
+    level: Level, values: Floats32, hold: Floats32, right: Floats32, see_through: SeeThrough
 ) -> None:
     """Hold the field outside in eighths of blocks without points that photos see through."""
     half = SIDE // 2
@@ -259,5 +225,6 @@ def _pull_outside(
         offset = level.cell * half * (np.array(corner) - 0.5)
         empty = rows[see_through(centers[rows] + offset, radius)]
         solved = empty[empty < level.solved]
-        hold[solved, x, y, z], target[solved, x, y, z] = _EMPTY, 0.5
+        hold[solved, x, y, z] = _EMPTY
+        right[solved, x, y, z] -= _EMPTY * 0.5
         values[empty[empty >= level.solved], x, y, z] = 0.5

@@ -6,6 +6,7 @@ model's bounds. They are told from walls that are the subject by how the cameras
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, PointCloud, Scene
 
 Mask = NDArray[np.bool_]
@@ -35,7 +37,7 @@ _FAR = 3.0
 #: measured: half a pixel in a thousand then moves it by 1 % of its distance.
 _PARALLAX = 0.05
 #: Points that decide on the layout, and points that are looked at together.
-_SAMPLE, _BLOCK = 200_000, 500_000
+_SAMPLE, _BLOCK = 200_000, 200_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Region:
     kind: Literal["orbit", "near"]
 
 
-def find_region(scene: Scene, cloud: PointCloud) -> Region:
+def find_region(scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Region:
     """Find the points that a scene's cameras are about.
 
     Only cameras that surround what they look at make an orbit: they stand on all sides, look at a
@@ -66,6 +68,7 @@ def find_region(scene: Scene, cloud: PointCloud) -> Region:
     scene : Scene
     cloud : PointCloud
         With the views that see each point.
+    threads : Threads, optional
 
     Returns
     -------
@@ -76,15 +79,27 @@ def find_region(scene: Scene, cloud: PointCloud) -> Region:
     ring = _Ring(scene)
     sample = every_nth(cloud, -(-len(cloud) // _SAMPLE))
     if ring.closed and _surrounds(ring, scene, sample):
-        return Region(ring.contains(cloud.points, _REACH), "orbit")
+        return Region(_in_parts(lambda points: ring.contains(points, _REACH), cloud, threads), "orbit")
     centers = ring.centers
-    distance, _ = cKDTree(centers).query(cloud.points, workers=1)
-    inside = distance <= _FAR * _usual_distance(sample, centers)
+    tree, far = cKDTree(centers), _FAR * _usual_distance(sample, centers)
+    inside = _in_parts(lambda points: np.asarray(tree.query(points)[0] <= far), cloud, threads)
     doubtful = np.flatnonzero(~inside)
     for start in range(0, len(doubtful), _BLOCK):
         rows = doubtful[start : start + _BLOCK]
         inside[rows] = _parallax(_rows(cloud, rows), centers) >= _PARALLAX
     return Region(inside, "near")
+
+
+def _in_parts(test: Callable[[Floats], Mask], cloud: PointCloud, threads: Threads) -> Mask:
+    inside = np.empty(len(cloud), bool)
+
+    def part(start: int, stop: int) -> None:
+        for begin in range(start, stop, _BLOCK):
+            rows = slice(begin, min(begin + _BLOCK, stop))
+            inside[rows] = test(cloud.points[rows])
+
+    threads.run(part, count=len(cloud), least=50_000)
+    return inside
 
 
 class _Ring:

@@ -10,13 +10,13 @@ from scipy.sparse import coo_matrix, csr_matrix, identity
 from scipy.sparse.csgraph import dijkstra
 from scipy.sparse.linalg import splu
 
-from recon3d.surface.closing import adjacent_faces, label_patches
-from recon3d.surface.smoothing import (
-    average_normals,
-    face_geometry,
+from recon3d.surface.connectivity import (
+    adjacent_faces,
     faces_around_vertices,
-    vertex_neighbors,
+    label_patches,
+    rings_around,
 )
+from recon3d.surface.smoothing import average_normals, face_geometry
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -25,7 +25,7 @@ Mask = NDArray[np.bool_]
 _FREE, _RIM = 2, 2
 #: Rings that the rim's normals are averaged over, rounds of it, and degrees from which on a change of
 #: direction is an edge.
-_BAND, _ROUNDS, _EDGE = 14, 20, 20.0
+BAND, _ROUNDS, _EDGE = 14, 20, 20.0
 #: Smaller guesses look the same whatever their shape.
 _LEAST_FACES = 60
 
@@ -93,12 +93,10 @@ def find_rims(mesh: Mesh, guessed: Mask) -> Rims | None:
         None when all guesses are small.
     """
     count = len(mesh.vertices)
-    near = vertex_neighbors(mesh.faces, count)
-    ring = np.where(guessed, 0, _BAND + 1)
-    for number in range(1, _BAND + 1):
-        ring[(near @ (ring < number) > 0) & (ring > number)] = number
+    ring = np.where(guessed, 0, BAND + 1)
+    rings_around(mesh.faces, ring, BAND)
     nearest = ring[mesh.faces].min(axis=1)
-    rows = np.flatnonzero(nearest <= _BAND)
+    rows = np.flatnonzero(nearest <= BAND)
     faces, nearest = mesh.faces[rows], nearest[rows]
     pairs = adjacent_faces(faces)
     patch = label_patches(len(faces), nearest == 0, pairs)
@@ -110,10 +108,9 @@ def find_rims(mesh: Mesh, guessed: Mask) -> Rims | None:
     reach = float(np.sqrt(2 * np.median(areas)))
     inner = nearest <= _FREE
     trusted = np.where(inner, 1e-12 * areas, areas)
-    starts, around = faces_around_vertices(faces, count)
-    spread = 2 * np.sin(np.radians(_EDGE) / 2)
+    lists = faces_around_vertices(faces, count)
     for _ in range(_ROUNDS):
-        normals = average_normals(faces, starts, around, normals, trusted, centers, 2 * reach, spread)
+        normals = average_normals(faces, lists, normals, trusted, centers, 2 * reach, _EDGE)
     length = np.linalg.norm(centers[pairs[:, 0]] - centers[pairs[:, 1]], axis=1) + 1e-9 * reach
     graph = coo_matrix(
         (np.tile(length, 2), (pairs.T.ravel(), pairs[:, ::-1].T.ravel())), (len(rows), len(rows))

@@ -11,18 +11,29 @@ References
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_matrix, csr_matrix
 
 from recon3d.kernels import kernel
-from recon3d.types import Floats, Ints, Mesh
+from recon3d.surface.connectivity import faces_around_vertices
+from recon3d.surface.threads import ALONE, Threads
+from recon3d.types import Floats, Floats32, Ints, Mesh
+
+#: Faces and vertices that are worth a thread.
+_LEAST = 10_000
 
 
 def smooth_surface(
-    mesh: Mesh, *, angle: float, normal_rounds: int = 5, vertex_rounds: int = 10, farthest: float = np.inf
+    mesh: Mesh,
+    *,
+    angle: float,
+    normal_rounds: int = 5,
+    vertex_rounds: int = 10,
+    farthest: float = np.inf,
+    threads: Threads = ALONE,
 ) -> Mesh:
     """Smooth a mesh, edges excepted.
 
@@ -35,6 +46,7 @@ def smooth_surface(
         Times that normals are averaged, and that vertices follow them.
     farthest : float
         No vertex moves further than this.
+    threads : Threads, optional
 
     Returns
     -------
@@ -43,40 +55,23 @@ def smooth_surface(
     """
     if not len(mesh.faces):
         return mesh
-    starts, around = faces_around_vertices(mesh.faces, len(mesh.vertices))
-    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
-    reach = np.sqrt(2 * np.median(areas))  # about the length of an edge
-    spread = 2 * np.sin(np.radians(angle) / 2)
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
+    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
+    reach = float(np.sqrt(2 * np.median(areas)))  # about the length of an edge
     for _ in range(normal_rounds):
-        normals = average_normals(mesh.faces, starts, around, normals, areas, centers, 2 * reach, spread)
-    vertices = mesh.vertices.copy()
+        normals = average_normals(mesh.faces, lists, normals, areas, centers, 2 * reach, angle, threads)
+    del areas, centers
+    vertices = mesh.vertices
     for _ in range(vertex_rounds):
-        vertices = follow_normals(vertices, mesh.faces, starts, around, normals)
-    moved = vertices - mesh.vertices
-    length = np.linalg.norm(moved, axis=1, keepdims=True)
-    vertices = mesh.vertices + moved * np.minimum(1, farthest / np.maximum(length, 1e-300))
-    return Mesh(vertices, mesh.faces, mesh.colors)
-
-
-def faces_around_vertices(faces: Ints, vertices: int) -> tuple[NDArray[np.int64], Ints]:
-    """List the faces at each vertex.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-    vertices : int
-        Number of vertices.
-
-    Returns
-    -------
-    starts : ndarray of int64, shape (V + 1,)
-    around : ndarray of int32, shape (3 F,)
-        Those of vertex v are ``around[starts[v]:starts[v + 1]]``.
-    """
-    starts = np.zeros(vertices + 1, np.int64)
-    np.cumsum(np.bincount(faces.ravel(), minlength=vertices), out=starts[1:])
-    around = (np.argsort(faces.ravel(), kind="stable") // 3).astype(np.int32)
-    return starts, around
+        moved = vertices.copy()
+        threads.run(
+            follow_normals, vertices, mesh.faces, *lists, normals, moved, count=len(moved), least=_LEAST
+        )
+        vertices = moved
+    away = vertices - mesh.vertices
+    length = np.linalg.norm(away, axis=1, keepdims=True)
+    vertices = mesh.vertices + away * np.minimum(1, farthest / np.maximum(length, 1e-300))
+    return replace(mesh, vertices=vertices, normals=None)
 
 
 def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
@@ -101,65 +96,107 @@ def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
     return joined
 
 
-def face_geometry(vertices: Floats, faces: Ints) -> tuple[Floats, Floats, Floats]:
+def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:
     """Compute unit normals, areas and centres of faces.
 
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
     faces : ndarray of int32, shape (F, 3)
+    threads : Threads, optional
 
     Returns
     -------
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
     """
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    cross = np.cross(b - a, c - a)
-    length = np.linalg.norm(cross, axis=1)
-    return cross / np.maximum(length, 1e-300)[:, None], 0.5 * length, (a + b + c) / 3
+    count = len(faces)
+    normals, areas, centers = np.empty((count, 3)), np.empty(count), np.empty((count, 3))
+    threads.run(_measure, vertices, faces, normals, areas, centers, count=count, least=_LEAST)
+    return normals, areas, centers
 
 
 @kernel()
+def _measure(
+    vertices: Any, faces: Any, normals: Any, areas: Any, centers: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for f in range(start, stop):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        square = 0.0
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
+                vertices[b, j] - vertices[a, j]
+            ) * (vertices[c, i] - vertices[a, i])
+            normals[f, axis] = part
+            square += part * part
+            centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
+        length = np.sqrt(square)
+        areas[f] = 0.5 * length
+        for axis in range(3):
+            normals[f, axis] /= max(length, 1e-300)
+
+
 def average_normals(
-    faces: Any, starts: Any, around: Any, normals: Any, areas: Any, centers: Any, reach: float, spread: float
-) -> Any:  # pragma: no cover
-    """One round of bilateral averaging over the faces that share a vertex.
+    faces: Ints,
+    lists: tuple[Ints, Ints],
+    normals: Floats,
+    areas: Floats,
+    centers: Floats,
+    reach: float,
+    angle: float,
+    threads: Threads = ALONE,
+) -> Floats:
+    """Do one round of bilateral averaging over the faces that share a vertex.
 
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    starts, around : ndarray, shapes (V + 1,) and (3 F,)
+    lists : (ndarray of int32, ndarray of int32)
         See `faces_around_vertices`.
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
-    reach, spread : float
-        Distance between centres, and between unit normals, at which the weight is down to exp(-1/2).
+    reach : float
+        Distance between centres at which the weight is down to exp(-1/2).
+    angle : float
+        Degrees between normals at which it is.
+    threads : Threads, optional
 
     Returns
     -------
     ndarray of float64, shape (F, 3)
     """
     result = np.empty_like(normals)
+    given = (faces, *lists, normals, areas, centers, reach, 2 * np.sin(np.radians(angle) / 2))
+    threads.run(_average_normals, *given, result, count=len(faces), least=_LEAST)
+    return result
+
+
+@kernel()
+def _average_normals(
+    faces: Any,
+    starts: Any,
+    around: Any,
+    normals: Any,
+    areas: Any,
+    centers: Any,
+    reach: float,
+    spread: float,
+    result: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover
     near = -0.5 / (reach * reach)
     alike = -0.5 / (spread * spread)
-    for f in range(len(faces)):
+    for f in range(start, stop):
         x = y = z = 0.0
         for corner in range(3):
             v = faces[f, corner]
             for k in range(starts[v], starts[v + 1]):
                 g = around[k]
-                dx, dy, dz = (
-                    centers[g, 0] - centers[f, 0],
-                    centers[g, 1] - centers[f, 1],
-                    centers[g, 2] - centers[f, 2],
-                )
-                ex, ey, ez = (
-                    normals[g, 0] - normals[f, 0],
-                    normals[g, 1] - normals[f, 1],
-                    normals[g, 2] - normals[f, 2],
-                )
-                weight = areas[g] * np.exp(
-                    near * (dx * dx + dy * dy + dz * dz) + alike * (ex * ex + ey * ey + ez * ez)
-                )
+                far, apart = 0.0, 0.0
+                for axis in range(3):
+                    far += (centers[g, axis] - centers[f, axis]) ** 2
+                    apart += (normals[g, axis] - normals[f, axis]) ** 2
+                weight = areas[g] * np.exp(near * far + alike * apart)
                 x += weight * normals[g, 0]
                 y += weight * normals[g, 1]
                 z += weight * normals[g, 2]
@@ -168,30 +205,35 @@ def average_normals(
             result[f, 0], result[f, 1], result[f, 2] = x / length, y / length, z / length
         else:
             result[f] = normals[f]
-    return result
 
 
 @kernel()
 def follow_normals(
-    vertices: Any, faces: Any, starts: Any, around: Any, normals: Any
-) -> Any:  # pragma: no cover
+    vertices: Any,
+    faces: Any,
+    starts: Any,
+    around: Any,
+    normals: Any,
+    result: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover
     """Move each vertex to the mean of its projections on the planes of its faces.
 
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
     faces : ndarray of int32, shape (F, 3)
-    starts, around : ndarray, shapes (V + 1,) and (3 F,)
+    starts, around : ndarray of int32, shapes (V + 1,) and (3 F,)
         See `faces_around_vertices`.
     normals : ndarray of float64, shape (F, 3)
         Wanted ones. The planes go through the faces' centres.
-
-    Returns
-    -------
-    ndarray of float64, shape (V, 3)
+    result : ndarray of float64, shape (V, 3)
+        Filled, but for vertices without faces.
+    start, stop : int
+        Vertices to move.
     """
-    result = vertices.copy()
-    for v in range(len(vertices)):
+    for v in range(start, stop):
         count = starts[v + 1] - starts[v]
         if not count:
             continue
@@ -206,7 +248,39 @@ def follow_normals(
             x += normals[f, 0] * offset
             y += normals[f, 1] * offset
             z += normals[f, 2] * offset
-        result[v, 0] += x / count
-        result[v, 1] += y / count
-        result[v, 2] += z / count
-    return result
+        result[v, 0] = vertices[v, 0] + x / count
+        result[v, 1] = vertices[v, 1] + y / count
+        result[v, 2] = vertices[v, 2] + z / count
+
+
+def vertex_normals(mesh: Mesh) -> Floats32:
+    """Compute unit normals of vertices, from the angles of their faces.
+
+    Parameters
+    ----------
+    mesh : Mesh
+
+    Returns
+    -------
+    ndarray of float32, shape (V, 3)
+    """
+    sums = np.zeros((len(mesh.vertices), 3))
+    _add_normals(mesh.vertices, mesh.faces, face_geometry(mesh.vertices, mesh.faces)[0], sums)
+    return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+
+
+@kernel()
+def _add_normals(vertices: Any, faces: Any, normals: Any, sums: Any) -> None:  # pragma: no cover
+    for f in range(len(faces)):
+        for k in range(3):
+            v, a, b = faces[f, k], faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
+            dot = first = second = 0.0
+            for axis in range(3):
+                x, y = vertices[a, axis] - vertices[v, axis], vertices[b, axis] - vertices[v, axis]
+                dot += x * y
+                first += x * x
+                second += y * y
+            if first > 0 and second > 0:
+                angle = np.arccos(min(max(dot / np.sqrt(first * second), -1.0), 1.0))
+                for axis in range(3):
+                    sums[v, axis] += angle * normals[f, axis]

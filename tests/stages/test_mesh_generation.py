@@ -82,7 +82,12 @@ def test_what_is_guessed_and_what_is_torn_off_is_told(tmp_path: Path) -> None:
         out.mkdir()
         options = MeshGenerationOptions(max_faces=5000, region=region)
         mesh_generation.run(inputs, options, out, context)
-        reach = read_mesh(out / "mesh.ply").vertices[:, 0].max()
+        mesh = read_mesh(out / "mesh.ply")
+        reach = mesh.vertices[:, 0].max()
+        assert mesh.guessed is not None
+        x, z = mesh.vertices[mesh.guessed][:, [0, 2]].T
+        assert len(x) > 10
+        assert np.hypot(x - 0.3, z).max() < 0.3
         told = ["closes gaps that no photo measured"]
         if region == "auto":
             told.insert(0, "the torn fringe of the ground around the object, is not part of the mesh")

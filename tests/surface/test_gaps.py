@@ -41,8 +41,9 @@ def test_at_the_foot_of_a_wall_planes_go_on_until_they_meet() -> None:
     noise = rng.normal(0, 0.002, (len(cloud), 1)) * cloud.normals
     unseen = (np.hypot(x, y) < 0.15) & (np.abs(z) < 0.1)
     cloud = PointCloud(cloud.points + noise, cloud.normals).subset(~unseen)
-    mesh, guessed, _ = surface_from_points(cloud)
-    gap = mesh.vertices[guessed & (np.abs(mesh.vertices[:, 2]) < 0.07)]
+    mesh, _, _ = surface_from_points(cloud)
+    assert mesh.guessed is not None
+    gap = mesh.vertices[mesh.guessed & (np.abs(mesh.vertices[:, 2]) < 0.07)]
     assert len(gap) > 50
     # A slope from rim to rim would be 0.075 away from both.
     assert np.abs(gap[:, :2]).min(axis=1).max() < 0.015

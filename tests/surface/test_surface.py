@@ -11,6 +11,7 @@ from recon3d.surface.cleaning import (
     make_manifold,
     remove_small_components,
 )
+from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.meshing import at_most, lonely, neighbors, spacing_of, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
@@ -24,7 +25,7 @@ Z = np.array([0, 0, 1.0])
 
 
 def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:
-    mesh, guessed, facts = surface_from_points(sphere_cloud(20_000, noise=0.003))
+    mesh, _, facts = surface_from_points(sphere_cloud(20_000, noise=0.003))
     mesh = make_manifold(remove_small_components(mesh, 0.02))
     radius = np.linalg.norm(mesh.vertices, axis=1)
     assert np.abs(radius - 1).max() < 0.03
@@ -34,7 +35,8 @@ def test_a_noisy_sphere_becomes_a_closed_sphere() -> None:
     outward = np.einsum("nc,nc->n", np.cross(b - a, c - a), a)
     assert (outward > 0).mean() > 0.999
     assert facts["octree_depth"] >= 6
-    assert not guessed.any()
+    assert mesh.guessed is not None
+    assert not mesh.guessed.any()
 
 
 def test_an_open_surface_stays_open_and_strays_are_left_out() -> None:
@@ -107,6 +109,24 @@ def test_decimation_keeps_shape_and_colours_come_from_the_cloud() -> None:
     assert (np.einsum("nc,nc->n", small.normals, small.vertices) > 0.9).all()
 
 
+@pytest.mark.parametrize("faces", [40_000, 3000])
+def test_the_cap_of_a_hole_stays_marked_through_all_later_steps(faces: int) -> None:
+    cloud = sphere_cloud(20_000)
+    hole = np.linalg.norm(cloud.points - [0, 1, 0], axis=1) < 0.3
+    mesh, _, _ = surface_from_points(cloud.subset(~hole))
+    mesh = make_manifold(remove_small_components(mesh, 0.02))
+    mesh = cropped(mesh, ((-2, -0.5, -2), (2, 2, 2)))
+    mesh = smooth_surface(mesh, angle=20)
+    mesh = with_attributes(make_manifold(simplify(mesh, faces)), cloud)
+    assert mesh.guessed is not None
+    assert len(mesh.faces) <= faces
+    away = np.hypot(mesh.vertices[:, 0], mesh.vertices[:, 2]) * np.sign(mesh.vertices[:, 1])
+    inside, rim = (away > 0) & (away < 0.15), (away >= 0.15) & (away < 0.36)
+    assert inside.sum() > 5
+    assert mesh.guessed[inside].all()
+    assert not mesh.guessed[~inside & ~rim].any()
+
+
 def test_the_same_points_give_the_same_mesh() -> None:
     first, _, _ = surface_from_points(sphere_cloud(5000))
     second, _, _ = surface_from_points(sphere_cloud(5000))
@@ -119,11 +139,12 @@ def test_gaps_are_closed_flat_and_larger_openings_are_not() -> None:
     cloud = sphere_cloud(40_000)
     window = np.linalg.norm(cloud.points - [0, 1, 0], axis=1) < 0.1
     below = cloud.points[:, 1] < -0.5
-    mesh, guessed, _ = surface_from_points(cloud.subset(~window & ~below))
+    mesh, _, _ = surface_from_points(cloud.subset(~window & ~below))
     rim = border(mesh)
     assert 0.8 * 2 * np.pi * 0.87 < rim.length < 1.7 * 2 * np.pi * 0.87
     assert border(mesh, ((-1, 0, -1), (1, 2, 1))).edges == 0
-    patch = mesh.vertices[guessed]
+    assert mesh.guessed is not None
+    patch = mesh.vertices[mesh.guessed]
     assert len(patch) > 10
     assert (np.linalg.norm(patch - [0, 1, 0], axis=1) < 0.13).all()
     assert (np.linalg.norm(patch, axis=1) < 1.003).all()
@@ -139,9 +160,10 @@ def test_gaps_that_photos_see_through_stay_open() -> None:
         (depth, CAMERA, looking(np.array([side, 5, 0]), np.zeros(3), Z, "v", CAMERA).cam_from_world)
         for side in (0, 0.01)
     ]
-    mesh, guessed, _ = surface_from_points(cloud.subset(~window), see_through=FreeSpace(maps))
+    mesh, _, _ = surface_from_points(cloud.subset(~window), see_through=FreeSpace(maps))
     assert border(mesh).edges > 0
-    assert not guessed.any()
+    assert mesh.guessed is not None
+    assert mesh.guessed.sum() < 5
 
 
 def test_smoothing_takes_noise_off_a_wall_and_keeps_its_edge() -> None:

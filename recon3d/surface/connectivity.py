@@ -1,0 +1,225 @@
+"""Which faces and vertices of a mesh belong together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recon3d.kernels import kernel
+from recon3d.types import Ints
+
+Mask = NDArray[np.bool_]
+
+
+def faces_around_vertices(faces: Ints, vertices: int) -> tuple[Ints, Ints]:
+    """List the faces at each vertex.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    vertices : int
+        Number of vertices.
+
+    Returns
+    -------
+    starts : ndarray of int32, shape (V + 1,)
+    around : ndarray of int32, shape (3 F,)
+        Those of vertex v are ``around[starts[v]:starts[v + 1]]``, in ascending order.
+    """
+    starts = np.zeros(vertices + 1, np.int32)
+    np.cumsum(np.bincount(faces.ravel(), minlength=vertices), out=starts[1:])
+    around = np.empty(3 * len(faces), np.int32)
+    _list_faces(faces, starts[:-1].copy(), around)
+    return starts, around
+
+
+@kernel()
+def _list_faces(faces: Any, ends: Any, around: Any) -> None:  # pragma: no cover
+    for f in range(len(faces)):
+        for k in range(3):
+            v = faces[f, k]
+            around[ends[v]] = f
+            ends[v] += 1
+
+
+def edge_counts(faces: Ints, starts: Ints, around: Ints) -> NDArray[np.int32]:
+    """Count the faces at each edge of each face.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    starts, around : ndarray of int32, shapes (V + 1,) and (3 F,)
+        See `faces_around_vertices`.
+
+    Returns
+    -------
+    ndarray of int32, shape (F, 3)
+        Those at the edge from corner k to the next one; 1 at a border.
+    """
+    counts = np.empty((len(faces), 3), np.int32)
+    _count_at_edges(faces, starts, around, counts)
+    return counts
+
+
+@kernel()
+def _count_at_edges(faces: Any, starts: Any, around: Any, counts: Any) -> None:  # pragma: no cover
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            count = 0
+            for at in range(starts[a], starts[a + 1]):
+                g = around[at]
+                count += faces[g, 0] == b or faces[g, 1] == b or faces[g, 2] == b
+            counts[f, k] = count
+
+
+def repeated_faces(faces: Ints, starts: Ints, around: Ints) -> Mask:
+    """Find the faces with the same corners as an earlier one.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    starts, around : ndarray of int32, shapes (V + 1,) and (3 F,)
+        See `faces_around_vertices`.
+
+    Returns
+    -------
+    ndarray of bool, shape (F,)
+    """
+    repeated = np.zeros(len(faces), bool)
+    _find_repeated(faces, starts, around, repeated)
+    return repeated
+
+
+@kernel()
+def _find_repeated(faces: Any, starts: Any, around: Any, repeated: Any) -> None:  # pragma: no cover
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        for at in range(starts[a], starts[a + 1]):
+            g = around[at]
+            if g >= f:
+                break
+            x, y, z = faces[g, 0], faces[g, 1], faces[g, 2]
+            if b in (x, y, z) and c in (x, y, z):
+                repeated[f] = True
+
+
+def border_vertices(faces: Ints) -> NDArray[np.int64]:
+    """Find the vertices of edges that only one face has.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    ndarray of int64, shape (N,)
+    """
+    count = int(faces.max(initial=-1)) + 1
+    single = edge_counts(faces, *faces_around_vertices(faces, count)) == 1
+    found = np.zeros(count, bool)
+    found[faces[single]] = True
+    found[np.roll(faces, -1, axis=1)[single]] = True
+    return np.flatnonzero(found)
+
+
+def adjacent_faces(faces: Ints) -> Ints:
+    """List the pairs of faces that share an edge.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    ndarray of int32, shape (P, 2)
+    """
+    starts, around = faces_around_vertices(faces, int(faces.max(initial=-1)) + 1)
+    none = np.empty((0, 2), np.int32)
+    pairs = np.empty((_pair_faces(faces, starts, around, none), 2), np.int32)
+    _pair_faces(faces, starts, around, pairs)
+    return pairs
+
+
+@kernel()
+def _pair_faces(faces: Any, starts: Any, around: Any, pairs: Any) -> int:  # pragma: no cover
+    count = 0
+    for f in range(len(faces)):
+        for k in range(3):
+            a, b = faces[f, k], faces[f, (k + 1) % 3]
+            for at in range(starts[a], starts[a + 1]):
+                g = around[at]
+                if g > f and (faces[g, 0] == b or faces[g, 1] == b or faces[g, 2] == b):
+                    if len(pairs):
+                        pairs[count, 0], pairs[count, 1] = f, g
+                    count += 1
+    return count
+
+
+def label_patches(count: int, chosen: Mask, pairs: Ints) -> Ints:
+    """Number the connected patches of chosen faces.
+
+    Parameters
+    ----------
+    count : int
+        Number of faces.
+    chosen : ndarray of bool, shape (F,)
+    pairs : ndarray of int32, shape (P, 2)
+        See `adjacent_faces`.
+
+    Returns
+    -------
+    ndarray of int32, shape (F,)
+        -1 for the faces that are not chosen.
+    """
+    patch = np.empty(count, np.int32)
+    _join_faces(np.asarray(chosen), pairs, np.arange(count, dtype=np.int32), patch)
+    return patch
+
+
+@kernel()
+def _join_faces(chosen: Any, pairs: Any, parent: Any, patch: Any) -> None:  # pragma: no cover
+    for p in range(len(pairs)):
+        a, b = pairs[p, 0], pairs[p, 1]
+        if not (chosen[a] and chosen[b]):
+            continue
+        while parent[a] != a:
+            parent[a] = parent[parent[a]]
+            a = parent[a]
+        while parent[b] != b:
+            parent[b] = parent[parent[b]]
+            b = parent[b]
+        # The root is the first face, so that numbers follow the faces' order.
+        parent[max(a, b)] = min(a, b)
+    count = 0
+    for f in range(len(parent)):
+        if not chosen[f]:
+            patch[f] = -1
+        elif parent[f] == f:
+            patch[f] = count
+            count += 1
+        else:
+            root = parent[f]
+            while parent[root] != root:
+                root = parent[root]
+            patch[f] = patch[root]
+
+
+@kernel()
+def rings_around(faces: Any, ring: Any, most: int) -> None:  # pragma: no cover
+    """Count the edges from each vertex to the nearest of some.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    ring : ndarray of int64, shape (V,)
+        0 at these, more than `most` elsewhere. Changed where the count is `most` or less.
+    most : int
+    """
+    for number in range(1, most + 1):
+        for f in range(len(faces)):
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            if min(ring[a], ring[b], ring[c]) == number - 1:
+                ring[a], ring[b], ring[c] = min(ring[a], number), min(ring[b], number), min(ring[c], number)

@@ -1,0 +1,61 @@
+"""Threads of one task. Kernels release the interpreter's lock, so that they run at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import Any
+
+#: Parts for each thread, so that none waits long for the last.
+_PARTS = 6
+
+
+class Threads:
+    """Threads that share work on ranges; what they compute does not depend on how many there are.
+
+    Parameters
+    ----------
+    count : int
+        With 1, all work is done by the thread that asks.
+    """
+
+    def __init__(self, count: int = 1) -> None:
+        self.count = max(1, count)
+        self._pool = ThreadPoolExecutor(self.count) if self.count > 1 else None
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, work: Callable[..., object], *given: Any, count: int, least: int = 1) -> None:
+        """Call ``work(*given, start, stop)`` for parts of a range.
+
+        Parameters
+        ----------
+        work : callable
+            Parts must not depend on each other.
+        *given : Any
+            Its first arguments.
+        count : int
+            Length of the range.
+        least : int
+            Length of a part that is worth a thread.
+        """
+        size = max(least, -(-count // (self.count * _PARTS)))
+        if self._pool is None or count <= size:
+            if count:
+                work(*given, 0, count)
+            return
+        starts = range(0, count, size)
+        for _ in self._pool.map(lambda start: work(*given, start, min(start + size, count)), starts):
+            pass
+
+
+#: The thread that asks, alone.
+ALONE = Threads()
