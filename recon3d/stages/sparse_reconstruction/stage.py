@@ -169,8 +169,8 @@ def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
 def _uncertain_message(dropped: Mapping[str, float]) -> str:
     listed = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in sorted(dropped.items()))
     return (
-        f"{len(dropped)} images are left out: {listed}. They seem to have cameras of their own, and their "
-        "positions are uncertain by this share of the cameras' spread. Add photos that overlap with them."
+        f"Left out, because where they were taken is uncertain: {listed} of the cameras' spread. These images "
+        "seem to have a camera of their own; add photos that overlap with them."
     )
 
 
