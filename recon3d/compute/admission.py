@@ -40,6 +40,8 @@ class Admission:
     memory: dict[str, int] = field(default_factory=dict)
     #: Workers that are there.
     count: int = 0
+    #: Whose code every GPU can run; see `recon3d.compute.cuda.gpu_engines`.
+    gpu_engines: tuple[str, ...] = ()
 
 
 def admit_workers(
@@ -89,6 +91,13 @@ def admit_workers(
             host, memory = workers[address]["host"], answer["memory"]
             known = admission.memory.get(host, 0)
             admission.memory[host] = min(memory, known + (limit or memory))
+    able = [
+        answer.get("gpu_engines", [])
+        for address, (answer, _, _) in answers.items()
+        if isinstance(answer, dict) and workers[address].get("resources", {}).get("GPU")
+    ]
+    if able:
+        admission.gpu_engines = tuple(name for name in able[0] if all(name in other for other in able))
     _check_scheduler(client, admission.notes)
     if any(isinstance(answer, dict) and not answer["preloaded"] for answer, _, _ in answers.values()):
         # A worker that crashes is started anew, and would lack what was set in the first one.

@@ -123,7 +123,7 @@ class GpuMemory:
 
     def most(self, engine: str) -> str:
         """The peak so far in words; empty where it is unknown, or not the engine's own."""
-        if self._device is None or engine != "cuda":
+        if self._device is None or engine == "cpu":
             return ""
         return f"GPU memory {max(0, self._peak - self._start) / 1e9:.2f} GB"
 
@@ -213,9 +213,9 @@ def joined(*parts: str) -> str:
 
 
 def device(place: Place) -> None:
-    """What ``recon3d doctor`` says of the GPU, and which one it is."""
+    """What ``recon3d doctor`` says of the GPU, which one it is, and the check of recon3d's own kernels."""
     from recon3d.cli.doctor import examine
-    from recon3d.compute.cuda import device_count, gpu_available
+    from recon3d.compute.cuda import device_count, no_device
 
     began = time.monotonic()
     checks = {check.name: check for check in examine()}
@@ -223,24 +223,21 @@ def device(place: Place) -> None:
         sys.stderr.write(f"{check.status} {check.name}: {check.found} {check.fix}\n")
     core = checks["pycolmap"]
     emit(Row("pycolmap", "", None, core.found, OK if core.status == "ok" else FAILED))
-    available, reason = gpu_available()
-    found = reason
-    if available:
+    found = no_device()
+    if count := device_count():
+        found = f"{count} CUDA device{'s' * (count > 1)}"
         query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
         with contextlib.suppress(OSError):
             done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
-            found = joined(reason, done.stdout.strip().replace("\n", "; "))
-    status = OK if available else FAILED if device_count() else NO_DEVICE
-    cores = len(os.sched_getaffinity(0))
-    emit(
-        Row(
-            "device",
-            "cuda",
-            time.monotonic() - began,
-            f"{found}; {cores} cores, load {os.getloadavg()[0]:.1f}",
-            status,
-        )
-    )
+            found = joined(found, done.stdout.strip().replace("\n", "; "))
+    text = f"{found}; {len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f}"
+    emit(Row("device", "cuda", time.monotonic() - began, text, OK if count else NO_DEVICE))
+    for engine, name in (("cuda", "GPU: depth maps"), ("colmap-cuda", "GPU: features, matches")):
+        if name in checks:
+            status = OK if checks[name].status == "ok" else FAILED
+            emit(Row("engine", engine, None, checks[name].found, status))
+        else:
+            emit(Row("engine", engine, None, "", NO_DEVICE))
 
 
 def scene(place: Place) -> None:
@@ -392,13 +389,26 @@ def again_features(place: Place, engine: str) -> None:
 
 def again_dense(place: Place, engine: str) -> None:
     """Depth maps a second time, compared with the first."""
-    from recon3d.io.depth import read_depth_map
-
     began = time.monotonic()
     first = finished(place, f"dense-{engine}", "dense_reconstruction").path / "depth_maps"
     project = posed_copy(place, f"dense-{engine}-again")
     pipeline(engine, place).run(project, until="dense_reconstruction")
     second = project.artifacts["dense_reconstruction"].path / "depth_maps"
+    emit(Row("depth maps again", engine, time.monotonic() - began, map_differences(first, second)))
+
+
+def against_cpu(place: Place, engine: str) -> None:
+    """The depth maps of a GPU, compared with the CPU's of the same views."""
+    folders = [
+        finished(place, f"dense-{name}", "dense_reconstruction").path / "depth_maps" for name in (engine, "cpu")
+    ]
+    emit(Row("depth maps against the CPU's", engine, None, map_differences(*folders)))
+
+
+def map_differences(first: Path, second: Path) -> str:
+    """How the depth maps of two folders differ, in words."""
+    from recon3d.io.depth import read_depth_map
+
     same, known, off = 0, [], []
     files = sorted(first.glob("*.npz"))
     for file in files:
@@ -408,15 +418,10 @@ def again_dense(place: Place, engine: str) -> None:
         known.append(both.sum() / max(1, ((a > 0) | (b > 0)).sum()))
         off.append(np.abs(a[both] / b[both] - 1))
     errors = np.concatenate(off)
-    emit(
-        Row(
-            "depth maps again",
-            engine,
-            time.monotonic() - began,
-            f"{same} of {len(files)} the same, bit for bit; known in both {100 * min(known):.1f} % at least;"
-            f" median difference {100 * np.median(errors):.4f} %,"
-            f" 99th percentile {100 * np.percentile(errors, 99):.3f} %",
-        )
+    return (
+        f"{same} of {len(files)} the same, bit for bit; known in both {100 * min(known):.1f} % at least;"
+        f" median difference {100 * np.median(errors):.4f} %,"
+        f" 99th percentile {100 * np.percentile(errors, 99):.3f} %"
     )
 
 
@@ -436,7 +441,7 @@ def gpu_tests(place: Place) -> None:
     emit(Row("pytest -m gpu", "cuda", time.monotonic() - began, summary, OK if good else FAILED))
 
 
-def told(what: str, expected: tuple[str, ...], run: Callable[..., Any]) -> Row:
+def told(what: str, expected: tuple[str, ...], run: Callable[..., Any], engine: str = "cuda") -> Row:
     """What the user is told when something goes wrong; only the errors expected are right."""
     from recon3d.errors import Recon3DError
 
@@ -455,7 +460,7 @@ def told(what: str, expected: tuple[str, ...], run: Callable[..., Any]) -> Row:
         outcome, status = one_line(error), OK if name in expected else FAILED
         sys.stderr.write(f"{what}: {error}\n{getattr(error, 'log_tail', '')}\n")
     found = joined(*dict.fromkeys(messages), outcome)
-    return Row(what, "cuda", time.monotonic() - began, found, status)
+    return Row(what, engine, time.monotonic() - began, found, status)
 
 
 def one_line(error: Any) -> str:
@@ -492,10 +497,9 @@ def killed(place: Place) -> None:
 
     thread = threading.Thread(target=kill_first, daemon=True)
     thread.start()
-    run = partial(pipeline("cuda", place, dense_reconstruction=TROUBLE).run, project)
-    row = told(
-        "told when COLMAP is killed", ("OutOfMemory", "no error"), partial(run, until="dense_reconstruction")
-    )
+    run = partial(pipeline("colmap-cuda", place, dense_reconstruction=TROUBLE).run, project)
+    run = partial(run, until="dense_reconstruction")
+    row = told("told when COLMAP is killed", ("OutOfMemory", "no error"), run, "colmap-cuda")
     end.set()
     if not hit.is_set():
         row = replace(row, found=joined("COLMAP's process was not there to kill", row.found), status=FAILED)
@@ -509,11 +513,14 @@ def without_memory(place: Place) -> None:
     project = Project.create(place.work / "no-memory-features")
     project.add_photos(place.photos)
     features = partial(pipeline("cuda", place).run, project, until="feature_extraction")
-    depths = partial(
-        pipeline("cuda", place, dense_reconstruction=TROUBLE).run,
-        posed_copy(place, "no-memory"),
-        until="dense_reconstruction",
-    )
+    depths = {
+        engine: partial(
+            pipeline(engine, place, dense_reconstruction=TROUBLE).run,
+            posed_copy(place, f"no-memory-{engine}"),
+            until="dense_reconstruction",
+        )
+        for engine in ("cuda", "colmap-cuda")
+    }
     taker = subprocess.Popen(
         [sys.executable, "-c", "from tests.gpu.check import _take_memory; _take_memory()"],
         stdin=subprocess.PIPE,
@@ -528,8 +535,10 @@ def without_memory(place: Place) -> None:
         if not answer.isdigit():
             raise CheckError(f"the GPU's memory could not be taken: {answer or 'see the log'}")
         sys.stderr.write(f"{int(answer) / 1e9:.1f} GB taken\n")
-        emit(told("depth maps told without memory", ("OutOfMemory",), depths))
         expected = ("OutOfMemory", "StageError", "EngineUnavailable")
+        # Where not even the check of recon3d's own engine has room, COLMAP's takes its place.
+        for engine, run in depths.items():
+            emit(told("depth maps told without memory", ("OutOfMemory",), run, engine))
         emit(told("features told without memory", expected, features))
     finally:
         taker.stdin.close()
@@ -543,8 +552,20 @@ def _take_memory() -> None:
 
 
 STEPS = (
-    Step("device", device, (("pycolmap", ""), ("device", "cuda")), 90),
+    Step(
+        "device",
+        device,
+        (("pycolmap", ""), ("device", "cuda"), ("engine", "cuda"), ("engine", "colmap-cuda")),
+        150,
+    ),
     Step("scene", scene, (("kernels compiled", "cpu"), ("true cameras, points", "cpu")), 150),
+    Step(
+        "dense_cuda",
+        partial(dense, engine="cuda"),
+        (("depth maps and cloud", "cuda"), ("F (precision, recall)", "cuda")),
+        150,
+        needs_gpu=True,
+    ),
     Step(
         "structure_cuda",
         partial(structure, engine="cuda"),
@@ -553,13 +574,20 @@ STEPS = (
         needs_gpu=True,
     ),
     Step(
-        "dense_cuda",
-        partial(dense, engine="cuda"),
-        (("depth maps and cloud", "cuda"), ("F (precision, recall)", "cuda")),
+        "dense_colmap",
+        partial(dense, engine="colmap-cuda"),
+        (("depth maps and cloud", "colmap-cuda"), ("F (precision, recall)", "colmap-cuda")),
         150,
         needs_gpu=True,
     ),
     Step("gpu_tests", gpu_tests, (("pytest -m gpu", "cuda"),), 90, needs_gpu=True),
+    Step(
+        "again_dense",
+        partial(again_dense, engine="cuda"),
+        (("depth maps again", "cuda"),),
+        60,
+        needs_gpu=True,
+    ),
     Step(
         "again_features",
         partial(again_features, engine="cuda"),
@@ -567,21 +595,19 @@ STEPS = (
         60,
         needs_gpu=True,
     ),
-    Step("killed", killed, (("told when COLMAP is killed", "cuda"),), 60, needs_gpu=True),
+    Step("killed", killed, (("told when COLMAP is killed", "colmap-cuda"),), 60, needs_gpu=True),
     Step(
         "without_memory",
         without_memory,
-        (("depth maps told without memory", "cuda"), ("features told without memory", "cuda")),
+        (
+            ("depth maps told without memory", "cuda"),
+            ("depth maps told without memory", "colmap-cuda"),
+            ("features told without memory", "cuda"),
+        ),
         90,
         needs_gpu=True,
     ),
     Step("without_device", without_device, (("told without a device", "cuda"),), 60),
-    Step(
-        "structure_cpu",
-        partial(structure, engine="cpu"),
-        (("features", "cpu"), ("matches", "cpu"), ("cameras from these", "cpu")),
-        120,
-    ),
     Step(
         "dense_cpu",
         partial(dense, engine="cpu"),
@@ -589,9 +615,29 @@ STEPS = (
         150,
     ),
     Step(
-        "again_dense",
-        partial(again_dense, engine="cuda"),
-        (("depth maps again", "cuda"),),
+        "against_cpu",
+        partial(against_cpu, engine="cuda"),
+        (("depth maps against the CPU's", "cuda"),),
+        30,
+        needs_gpu=True,
+    ),
+    Step(
+        "against_cpu_colmap",
+        partial(against_cpu, engine="colmap-cuda"),
+        (("depth maps against the CPU's", "colmap-cuda"),),
+        30,
+        needs_gpu=True,
+    ),
+    Step(
+        "structure_cpu",
+        partial(structure, engine="cpu"),
+        (("features", "cpu"), ("matches", "cpu"), ("cameras from these", "cpu")),
+        120,
+    ),
+    Step(
+        "again_colmap",
+        partial(again_dense, engine="colmap-cuda"),
+        (("depth maps again", "colmap-cuda"),),
         120,
         needs_gpu=True,
     ),
@@ -617,7 +663,7 @@ class Table:
         seconds = "" if row.seconds is None else f"{row.seconds:.1f}"
         found = row.found if row.status == OK else joined(row.status, row.found)
         found = found.replace("|", "/").replace("\n", " ")
-        self._add(f"| {row.what:<30} | {row.engine:<4} | {seconds:>5} | {found} |")
+        self._add(f"| {row.what:<30} | {row.engine:<11} | {seconds:>5} | {found} |")
         if self._out is not None:
             document = json.dumps([asdict(row) for row in self.rows], indent=1, ensure_ascii=False)
             (self._out / "results.json").write_text(document + "\n")

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from recon3d.compute.cuda import gpu_available
+from recon3d.compute.cuda import gpu_engines
 from tests.gpu import check, pack
 from tests.gpu.check import FAILED, NO_DEVICE, OK, Place, Row, Step, Table
 
-no_gpu = pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
+no_gpu = pytest.mark.skipif(bool(gpu_engines()), reason="there is a GPU")
 
 
 def run(data: Path, work: Path, *steps: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -40,9 +40,17 @@ def rows_of(work: Path) -> list[Row]:
 def test_without_a_device_the_rows_of_the_gpu_say_so(pack_data: Path, tmp_path: Path) -> None:
     done = run(pack_data, tmp_path / "work", "device", "without_device", "gpu_tests", "again_dense")
     assert done.returncode == 3, done.stdout + done.stderr
-    rows = {row.what: row for row in rows_of(tmp_path / "work")}
-    assert [row.status for row in rows.values()] == [OK, NO_DEVICE, NO_DEVICE, OK, NO_DEVICE]
-    assert rows["told without a device"].found.startswith("EngineUnavailable: No worker has a GPU")
+    rows = {(row.what, row.engine): row for row in rows_of(tmp_path / "work")}
+    assert {what: row.status for what, row in rows.items()} == {
+        ("pycolmap", ""): OK,
+        ("device", "cuda"): NO_DEVICE,
+        ("engine", "cuda"): NO_DEVICE,
+        ("engine", "colmap-cuda"): NO_DEVICE,
+        ("pytest -m gpu", "cuda"): NO_DEVICE,
+        ("depth maps again", "cuda"): NO_DEVICE,
+        ("told without a device", "cuda"): OK,
+    }
+    assert rows["told without a device", "cuda"].found.startswith("EngineUnavailable: No worker has a GPU")
     assert done.stdout.splitlines()[1] == "| --- | --- | ---: | --- |"
     assert (tmp_path / "work" / "out" / "results.md").read_text() in done.stdout
 
@@ -81,10 +89,19 @@ def test_exit_codes() -> None:
         assert table.exit_code() == code
 
 
-def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_the_longest() -> None:
+def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_comparisons_and_the_longest() -> None:
     gpu = [index for index, step in enumerate(check.STEPS) if step.needs_gpu]
     cpu = [index for index, step in enumerate(check.STEPS) if step.name in ("structure_cpu", "dense_cpu")]
-    assert [check.STEPS[index].name for index in gpu if index > min(cpu)] == ["again_dense"]
+    late = [check.STEPS[index].name for index in gpu if index > min(cpu)]
+    assert late == ["against_cpu", "against_cpu_colmap", "again_colmap"]
+
+
+def test_our_engine_is_measured_first_and_all_three_on_the_same_views() -> None:
+    dense = {step.name: step for step in check.STEPS if step.name.startswith("dense_")}
+    assert list(dense) == ["dense_cuda", "dense_colmap", "dense_cpu"]
+    assert [step.rows[0] for step in dense.values()] == [
+        ("depth maps and cloud", engine) for engine in ("cuda", "colmap-cuda", "cpu")
+    ]
 
 
 @pytest.mark.slow
@@ -95,7 +112,7 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
     functions = (
         check.scene,
         *(partial(f, engine="cpu") for f in (check.structure, check.dense)),
-        *(partial(f, engine="cpu") for f in (check.again_features, check.again_dense)),
+        *(partial(f, engine="cpu") for f in (check.again_features, check.again_dense, check.against_cpu)),
     )
     for function in functions:
         rows = capture(Step("step", function, (), 200), place)
@@ -104,7 +121,8 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
     found = {row.what: row.found for row in table.rows}
     assert "16 of 16 images' features the same" in found["features and matches again"]
     assert "numbers of matches the same" in found["features and matches again"]
-    assert found["depth maps again"].startswith("16 of 16 the same, bit for bit; known in both 100.0 %")
+    for what in ("depth maps again", "depth maps against the CPU's"):
+        assert found[what].startswith("16 of 16 the same, bit for bit; known in both 100.0 %")
 
 
 def capture(step: Step, place: Place) -> list[Row]:

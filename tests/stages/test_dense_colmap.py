@@ -1,4 +1,4 @@
-"""The CUDA engine of dense_reconstruction: everything around COLMAP's kernels, and those on a GPU."""
+"""COLMAP's engine of dense_reconstruction: everything around its kernels, and those on a GPU."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pycolmap
 import pytest
 
 from recon3d.compute import InlineContext
-from recon3d.compute.cuda import gpu_available
+from recon3d.compute.cuda import colmap_gpu
 from recon3d.errors import EngineUnavailable, OutOfMemory
 from recon3d.io.colmap_dense import DenseWorkspace, read_problem_list
 from recon3d.io.depth import read_depth_map, write_colmap_map
 from recon3d.io.ply import read_point_cloud
 from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages.dense_reconstruction import cuda_engine as _dense_cuda
+from recon3d.stages.dense_reconstruction import colmap_engine
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.types import Scene
 from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
@@ -66,7 +66,7 @@ class Gpu:
 
 def run(inputs, out, options=OPTIONS):
     out.mkdir(exist_ok=True)
-    context = InlineContext(engine="cuda")
+    context = InlineContext(gpu_engines=("colmap",), gpu_required=True)
     dense_reconstruction.run(inputs, options, out, context)
     return context
 
@@ -92,7 +92,7 @@ def check_products(out, pictures, context):
 
 def test_maps_of_colmap_become_ours(inputs, tmp_path, pictures, monkeypatch):
     gpu = Gpu(pictures)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
+    monkeypatch.setattr(colmap_engine, "match_block", gpu)
     context = run(inputs, tmp_path / "out")
     check_products(tmp_path / "out", pictures, context)
     assert [block.kind for block in gpu.blocks] == ["photometric", "geometric"]
@@ -104,10 +104,10 @@ def test_maps_of_colmap_become_ours(inputs, tmp_path, pictures, monkeypatch):
 
 def test_the_workspace_holds_the_stages_own_choice(inputs, tmp_path, pictures, monkeypatch):
     gpu = Gpu(pictures, fails_after=1)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
+    monkeypatch.setattr(colmap_engine, "match_block", gpu)
     with pytest.raises(KeyboardInterrupt):
         run(inputs, tmp_path / "out")
-    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-cuda" / "colmap")
+    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-colmap" / "colmap")
     model = pycolmap.Reconstruction(str(workspace.model))
     assert [model.image(i + 1).name for i in range(5)] == [workspace.name(i) for i in range(5)]
     listed = read_problem_list(workspace.config)
@@ -122,17 +122,17 @@ def test_the_workspace_holds_the_stages_own_choice(inputs, tmp_path, pictures, m
 
 
 def test_a_cut_off_run_matches_only_what_is_missing(inputs, tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(_dense_cuda, "_BLOCK", 2)
-    monkeypatch.setattr(_dense_cuda, "match_block", Gpu(pictures, fails_after=4))
+    monkeypatch.setattr(colmap_engine, "_BLOCK", 2)
+    monkeypatch.setattr(colmap_engine, "match_block", Gpu(pictures, fails_after=4))
     with pytest.raises(KeyboardInterrupt):
         run(inputs, tmp_path / "out")
-    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-cuda" / "colmap")
+    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-colmap" / "colmap")
     kept = [i for i in range(5) if workspace.has_maps(i, "geometric")]
     assert len(kept) == 2
     half = workspace.depth_map(kept[0], "geometric")
     half.write_bytes(half.read_bytes()[:1000])
     gpu = Gpu(pictures)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
+    monkeypatch.setattr(colmap_engine, "match_block", gpu)
     context = run(inputs, tmp_path / "out")
     matched = [problem.index for block in gpu.blocks for problem in block.problems]
     assert sorted(matched) == sorted(set(range(5)) - {kept[1]})
@@ -148,7 +148,7 @@ def test_too_little_memory_means_smaller_maps_and_is_told(inputs, tmp_path, pict
             raise OutOfMemory("The GPU has too little memory.", "Use less.")
         gpu(task)
 
-    monkeypatch.setattr(_dense_cuda, "match_block", small_gpu)
+    monkeypatch.setattr(colmap_engine, "match_block", small_gpu)
     monkeypatch.setattr(dense_reconstruction, "_SMALLEST", 64)
     context = run(inputs, tmp_path / "out")
     assert Scene.load(tmp_path / "out").views[0].camera.width == 112
@@ -160,21 +160,21 @@ def test_settings_follow_the_presets():
     for quality in ("low", "medium", "high", "extreme"):
         options = resolve_options(quality, {})["dense_reconstruction"]
         assert isinstance(options, DenseReconstructionOptions)
-        chosen[quality] = _dense_cuda.settings_for(options)
+        chosen[quality] = colmap_engine.settings_for(options)
     work = [s.num_iterations * s.num_samples / s.window_step**2 for s in chosen.values()]
     assert work == sorted(work)
     assert chosen["high"].num_iterations >= 5
     assert chosen["extreme"].window_step == 1
 
 
-@pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
+@pytest.mark.skipif(colmap_gpu()[0], reason="there is a GPU")
 def test_without_a_gpu_the_engine_says_so(inputs, tmp_path):
     with pytest.raises(EngineUnavailable, match="COLMAP cannot use a GPU here"):
         run(inputs, tmp_path / "out")
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not gpu_available()[0], reason=gpu_available()[1])
+@pytest.mark.skipif(not colmap_gpu()[0], reason=colmap_gpu()[1])
 @pytest.mark.parametrize("geometric", [0, 1])
 def test_colmap_on_a_gpu_is_as_accurate(inputs, tmp_path, pictures, geometric):
     options = OPTIONS.model_copy(update={"geometric_iterations": geometric})
