@@ -1,8 +1,8 @@
 """Whether a CUDA device can be used, and what for.
 
 pycolmap's ``has_cuda`` only says how its wheel was compiled, so the driver library is asked how many
-devices it counts, and the installed wheel which variant it is. recon3d's own kernels need numba's
-compiler for CUDA instead.
+devices it counts, and the installed wheel which variant it is. recon3d's own kernels need numba-cuda
+instead: the target for CUDA that is built into numba 0.68 cannot compile them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import functools
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, distribution
+from typing import Any
 
 
 def device_count() -> int:
@@ -109,12 +110,15 @@ def own_gpu() -> tuple[bool, str]:
     count = device_count()
     if not count:
         return False, no_device()
-    from numba import config, cuda
+    if not is_installed("numba-cuda"):
+        return False, "numba-cuda is not installed (pip install 'recon3d[cuda]')"
+    import numba.cuda
 
-    if config.ENABLE_CUDASIM:
+    numba_: Any = numba  # it has no types
+    if numba_.config.ENABLE_CUDASIM:
         return False, "NUMBA_ENABLE_CUDASIM is set, so that numba simulates a GPU (unset it)"
     try:
-        available = cuda.is_available()
+        available = numba_.cuda.is_available()
     except Exception as error:  # of the packages that find and load the compiler
         return False, f"numba cannot use CUDA: {type(error).__name__}: {error} (pip install 'recon3d[cuda]')"
     if not available:

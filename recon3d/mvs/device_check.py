@@ -12,7 +12,8 @@ from recon3d.mvs.stereo import PlaneMap, StereoImage, disparity_step, refine_pla
 from recon3d.mvs.sweeps import Sweeps
 from recon3d.types import Camera, Floats32
 
-_WIDTH, _HEIGHT = 32, 24
+#: Size of the scene's pictures.
+SIZE = (96, 72)
 _DEPTH, _SLOPE = 2.0, 0.2
 #: All that the stage does: two sizes, both patches, all ways of choosing views, random tries, polishing.
 _FIRST = (
@@ -20,9 +21,7 @@ _FIRST = (
     Sweeps(0, 1, areas=4, variations=2, step=1.0, tilt=0.3, views="pixel"),
 )
 _SECOND = (
-    Sweeps(
-        0, 1, areas=2, variations=1, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
-    ),
+    Sweeps(0, 1, areas=2, variations=1, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)),
 )
 _WEIGHT = 0.02
 #: Pixels of disparity, and the difference of costs, up to which two results are the same.
@@ -74,7 +73,7 @@ def check_device() -> DeviceCheck:
     """
     from recon3d.mvs.device_stereo import DeviceImages, device_name, refine_on_device
 
-    reference, *sources = _wall()
+    reference, *sources = _wall(*SIZE)
     start = _start(reference.reduced(1))
     bounds = (0.2, 1.0)
     truth = _inverse_depth(reference)
@@ -102,22 +101,20 @@ def check_device() -> DeviceCheck:
     return DeviceCheck(device_name(), float(same.mean()) * found, float(np.median(off)), seconds)
 
 
-def _wall() -> list[StereoImage]:
+def _wall(width: int, height: int) -> list[StereoImage]:
     """Three views of a plane that is farther to the right; its texture is a sum of waves."""
-    camera = Camera("PINHOLE", _WIDTH, _HEIGHT, (36.0, 36.0, _WIDTH / 2, _HEIGHT / 2))
+    camera = Camera("PINHOLE", width, height, (36.0, 36.0, width / 2, height / 2))
     images = []
     for x in (0.0, 0.2, -0.15):
         pose = np.eye(4)
         pose[0, 3] = -x
-        blank = StereoImage(np.zeros((_HEIGHT, _WIDTH), np.uint8), camera, pose)
+        blank = StereoImage(np.zeros((height, width), np.uint8), camera, pose)
         depth = 1 / _inverse_depth(blank).astype(np.float64)
         K = blank.K
-        columns, rows = np.meshgrid(np.arange(_WIDTH), np.arange(_HEIGHT))
+        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
         X = (columns - K[0, 2]) / K[0, 0] * depth + x
         Y = (rows - K[1, 2]) / K[1, 1] * depth
-        waves = [
-            np.sin(a * X + b * Y + c) for a, b, c in ((9, 3, 0), (4, -8, 1), (6, 7, 2), (-12, 5, 3))
-        ]
+        waves = [np.sin(a * X + b * Y + c) for a, b, c in ((9, 3, 0), (4, -8, 1), (6, 7, 2), (-12, 5, 3))]
         images.append(StereoImage((128 + 28 * sum(waves)).astype(np.uint8), camera, pose))
     return images
 
@@ -125,9 +122,10 @@ def _wall() -> list[StereoImage]:
 def _inverse_depth(image: StereoImage) -> Floats32:
     """True inverse depths: the plane is Z = _DEPTH + _SLOPE * X."""
     K = image.K
-    ray = (np.arange(_WIDTH) - K[0, 2]) / K[0, 0]
+    height, width = image.gray.shape
+    ray = (np.arange(width) - K[0, 2]) / K[0, 0]
     row = (1 - _SLOPE * ray) / (_DEPTH - _SLOPE * image.cam_from_world[0, 3])
-    inverse: Floats32 = np.tile(row, (_HEIGHT, 1)).astype(np.float32)
+    inverse: Floats32 = np.tile(row, (height, 1)).astype(np.float32)
     return inverse
 
 

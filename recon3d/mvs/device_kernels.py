@@ -16,13 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
-from numba import cuda
+import numba.cuda
 
 from recon3d.kernels import keep_compiled
 from recon3d.mvs import patchmatch
 from recon3d.mvs.matching_cost import SAMPLES
 from recon3d.mvs.patchmatch import TRIED
+
+# numba has no types.
+cuda: Any = numba.cuda
+_config: Any = numba.config
 
 #: Source views that a thread has room for; they are bits of 32.
 MAX_SOURCES = 32
@@ -56,7 +59,7 @@ def on_device(compiled: Any) -> Any:
 def _kernel(function: Any) -> Any:
     """Compile a function that the host launches, and keep the result as the CPU's kernels are kept."""
     made = cuda.jit(fastmath=True)(function)
-    if not numba.config.ENABLE_CUDASIM:
+    if not _config.ENABLE_CUDASIM:
         keep_compiled(made, Path(__file__).parent)
     return made
 
@@ -66,11 +69,11 @@ _improve_pixel = on_device(patchmatch.improve_pixel)
 
 @_kernel
 def _sweep(
-    color, own, state, cost, chosen, pattern, steps,
-    packed, layout, forth, maps, map_layout, back, geometric_weight,
-    camera, bounds, best_views, free, worst, same,
-    rate, areas, variations, step, tilt, polish, seed,
-):  # type: ignore[no-untyped-def]  # fmt: skip
+    color: int, own: Any, state: Any, cost: Any, chosen: Any, pattern: int, steps: Any,
+    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
+    camera: Any, bounds: Any, best_views: int, free: int, worst: Any, same: Any,
+    rate: bool, areas: int, variations: int, step: Any, tilt: Any, polish: Any, seed: int,
+) -> None:  # fmt: skip
     column, y = cuda.grid(2)
     x = 2 * column + ((y + color) & 1)
     if y < cost.shape[0] and x < cost.shape[1]:
@@ -88,7 +91,10 @@ def _sweep(
 
 
 @_kernel
-def _resize(old, old_chosen, columns, nearest_column, rows, nearest_row, scale, state, cost, chosen):  # type: ignore[no-untyped-def]
+def _resize(
+    old: Any, old_chosen: Any, columns: Any, nearest_column: Any, rows: Any, nearest_row: Any, scale: Any,
+    state: Any, cost: Any, chosen: Any,
+) -> None:  # fmt: skip
     x, y = cuda.grid(2)
     if y < cost.shape[0] and x < cost.shape[1]:
         column = nearest_column[x]

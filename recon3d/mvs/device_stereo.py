@@ -6,8 +6,9 @@ import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numba
+import numba.cuda
 import numpy as np
-from numba import config, cuda
 from numpy.typing import NDArray
 
 from recon3d.errors import OutOfMemory
@@ -16,6 +17,10 @@ from recon3d.mvs.matching_cost import pack, padded
 from recon3d.mvs.stereo import Level, PlaneMap, StereoImage, disparity_step, joined, nearest_pixels
 from recon3d.mvs.sweeps import Sweeps, half_sweeps
 from recon3d.types import Floats32, Ints
+
+# numba has no types.
+cuda: Any = numba.cuda
+_config: Any = numba.config
 
 #: Share of the free memory that a block of views may take: numba frees late, and the driver needs some.
 _USED = 0.8
@@ -64,7 +69,7 @@ def device_name() -> str:
     -------
     str
     """
-    if config.ENABLE_CUDASIM:
+    if _config.ENABLE_CUDASIM:
         return "numba's simulator"
     name = cuda.get_current_device().name
     return name.decode() if isinstance(name, bytes) else str(name)
@@ -143,21 +148,48 @@ class DeviceImages:
         return self._levels[level]
 
 
-class _Planes:
-    """A `PlaneMap` in a device's memory."""
+class DevicePlanes:
+    """A `PlaneMap` in a device's memory.
+
+    Parameters
+    ----------
+    state, cost, chosen : device array
+        See `PlaneMap`.
+    """
 
     def __init__(self, state: Any, cost: Any, chosen: Any) -> None:
         self.state, self.cost, self.chosen = state, cost, chosen
 
     @classmethod
-    def of(cls, planes: PlaneMap) -> _Planes:
+    def of(cls, planes: PlaneMap) -> DevicePlanes:
+        """Copy planes to the device.
+
+        Parameters
+        ----------
+        planes : PlaneMap
+
+        Returns
+        -------
+        DevicePlanes
+        """
         arrays = (planes.state, planes.cost, planes.chosen)
         return cls(*(cuda.to_device(np.ascontiguousarray(array)) for array in arrays))
 
-    def resized(self, width: int, height: int) -> _Planes:
+    def resized(self, width: int, height: int) -> DevicePlanes:
+        """Resize the planes on the device; see `PlaneMap.resized`.
+
+        Parameters
+        ----------
+        width, height : int
+            New size in pixels.
+
+        Returns
+        -------
+        DevicePlanes
+        """
         rows, columns = self.cost.shape
         shape = (height, width)
-        new = _Planes(
+        new = DevicePlanes(
             cuda.device_array((3, *shape), np.float32),
             cuda.device_array(shape, np.float32),
             cuda.device_array(shape, np.uint32),
@@ -171,6 +203,12 @@ class _Planes:
         return new
 
     def on_host(self) -> PlaneMap:
+        """Copy the planes back.
+
+        Returns
+        -------
+        PlaneMap
+        """
         return PlaneMap(self.state.copy_to_host(), self.cost.copy_to_host(), self.chosen.copy_to_host())
 
 
@@ -220,7 +258,7 @@ def refine_on_device(
         geometric_weight = 0.0
         inverse_depths = [np.zeros((1, 1), np.float32)] * len(sources)
     maps, map_layout = (cuda.to_device(array) for array in joined(inverse_depths))
-    current = _Planes.of(planes)
+    current = DevicePlanes.of(planes)
     for sweeps in schedule:
         reduced, packed, rows = images.at(sweeps.level)
         image, others = reduced[reference], [reduced[name] for name in sources]
@@ -236,8 +274,11 @@ def refine_on_device(
             *(maps, map_layout, _put(level.back), np.float32(geometric_weight)),
             *(_put(level.camera), _put(level.bounds), *level[6:]),
         )
+        polish: dict[int, Any] = {}
         for half in half_sweeps(sweeps, pixel, seed):
-            device_kernels.sweep(half.color, *fixed, *half[1:-2], _put(half.polish), half.seed)
+            if half.polish.size not in polish:
+                polish[half.polish.size] = _put(half.polish)
+            device_kernels.sweep(half.color, *fixed, *half[1:-2], polish[half.polish.size], half.seed)
     return current.on_host()
 
 

@@ -131,7 +131,7 @@ def nearest_pixels(old: int, new: int) -> tuple[Floats, NDArray[np.int64]]:
     (ndarray of float64, ndarray of int64)
         Old coordinates of the new pixels, and the old pixels nearest to them.
     """
-    x = (np.arange(new) + 0.5) * (old / new) - 0.5
+    x: Floats = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
     return x, np.clip(np.rint(x), 0, old - 1).astype(np.int64)
 
 

@@ -399,10 +399,9 @@ def again_dense(place: Place, engine: str) -> None:
 
 def against_cpu(place: Place, engine: str) -> None:
     """The depth maps of a GPU, compared with the CPU's of the same views."""
-    folders = [
-        finished(place, f"dense-{name}", "dense_reconstruction").path / "depth_maps" for name in (engine, "cpu")
-    ]
-    emit(Row("depth maps against the CPU's", engine, None, map_differences(*folders)))
+    made = [finished(place, f"dense-{name}", "dense_reconstruction") for name in (engine, "cpu")]
+    found = map_differences(*(artifact.path / "depth_maps" for artifact in made))
+    emit(Row("depth maps against the CPU's", engine, None, found))
 
 
 def map_differences(first: Path, second: Path) -> str:

@@ -60,7 +60,7 @@ def match(plan: Plan, options: DenseReconstructionOptions, context: StageContext
     ) -> None:
         missing = [item for item, product in zip(items, products, strict=True) if not product.exists()]
         size = min(_BLOCK, max(1, math.ceil(len(missing) / max(1, phase.gpus))))
-        blocks = [_BlockTask(tuple(missing[k : k + size])) for k in range(0, len(missing), size)]
+        blocks = [BlockTask(tuple(missing[k : k + size])) for k in range(0, len(missing), size)]
         phase.map(
             match_block,
             blocks,
@@ -74,18 +74,20 @@ def match(plan: Plan, options: DenseReconstructionOptions, context: StageContext
 
 
 @dataclass(frozen=True, eq=False)
-class _BlockTask:
+class BlockTask:
+    """A round of PatchMatch on some views."""
+
     tasks: tuple[MatchTask, ...]
 
 
-def match_block(block: _BlockTask) -> None:
+def match_block(block: BlockTask) -> None:
     """Write the planes of a block of views after a round, computed on this worker's GPU.
 
     The next view is read, and the last one written, while the GPU works.
 
     Parameters
     ----------
-    block : _BlockTask
+    block : BlockTask
 
     Raises
     ------
