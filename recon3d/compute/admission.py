@@ -91,18 +91,31 @@ def admit_workers(
             host, memory = workers[address]["host"], answer["memory"]
             known = admission.memory.get(host, 0)
             admission.memory[host] = min(memory, known + (limit or memory))
-    able = [
-        answer.get("gpu_engines", [])
-        for address, (answer, _, _) in answers.items()
-        if isinstance(answer, dict) and workers[address].get("resources", {}).get("GPU")
-    ]
-    if able:
-        admission.gpu_engines = tuple(name for name in able[0] if all(name in other for other in able))
+    admission.gpu_engines = common_gpu_engines(
+        [answer.get("gpu_engines") for answer, _, _ in answers.values() if isinstance(answer, dict)]
+    )
     _check_scheduler(client, admission.notes)
     if any(isinstance(answer, dict) and not answer["preloaded"] for answer, _, _ in answers.values()):
         # A worker that crashes is started anew, and would lack what was set in the first one.
         client.register_plugin(preparing_plugin())
     return admission
+
+
+def common_gpu_engines(answers: Iterable[list[str] | None]) -> tuple[str, ...]:
+    """List whose code every GPU can run: a task that needs one goes to any.
+
+    Parameters
+    ----------
+    answers : iterable of list of str or None
+        By worker; None if it offers no GPU.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the first answer.
+    """
+    able = [answer for answer in answers if answer is not None]
+    return tuple(name for name in able[0] if all(name in other for other in able)) if able else ()
 
 
 async def _ask_all(

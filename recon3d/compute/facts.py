@@ -44,7 +44,7 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
         "nanny": bool(dask_worker.nanny),
         "nthreads": int(dask_worker.state.nthreads),
         "memory": usable_memory(),
-        "gpu_engines": list(gpu_engines()) if dask_worker.state.total_resources.get("GPU") else [],
+        "gpu_engines": list(gpu_engines()) if dask_worker.state.total_resources.get("GPU") else None,
         "folder": folder_problem(token_file, token) if token_file else "",
         "clock": time.time(),
     }

@@ -26,6 +26,8 @@ from recon3d.mvs.patchmatch import TRIED
 # numba has no types.
 cuda: Any = numba.cuda
 _config: Any = numba.config
+# Coarse levels keep a GPU busy for a moment only, which is nothing to warn of.
+getattr(cuda, "core", numba).config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
 
 #: Source views that a thread has room for; they are bits of 32.
 MAX_SOURCES = 32

@@ -27,8 +27,8 @@ _USED = 0.8
 #: Bytes a pixel: the images of the sources, packed, at all sizes together; their maps; the view's own
 #: image, and its planes at two sizes.
 _IMAGE, _MAP, _OWN = 4 * 4 / 3, 4, 4 + 20 * 5 / 4
-#: CUDA's code for it.
-_OUT_OF_MEMORY = 2
+#: How CUDA's errors name it.
+_OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 
 
 def device_bytes(pixels: int, images: int, sources: int) -> int:
@@ -87,7 +87,7 @@ def telling_out_of_memory() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the class depends on the package that drives CUDA
-        if getattr(error, "code", None) != _OUT_OF_MEMORY:
+        if _OUT_OF_MEMORY not in str(error):
             raise
         raise out_of_memory() from error
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from recon3d.compute.cuda import own_gpu
+from recon3d.errors import OutOfMemory
 from recon3d.mvs import device_check, device_stereo, patchmatch
 from recon3d.mvs.device_kernels import MAX_SOURCES, on_device
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
@@ -125,15 +126,16 @@ def test_a_device_that_is_wrong_at_a_sixth_of_the_pixels_fails(check: Any) -> No
     )
 
 
-@pytest.mark.parametrize("code", [2, 700])
-def test_a_device_without_memory_is_told_from_a_broken_one(code: int) -> None:
-    class CudaAPIError(Exception):
-        def __init__(self) -> None:
-            self.code = code
-
-    expected = device_stereo.OutOfMemory if code == 2 else CudaAPIError
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("[2] Call to cuMemAlloc results in CUDA_ERROR_OUT_OF_MEMORY", OutOfMemory),
+        ("[700] Call to cuCtxSynchronize results in CUDA_ERROR_ILLEGAL_ADDRESS", RuntimeError),
+    ],
+)
+def test_a_device_without_memory_is_told_from_a_broken_one(said: str, expected: type[Exception]) -> None:
     with pytest.raises(expected), device_stereo.telling_out_of_memory():
-        raise CudaAPIError
+        raise RuntimeError(said)
 
 
 class TestOnGpu:
