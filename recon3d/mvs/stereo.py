@@ -128,8 +128,10 @@ def nearest_pixels(old: int, new: int) -> tuple[Floats, NDArray[np.int64]]:
 
     Returns
     -------
-    (ndarray of float64, ndarray of int64)
-        Old coordinates of the new pixels, and the old pixels nearest to them.
+    ndarray of float64, shape (new,)
+        Old coordinates of the new pixels.
+    ndarray of int64, shape (new,)
+        The old pixels nearest to them.
     """
     x: Floats = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
     return x, np.clip(np.rint(x), 0, old - 1).astype(np.int64)
@@ -266,8 +268,10 @@ def joined(arrays: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], 
 
     Returns
     -------
-    (ndarray, ndarray of int32)
-        The images one after the other, and a row of start, width and height for each.
+    ndarray, shape (M,)
+        The images one after the other.
+    ndarray of int32, shape (S, 3)
+        Start, width and height of each there.
     """
     starts = np.cumsum([0] + [a.size for a in arrays[:-1]])
     layout = np.array([(s, a.shape[1], a.shape[0]) for s, a in zip(starts, arrays, strict=True)], np.int32)

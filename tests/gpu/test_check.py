@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from recon3d.compute.cuda import gpu_engines
-from tests.gpu import check, pack
+from tests.gpu import check, pack, steps
 from tests.gpu.check import FAILED, NO_DEVICE, OK, Place, Row, Step, Table
 
 no_gpu = pytest.mark.skipif(bool(gpu_engines()), reason="there is a GPU")
@@ -74,11 +74,11 @@ def owed(name: str) -> list[str]:
 def test_a_step_that_fails_says_why(pack_data: Path, tmp_path: Path) -> None:
     done = run(pack_data, tmp_path / "work", "again_dense", "dense_cpu")
     assert done.returncode == 1
-    first, second, last = rows_of(tmp_path / "work")
+    first, *others = rows_of(tmp_path / "work")
+    # The depth maps that this one needs are not there; a failed step does not end the check.
+    assert first.found == "ended with status 1: an earlier step has not finished dense reconstruction"
     reason = "ended with status 1: an earlier step has not finished sparse reconstruction"
-    assert first.found == second.found == reason
-    # A failed step does not end the check; the depth maps that this one needs are not there.
-    assert last.found == "ended with status 1: an earlier step has not finished dense reconstruction"
+    assert [row.found for row in others] == [reason] * 2
 
 
 def test_exit_codes() -> None:
@@ -110,9 +110,9 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
     pack.pack_data(tmp_path / "data", 16)  # fewer do not overlap
     place, table = Place(tmp_path / "data", tmp_path), Table(None)
     functions = (
-        check.scene,
-        *(partial(f, engine="cpu") for f in (check.structure, check.dense)),
-        *(partial(f, engine="cpu") for f in (check.again_features, check.again_dense, check.against_cpu)),
+        steps.scene,
+        *(partial(f, engine="cpu") for f in (steps.structure, steps.dense)),
+        *(partial(f, engine="cpu") for f in (steps.again_features, steps.again_dense, steps.against_cpu)),
     )
     for function in functions:
         rows = capture(Step("step", function, (), 200), place)
@@ -128,6 +128,6 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
 def capture(step: Step, place: Place) -> list[Row]:
     rows: list[Row] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check, "emit", rows.append)
+        patch.setattr(steps, "emit", rows.append)
         step.run(place)
     return rows
