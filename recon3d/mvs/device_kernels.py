@@ -17,6 +17,7 @@ from typing import Any
 
 import numba
 import numba.cuda
+import numpy as np
 
 from recon3d.kernels import keep_compiled
 from recon3d.mvs import patchmatch
@@ -93,6 +94,18 @@ def _sweep(
 
 
 @_kernel
+def _pack(gray: Any, start: int, packed: Any) -> None:
+    x, y = cuda.grid(2)
+    height, width = gray.shape
+    if y < height and x < width:
+        right = min(x + 1, width - 1)
+        below = min(y + 1, height - 1)
+        upper = np.uint32(gray[y, x]) | np.uint32(gray[y, right]) << np.uint32(8)
+        lower = np.uint32(gray[below, x]) | np.uint32(gray[below, right]) << np.uint32(8)
+        packed[start + y * width + x] = upper | lower << np.uint32(16)
+
+
+@_kernel
 def _resize(
     old: Any, old_chosen: Any, columns: Any, nearest_column: Any, rows: Any, nearest_row: Any, scale: Any,
     state: Any, cost: Any, chosen: Any,
@@ -122,6 +135,21 @@ def sweep(color: int, own: Any, state: Any, cost: Any, *rest: Any) -> None:
     """
     height, width = cost.shape
     _sweep[_blocks((width + 1) // 2, height), _THREADS](color, own, state, cost, *rest)
+
+
+def pack(gray: Any, start: int, packed: Any) -> None:
+    """Launch `recon3d.mvs.matching_cost.pack` on the device.
+
+    Parameters
+    ----------
+    gray : device array of uint8, shape (H, W)
+    start : int
+        Where the image starts in `packed`.
+    packed : device array of uint32, shape (M,)
+        Written.
+    """
+    height, width = gray.shape
+    _pack[_blocks(width, height), _THREADS](gray, start, packed)
 
 
 def resize(old: Any, old_chosen: Any, columns: Any, rows: Any, scale: Any, new: Any) -> None:

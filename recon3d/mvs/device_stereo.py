@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import OutOfMemory
 from recon3d.mvs import device_kernels
-from recon3d.mvs.matching_cost import pack, padded
+from recon3d.mvs.matching_cost import padded
 from recon3d.mvs.stereo import Level, PlaneMap, StereoImage, disparity_step, joined, nearest_pixels
 from recon3d.mvs.sweeps import Sweeps, half_sweeps
 from recon3d.types import Floats32, Ints
@@ -58,7 +58,12 @@ def usable_device_memory() -> int:
     int
         Bytes that a block of views may take.
     """
-    free, _ = cuda.current_context().get_memory_info()
+    context = cuda.current_context()
+    # numba keeps what is freed for a while; the simulator, and managers of others, keep nothing.
+    pending = getattr(getattr(context, "memory_manager", None), "deallocations", None)
+    if pending is not None:
+        pending.clear()
+    free, _ = context.get_memory_info()
     return int(min(_USED * free, 2**62))  # the simulator has no limit
 
 
@@ -140,10 +145,10 @@ class DeviceImages:
             rows, start = {}, 0
             for name, image in reduced.items():
                 height, width = image.gray.shape
-                end = start + width * height
-                pool[start:end].copy_to_device(pack(image.gray).ravel())
+                # A byte a pixel goes there, and is packed there.
+                device_kernels.pack(cuda.to_device(np.ascontiguousarray(image.gray)), start, pool)
                 rows[name] = (start, width, height)
-                start = end
+                start += width * height
             self._levels[level] = reduced, pool, rows
         return self._levels[level]
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from recon3d.compute.cuda import own_gpu
-from recon3d.mvs import device_check, device_stereo
-from recon3d.mvs.stereo import PlaneMap, disparity_step, refine_planes
+from recon3d.mvs import device_check, device_stereo, matching_cost
+from recon3d.mvs.stereo import PlaneMap, StereoImage, disparity_step, refine_planes
 from recon3d.mvs.sweeps import Sweeps
 from recon3d.stages.dense_reconstruction import cuda_engine, engine_choice, plane_tasks
 from recon3d.stages.dense_reconstruction.view_tasks import Folders
-from recon3d.types import View
+from recon3d.types import Camera, View
 from tests.synthetic.scenes import Plane, arc, render
 
 SIZE = (14, 11)
@@ -45,6 +45,24 @@ def resized() -> dict[str, Any]:
         "state": float(np.abs(made.state - expected.state).max()),
         "rest": bool((made.cost == expected.cost).all() and (made.chosen == expected.chosen).all()),
     }
+
+
+def packed() -> dict[str, Any]:
+    """Images of two sizes at two levels in a device's memory, and by NumPy."""
+    rng = np.random.default_rng(3)
+    images = {}
+    for name, (width, height) in {"a": (9, 7), "b": (5, 8)}.items():
+        camera = Camera("PINHOLE", width, height, (9.0, 9.0, width / 2, height / 2))
+        images[name] = StereoImage(rng.integers(0, 256, (height, width), np.uint8), camera, np.eye(4))
+    made = device_stereo.DeviceImages(images)
+    equal = []
+    for level in (0, 1):
+        reduced, pool, rows = made.at(level)
+        for name, (start, width, height) in rows.items():
+            expected = matching_cost.pack(images[name].reduced(level).gray)
+            there = pool.copy_to_host()[start : start + width * height].reshape(height, width)
+            equal.append(bool((there == expected).all() and reduced[name].gray.shape == there.shape))
+    return {"equal": equal, "kept": made.at(1)[1] is made.at(1)[1]}
 
 
 def one_round() -> dict[str, Any]:
@@ -113,6 +131,7 @@ def main() -> None:
         "choice": engine_choice.check_engine(),
         "own_gpu": own_gpu(),
         "resized": resized(),
+        "packed": packed(),
         "round": one_round(),
         "block": block(),
     }

@@ -60,6 +60,10 @@ def test_planes_are_resized_as_on_the_cpu(simulated: dict[str, Any]) -> None:
     assert found["rest"]
 
 
+def test_images_are_packed_as_on_the_cpu_and_stay(simulated: dict[str, Any]) -> None:
+    assert simulated["packed"] == {"equal": [True] * 4, "kept": True}
+
+
 def test_a_block_of_views_becomes_the_files_of_the_cpu(simulated: dict[str, Any]) -> None:
     found = simulated["block"]
     assert min(found["known"]) > 0.5
