@@ -10,7 +10,6 @@ from recon3d.mvs.device_check import check_device
 
 #: What the manifest calls them.
 DenseEngine = Literal["cpu", "cuda", "colmap-cuda"]
-_OWN = "recon3d's CUDA engine"
 _HINT = "Use engine='cpu' or 'auto', or see `recon3d doctor`."
 
 
@@ -35,12 +34,15 @@ def choose_engine(context: StageContext) -> DenseEngine:
     if "recon3d" in context.gpu_engines:
         passed, found = _tried(context)
         if passed:
-            context.log(f"Depth maps by {_OWN}: {found}.")
+            context.log(f"Depth maps by recon3d's CUDA engine: {found}.")
             return "cuda"
-        others = "COLMAP's takes its place" if "colmap" in context.gpu_engines else "the CPU takes its place"
-        if others.startswith("the CPU") and context.gpu_required:
-            raise EngineUnavailable(f"{_OWN} cannot be used: {found}.", _HINT)
-        context.fallback(f"{_OWN} cannot be used: {found}; {others}.")
+        problem = f"recon3d's CUDA engine cannot be used: {found}"
+        if "colmap" in context.gpu_engines:
+            context.fallback(f"{problem}; COLMAP's takes its place.")
+        elif context.gpu_required:
+            raise EngineUnavailable(f"{problem}.", _HINT)
+        else:
+            context.fallback(f"{problem}; the CPU takes its place.")
     if "colmap" in context.gpu_engines:
         context.log("Depth maps by COLMAP's CUDA engine.")
         return "colmap-cuda"

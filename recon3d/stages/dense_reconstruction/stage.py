@@ -69,6 +69,8 @@ def run(
         Fewer than two views share enough points, or no surface was found.
     OutOfMemory
         Even the lowest resolution does not fit.
+    EngineUnavailable
+        A GPU is required, and none can be used.
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
     images = images_folder(inputs["frame_extraction"])
