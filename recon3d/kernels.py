@@ -36,12 +36,25 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = compiled(nogil=True, **options)(function)
-        if _keep(dispatcher):
-            index = dispatcher._cache._cache_file  # numba has no public way to say this
-            index._source_stamp = (index._source_stamp, _digest(Path(function.__code__.co_filename).parent))
+        keep_compiled(dispatcher, Path(function.__code__.co_filename).parent)
         return dispatcher
 
     return decorate
+
+
+def keep_compiled(dispatcher: Any, package: Path) -> None:
+    """Let numba keep a function's compiled code, where it can, until a source of the package changes.
+
+    Parameters
+    ----------
+    dispatcher : callable
+        A function that numba compiles, for CPUs or for CUDA.
+    package : Path
+        Folder of the sources.
+    """
+    if _keep(dispatcher):
+        index = dispatcher._cache._cache_file  # numba has no public way to say this
+        index._source_stamp = (index._source_stamp, _digest(package))
 
 
 def cache_folder(dispatcher: Any) -> Path | None:

@@ -67,7 +67,7 @@ class Settings(BaseSettings):
         Worker processes of a run; by default one a core.
     scheduler : str
         Address of a Dask scheduler that runs send their work to.
-    engine : {"auto", "cpu", "cuda"}
+    engine : {"auto", "cpu", "cuda", "colmap-cuda"}
         Engine of the dense stage.
     lease_seconds : float
         A run whose runner was not heard of for so long is taken over.
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
     runners: int = Field(default=1, ge=0, le=64)
     run_workers: int | None = Field(default=None, ge=1)
     scheduler: str = ""
-    engine: Literal["auto", "cpu", "cuda"] = "auto"
+    engine: Literal["auto", "cpu", "cuda", "colmap-cuda"] = "auto"
     lease_seconds: float = Field(default=15.0, gt=0)
     max_crashes: int = Field(default=3, ge=1)
     log_format: Literal["json", "text"] = "json"

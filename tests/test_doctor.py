@@ -48,6 +48,27 @@ def test_hidden_devices_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert no_device() == "the NVIDIA driver counts no device"
 
 
+def test_each_use_of_a_gpu_has_a_line_with_its_fix(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "device_count", lambda: 1)
+    monkeypatch.setattr(doctor, "own_gpu", lambda: (False, "numba-cuda is not installed (pip install it)"))
+    monkeypatch.setattr(doctor, "colmap_gpu", lambda: (True, "1 CUDA device"))
+    own, colmap = doctor._gpus()
+    assert (own.name, own.status) == ("GPU: depth maps", "note")
+    assert own.found == "not by recon3d's own engine: numba-cuda is not installed (pip install it)"
+    assert own.fix == "Follow the command in brackets to use the GPU."
+    assert (colmap.status, colmap.found) == ("ok", "by COLMAP: 1 CUDA device")
+
+
+def test_a_gpu_whose_kernels_fail_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    if doctor.device_count():
+        pytest.skip("there is a GPU")
+    monkeypatch.setattr(doctor, "device_count", lambda: 1)
+    monkeypatch.setattr(doctor, "own_gpu", lambda: (True, "1 CUDA device"))
+    own = doctor._gpus()[0]
+    assert (own.name, own.status) == ("GPU: depth maps", "problem")
+    assert "colmap-cuda" in own.fix
+
+
 @pytest.mark.parametrize("name", ["compiling", "project", "video", "photo"])
 def test_doctor_tries_what_it_reports(name: str) -> None:
     check = doctor._trial(name)

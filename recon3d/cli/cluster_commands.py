@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from recon3d.compute import usable_cores
-from recon3d.compute.cuda import gpu_available, visible_devices
+from recon3d.compute.cuda import gpu_engines, no_gpu_engine, visible_devices
 from recon3d.compute.processes import check_listening, end_processes, start_scheduler, start_workers
 from recon3d.compute.target import scheduler_address, why_unreachable
 from recon3d.errors import EngineUnavailable, OptionError
@@ -111,14 +111,14 @@ def worker(
 
 
 def _devices(gpus: str) -> list[str]:
-    available, reason = gpu_available()
+    available = bool(gpu_engines())
     found = visible_devices() if available else []
     if gpus == "auto":
         return found
     if not gpus.isdecimal():
         raise OptionError(f"--gpus is {gpus!r}.", "Give auto, or a number.")
     if int(gpus) > len(found):
-        why = reason if not available else f"there are {len(found)}"
+        why = f"there are {len(found)}" if available else no_gpu_engine()
         raise EngineUnavailable(f"--gpus asks for {gpus}: {why}.", "Run `recon3d doctor`, or use --gpus 0.")
     return found[: int(gpus)]
 

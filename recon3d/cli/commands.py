@@ -37,7 +37,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Change an option; repeatable."),
 ]
-EngineOption = Annotated[Engine, typer.Option(help="Where to compute; auto uses a GPU if there is one.")]
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        help="Where to compute; auto uses a GPU if there is one, colmap-cuda has COLMAP make the depth maps."
+    ),
+]
 SchedulerOption = Annotated[
     str | None, typer.Option(help="A Dask scheduler: its address, or its scheduler file.")
 ]

@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 from recon3d.cli.trials import TRIALS
 from recon3d.compute import usable_cores, usable_memory
-from recon3d.compute.cuda import device_count, gpu_available, is_installed
+from recon3d.compute.cuda import colmap_gpu, device_count, is_installed, no_device, own_gpu
 
 #: What a bare Debian lacks: shared library -> package.
 _DEBIAN = {
@@ -53,7 +53,9 @@ _TRIAL_FIXES = {
     "project": "Set TMPDIR to a folder that you may write to, on a disk with free space.",
     "video": "pip install --force-reinstall av recon3d",
     "photo": "pip install --force-reinstall pillow opencv-python",
+    "gpu": "Use engine='colmap-cuda' or 'cpu', and report this.",
 }
+_GPU_FIX = "Follow the command in brackets to use the GPU."
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,8 @@ def examine() -> list[Check]:
     """
     checks = [_python(), _processor(), _memory(), _disk()]
     checks += [_module(package, module) for package, module in _MODULES.items()]
-    checks += [_trial(name) for name in TRIALS]
-    return [*checks, _gpu()]
+    checks += [_trial(name) for name in TRIALS if name != "gpu"]
+    return [*checks, *_gpus()]
 
 
 def _python() -> Check:
@@ -179,10 +181,24 @@ def _library_fix(text: str) -> str:
     return "pip install --force-reinstall the package; the text above names the cause."
 
 
-def _gpu() -> Check:
-    available, reason = gpu_available()
+def _gpus() -> list[Check]:
+    """What a GPU would be used for, engine by engine."""
+    if not device_count():
+        return [Check("GPU", "ok", f"none: {no_device()}; the CPU engine is used")]
+    return [_own_gpu(), _colmap_gpu()]
+
+
+def _own_gpu() -> Check:
+    name = "GPU: depth maps"
+    available, reason = own_gpu()
     if available:
-        return Check("GPU", "ok", reason)
-    if device_count():
-        return Check("GPU", "note", f"not used: {reason}", "Follow the command in brackets to use the GPU.")
-    return Check("GPU", "ok", f"none: {reason}; the CPU engine is used")
+        return replace(_trial("gpu"), name=name)
+    return Check(name, "note", f"not by recon3d's own engine: {reason}", _GPU_FIX)
+
+
+def _colmap_gpu() -> Check:
+    name = "GPU: features, matches"
+    available, reason = colmap_gpu()
+    if available:
+        return Check(name, "ok", f"by COLMAP: {reason}")
+    return Check(name, "note", f"from the CPU: {reason}", _GPU_FIX)

@@ -144,6 +144,22 @@ def decode_photo() -> list[str]:
     return ["JPEG, decoded in its right colours"]
 
 
+def match_on_gpu() -> list[str]:
+    """Let the GPU match a small scene, and compare with the CPU.
+
+    Returns
+    -------
+    list of str
+        See `compile_kernel`.
+    """
+    from recon3d.mvs.device_check import check_device
+
+    found = check_device()
+    if not found.passed:
+        raise RuntimeError(str(found))
+    return [f"by recon3d's own engine: {found}; compiled and computed in {found.seconds:.1f} s"]
+
+
 #: What doctor calls each.
 TRIALS: dict[str, Callable[[], list[str]]] = {
     "compiling": compile_kernel,
@@ -151,6 +167,7 @@ TRIALS: dict[str, Callable[[], list[str]]] = {
     "project": write_project,
     "video": read_video,
     "photo": decode_photo,
+    "gpu": match_on_gpu,
 }
 
 

@@ -40,6 +40,8 @@ class Admission:
     memory: dict[str, int] = field(default_factory=dict)
     #: Workers that are there.
     count: int = 0
+    #: Whose code every GPU can run; see `recon3d.compute.cuda.gpu_engines`.
+    gpu_engines: tuple[str, ...] = ()
 
 
 def admit_workers(
@@ -89,11 +91,31 @@ def admit_workers(
             host, memory = workers[address]["host"], answer["memory"]
             known = admission.memory.get(host, 0)
             admission.memory[host] = min(memory, known + (limit or memory))
+    admission.gpu_engines = common_gpu_engines(
+        [answer.get("gpu_engines") for answer, _, _ in answers.values() if isinstance(answer, dict)]
+    )
     _check_scheduler(client, admission.notes)
     if any(isinstance(answer, dict) and not answer["preloaded"] for answer, _, _ in answers.values()):
         # A worker that crashes is started anew, and would lack what was set in the first one.
         client.register_plugin(preparing_plugin())
     return admission
+
+
+def common_gpu_engines(answers: Iterable[list[str] | None]) -> tuple[str, ...]:
+    """List whose code every GPU can run: a task that needs one goes to any.
+
+    Parameters
+    ----------
+    answers : iterable of list of str or None
+        By worker; None if it offers no GPU.
+
+    Returns
+    -------
+    tuple of str
+        In the order of the first answer.
+    """
+    able = [answer for answer in answers if answer is not None]
+    return tuple(name for name in able[0] if all(name in other for other in able)) if able else ()
 
 
 async def _ask_all(

@@ -97,6 +97,11 @@ class Cluster:
         return self._engine.threads
 
     @property
+    def gpu_engines(self) -> tuple[str, ...]:
+        """Whose code every GPU can run; see `recon3d.compute.cuda.gpu_engines`."""
+        return self._engine.gpu_engines
+
+    @property
     def memory(self) -> int:
         """Bytes that the workers may use together; 0 if unknown."""
         return self._engine.memory

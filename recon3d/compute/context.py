@@ -32,7 +32,13 @@ class StageContext:
     cancelled : threading.Event
         Every progress point checks it.
     seed : int
-    engine : {"cpu", "cuda"}
+    engine : {"cpu", "cuda", "colmap-cuda"}
+        What computes; ``cuda`` lets COLMAP find and match features on GPUs. A stage that has other
+        engines writes here which it took.
+    gpu_engines : tuple of str
+        Whose code may use GPUs, best first; see `recon3d.compute.cuda.gpu_engines`.
+    gpu_required : bool
+        Whether the CPU may not take a GPU's place.
     """
 
     cluster: Callable[[], Cluster]
@@ -40,6 +46,8 @@ class StageContext:
     cancelled: threading.Event = field(default_factory=threading.Event)
     seed: int = 0
     engine: str = "cpu"
+    gpu_engines: tuple[str, ...] = ()
+    gpu_required: bool = False
     usage: Usage = field(default_factory=Usage)
     counts: dict[str, Any] = field(default_factory=dict)
     fallbacks: list[str] = field(default_factory=list)
@@ -240,8 +248,22 @@ class StageContext:
 class InlineContext(StageContext):
     """A context that runs every task in this process: for debugging and testing one stage."""
 
-    def __init__(self, seed: int = 0, engine: str = "cpu") -> None:
-        super().__init__(cluster=self._no_cluster, emit=lambda *_: None, seed=seed, engine=engine)
+    def __init__(
+        self,
+        seed: int = 0,
+        engine: str = "cpu",
+        gpu_engines: tuple[str, ...] = (),
+        *,
+        gpu_required: bool = False,
+    ) -> None:
+        super().__init__(
+            cluster=self._no_cluster,
+            emit=lambda *_: None,
+            seed=seed,
+            engine=engine,
+            gpu_engines=gpu_engines,
+            gpu_required=gpu_required,
+        )
 
     @staticmethod
     def _no_cluster() -> Cluster:

@@ -28,6 +28,8 @@ class Engine(ABC):
         Of the scheduler.
     workers, gpus : int
         Tasks that run at once, and how many of them may use a GPU.
+    gpu_engines : tuple of str
+        Whose code every GPU can run; see `recon3d.compute.cuda.gpu_engines`.
     memory : int
         Bytes that the workers may use together; 0 if unknown.
     threads : int
@@ -44,6 +46,7 @@ class Engine(ABC):
     address: str
     workers: int
     gpus: int
+    gpu_engines: tuple[str, ...]
     memory: int
     notes: list[str]
     code: str = ""

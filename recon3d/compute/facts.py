@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from recon3d.compute.cuda import gpu_engines
 from recon3d.compute.machine import usable_memory
 from recon3d.compute.preload import is_prepared, prepare, unpinned_threads
 from recon3d.compute.versions import code_digest, versions
@@ -43,6 +44,7 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
         "nanny": bool(dask_worker.nanny),
         "nthreads": int(dask_worker.state.nthreads),
         "memory": usable_memory(),
+        "gpu_engines": list(gpu_engines()) if dask_worker.state.total_resources.get("GPU") else None,
         "folder": folder_problem(token_file, token) if token_file else "",
         "clock": time.time(),
     }

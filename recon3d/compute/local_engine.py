@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from recon3d.compute.cuda import gpu_engines
 from recon3d.compute.engine import CONNECT_SECONDS, Engine
 from recon3d.compute.machine import usable_cores, usable_memory
 from recon3d.compute.processes import end_processes, start_workers
@@ -49,6 +50,7 @@ class LocalEngine(Engine):
         _check_semaphores()
         self.log_path = log_path
         self.notes = []
+        self.gpu_engines = gpu_engines() if gpus else ()
         self.client = None
         self._processes: list[subprocess.Popen[bytes]] = []
         self._cluster: Any = None

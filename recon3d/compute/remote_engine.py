@@ -109,6 +109,7 @@ class RemoteEngine(Engine):
             self.close()
             raise
         self.notes += admission.notes
+        self.gpu_engines = admission.gpu_engines
         self._memory = admission.memory
         self.memory = sum(admission.memory.values())
         self.code = code_digest()

@@ -11,7 +11,8 @@ from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.maps import PackedMap, depth_map_of
-from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes
+from recon3d.mvs.stereo import PlaneMap, StereoImage, refine_planes
+from recon3d.mvs.sweeps import Sweeps
 from recon3d.types import Camera
 
 _SIZE = 32

@@ -36,6 +36,8 @@ def _rotated(area: list[tuple[int, int]]) -> list[list[tuple[int, int]]]:
 
 
 AREAS = np.array(_rotated(_NEAR_AREA) + _rotated(_FAR_AREA), np.int32)
+#: Planes that a pixel remembers as tried: its own, and one of each area.
+TRIED = len(AREAS) + 1
 
 _ZERO = np.float32(0.0)
 _ONE = np.float32(1.0)
@@ -125,6 +127,139 @@ def _allowed(x: Any, y: Any, rho: Any, gx: Any, gy: Any, camera: Any, bounds: An
     return rho >= bounds[0] and rho <= bounds[1] and slant <= _GRAZING * rho * rho
 
 
+@inner
+def improve_pixel(
+    x: Any, y: Any, own: Any, state: Any, cost: Any, chosen: Any, pattern: Any, steps: Any,
+    packed: Any, layout: Any, forth: Any, maps: Any, map_layout: Any, back: Any, geometric_weight: Any,
+    camera: Any, bounds: Any, best_views: Any, free: Any, worst: Any, same: Any,
+    rate: Any, areas: Any, variations: Any, step: Any, tilt: Any, polish: Any, seed: Any,
+    patch: Any, costs: Any, random: Any, tried: Any, value: Any,
+) -> None:  # fmt: skip
+    """Rate, propagate to, vary and polish one pixel, in place; a GPU runs the same source.
+
+    It reads the state of pixels of the other colour only, so those of one colour may run at once.
+
+    Parameters
+    ----------
+    x, y : int
+        The pixel.
+    own, state, cost, chosen, pattern, steps, packed, layout, forth, maps, map_layout, back : Any
+        See `sweep`, as the following.
+    geometric_weight, camera, bounds, best_views, free, worst, same : Any
+    rate, areas, variations, step, tilt, polish, seed : Any
+    patch : ndarray of float32, shape (2, SAMPLES)
+        Scratch memory of the caller, as the rest.
+    costs : ndarray of float32, shape (S,)
+    random : ndarray of uint32, shape (1,)
+    tried : ndarray of float32, shape (TRIED, 3)
+    value : ndarray of float32, shape (3,)
+    """
+    height, width = cost.shape
+    stride = width + 2 * REACH
+    radius = np.float32(REACHES[pattern])
+    searched = areas + variations
+    mean, inverse_deviation = prepare_patch(own, stride, steps, x, y, pattern, patch)
+    views = np.int64(chosen[y, x])
+    rho = state[0, y, x]
+    gx = state[1, y, x]
+    gy = state[2, y, x]
+    best = cost[y, x]
+    random[0] = _seed(x, y, seed)
+    tried[0, 0] = rho
+    tried[0, 1] = gx
+    tried[0, 2] = gy
+    number = 1
+    middle = rho
+    # One loop over all that is tried, since the cost is inlined: rating, search, polish.
+    for attempt in range(-1 if rate else 0, searched + 3 * polish.shape[0]):
+        new_rho = rho
+        new_gx = gx
+        new_gy = gy
+        ceiling = best
+        anew = free == 2
+        turn = 0
+        if attempt < 0:
+            ceiling = _UNUSABLE
+            anew = free >= 1
+        elif attempt < areas:
+            # The best hypothesis of the area.
+            nx = -1
+            ny = -1
+            lowest = worst
+            for k in range(AREAS.shape[1]):
+                ax = x + AREAS[attempt, k, 0]
+                ay = y + AREAS[attempt, k, 1]
+                if ax >= 0 and ay >= 0 and ax < width and ay < height and cost[ay, ax] < lowest:
+                    lowest = cost[ay, ax]
+                    nx = ax
+                    ny = ay
+            if nx < 0:
+                continue
+            new_gx = state[1, ny, nx]
+            new_gy = state[2, ny, nx]
+            new_rho = state[0, ny, nx] + new_gx * np.float32(x - nx) + new_gy * np.float32(y - ny)
+            known = False
+            for k in range(number):
+                slope = abs(new_gx - tried[k, 1]) + abs(new_gy - tried[k, 2])
+                if abs(new_rho - tried[k, 0]) + radius * slope < same:
+                    known = True
+            if known:
+                continue
+            tried[number, 0] = new_rho
+            tried[number, 1] = new_gx
+            tried[number, 2] = new_gy
+            number += 1
+        elif best > worst:
+            break
+        elif attempt < searched:
+            kind = (attempt - areas) % 3
+            if kind != 0:
+                new_rho += step * _random(random)
+            if kind != 1:
+                new_gx += tilt * rho / camera[0] * _random(random)
+                new_gy += tilt * rho / camera[1] * _random(random)
+        else:
+            # The vertex of the parabola through the costs of two depths and the one between.
+            turn = (attempt - searched) % 3
+            change = polish[(attempt - searched) // 3]
+            if turn == 0:
+                middle = rho
+                value[2] = best
+                shift = -_ONE
+            elif turn == 1:
+                shift = _ONE
+            else:
+                bend = value[0] + value[1] - value[2] - value[2]
+                if bend <= _ZERO:
+                    continue
+                shift = min(max(_HALF * (value[0] - value[1]) / bend, -_ONE), _ONE)
+            new_rho = middle + change * shift
+            ceiling = _UNUSABLE
+            anew = False
+        if attempt >= 0 and not _allowed(x, y, new_rho, new_gx, new_gy, camera, bounds):
+            if attempt < searched:
+                continue
+            break
+        new, new_views = _plane_cost(
+            x, y, new_rho, new_gx, new_gy, ceiling, views, anew, best_views,
+            packed, layout, forth, pattern, patch, mean, inverse_deviation,
+            maps, map_layout, back, geometric_weight, costs,
+        )  # fmt: skip
+        if attempt >= searched and turn < 2:
+            value[turn] = new
+        if new < best or attempt < 0:
+            best = new
+            rho = new_rho
+            gx = new_gx
+            gy = new_gy
+            views = new_views
+    state[0, y, x] = rho
+    state[1, y, x] = gx
+    state[2, y, x] = gy
+    cost[y, x] = best
+    chosen[y, x] = views
+
+
 @compiled
 def sweep(
     color: int, own: Any, state: Any, cost: Any, chosen: Any, pattern: int, steps: Any,
@@ -194,113 +329,17 @@ def sweep(
     seed : int
     """
     height, width = cost.shape
-    stride = width + 2 * REACH
     patch = np.empty((2, SAMPLES), np.float32)
     costs = np.empty(layout.shape[0], np.float32)
     random = np.zeros(1, np.uint32)
-    tried = np.empty((AREAS.shape[0] + 1, 3), np.float32)
-    radius = np.float32(REACHES[pattern])
+    tried = np.empty((TRIED, 3), np.float32)
     value = np.empty(3, np.float32)
-    searched = areas + variations
     for y in range(height):
         for x in range((y + color) & 1, width, 2):
-            mean, inverse_deviation = prepare_patch(own, stride, steps, x, y, pattern, patch)
-            views = np.int64(chosen[y, x])
-            rho = state[0, y, x]
-            gx = state[1, y, x]
-            gy = state[2, y, x]
-            best = cost[y, x]
-            random[0] = _seed(x, y, seed)
-            tried[0, 0] = rho
-            tried[0, 1] = gx
-            tried[0, 2] = gy
-            number = 1
-            middle = rho
-            # One loop over all that is tried, since the cost is inlined: rating, search, polish.
-            for attempt in range(-1 if rate else 0, searched + 3 * polish.shape[0]):
-                new_rho = rho
-                new_gx = gx
-                new_gy = gy
-                ceiling = best
-                anew = free == 2
-                turn = 0
-                if attempt < 0:
-                    ceiling = _UNUSABLE
-                    anew = free >= 1
-                elif attempt < areas:
-                    # The best hypothesis of the area.
-                    nx = -1
-                    ny = -1
-                    lowest = worst
-                    for k in range(AREAS.shape[1]):
-                        ax = x + AREAS[attempt, k, 0]
-                        ay = y + AREAS[attempt, k, 1]
-                        if ax >= 0 and ay >= 0 and ax < width and ay < height and cost[ay, ax] < lowest:
-                            lowest = cost[ay, ax]
-                            nx = ax
-                            ny = ay
-                    if nx < 0:
-                        continue
-                    new_gx = state[1, ny, nx]
-                    new_gy = state[2, ny, nx]
-                    new_rho = state[0, ny, nx] + new_gx * np.float32(x - nx) + new_gy * np.float32(y - ny)
-                    known = False
-                    for k in range(number):
-                        slope = abs(new_gx - tried[k, 1]) + abs(new_gy - tried[k, 2])
-                        if abs(new_rho - tried[k, 0]) + radius * slope < same:
-                            known = True
-                    if known:
-                        continue
-                    tried[number, 0] = new_rho
-                    tried[number, 1] = new_gx
-                    tried[number, 2] = new_gy
-                    number += 1
-                elif best > worst:
-                    break
-                elif attempt < searched:
-                    kind = (attempt - areas) % 3
-                    if kind != 0:
-                        new_rho += step * _random(random)
-                    if kind != 1:
-                        new_gx += tilt * rho / camera[0] * _random(random)
-                        new_gy += tilt * rho / camera[1] * _random(random)
-                else:
-                    # The vertex of the parabola through the costs of two depths and the one between.
-                    turn = (attempt - searched) % 3
-                    change = polish[(attempt - searched) // 3]
-                    if turn == 0:
-                        middle = rho
-                        value[2] = best
-                        shift = -_ONE
-                    elif turn == 1:
-                        shift = _ONE
-                    else:
-                        bend = value[0] + value[1] - value[2] - value[2]
-                        if bend <= _ZERO:
-                            continue
-                        shift = min(max(_HALF * (value[0] - value[1]) / bend, -_ONE), _ONE)
-                    new_rho = middle + change * shift
-                    ceiling = _UNUSABLE
-                    anew = False
-                if attempt >= 0 and not _allowed(x, y, new_rho, new_gx, new_gy, camera, bounds):
-                    if attempt < searched:
-                        continue
-                    break
-                new, new_views = _plane_cost(
-                    x, y, new_rho, new_gx, new_gy, ceiling, views, anew, best_views,
-                    packed, layout, forth, pattern, patch, mean, inverse_deviation,
-                    maps, map_layout, back, geometric_weight, costs,
-                )  # fmt: skip
-                if attempt >= searched and turn < 2:
-                    value[turn] = new
-                if new < best or attempt < 0:
-                    best = new
-                    rho = new_rho
-                    gx = new_gx
-                    gy = new_gy
-                    views = new_views
-            state[0, y, x] = rho
-            state[1, y, x] = gx
-            state[2, y, x] = gy
-            cost[y, x] = best
-            chosen[y, x] = views
+            improve_pixel(
+                x, y, own, state, cost, chosen, pattern, steps,
+                packed, layout, forth, maps, map_layout, back, geometric_weight,
+                camera, bounds, best_views, free, worst, same,
+                rate, areas, variations, step, tilt, polish, seed,
+                patch, costs, random, tried, value,
+            )  # fmt: skip

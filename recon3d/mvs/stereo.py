@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recon3d.mvs.matching_cost import REACH, WORST, pack, padded, patch_steps
 from recon3d.mvs.patchmatch import sweep
+from recon3d.mvs.sweeps import Sweeps, half_sweeps
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints
 
 #: Planes with a higher cost are not worth working on, once the views are chosen.
@@ -77,11 +78,27 @@ class StereoImage:
         """
         if level == 0:
             return self
-        camera = self.camera.scaled(
-            max(1, round(self.camera.width / 2**level)), max(1, round(self.camera.height / 2**level))
-        )
+        camera = reduced_camera(self.camera, level)
         gray = cv2.resize(self.gray, (camera.width, camera.height), interpolation=cv2.INTER_AREA)
         return StereoImage(np.asarray(gray, np.uint8), camera, self.cam_from_world)
+
+
+def reduced_camera(camera: Camera, level: int) -> Camera:
+    """Reduce a camera.
+
+    Parameters
+    ----------
+    camera : Camera
+    level : int
+        The size is divided by 2**level.
+
+    Returns
+    -------
+    Camera
+    """
+    if level == 0:
+        return camera
+    return camera.scaled(max(1, round(camera.width / 2**level)), max(1, round(camera.height / 2**level)))
 
 
 def relative_projection(target: StereoImage, source: StereoImage) -> Floats:
@@ -99,6 +116,25 @@ def relative_projection(target: StereoImage, source: StereoImage) -> Floats:
     projection: Floats = target.K @ pose[:3]
     projection[:, :3] = projection[:, :3] @ np.linalg.inv(source.K)
     return projection
+
+
+def nearest_pixels(old: int, new: int) -> tuple[Floats, NDArray[np.int64]]:
+    """Find where the pixels of a resized row lie in the old one.
+
+    Parameters
+    ----------
+    old, new : int
+        Pixels of the rows.
+
+    Returns
+    -------
+    ndarray of float64, shape (new,)
+        Old coordinates of the new pixels.
+    ndarray of int64, shape (new,)
+        The old pixels nearest to them.
+    """
+    x: Floats = (np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5
+    return x, np.clip(np.rint(x), 0, old - 1).astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,10 +187,8 @@ class PlaneMap:
         """
         rows, columns = self.cost.shape
         sx, sy = columns / width, rows / height
-        x = (np.arange(width) + 0.5) * sx - 0.5
-        y = (np.arange(height) + 0.5) * sy - 0.5
-        ix = np.clip(np.rint(x), 0, columns - 1).astype(int)
-        iy = np.clip(np.rint(y), 0, rows - 1).astype(int)
+        x, ix = nearest_pixels(columns, width)
+        y, iy = nearest_pixels(rows, height)
         old = self.state[:, iy[:, None], ix]
         state = np.empty((3, height, width), np.float32)
         state[0] = old[0] + old[1] * (x - ix) + old[2] * (y - iy)[:, None]
@@ -165,47 +199,80 @@ class PlaneMap:
         )
 
 
-@dataclass(frozen=True)
-class Sweeps:
-    """How hard one level of the pyramid is worked on.
+class Level(NamedTuple):
+    """What all half-sweeps of a level share, but for images and maps; see `recon3d.mvs.patchmatch.sweep`."""
+
+    pattern: int
+    steps: Ints
+    forth: Floats32
+    back: Floats32
+    camera: Floats32
+    bounds: Floats32
+    best_views: int
+    free: int
+    worst: np.float32
+    same: np.float32
+
+    @classmethod
+    def of(
+        cls,
+        image: StereoImage,
+        others: Sequence[StereoImage],
+        sweeps: Sweeps,
+        bounds: tuple[float, float],
+        best_views: int,
+        pixel: float,
+    ) -> Level:
+        """Compute them; all engines take the same.
+
+        Parameters
+        ----------
+        image : StereoImage
+            The view at the level's size.
+        others : sequence of StereoImage
+            Its sources at the level's size.
+        sweeps : Sweeps
+        bounds : tuple of float
+            Smallest and largest inverse depth.
+        best_views : int
+            Sources whose cost counts.
+        pixel : float
+            See `disparity_step`.
+
+        Returns
+        -------
+        Level
+        """
+        K = image.K
+        pattern = 1 if sweeps.narrow else 0
+        return cls(
+            pattern,
+            patch_steps(pattern, image.gray.shape[1] + 2 * REACH),
+            np.array([relative_projection(other, image) for other in others], np.float32),
+            np.array([relative_projection(image, other) for other in others], np.float32),
+            np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32),
+            np.array(bounds, np.float32),
+            min(best_views, len(others)),
+            ("inherited", "pixel", "hypothesis").index(sweeps.views),
+            np.float32(WORST if sweeps.views == "hypothesis" else _HOPELESS),
+            np.float32(_SAME * pixel),
+        )
+
+
+def joined(arrays: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], Ints]:
+    """Put images of several sizes into one flat array.
 
     Parameters
     ----------
-    level : int
-        The images are at 1 / 2**level of their size.
-    iterations : int
-        Rounds over both colours of the checkerboard.
-    areas : int
-        Areas of neighbours that a pixel looks at, up to 8.
-    variations : int
-        Random variations that a pixel tries in a round.
-    step : float
-        Size of the first round's variations of depth, in pixels of disparity; halved each round.
-    tilt : float
-        Size of the first round's variations of slope; halved each round.
-    views : {"hypothesis", "pixel", "inherited"}
-        How the source views whose cost counts are chosen: anew for each hypothesis; once for each
-        pixel, for what the level starts from; or not, they stay those of the level before. The
-        latter two take half the time.
-    narrow : bool
-        Whether patches are small: sharper, but less certain.
-    polish : tuple of float
-        Steps, in pixels of disparity, of final fits of a parabola to the cost.
+    arrays : sequence of ndarray, shape (h, w)
+
+    Returns
+    -------
+    ndarray, shape (M,)
+        The images one after the other.
+    ndarray of int32, shape (S, 3)
+        Start, width and height of each there.
     """
-
-    level: int
-    iterations: int
-    areas: int
-    variations: int
-    step: float
-    tilt: float
-    views: Literal["hypothesis", "pixel", "inherited"] = "hypothesis"
-    narrow: bool = False
-    polish: tuple[float, ...] = ()
-
-
-def _joined(arrays: Sequence[NDArray[np.generic]]) -> tuple[NDArray[np.generic], Ints]:
-    """Flat concatenation of 2-D arrays; rows of (start, width, height)."""
     starts = np.cumsum([0] + [a.size for a in arrays[:-1]])
     layout = np.array([(s, a.shape[1], a.shape[0]) for s, a in zip(starts, arrays, strict=True)], np.int32)
     return np.concatenate([a.ravel() for a in arrays]), layout
@@ -254,55 +321,25 @@ def refine_planes(
     if inverse_depths is None:
         geometric_weight = 0.0
         inverse_depths = [np.zeros((1, 1), np.float32)] * len(sources)
-    maps, map_layout = _joined(inverse_depths)
+    maps, map_layout = joined(inverse_depths)
     planes = PlaneMap(planes.state.copy(), planes.cost.copy(), planes.chosen.copy())
     for sweeps in schedule:
         image = reference.reduced(sweeps.level)
         others = [source.reduced(sweeps.level) for source in sources]
-        packed, layout = _joined([pack(other.gray) for other in others])
-        forth = np.array([relative_projection(other, image) for other in others], np.float32)
-        back = np.array([relative_projection(image, other) for other in others], np.float32)
+        packed, layout = joined([pack(other.gray) for other in others])
         height, width = image.gray.shape
         if planes.cost.shape != (height, width):
             planes = planes.resized(width, height)
         pixel = disparity_step(image, others)
-        K = image.K
-        pattern = 1 if sweeps.narrow else 0
+        level = Level.of(image, others, sweeps, bounds, best_views, pixel)
         fixed = (
-            padded(image.gray).ravel(),
-            planes.state,
-            planes.cost,
-            planes.chosen,
-            pattern,
-            patch_steps(pattern, width + 2 * REACH),
-            *(packed, layout, forth, maps, map_layout, back, np.float32(geometric_weight)),
-            np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2]], np.float32),
-            np.array(bounds, np.float32),
-            min(best_views, len(sources)),
-            ("inherited", "pixel", "hypothesis").index(sweeps.views),
-            np.float32(WORST if sweeps.views == "hypothesis" else _HOPELESS),
-            np.float32(_SAME * pixel),
+            *(padded(image.gray).ravel(), planes.state, planes.cost, planes.chosen),
+            *(level.pattern, level.steps, packed, layout, level.forth),
+            *(maps, map_layout, level.back, np.float32(geometric_weight)),
+            *level[4:],
         )
-        zero, polish = np.float32(0), np.array(sweeps.polish, np.float32) * np.float32(pixel)
-        # What the first sweep propagates from; it rates its own pixels itself.
-        for color in (1,) if sweeps.iterations else (0, 1):
-            last = polish[:0] if sweeps.iterations else polish
-            sweep(
-                color, *fixed, rate=True, areas=0, variations=0, step=zero, tilt=zero, polish=last, seed=0
-            )  # fmt: skip
-        for iteration in range(sweeps.iterations):
-            for color in (0, 1):
-                sweep(
-                    color,
-                    *fixed,
-                    rate=iteration == 0 and color == 0,
-                    areas=sweeps.areas,
-                    variations=sweeps.variations,
-                    step=np.float32(sweeps.step * pixel * 0.5**iteration),
-                    tilt=np.float32(sweeps.tilt * 0.5**iteration),
-                    polish=polish if iteration == sweeps.iterations - 1 else polish[:0],
-                    seed=(seed * 1009 + sweeps.level * 101 + iteration * 2 + color) % 2**31,
-                )
+        for half in half_sweeps(sweeps, pixel, seed):
+            sweep(half.color, *fixed, *half[1:])
     return planes
 
 

@@ -10,7 +10,7 @@ import os
 from typing import Any, Literal, Protocol, TypedDict
 
 Quality = Literal["low", "medium", "high", "extreme"]
-Engine = Literal["auto", "cpu", "cuda"]
+Engine = Literal["auto", "cpu", "cuda", "colmap-cuda"]
 ExportFormat = Literal["glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"]
 
 

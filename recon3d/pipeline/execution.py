@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
-from recon3d.compute.cuda import gpu_available, visible_devices
+from recon3d.compute.cuda import colmap_gpu, gpu_engines, no_gpu_engine, visible_devices
 from recon3d.errors import Cancelled, EngineUnavailable, InputError, ReconstructionError, StageError
 from recon3d.events import (
     EventLog,
@@ -125,7 +125,7 @@ class Execution:
 
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
-            gpus = visible_devices() if wanted and gpu_available()[0] else []
+            gpus = visible_devices() if wanted and gpu_engines() else []
             made = Cluster(
                 settings.scheduler,
                 workers=settings.workers,
@@ -202,14 +202,19 @@ class Execution:
         module = load_stage(stage.name)
         began, clock = time.time(), time.monotonic()
         own_cpu = time.thread_time()
+        engines = _gpu_engines(settings.engine, cluster)
         context = StageContext(
             cluster=cluster,
             emit=ProgressMeter(stage.name, log.emit),
             cancelled=self.cancelled,
             seed=settings.seed,
-            engine=_engine(settings.engine, cluster),
+            engine="cuda" if "colmap" in engines else "cpu",
+            gpu_engines=engines,
+            gpu_required=settings.engine not in ("auto", "cpu"),
             usage=Usage(),
         )
+        if engines and context.engine == "cpu" and stage.name == "feature_extraction":
+            context.log("Features and matches come from the CPU: COLMAP has no CUDA here.")
         work = project.store.begin(stage.name, step.fingerprint)
         inputs = {need: project.path / INPUTS if need == "inputs" else done[need].path for need in step.needs}
         module.run(inputs, options, work, context)
@@ -317,14 +322,21 @@ class Execution:
         )
 
 
-def _engine(wanted: str, cluster: Callable[[], Cluster]) -> str:
+def _gpu_engines(wanted: str, cluster: Callable[[], Cluster]) -> tuple[str, ...]:
+    """Whose code may use the workers' GPUs; see `recon3d.compute.cuda.gpu_engines`."""
     if wanted == "cpu":
-        return "cpu"
-    if cluster().gpus:
-        return "cuda"
-    if wanted == "cuda":
-        raise EngineUnavailable(f"No worker has a GPU: {gpu_available()[1]}", "Use engine='cpu' or 'auto'.")
-    return "cpu"
+        return ()
+    found = cluster().gpu_engines
+    if wanted == "colmap-cuda":
+        found = tuple(name for name in found if name == "colmap")
+        if not found:
+            raise EngineUnavailable(
+                f"COLMAP cannot use a GPU of the workers: {colmap_gpu()[1]}.",
+                "Use engine='cuda', 'cpu' or 'auto'.",
+            )
+    if not found and wanted == "cuda":
+        raise EngineUnavailable(f"No worker has a GPU: {no_gpu_engine()}", "Use engine='cpu' or 'auto'.")
+    return found
 
 
 def _version(package: str) -> str:

@@ -35,8 +35,9 @@ class Pipeline:
     ----------
     quality : {"low", "medium", "high", "extreme"}
         Preset of options.
-    engine : {"auto", "cpu", "cuda"}
-        ``auto`` uses a GPU when the workers have one.
+    engine : {"auto", "cpu", "cuda", "colmap-cuda"}
+        ``auto`` uses a GPU when the workers have one, ``cuda`` fails without. Depth maps on a GPU are
+        recon3d's own, or COLMAP's where those cannot be had; ``colmap-cuda`` takes COLMAP's.
     scheduler : str, path-like or distributed.Client, optional
         A Dask scheduler whose workers see the project's folder: its address, its scheduler file, or a
         client of it.
@@ -79,7 +80,7 @@ class Pipeline:
         **stage_options: Unpack[StageValues],
     ) -> None:
         if engine not in get_args(Engine):
-            raise OptionError(f"Unknown engine {engine!r}.", "Choose auto, cpu or cuda.")
+            raise OptionError(f"Unknown engine {engine!r}.", "Choose auto, cpu, cuda or colmap-cuda.")
         if workers is not None and workers < 1:
             raise OptionError(
                 f"workers must be at least 1, not {workers}.", "Leave it out to use one per core."

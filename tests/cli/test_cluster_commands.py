@@ -16,7 +16,7 @@ from recon3d.errors import EngineUnavailable, OptionError
 
 
 def test_gpus_are_all_or_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster_commands, "gpu_available", lambda: (True, "2 CUDA devices"))
+    monkeypatch.setattr(cluster_commands, "gpu_engines", lambda: ("recon3d",))
     monkeypatch.setattr(cluster_commands, "visible_devices", lambda: ["3", "GPU-8932f937"])
     assert cluster_commands._devices("auto") == ["3", "GPU-8932f937"]
     assert cluster_commands._devices("1") == ["3"]
@@ -25,7 +25,8 @@ def test_gpus_are_all_or_as_many_as_asked_for(monkeypatch: pytest.MonkeyPatch) -
         cluster_commands._devices("3")
     with pytest.raises(OptionError, match="'all'"):
         cluster_commands._devices("all")
-    monkeypatch.setattr(cluster_commands, "gpu_available", lambda: (False, "the driver counts no device"))
+    monkeypatch.setattr(cluster_commands, "gpu_engines", lambda: ())
+    monkeypatch.setattr(cluster_commands, "no_gpu_engine", lambda: "the driver counts no device")
     assert cluster_commands._devices("auto") == []
     with pytest.raises(EngineUnavailable, match="driver counts no device"):
         cluster_commands._devices("1")

@@ -9,7 +9,7 @@ import pytest
 
 from recon3d.colmap import ImageRow, SiftSettings, extract_sift, match_pairs
 from recon3d.compute import InlineContext
-from recon3d.compute.cuda import gpu_available
+from recon3d.compute.cuda import colmap_gpu
 from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.feature_files import read_features
 from recon3d.layout import Frame, FrameList, features_file, write_frame_list
@@ -20,7 +20,7 @@ from tests.synthetic.scenes import Plane, arc, render
 WALL = Plane(np.array([0.0, 0.0, -1.0]), 0.0)
 CPU = SiftSettings(640, 2000, 0, False, False)
 GPU = SiftSettings(640, 2000, 0, False, False, gpu=True)
-no_gpu = pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
+no_gpu = pytest.mark.skipif(colmap_gpu()[0], reason="there is a GPU")
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_what_colmap_has_on_the_cpu_only_uses_all_workers(photos, tmp_path, opti
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not gpu_available()[0], reason=gpu_available()[1])
+@pytest.mark.skipif(not colmap_gpu()[0], reason=colmap_gpu()[1])
 def test_a_gpu_finds_and_matches_as_much(photos):
     ours, theirs = ([extract_sift(photo, settings) for photo in photos] for settings in (CPU, GPU))
     for (cpu, _), (gpu, _) in zip(ours, theirs, strict=True):

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from recon3d.compute.cuda import gpu_available
-from tests.gpu import check, pack
+from recon3d.compute.cuda import gpu_engines
+from tests.gpu import check, pack, steps
 from tests.gpu.check import FAILED, NO_DEVICE, OK, Place, Row, Step, Table
 
-no_gpu = pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
+no_gpu = pytest.mark.skipif(bool(gpu_engines()), reason="there is a GPU")
 
 
 def run(data: Path, work: Path, *steps: str, seconds: float = 300) -> subprocess.CompletedProcess[str]:
@@ -40,9 +40,17 @@ def rows_of(work: Path) -> list[Row]:
 def test_without_a_device_the_rows_of_the_gpu_say_so(pack_data: Path, tmp_path: Path) -> None:
     done = run(pack_data, tmp_path / "work", "device", "without_device", "gpu_tests", "again_dense")
     assert done.returncode == 3, done.stdout + done.stderr
-    rows = {row.what: row for row in rows_of(tmp_path / "work")}
-    assert [row.status for row in rows.values()] == [OK, NO_DEVICE, NO_DEVICE, OK, NO_DEVICE]
-    assert rows["told without a device"].found.startswith("EngineUnavailable: No worker has a GPU")
+    rows = {(row.what, row.engine): row for row in rows_of(tmp_path / "work")}
+    assert {what: row.status for what, row in rows.items()} == {
+        ("pycolmap", ""): OK,
+        ("device", "cuda"): NO_DEVICE,
+        ("engine", "cuda"): NO_DEVICE,
+        ("engine", "colmap-cuda"): NO_DEVICE,
+        ("pytest -m gpu", "cuda"): NO_DEVICE,
+        ("depth maps again", "cuda"): NO_DEVICE,
+        ("told without a device", "cuda"): OK,
+    }
+    assert rows["told without a device", "cuda"].found.startswith("EngineUnavailable: No worker has a GPU")
     assert done.stdout.splitlines()[1] == "| --- | --- | ---: | --- |"
     assert (tmp_path / "work" / "out" / "results.md").read_text() in done.stdout
 
@@ -66,11 +74,11 @@ def owed(name: str) -> list[str]:
 def test_a_step_that_fails_says_why(pack_data: Path, tmp_path: Path) -> None:
     done = run(pack_data, tmp_path / "work", "again_dense", "dense_cpu")
     assert done.returncode == 1
-    first, second, last = rows_of(tmp_path / "work")
+    first, *others = rows_of(tmp_path / "work")
+    # The depth maps that this one needs are not there; a failed step does not end the check.
+    assert first.found == "ended with status 1: an earlier step has not finished dense reconstruction"
     reason = "ended with status 1: an earlier step has not finished sparse reconstruction"
-    assert first.found == second.found == reason
-    # A failed step does not end the check; the depth maps that this one needs are not there.
-    assert last.found == "ended with status 1: an earlier step has not finished dense reconstruction"
+    assert [row.found for row in others] == [reason] * 2
 
 
 def test_exit_codes() -> None:
@@ -81,10 +89,19 @@ def test_exit_codes() -> None:
         assert table.exit_code() == code
 
 
-def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_the_longest() -> None:
+def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_comparisons_and_the_longest() -> None:
     gpu = [index for index, step in enumerate(check.STEPS) if step.needs_gpu]
     cpu = [index for index, step in enumerate(check.STEPS) if step.name in ("structure_cpu", "dense_cpu")]
-    assert [check.STEPS[index].name for index in gpu if index > min(cpu)] == ["again_dense"]
+    late = [check.STEPS[index].name for index in gpu if index > min(cpu)]
+    assert late == ["against_cpu", "against_cpu_colmap", "again_colmap"]
+
+
+def test_our_engine_is_measured_first_and_all_three_on_the_same_views() -> None:
+    dense = {step.name: step for step in check.STEPS if step.name.startswith("dense_")}
+    assert list(dense) == ["dense_cuda", "dense_colmap", "dense_cpu"]
+    assert [step.rows[0] for step in dense.values()] == [
+        ("depth maps and cloud", engine) for engine in ("cuda", "colmap-cuda", "cpu")
+    ]
 
 
 @pytest.mark.slow
@@ -93,9 +110,9 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
     pack.pack_data(tmp_path / "data", 16)  # fewer do not overlap
     place, table = Place(tmp_path / "data", tmp_path), Table(None)
     functions = (
-        check.scene,
-        *(partial(f, engine="cpu") for f in (check.structure, check.dense)),
-        *(partial(f, engine="cpu") for f in (check.again_features, check.again_dense)),
+        steps.scene,
+        *(partial(f, engine="cpu") for f in (steps.structure, steps.dense)),
+        *(partial(f, engine="cpu") for f in (steps.again_features, steps.again_dense, steps.against_cpu)),
     )
     for function in functions:
         rows = capture(Step("step", function, (), 200), place)
@@ -104,12 +121,13 @@ def test_all_that_is_measured_on_the_cpu(data_dir: Path, tmp_path: Path) -> None
     found = {row.what: row.found for row in table.rows}
     assert "16 of 16 images' features the same" in found["features and matches again"]
     assert "numbers of matches the same" in found["features and matches again"]
-    assert found["depth maps again"].startswith("16 of 16 the same, bit for bit; known in both 100.0 %")
+    for what in ("depth maps again", "depth maps against the CPU's"):
+        assert found[what].startswith("16 of 16 the same, bit for bit; known in both 100.0 %")
 
 
 def capture(step: Step, place: Place) -> list[Row]:
     rows: list[Row] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(check, "emit", rows.append)
+        patch.setattr(steps, "emit", rows.append)
         step.run(place)
     return rows

@@ -7,7 +7,8 @@ import pytest
 
 from recon3d.mvs import matching_cost as matching
 from recon3d.mvs import reference
-from recon3d.mvs.stereo import PlaneMap, Sweeps, refine_planes, relative_projection
+from recon3d.mvs.stereo import PlaneMap, refine_planes, relative_projection
+from recon3d.mvs.sweeps import Sweeps
 from tests.synthetic.scenes import Plane, arc, render
 
 SLANTED = Plane(np.array([0.3, 0.2, -0.93]), 0.1)

@@ -8,7 +8,8 @@ import pytest
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.maps import normals_of
 from recon3d.mvs.source_selection import source_views
-from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
+from recon3d.mvs.stereo import PlaneMap, StereoImage, refine_planes, tone_mapped
+from recon3d.mvs.sweeps import Sweeps
 from recon3d.types import Camera
 from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
 

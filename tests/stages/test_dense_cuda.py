@@ -1,37 +1,40 @@
-"""The CUDA engine of dense_reconstruction: everything around COLMAP's kernels, and those on a GPU."""
+"""recon3d's own CUDA engine of dense_reconstruction: its choice, blocks, memory; with a GPU, its maps.
+
+The kernels run in ``tests/mvs/test_device.py``. Here the CPU takes the place of a GPU's block of views.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
-import pycolmap
 import pytest
 
 from recon3d.compute import InlineContext
-from recon3d.compute.cuda import gpu_available
-from recon3d.errors import EngineUnavailable, OutOfMemory
-from recon3d.io.colmap_dense import DenseWorkspace, read_problem_list
-from recon3d.io.depth import read_depth_map, write_colmap_map
-from recon3d.io.ply import read_point_cloud
-from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages.dense_reconstruction import cuda_engine as _dense_cuda
+from recon3d.compute.cuda import own_gpu
+from recon3d.errors import EngineUnavailable, OutOfMemory, StageError
+from recon3d.io.depth import read_depth_map
+from recon3d.mvs import device_stereo
+from recon3d.options import DenseReconstructionOptions
+from recon3d.stages.dense_reconstruction import cuda_engine, engine_choice, plane_tasks
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
+from recon3d.stages.dense_reconstruction.view_tasks import Folders
 from recon3d.types import Scene
-from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Picture, Plane, arc, render, scene_of
 
-WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
-OPTIONS = DenseReconstructionOptions(max_image_size=160, num_sources=4, iterations=3)
+OPTIONS = DenseReconstructionOptions(max_image_size=96, num_sources=2)
 
 
 @pytest.fixture(scope="module")
-def pictures():
-    return [render([Sphere(np.zeros(3), 0.55), WALL], view) for view in arc(5)]
+def pictures() -> list[Picture]:
+    wall = Plane(np.array([0.3, 0.1, -0.95]), 0.0)
+    return [render([wall], view) for view in arc(4, size=(96, 72))]
 
 
 @pytest.fixture
-def inputs(tmp_path, pictures):
+def inputs(tmp_path: Path, pictures: list[Picture]) -> dict[str, Path]:
     (tmp_path / "frames" / "images").mkdir(parents=True)
     for picture in pictures:
         cv2.imwrite(str(tmp_path / "frames" / "images" / picture.view.name), picture.rgb[..., ::-1])
@@ -40,142 +43,171 @@ def inputs(tmp_path, pictures):
 
 
 class Gpu:
-    """Writes true maps, with noise, where COLMAP would write what it found."""
+    """The CPU in the place of a GPU that has room for pictures up to a width."""
 
-    def __init__(self, pictures, fails_after=None):
-        self.pictures, self.fails_after = pictures, fails_after
-        self.blocks = []
+    def __init__(self, widest: int = 1000, fails_after: int = 1000) -> None:
+        self.widest, self.fails_after = widest, fails_after
+        self.blocks: list[list[str]] = []
 
-    def __call__(self, task):
-        if self.fails_after is not None and len(self.blocks) == self.fails_after:
+    def __call__(self, block: cuda_engine.BlockTask) -> None:
+        if len(self.blocks) == self.fails_after:
             raise KeyboardInterrupt
-        self.blocks.append(task)
-        workspace = DenseWorkspace(Path(task.folder))
-        for problem in task.problems:
-            truth = self.pictures[problem.index]
-            height, width = cv2.imread(str(workspace.image(problem.index))).shape[:2]
-            depth = cv2.resize(truth.depth, (width, height), interpolation=cv2.INTER_NEAREST)
-            normal = cv2.resize(truth.normal, (width, height), interpolation=cv2.INTER_NEAREST)
-            rng = np.random.default_rng(problem.index)
-            depth = depth * rng.normal(1, 2e-4, depth.shape)
-            # COLMAP leaves negative or zero depths where it knows nothing.
-            depth[: height // 10] = 0
-            write_colmap_map(workspace.depth_map(problem.index, task.kind), depth)
-            write_colmap_map(workspace.normal_map(problem.index, task.kind), 1.001 * normal)
+        if block.tasks[0].view.camera.width > self.widest:
+            raise device_stereo.out_of_memory()
+        self.blocks.append([task.view.name for task in block.tasks])
+        for task in block.tasks:
+            plane_tasks.match(task)
 
 
-def run(inputs, out, options=OPTIONS):
+def run(
+    inputs: dict[str, Path], out: Path, monkeypatch: pytest.MonkeyPatch, gpu: Gpu | None, **how: Any
+) -> InlineContext:
     out.mkdir(exist_ok=True)
-    context = InlineContext(engine="cuda")
-    dense_reconstruction.run(inputs, options, out, context)
+    context = InlineContext(gpu_engines=("recon3d",) if gpu else (), **how)
+    if gpu:
+        monkeypatch.setattr(engine_choice, "check_engine", lambda: (True, "a device agrees"))
+        monkeypatch.setattr(cuda_engine, "match_block", gpu)
+    dense_reconstruction.run(inputs, OPTIONS, out, context)
     return context
 
 
-def check_products(out, pictures, context):
-    """The same bounds as the CPU engine's (test_dense_reconstruction)."""
-    assert context.counts["depth_maps"] == 5
-    for picture in pictures:
-        made = read_depth_map(out / "depth_maps" / f"{picture.view.name}.npz")
-        known = (made.depth > 0) & (picture.depth > 0)
-        error = np.abs(made.depth - picture.depth)[known] / picture.depth[known]
-        assert known.mean() > 0.6
-        assert np.median(error) < 0.002
-        assert np.mean(error < 0.01) > 0.97
-        assert ((made.confidence > 0) == (made.depth > 0)).all()
-    cloud = read_point_cloud(out / "point_cloud.ply")
-    to_sphere = np.abs(np.linalg.norm(cloud.points, axis=1) - 0.55)
-    to_wall = np.abs(cloud.points[:, 2] - 0.6)
-    assert np.mean(np.minimum(to_sphere, to_wall) < 0.02) > 0.97
-    outward = cloud.points[to_sphere < 0.01] / 0.55
-    assert np.median((outward * cloud.normals[to_sphere < 0.01]).sum(1)) > 0.95
+def maps(out: Path) -> dict[str, Any]:
+    return {path.name: read_depth_map(path).depth for path in sorted((out / "depth_maps").iterdir())}
 
 
-def test_maps_of_colmap_become_ours(inputs, tmp_path, pictures, monkeypatch):
-    gpu = Gpu(pictures)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
-    context = run(inputs, tmp_path / "out")
-    check_products(tmp_path / "out", pictures, context)
-    assert [block.kind for block in gpu.blocks] == ["photometric", "geometric"]
-    assert [block.filtered for block in gpu.blocks] == [False, True]
-    named = [[f"view{problem.index}.png" for problem in block.problems] for block in gpu.blocks]
-    assert [list(block.titles) for block in gpu.blocks] == named
-    assert not (tmp_path / "out" / ".work").exists()
+def test_rounds_go_to_gpus_in_blocks_and_give_what_the_cpu_gives(
+    inputs: dict[str, Path], tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = run(inputs, tmp_path / "cpu", monkeypatch, None)
+    gpu = Gpu()
+    monkeypatch.setattr(cuda_engine, "_BLOCK", 3)
+    context = run(inputs, tmp_path / "gpu", monkeypatch, gpu)
+    assert (expected.engine, context.engine) == ("cpu", "cuda")
+    names = [picture.view.name for picture in pictures]
+    assert gpu.blocks == [names[:3], names[3:]] * 2
+    assert context.counts == expected.counts
+    assert context.fallbacks == []
+    on_cpu, on_gpu = maps(tmp_path / "cpu"), maps(tmp_path / "gpu")
+    assert on_cpu.keys() == on_gpu.keys()
+    assert all(np.array_equal(on_cpu[name], on_gpu[name]) for name in on_cpu)
 
 
-def test_the_workspace_holds_the_stages_own_choice(inputs, tmp_path, pictures, monkeypatch):
-    gpu = Gpu(pictures, fails_after=1)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
+def test_a_run_that_was_ended_matches_only_what_is_missing(
+    inputs: dict[str, Path], tmp_path: Path, pictures: list[Picture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cuda_engine, "_BLOCK", 2)
     with pytest.raises(KeyboardInterrupt):
-        run(inputs, tmp_path / "out")
-    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-cuda" / "colmap")
-    model = pycolmap.Reconstruction(str(workspace.model))
-    assert [model.image(i + 1).name for i in range(5)] == [workspace.name(i) for i in range(5)]
-    listed = read_problem_list(workspace.config)
-    for problem in gpu.blocks[0].problems:
-        assert listed[workspace.name(problem.index)] == [workspace.name(j) for j in problem.sources]
-        depth = pictures[problem.index].depth
-        near, far = problem.depth_range
-        assert 0.4 * depth.min() < near < depth[depth > 0].min()
-        assert depth.max() < far < 2 * depth.max()
-        image = cv2.imread(str(workspace.image(problem.index)))[..., ::-1]
-        assert np.array_equal(image, pictures[problem.index].rgb)
+        run(inputs, tmp_path / "out", monkeypatch, Gpu(fails_after=3))
+    gpu = Gpu()
+    run(inputs, tmp_path / "out", monkeypatch, gpu)
+    assert gpu.blocks == [[picture.view.name for picture in pictures[2:]]]
 
 
-def test_a_cut_off_run_matches_only_what_is_missing(inputs, tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(_dense_cuda, "_BLOCK", 2)
-    monkeypatch.setattr(_dense_cuda, "match_block", Gpu(pictures, fails_after=4))
-    with pytest.raises(KeyboardInterrupt):
-        run(inputs, tmp_path / "out")
-    workspace = DenseWorkspace(tmp_path / "out" / ".work" / "160-cuda" / "colmap")
-    kept = [i for i in range(5) if workspace.has_maps(i, "geometric")]
-    assert len(kept) == 2
-    half = workspace.depth_map(kept[0], "geometric")
-    half.write_bytes(half.read_bytes()[:1000])
-    gpu = Gpu(pictures)
-    monkeypatch.setattr(_dense_cuda, "match_block", gpu)
-    context = run(inputs, tmp_path / "out")
-    matched = [problem.index for block in gpu.blocks for problem in block.problems]
-    assert sorted(matched) == sorted(set(range(5)) - {kept[1]})
-    assert {block.kind for block in gpu.blocks} == {"geometric"}
-    check_products(tmp_path / "out", pictures, context)
+def test_a_gpu_with_too_little_memory_makes_smaller_maps_then_the_cpu_takes_over(
+    inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dense_reconstruction, "_SMALLEST", 60)
+    context = run(inputs, tmp_path / "smaller", monkeypatch, Gpu(widest=70))
+    assert context.engine == "cuda"
+    assert Scene.load(tmp_path / "smaller").views[0].camera.width == 67
+    smaller = "Depth maps of 96 pixels need too much memory; trying 67."
+    assert context.fallbacks == [smaller]
+    context = run(inputs, tmp_path / "cpu", monkeypatch, Gpu(widest=0))
+    assert context.engine == "cpu"
+    assert Scene.load(tmp_path / "cpu").views[0].camera.width == 96
+    assert context.fallbacks == [
+        smaller,
+        "The GPU has too little memory; the CPU computes the depth maps, at full size.",
+    ]
+    with pytest.raises(OutOfMemory, match="The GPU has too little memory for depth maps of this size"):
+        run(inputs, tmp_path / "required", monkeypatch, Gpu(widest=0), gpu_required=True)
 
 
-def test_too_little_memory_means_smaller_maps_and_is_told(inputs, tmp_path, pictures, monkeypatch):
-    gpu = Gpu(pictures)
-
-    def small_gpu(task):
-        if cv2.imread(str(DenseWorkspace(Path(task.folder)).image(0))).shape[1] > 130:
-            raise OutOfMemory("The GPU has too little memory.", "Use less.")
-        gpu(task)
-
-    monkeypatch.setattr(_dense_cuda, "match_block", small_gpu)
-    monkeypatch.setattr(dense_reconstruction, "_SMALLEST", 64)
-    context = run(inputs, tmp_path / "out")
-    assert Scene.load(tmp_path / "out").views[0].camera.width == 112
-    assert context.fallbacks == ["Depth maps of 160 pixels need too much memory; trying 112."]
+FAILS = "recon3d's CUDA engine cannot be used: the device is broken"
 
 
-def test_settings_follow_the_presets():
-    chosen = {}
-    for quality in ("low", "medium", "high", "extreme"):
-        options = resolve_options(quality, {})["dense_reconstruction"]
-        assert isinstance(options, DenseReconstructionOptions)
-        chosen[quality] = _dense_cuda.settings_for(options)
-    work = [s.num_iterations * s.num_samples / s.window_step**2 for s in chosen.values()]
-    assert work == sorted(work)
-    assert chosen["high"].num_iterations >= 5
-    assert chosen["extreme"].window_step == 1
+@pytest.mark.parametrize(
+    ("engines", "required", "passes", "expected", "fallbacks"),
+    [
+        ((), False, True, "cpu", []),
+        (("recon3d",), True, True, "cuda", []),
+        (("recon3d", "colmap"), False, True, "cuda", []),
+        (("colmap",), False, True, "colmap-cuda", []),
+        (("recon3d", "colmap"), True, False, "colmap-cuda", [f"{FAILS}; COLMAP's takes its place."]),
+        (("recon3d",), False, False, "cpu", [f"{FAILS}; the CPU takes its place."]),
+    ],
+)
+def test_the_engine_is_the_first_that_can_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+    engines: tuple[str, ...],
+    required: bool,
+    passes: bool,
+    expected: str,
+    fallbacks: list[str],
+) -> None:
+    found = "a device agrees" if passes else "the device is broken"
+    monkeypatch.setattr(engine_choice, "check_engine", lambda: (passes, found))
+    context = InlineContext(gpu_engines=engines, gpu_required=required)
+    said: list[str] = []
+    context.emit = lambda done, total, unit, message: said.append(message)
+    assert engine_choice.choose_engine(context) == expected
+    assert context.fallbacks == fallbacks
+    if expected == "cuda":
+        assert said == ["Depth maps by recon3d's CUDA engine: a device agrees."]
 
 
-@pytest.mark.skipif(gpu_available()[0], reason="there is a GPU")
-def test_without_a_gpu_the_engine_says_so(inputs, tmp_path):
-    with pytest.raises(EngineUnavailable, match="COLMAP cannot use a GPU here"):
-        run(inputs, tmp_path / "out")
+def test_a_gpu_that_is_required_and_fails_its_check_ends_the_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_choice, "check_engine", lambda: (False, "the device is broken"))
+    with pytest.raises(EngineUnavailable, match="cannot be used: the device is broken"):
+        engine_choice.choose_engine(InlineContext(gpu_engines=("recon3d",), gpu_required=True))
+
+
+def test_a_check_that_takes_its_process_along_is_a_failed_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash() -> tuple[bool, str]:
+        raise StageError("The worker died while it ran check_engine.", "Report it.")
+
+    monkeypatch.setattr(engine_choice, "check_engine", crash)
+    context = InlineContext(gpu_engines=("recon3d",))
+    assert engine_choice.choose_engine(context) == "cpu"
+    assert "The worker died" in context.fallbacks[0]
+
+
+def test_a_check_without_a_device_fails_and_says_why() -> None:
+    if own_gpu()[0]:
+        pytest.skip("there is a GPU")
+    passed, found = engine_choice.check_engine()
+    assert not passed
+    assert "CudaSupportError" in found
+
+
+def test_a_block_is_cut_to_fit_the_memory_of_a_gpu(pictures: list[Picture]) -> None:
+    views = [picture.view for picture in pictures]
+    tasks = []
+    for view, sources in zip(views, ((1, 2), (0, 2), (1, 3), (0, 1)), strict=True):
+        others = tuple(views[j] for j in sources)
+        tasks.append(plane_tasks.MatchTask(Folders("", ""), 0, view, others, 1, (), 1, False, 0))
+    pixels = 96 * 72
+    for images, expected in ((4, [4]), (3, [2, 1, 1]), (2, None)):
+        memory = device_stereo.device_bytes(pixels, images, 2)
+        if expected is None:
+            with pytest.raises(OutOfMemory):
+                list(cuda_engine.parts(tasks, memory))
+        else:
+            assert [len(part) for part in cuda_engine.parts(tasks, memory)] == expected
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not gpu_available()[0], reason=gpu_available()[1])
-@pytest.mark.parametrize("geometric", [0, 1])
-def test_colmap_on_a_gpu_is_as_accurate(inputs, tmp_path, pictures, geometric):
-    options = OPTIONS.model_copy(update={"geometric_iterations": geometric})
-    check_products(tmp_path / "out", pictures, run(inputs, tmp_path / "out", options))
+@pytest.mark.skipif(not own_gpu()[0], reason=own_gpu()[1])
+def test_a_gpu_gives_what_the_cpu_gives(inputs: dict[str, Path], tmp_path: Path) -> None:
+    found = {}
+    for engines in ((), ("recon3d",)):
+        out = tmp_path / f"out{len(engines)}"
+        out.mkdir()
+        context = InlineContext(gpu_engines=engines, gpu_required=bool(engines))
+        dense_reconstruction.run(inputs, OPTIONS, out, context)
+        assert context.engine == ("cuda" if engines else "cpu")
+        found[context.engine] = maps(out)
+    for name, depth in found["cpu"].items():
+        both = (depth > 0) & (found["cuda"][name] > 0)
+        assert both.mean() > 0.9 * (depth > 0).mean()
+        assert np.mean(np.abs(found["cuda"][name][both] / depth[both] - 1) < 0.002) > 0.9

@@ -14,6 +14,7 @@ from recon3d.errors import OutOfMemory, TooFewViews
 from recon3d.io.depth import read_depth_map
 from recon3d.io.ply import read_point_cloud
 from recon3d.options import DenseReconstructionOptions
+from recon3d.stages.dense_reconstruction import plane_tasks
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.stages.dense_reconstruction import view_tasks as _dense_tasks
 from recon3d.types import Scene, SparsePoints
@@ -127,8 +128,8 @@ def test_a_cut_off_run_reuses_whole_maps_and_gives_the_same(rounds, finished, in
         run(inputs, tmp_path / "out", options)
     monkeypatch.setattr(_dense_tasks, "filter_view", whole)
     matched = []
-    match = _dense_tasks.match
-    monkeypatch.setattr(_dense_tasks, "match", lambda task: matched.append(match(task)))
+    match = plane_tasks.match
+    monkeypatch.setattr(plane_tasks, "match", lambda task: matched.append(match(task)))
     run(inputs, tmp_path / "out", options)
     assert matched == []
     uncut = finished[0] if options == OPTIONS else tmp_path / "uncut"
@@ -139,14 +140,14 @@ def test_a_cut_off_run_reuses_whole_maps_and_gives_the_same(rounds, finished, in
 
 
 def test_less_memory_means_less_resolution(inputs, tmp_path, monkeypatch):
-    match = _dense_tasks.match
+    match = plane_tasks.match
 
     def needy(task):
         if task.view.camera.width > 130:
             raise OutOfMemory("Not enough memory.", "Use less.")
         match(task)
 
-    monkeypatch.setattr(_dense_tasks, "match", needy)
+    monkeypatch.setattr(plane_tasks, "match", needy)
     monkeypatch.setattr(dense_reconstruction, "_SMALLEST", 64)
     context = run(inputs, tmp_path / "out")
     assert context.counts["max_image_size"] == 112
@@ -159,7 +160,7 @@ def test_not_enough_memory_at_any_size(inputs, tmp_path, monkeypatch):
     def never(task):
         raise OutOfMemory("Not enough memory.", "Use less.")
 
-    monkeypatch.setattr(_dense_tasks, "match", never)
+    monkeypatch.setattr(plane_tasks, "match", never)
     with pytest.raises(OutOfMemory):
         run(inputs, tmp_path / "out")
 

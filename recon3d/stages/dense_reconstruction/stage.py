@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -14,22 +13,25 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory, TooFewViews
-from recon3d.io.atomic import atomic_path
 from recon3d.layout import DEPTH_MAPS, DenseCounts, images_folder, read_resting
 from recon3d.mvs.agreement import MAX_NEIGHBORS, Tolerances
 from recon3d.mvs.source_selection import source_views
-from recon3d.mvs.stereo import Sweeps
 from recon3d.options import DenseReconstructionOptions
-from recon3d.stages.dense_reconstruction import cuda_engine
+from recon3d.stages.dense_reconstruction import colmap_engine, cpu_engine, cuda_engine
 from recon3d.stages.dense_reconstruction import view_tasks as tasks
+from recon3d.stages.dense_reconstruction.engine_choice import choose_engine
 from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, map_missing
 from recon3d.stages.dense_reconstruction.still_parts import hide_still_parts
 from recon3d.types import Ints, Scene
 
 VERSION = 8
 
-#: Longer side of the coarsest level of the pyramid, about.
-_COARSEST = 140
+#: What writes the depth maps before filtering, and what is added to the name of its working folder.
+_ENGINES: dict[str, tuple[Callable[[Plan, DenseReconstructionOptions, StageContext], None], str]] = {
+    "cpu": (cpu_engine.match, ""),
+    "cuda": (cuda_engine.match, "-cuda"),
+    "colmap-cuda": (colmap_engine.match, "-colmap"),
+}
 #: Each retry after running out of memory takes this share of the resolution.
 _SMALLER, _RETRIES, _SMALLEST = 0.7, 3, 240
 #: Seconds from which on compiling is worth a line in the log.
@@ -67,11 +69,32 @@ def run(
         Fewer than two views share enough points, or no surface was found.
     OutOfMemory
         Even the lowest resolution does not fit.
+    EngineUnavailable
+        A GPU is required, and none can be used.
     """
     scene = Scene.load(inputs["sparse_reconstruction"])
     images = images_folder(inputs["frame_extraction"])
     _hide_still_parts(inputs["sparse_reconstruction"], images, scene, out_dir, context)
     size = min(options.max_image_size, max((max(v.camera.width, v.camera.height) for v in scene), default=0))
+    context.engine = choose_engine(context)
+    try:
+        _at_a_size_that_fits(scene, images, size, options, out_dir, context)
+    except OutOfMemory:
+        if context.engine == "cpu" or context.gpu_required:
+            raise
+        context.fallback("The GPU has too little memory; the CPU computes the depth maps, at full size.")
+        context.engine = "cpu"
+        _at_a_size_that_fits(scene, images, size, options, out_dir, context)
+
+
+def _at_a_size_that_fits(
+    scene: Scene,
+    images: Path,
+    size: int,
+    options: DenseReconstructionOptions,
+    out_dir: Path,
+    context: StageContext,
+) -> None:
     for attempt in range(_RETRIES + 1):
         try:
             _reconstruct(scene, images, size, options, out_dir, context)
@@ -113,8 +136,8 @@ def _reconstruct(
             f"Of {len(scene)} views, {len(active)} share enough points with another for dense stereo.",
             "Take more images with more overlap, moving sideways between them.",
         )
-    on_gpu = context.engine == "cuda"
-    work = out_dir / ".work" / (f"{size}-cuda" if on_gpu else str(size))
+    match, suffix = _ENGINES[context.engine]
+    work = out_dir / ".work" / f"{size}{suffix}"
     small = replace(scene, views=tuple(replace(v, camera=v.camera.fitted(size).undistorted()) for v in scene))
     pixels = max(v.camera.width * v.camera.height for v in small)
     plan = Plan(
@@ -130,10 +153,7 @@ def _reconstruct(
     rounds = 1 + options.geometric_iterations
     loading, matching, filtering, fusing, merging = context.phases(1, 8 * rounds, 1.3, 1, 1)
     _load(plan, loading)
-    if on_gpu:
-        cuda_engine.match(plan, options, matching)
-    else:
-        _match(plan, options, matching)
+    match(plan, options, matching)
     _filter(plan, options, filtering)
     fused = _fuse(plan, fusing)
     points = sum(count for count, _ in fused)
@@ -188,59 +208,6 @@ def _load(plan: Plan, context: StageContext) -> None:
     )[0]
     if seconds > _SLOW_COMPILATION:
         context.log(f"Compiled the kernels of dense stereo in {seconds:.0f} s; this is done once.")
-
-
-def _match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
-    """Run the rounds of PatchMatch."""
-    views = plan.scene.views
-    names = [views[i].name for i in plan.active]
-    start, rounds = _schedule(plan.size, options)
-    products = [[plan.folders.planes(number, name) for name in names] for number in range(len(rounds) - 1)]
-    products.append([plan.folders.raw_map(name) for name in names])
-    finished = [number for number, paths in enumerate(products) if all(path.exists() for path in paths)]
-    phases = context.phases(*[1.0] * len(rounds))
-    for name, points in zip(names, plan.points_seen(), strict=True):
-        with atomic_path(plan.folders.seen(name)) as temporary:
-            np.save(temporary, points)
-    # A finished round's own sources may have been removed.
-    for number in range(max(finished, default=-1) + 1, len(rounds)):
-        items = [
-            tasks.MatchTask(
-                folders=plan.folders,
-                round=number,
-                view=views[i],
-                sources=tuple(views[j] for j in plan.sources[i]),
-                start_level=start,
-                schedule=rounds[number],
-                best_views=max(1, math.ceil(len(plan.sources[i]) / 2)),
-                last=number == len(rounds) - 1,
-                seed=context.seed * 100_003 + i,
-            )
-            for i in plan.active
-        ]
-        unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
-        map_missing(tasks.match, items, products[number], names, unit, plan.memory, phases[number])
-        if number > 1:
-            shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
-
-
-def _schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list[tuple[Sweeps, ...]]]:
-    """The coarsest level, and what is done in each round over all views."""
-    start = max(1, round(math.log2(size / _COARSEST)))
-    first = [Sweeps(start, options.iterations, areas=8, variations=4, step=8.0, tilt=1.0)]
-    # Choosing views for each hypothesis pays only when rounds follow that use the neighbours' maps.
-    views: Literal["hypothesis", "pixel"] = "hypothesis" if options.geometric_iterations else "pixel"
-    first += [
-        Sweeps(level, 1, areas=8, variations=3, step=1.0, tilt=0.3, views=views)
-        for level in range(start - 1, 0, -1)
-    ]
-    finest = Sweeps(
-        0, 1, areas=4, variations=2, step=0.5, tilt=0.15, views="inherited", narrow=True, polish=(0.35,)
-    )
-    if not options.geometric_iterations:
-        return start, [(*first, replace(finest, areas=2, variations=1))]
-    second = Sweeps(1, 1, areas=8, variations=3, step=0.5, tilt=0.15, views="pixel", narrow=True)
-    return start, [tuple(first), (second, finest), *[(finest,)] * (options.geometric_iterations - 1)]
 
 
 def _filter(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:

@@ -22,20 +22,15 @@ from recon3d.mvs.agreement import Tolerances
 from recon3d.mvs.compilation import compile_kernels
 from recon3d.mvs.filtering import filtered
 from recon3d.mvs.fusion import fuse_view
-from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
-from recon3d.mvs.maps import PackedMap, depth_map_of
-from recon3d.mvs.stereo import PlaneMap, StereoImage, Sweeps, refine_planes, tone_mapped
+from recon3d.mvs.maps import PackedMap
+from recon3d.mvs.stereo import tone_mapped
 from recon3d.stages.dense_reconstruction.still_parts import still_mask
 from recon3d.stages.preview import write_preview
 from recon3d.surface.region import every_nth, find_region
 from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View
 
-#: Cost of a pixel of disagreement with a neighbour's depth map.
-_GEOMETRIC_WEIGHT = 0.02
 #: Pixels of the smallest island of a depth map, per megapixel.
 _MIN_REGION = 30
-#: Depths with a higher cost are unknown.
-_MAX_COST = 0.8
 #: A picture of a cloud shows one in so many points that about this many are left.
 _PICTURE_POINTS = 600_000
 #: Bytes that the picture's task needs for them and for one view's points.
@@ -214,71 +209,6 @@ def prepare(task: LoadTask | CompileTask) -> float:
     return 0.0
 
 
-@dataclass(frozen=True, eq=False)
-class MatchTask:
-    """A round of PatchMatch on one view."""
-
-    folders: Folders
-    round: int
-    view: View
-    sources: tuple[View, ...]
-    start_level: int
-    schedule: tuple[Sweeps, ...]
-    best_views: int
-    last: bool
-    seed: int
-
-
-def match(task: MatchTask) -> None:
-    """Write the view's planes after this round.
-
-    Parameters
-    ----------
-    task : MatchTask
-    """
-    folders, name = task.folders, task.view.name
-    T = task.view.cam_from_world
-    points_cam = np.load(folders.seen(name)) @ T[:3, :3].T + T[:3, 3]
-    points_cam = points_cam[points_cam[:, 2] > 0]
-    bounds = inverse_depth_bounds(points_cam)
-    reference = _stereo_image(folders, task.view)
-    maps = None
-    if task.round == 0:
-        camera = reference.reduced(task.start_level).camera
-        state = planes_from_points(points_cam, camera, bounds, task.seed)
-        planes = PlaneMap.from_state(state)
-    else:
-        with np.load(folders.planes(task.round - 1, name)) as data:
-            planes = PlaneMap(data["state"], data["cost"], data["chosen"])
-        maps = []
-        for source in task.sources:
-            with np.load(folders.planes(task.round - 1, source.name)) as data:
-                maps.append(data["inverse_depth"])
-    planes = refine_planes(
-        reference,
-        [_stereo_image(folders, source) for source in task.sources],
-        planes,
-        bounds,
-        task.schedule,
-        best_views=task.best_views,
-        inverse_depths=maps,
-        geometric_weight=_GEOMETRIC_WEIGHT,
-        seed=task.seed + task.round,
-    )
-    if task.last:
-        depth_map = depth_map_of(name, task.view.camera, planes, _MAX_COST)
-        write_raw_map(folders, depth_map)
-        return
-    with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            state=planes.state,
-            cost=planes.cost,
-            chosen=planes.chosen,
-            inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)),
-        )
-
-
 def write_raw_map(folders: Folders, depth_map: DepthMap) -> None:
     """Write a view's depth map before filtering; what its mask hides has no depth.
 
@@ -441,8 +371,3 @@ def _parts(task: MergeTask) -> Iterator[NpzFile]:
     for name in task.names:
         with np.load(task.folders.points(name)) as data:
             yield data
-
-
-def _stereo_image(folders: Folders, view: View) -> StereoImage:
-    gray: Bytes = np.load(folders.gray(view.name))
-    return StereoImage(gray, view.camera, view.cam_from_world)
