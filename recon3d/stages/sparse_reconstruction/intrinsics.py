@@ -24,7 +24,7 @@ _DEVIATIONS = 5.0
 #: alone lowers them to 0.85 to 1; two zooms to 0.2 to 0.5 over all images.
 _LOWER = 0.75
 #: The same where most images would have their own camera, which fits noise well.
-_MUCH_LOWER = 0.5
+_MUCH_LOWER = 0.7
 #: Groups with fewer images gain from being merged with others.
 _SMALL_GROUP = 5
 #: So many groups that are not believed speak of focal lengths that waver.

@@ -53,7 +53,7 @@ _BLUR = 0.35
 _ATTEMPTS, _MORE = "attempts", "more"
 _UNKNOWN = WorldFrame(up="as the mapper left it", unit="", scale_from="arbitrary")
 _FEW_MATCHES = 30
-#: An image that was split off from its group is left out with such a deviation of its centre, as a share
+#: An image of a group that was split is left out with such a deviation of its centre, as a share
 #: of the cameras' spread and as a multiple of the usual one. Wrong ones have 0.006 to 0.015, and 8 to 30.
 _UNCERTAIN, _USUAL = 0.003, 4.0
 
@@ -155,22 +155,23 @@ def _reconstruct(
 
 
 def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
-    """Leave out images that were split off from their group and are placed badly."""
+    """Leave out images of groups that were split that are placed badly."""
     from recon3d import colmap
 
     group = {frame.name: frame.camera for frame in read_frames(Path(frames)).frames}
-    sizes = Counter(group.values())
     cameras = [names for _, names in colmap.camera_groups(Path(model)).values()]
-    alone = [names[0] for names in cameras if len(names) == 1 and sizes[group[names[0]]] > 1]
-    shared = len(cameras) - len(alone)
-    return colmap.drop_uncertain(Path(model), alone, _UNCERTAIN, _USUAL) if alone and shared else {}
+    parts = Counter(number for names in cameras for number in {group[name] for name in names})
+    split = [name for names in cameras for name in names if parts[group[name]] > 1]
+    if max(map(len, cameras)) < 2:
+        return {}
+    return colmap.drop_uncertain(Path(model), split, _UNCERTAIN, _USUAL) if split else {}
 
 
 def _uncertain_message(dropped: Mapping[str, float]) -> str:
     listed = ", ".join(f"{name} ({100 * share:.1f} %)" for name, share in sorted(dropped.items()))
     return (
-        f"Left out, because where they were taken is uncertain: {listed} of the cameras' spread. These images "
-        "seem to have a camera of their own; add photos that overlap with them."
+        f"Left out, because where they were taken is uncertain: {listed} of the cameras' spread. These "
+        "images seem to have a camera of their own; add photos that overlap with them."
     )
 
 
