@@ -18,13 +18,11 @@ from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
-VERSION = 5
+VERSION = 6
 
-#: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
-_POINT_BYTES = 1500
-#: Bytes of a point and the list of its views while it is read.
-_READ_BYTES = 200
-_BASE_BYTES = 600_000_000
+#: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
+#: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
+_READ_BYTES, _POINT_BYTES, _FACE_BYTES, _BASE_BYTES = 150, 150, 1000, 500_000_000
 _STEPS = 6
 #: Degrees between normals from which on smoothing takes a change for an edge, and rounds of it: more of
 #: either flattens folds.
@@ -60,8 +58,8 @@ def run(
     dense = inputs["dense_reconstruction"]
     points = ply_vertex_count(dense / POINT_CLOUD)
     while True:
-        used = min(points, _most_points(options))
-        memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
+        later = _POINT_BYTES * min(points, _most_points(options)) + _FACE_BYTES * options.max_faces
+        memory = _BASE_BYTES + max(_READ_BYTES * points, later)
         try:
             counts, kind, guessed, torn = context.call(
                 _mesh, dense, out_dir, options, context.threads, memory=memory, unit="steps"

@@ -16,6 +16,7 @@ from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.meshing import at_most, lonely, neighbors, spacing_of, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import smooth_surface
+from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
 from tests.synthetic.shapes import grid_mesh, looking, sphere_cloud
@@ -125,6 +126,40 @@ def test_the_cap_of_a_hole_stays_marked_through_all_later_steps(faces: int) -> N
     assert inside.sum() > 5
     assert mesh.guessed[inside].all()
     assert not mesh.guessed[~inside & ~rim].any()
+
+
+def test_decimation_by_parts_keeps_a_manifold_and_its_border_and_flattens_nothing() -> None:
+    """Large enough for parts; a wave with a border, whose flat half needs few triangles."""
+    sheet = grid_mesh(2.0, cells=370)
+    x, _, z = sheet.vertices.T
+    height = np.where(x > 0, 0.05 * np.sin(12 * x) ** 2, 0)
+    wave = Mesh(np.column_stack([x, height, z]), sheet.faces, guessed=z > 0.5)
+    found = []
+    for count in (1, 3):
+        with Threads(count) as threads:
+            found.append(simplify(wave, 20_000, threads))
+    small = found[0]
+    assert np.array_equal(found[1].vertices, small.vertices)
+    assert np.array_equal(found[1].faces, small.faces)
+    assert len(small.faces) in (19_999, 20_000)
+    edges = np.sort(np.concatenate([small.faces[:, [0, 1]], small.faces[:, [1, 2]], small.faces[:, [2, 0]]]))
+    assert np.unique(edges, axis=0, return_counts=True)[1].max() == 2
+    assert border(small).length == pytest.approx(border(wave).length, rel=0.01)
+    x, y, z = small.vertices.T
+    off = np.abs(y - np.where(x > 0, 0.05 * np.sin(12 * x) ** 2, 0))
+    assert off.max() < 0.002
+    assert small.guessed is not None
+    assert small.guessed[z > 0.55].all()
+    assert not small.guessed[z < 0.45].any()
+    assert face_areas(small.vertices, small.faces).min() > 0
+
+
+def test_crowded_edges_keep_two_faces_and_twins_go() -> None:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -2, 0], [0, 0, 0.5]], float)
+    faces = np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4], [2, 0, 1], [4, 4, 1]], np.int32)
+    clean = make_manifold(Mesh(corners, faces))
+    assert clean.faces.tolist() == [[0, 1, 2], [1, 0, 3]]
+    assert len(clean.vertices) == 4
 
 
 def test_the_same_points_give_the_same_mesh() -> None:
