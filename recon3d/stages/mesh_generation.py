@@ -24,9 +24,6 @@ VERSION = 6
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
 _READ_BYTES, _POINT_BYTES, _FACE_BYTES, _BASE_BYTES = 150, 150, 1000, 500_000_000
 _STEPS = 6
-#: Degrees between normals from which on smoothing takes a change for an edge, and rounds of it: more of
-#: either flattens folds.
-_EDGE, _ROUNDS, _MOVES = 12.0, 2, 4
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
 #: More guessed or dropped area than this is said.
@@ -114,7 +111,7 @@ def _mesh(
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.simplification import simplify, with_attributes
-    from recon3d.surface.smoothing import smooth_surface
+    from recon3d.surface.smoothing import smooth_surface, strength_for
 
     task_progress(0, _STEPS)
     scene = Scene.load(dense)
@@ -147,9 +144,7 @@ def _mesh(
             )
         mesh = smooth_surface(
             mesh,
-            angle=_EDGE,
-            normal_rounds=_ROUNDS,
-            vertex_rounds=_MOVES,
+            strength=strength_for(facts["noise"]),
             farthest=facts["cell"],
             threads=threads,
         )

@@ -107,7 +107,7 @@ def _spread(
     vertices: Any, faces: Any, starts: Any, around: Any, far: Any, limit: float
 ) -> None:  # pragma: no cover
     """Dijkstra's algorithm, from the vertices at distance 0."""
-    heap = [(0.0, np.int64(0))]
+    heap: Any = [(0.0, np.int64(0))]
     heap.pop()
     for v in range(len(far)):
         if far[v] == 0:
@@ -118,15 +118,15 @@ def _spread(
             if not inner:
                 heapq.heappush(heap, (0.0, v))
     while len(heap):
-        here, v = heapq.heappop(heap)
-        if here > far[v]:
+        here, near = heapq.heappop(heap)
+        if here > far[near]:
             continue
-        for at in range(starts[v], starts[v + 1]):
+        for at in range(starts[near], starts[near + 1]):
             for k in range(3):
                 n = faces[around[at], k]
                 square = 0.0
                 for axis in range(3):
-                    square += (vertices[v, axis] - vertices[n, axis]) ** 2
+                    square += (vertices[near, axis] - vertices[n, axis]) ** 2
                 there = here + np.sqrt(square)
                 if there < far[n] and there <= limit:
                     far[n] = there

@@ -41,6 +41,8 @@ _SPARE = 4.0
 _LEAST_POINTS = 100
 #: Points that are enough to tell a surface's area.
 _AREA_SAMPLE = 300_000
+#: Points that are enough to tell their noise.
+_NOISE_SAMPLE = 50_000
 #: Voxels that a square of their size on a surface of any direction touches, about.
 _VOXELS_PER_CELL = 1.5
 #: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
@@ -137,6 +139,27 @@ def lonely(spacing: Spacing, near: Ints, threads: Threads = ALONE) -> Mask:
     return alone
 
 
+def noise_of(cloud: PointCloud, near: Ints) -> float:
+    """Measure how far points lie in front of or behind the mean of their neighbours.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+        With normals.
+    near : ndarray of int32, shape (N, K)
+        As `neighbors` gives them.
+
+    Returns
+    -------
+    float
+        Median of the distances along the normals.
+    """
+    assert cloud.normals is not None
+    rows = slice(None, None, max(1, len(cloud) // _NOISE_SAMPLE))
+    away = cloud.points[rows] - cloud.points[near[rows, 1:]].mean(axis=1)
+    return float(np.median(np.abs(np.einsum("nc,nc->n", cloud.normals[rows], away))))
+
+
 def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
     """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
 
@@ -197,7 +220,8 @@ def surface_from_points(
     used : PointCloud
         The points of which it was made, thinned.
     facts : dict
-        Number of points used, depth, spacing, cell, diagonal, and share of the area that is guessed.
+        Number of points used, depth, spacing, cell, diagonal, noise in cells, and share of the area that
+        is guessed.
 
     Raises
     ------
@@ -217,6 +241,7 @@ def surface_from_points(
     distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
     keep = ~lonely(spacing, near, threads)
+    noise = noise_of(used, near)
     del distances, near
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
@@ -244,6 +269,7 @@ def surface_from_points(
         "octree_depth": depth,
         "spacing": spacing.typical,
         "cell": cell,
+        "noise": noise / cell,
         "diagonal": diagonal,
     }
     return replace(mesh, guessed=guessed), used, facts

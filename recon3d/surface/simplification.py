@@ -113,9 +113,8 @@ class _Work:
         used = np.zeros(len(self.vertices), bool)
         used[self.faces] = True
         self.faces = (np.cumsum(used) - 1).astype(np.int32)[self.faces]
-        self.vertices, self.quadrics, self.marks = (
-            a[used] for a in (self.vertices, self.quadrics, self.marks)
-        )
+        self.vertices, self.quadrics = self.vertices[used], self.quadrics[used]
+        self.marks = self.marks[used]
 
 
 def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:

@@ -13,9 +13,9 @@ from recon3d.surface.cleaning import (
 )
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import at_most, lonely, neighbors, spacing_of, surface_from_points
+from recon3d.surface.meshing import at_most, lonely, neighbors, noise_of, spacing_of, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
-from recon3d.surface.smoothing import smooth_surface
+from recon3d.surface.smoothing import Strength, smooth_surface, strength_for
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
@@ -117,7 +117,7 @@ def test_the_cap_of_a_hole_stays_marked_through_all_later_steps(faces: int) -> N
     mesh, _, _ = surface_from_points(cloud.subset(~hole))
     mesh = make_manifold(remove_small_components(mesh, 0.02))
     mesh = cropped(mesh, ((-2, -0.5, -2), (2, 2, 2)))
-    mesh = smooth_surface(mesh, angle=20)
+    mesh = smooth_surface(mesh, strength=Strength(20, 5, 10))
     mesh = with_attributes(make_manifold(simplify(mesh, faces)), cloud)
     assert mesh.guessed is not None
     assert len(mesh.faces) <= faces
@@ -201,13 +201,26 @@ def test_gaps_that_photos_see_through_stay_open() -> None:
     assert mesh.guessed.sum() < 5
 
 
+def test_noisy_points_are_smoothed_more_and_sharp_ones_no_more_than_before() -> None:
+    noise = {}
+    for sigma in (0.0, 0.01):
+        cloud = sphere_cloud(5000, noise=sigma)
+        noise[sigma] = noise_of(cloud, neighbors(cloud.points)[1])
+    # Of the mean of eight, and of the point itself; on a ball, curvature adds a little.
+    assert noise[0.01] == pytest.approx(0.01 * 0.6745 * np.sqrt(1 + 1 / 8), rel=0.1)
+    assert noise[0.0] < 0.002
+    assert strength_for(0.08) == Strength(12.0, 2, 4)
+    assert strength_for(0.13) == Strength(21.0, 8, 14)
+    assert strength_for(0.5) == Strength(30.0, 15, 25)
+
+
 def test_smoothing_takes_noise_off_a_wall_and_keeps_its_edge() -> None:
     rng = np.random.default_rng(0)
     flat = grid_mesh(2.0, cells=40)
     roof = flat.vertices * 1.0
     roof[:, 1] = -np.abs(roof[:, 0])
     noisy = Mesh(roof + rng.normal(0, 0.004, roof.shape), flat.faces)
-    smooth = smooth_surface(noisy, angle=20, farthest=0.02)
+    smooth = smooth_surface(noisy, strength=Strength(20, 5, 10), farthest=0.02)
     inner = np.abs(roof).max(axis=1) < 0.9
     before = np.abs(noisy.vertices[:, 1] + np.abs(noisy.vertices[:, 0]))
     after = np.abs(smooth.vertices[:, 1] + np.abs(smooth.vertices[:, 0]))
