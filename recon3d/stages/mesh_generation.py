@@ -130,11 +130,11 @@ def _mesh(
         if not isinstance(options.region, str):
             mesh = cropped(mesh, options.region)
         task_progress(1, _STEPS)
-        mesh = make_manifold(remove_small_components(mesh, options.min_component))
+        mesh = make_manifold(remove_small_components(mesh, options.min_component, threads))
         torn = 0.0
         if kind == "orbit":
             area = face_areas(mesh.vertices, mesh.faces).sum()
-            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
+            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
             torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
         task_progress(2, _STEPS)
         if not len(mesh.faces):

@@ -88,7 +88,7 @@ def neighbors(points: Floats, threads: Threads = ALONE) -> tuple[Floats32, Ints]
     """
     count = min(_NEIGHBORS + 1, len(points))
     distances, near = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
-    tree = cKDTree(points)
+    tree = cKDTree(points, balanced_tree=False)  # built in half the time
     for start in range(0, len(points), _TOGETHER):
         part = slice(start, start + _TOGETHER)
         distances[part], near[part] = tree.query(points[part], k=count, workers=threads.count)
@@ -257,7 +257,7 @@ def surface_from_points(
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, widest)
+    mesh, guessed = close_gaps(mesh, supported, empty, widest, threads)
     exposure = None
     if see_through is not None:
         exposure = functools.partial(see_through.exposure, radius=2 * cell)
@@ -300,7 +300,7 @@ def near_points(
     -------
     ndarray of bool, shape (V,)
     """
-    distance, nearest = cKDTree(points).query(vertices, workers=threads.count)
+    distance, nearest = cKDTree(points, balanced_tree=False).query(vertices, workers=threads.count)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
     return np.asarray(distance <= np.maximum(allowed, cell))
 

@@ -124,10 +124,10 @@ def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:
         halves = []
         for rows in parts:
             axis = int(np.argmax(np.ptp(points[rows], axis=0)))
-            order = np.argsort(points[rows, axis], kind="stable")
-            halves += [np.sort(half) for half in np.array_split(rows[order], 2)]
+            order = np.argpartition(points[rows, axis], len(rows) // 2)
+            halves += np.array_split(rows[order], 2)
         parts = halves
-    return parts
+    return [np.sort(rows) for rows in parts]
 
 
 def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> Mesh:
@@ -146,7 +146,9 @@ def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> 
     colors = None
     if cloud.colors is not None:
         count = min(_COLOR_NEIGHBORS, len(cloud))
-        distance, near = cKDTree(cloud.points).query(mesh.vertices, k=count, workers=threads.count)
+        distance, near = cKDTree(cloud.points, balanced_tree=False).query(
+            mesh.vertices, k=count, workers=threads.count
+        )
         distance, near = distance.reshape(-1, count), near.reshape(-1, count)
         weights = 1.0 / np.maximum(distance, 1e-12)
         weights /= weights.sum(axis=1, keepdims=True)
