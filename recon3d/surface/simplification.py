@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.decimation import collapse_edges, find_shared, quadrics_of
+from recon3d.surface.decimation import collapse_edges, find_shared
+from recon3d.surface.quadrics import quadrics_of
 from recon3d.surface.smoothing import vertex_normals
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh, PointCloud
@@ -56,7 +57,7 @@ def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:
         work.thin_parts(share, threads)
         locked = locked[: len(work.vertices)]
     else:
-        quadrics_of(work.vertices, work.faces, locked, _BORDER_WEIGHT, work.quadrics)
+        work.quadrics = quadrics_of(work.vertices, work.faces, locked, _BORDER_WEIGHT)
     collapse_edges(work.vertices, work.faces, work.quadrics, work.marks, locked, max_faces)
     work.compact()
     return Mesh(work.vertices + middle, work.faces, guessed=None if guessed is None else work.marks >= 0.5)
@@ -98,8 +99,7 @@ class _Work:
         used, inverse = np.unique(self.faces[rows], return_inverse=True)
         faces = inverse.reshape(-1, 3).astype(np.int32)
         vertices, marks, locked = self.vertices[used], self.marks[used], shared[used]
-        quadrics = np.zeros((len(used), 10))
-        quadrics_of(vertices, faces, locked, _BORDER_WEIGHT, quadrics)
+        quadrics = quadrics_of(vertices, faces, locked, _BORDER_WEIGHT)
         collapse_edges(vertices, faces, quadrics, marks, locked, int(share * len(rows)))
         self.faces[rows] = np.where(faces[:, :1] >= 0, used[faces], -1)
         own = used[~locked]
