@@ -185,8 +185,8 @@ def average_normals(
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    lists : (ndarray of int32, ndarray of int32)
-        See `faces_around_vertices`.
+    lists : tuple
+        Two arrays, as `faces_around_vertices` gives them.
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
     reach : float
         Distance between centres at which the weight is down to exp(-1/2).
