@@ -18,17 +18,12 @@ from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
-VERSION = 5
+VERSION = 6
 
-#: Bytes that a point needs, in KD-trees and octrees, and those that are needed anyway.
-_POINT_BYTES = 1500
-#: Bytes of a point and the list of its views while it is read.
-_READ_BYTES = 200
-_BASE_BYTES = 600_000_000
+#: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
+#: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
+_READ_BYTES, _POINT_BYTES, _FACE_BYTES, _BASE_BYTES = 150, 150, 1000, 500_000_000
 _STEPS = 6
-#: Degrees between normals from which on smoothing takes a change for an edge, and rounds of it: more of
-#: either flattens folds.
-_EDGE, _ROUNDS, _MOVES = 12.0, 2, 4
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
 #: More guessed or dropped area than this is said.
@@ -60,8 +55,8 @@ def run(
     dense = inputs["dense_reconstruction"]
     points = ply_vertex_count(dense / POINT_CLOUD)
     while True:
-        used = min(points, _most_points(options))
-        memory = _BASE_BYTES + _READ_BYTES * points + _POINT_BYTES * used
+        later = _POINT_BYTES * min(points, _most_points(options)) + _FACE_BYTES * options.max_faces
+        memory = _BASE_BYTES + max(_READ_BYTES * points, later)
         try:
             counts, kind, guessed, torn = context.call(
                 _mesh, dense, out_dir, options, context.threads, memory=memory, unit="steps"
@@ -116,7 +111,7 @@ def _mesh(
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
     from recon3d.surface.simplification import simplify, with_attributes
-    from recon3d.surface.smoothing import smooth_surface
+    from recon3d.surface.smoothing import smooth_surface, strength_for
 
     task_progress(0, _STEPS)
     scene = Scene.load(dense)
@@ -135,11 +130,11 @@ def _mesh(
         if not isinstance(options.region, str):
             mesh = cropped(mesh, options.region)
         task_progress(1, _STEPS)
-        mesh = make_manifold(remove_small_components(mesh, options.min_component))
+        mesh = make_manifold(remove_small_components(mesh, options.min_component, threads))
         torn = 0.0
         if kind == "orbit":
             area = face_areas(mesh.vertices, mesh.faces).sum()
-            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"])
+            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
             torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
         task_progress(2, _STEPS)
         if not len(mesh.faces):
@@ -149,9 +144,7 @@ def _mesh(
             )
         mesh = smooth_surface(
             mesh,
-            angle=_EDGE,
-            normal_rounds=_ROUNDS,
-            vertex_rounds=_MOVES,
+            strength=strength_for(facts["noise"]),
             farthest=facts["cell"],
             threads=threads,
         )

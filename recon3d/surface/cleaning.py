@@ -13,6 +13,7 @@ from recon3d.surface.connectivity import (
     label_patches,
     repeated_faces,
 )
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
 
@@ -34,7 +35,7 @@ def face_areas(vertices: Floats, faces: Ints) -> Floats:
     return areas
 
 
-def remove_small_components(mesh: Mesh, share: float) -> Mesh:
+def remove_small_components(mesh: Mesh, share: float, threads: Threads = ALONE) -> Mesh:
     """Remove connected parts that are much smaller than the largest.
 
     Parameters
@@ -42,6 +43,7 @@ def remove_small_components(mesh: Mesh, share: float) -> Mesh:
     mesh : Mesh
     share : float
         Smallest area that is kept, relative to the largest part's.
+    threads : Threads, optional
 
     Returns
     -------
@@ -50,7 +52,7 @@ def remove_small_components(mesh: Mesh, share: float) -> Mesh:
     if not len(mesh.faces):
         return mesh
     count = len(mesh.faces)
-    part = label_patches(count, np.ones(count, bool), adjacent_faces(mesh.faces))
+    part = label_patches(count, np.ones(count, bool), adjacent_faces(mesh.faces, threads))
     area = np.bincount(part, face_areas(mesh.vertices, mesh.faces))
     return with_faces(mesh, mesh.faces[(area >= share * area.max())[part]])
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.surface.connectivity import adjacent_faces, label_patches
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Mesh
 
 Mask = NDArray[np.bool_]
@@ -21,7 +22,9 @@ _ISLAND, _ISLAND_SHARE = 150, 0.02
 _HOLLOW = 0.05
 
 
-def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple[Mesh, NDArray[np.bool_]]:
+def close_gaps(
+    mesh: Mesh, supported: Mask, empty: Mask, widest: float, threads: Threads = ALONE
+) -> tuple[Mesh, NDArray[np.bool_]]:
     """Cut a closed surface back to what is known, but keep guesses that close a gap.
 
     Faces whose vertices are all supported stay. Of the others, a connected patch stays when it is
@@ -38,6 +41,7 @@ def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple
         Vertices in space that photos see through.
     widest : float
         Longest diagonal of the box around a patch that stays.
+    threads : Threads, optional
 
     Returns
     -------
@@ -48,7 +52,7 @@ def close_gaps(mesh: Mesh, supported: Mask, empty: Mask, widest: float) -> tuple
     """
     faces = mesh.faces
     known = np.asarray(supported[faces].all(axis=1))
-    pairs = adjacent_faces(faces)
+    pairs = adjacent_faces(faces, threads)
     part = label_patches(len(faces), known, pairs)
     sizes = np.bincount(part[known], minlength=1)
     known[known] = sizes[part[known]] >= min(_ISLAND, _ISLAND_SHARE * sizes.max())

@@ -8,9 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Ints
 
 Mask = NDArray[np.bool_]
+#: Faces that are worth a thread.
+_LEAST = 20_000
 
 
 def faces_around_vertices(faces: Ints, vertices: int) -> tuple[Ints, Ints]:
@@ -125,37 +128,42 @@ def border_vertices(faces: Ints) -> NDArray[np.int64]:
     return np.flatnonzero(found)
 
 
-def adjacent_faces(faces: Ints) -> Ints:
+def adjacent_faces(faces: Ints, threads: Threads = ALONE) -> Ints:
     """List the pairs of faces that share an edge.
 
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
+    threads : Threads, optional
 
     Returns
     -------
     ndarray of int32, shape (P, 2)
     """
-    starts, around = faces_around_vertices(faces, int(faces.max(initial=-1)) + 1)
-    none = np.empty((0, 2), np.int32)
-    pairs = np.empty((_pair_faces(faces, starts, around, none), 2), np.int32)
-    _pair_faces(faces, starts, around, pairs)
+    lists = faces_around_vertices(faces, int(faces.max(initial=-1)) + 1)
+    counts, none = np.zeros(len(faces), np.int64), np.empty((0, 2), np.int32)
+    threads.run(_pair_faces, faces, *lists, counts, counts, none, count=len(faces), least=_LEAST)
+    first = np.cumsum(counts) - counts
+    pairs = np.empty((int(counts.sum()), 2), np.int32)
+    threads.run(_pair_faces, faces, *lists, first, counts, pairs, count=len(faces), least=_LEAST)
     return pairs
 
 
 @kernel()
-def _pair_faces(faces: Any, starts: Any, around: Any, pairs: Any) -> int:  # pragma: no cover
-    count = 0
-    for f in range(len(faces)):
+def _pair_faces(
+    faces: Any, starts: Any, around: Any, first: Any, counts: Any, pairs: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for f in range(start, stop):
+        count, row = 0, first[f]
         for k in range(3):
             a, b = faces[f, k], faces[f, (k + 1) % 3]
             for at in range(starts[a], starts[a + 1]):
                 g = around[at]
                 if g > f and (faces[g, 0] == b or faces[g, 1] == b or faces[g, 2] == b):
                     if len(pairs):
-                        pairs[count, 0], pairs[count, 1] = f, g
+                        pairs[row + count, 0], pairs[row + count, 1] = f, g
                     count += 1
-    return count
+        counts[f] = count
 
 
 def label_patches(count: int, chosen: Mask, pairs: Ints) -> Ints:

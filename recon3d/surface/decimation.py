@@ -12,54 +12,12 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
+from recon3d.surface.quadrics import join_cost, weight_of
 
 #: A vertex with more neighbours stays as it is.
 _MOST = 60
-#: Weight of short edges and places near their middles, against that of planes.
-_EVEN = 1e-4
 #: Least cosine between a face's normals before and after, and least height of a face over its length.
 _TURN, _THIN = 0.2, 0.02
-
-
-@kernel()
-def quadrics_of(
-    vertices: Any, faces: Any, locked: Any, border: float, quadrics: Any
-) -> None:  # pragma: no cover
-    """Sum the squared distances from the planes of the faces at each vertex, weighted by area.
-
-    Parameters
-    ----------
-    vertices : ndarray of float64, shape (V, 3)
-    faces : ndarray of int32, shape (F, 3)
-    locked : ndarray of bool, shape (V,)
-        Edges between these are no borders.
-    border : float
-        Weight of the planes that stand upright on borders.
-    quadrics : ndarray of float64, shape (V, 10)
-        Added to: the matrix's upper half row by row, the vector, the constant.
-    """
-    head, follow = _corners(len(vertices), faces)
-    normal, across = np.empty(3), np.empty(3)
-    for f in range(len(faces)):
-        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        double = _normal(a, b, c, normal)
-        if double <= 0:
-            continue
-        for k in range(3):
-            _add_plane(quadrics[faces[f, k]], normal, a, 0.5 * double)
-        for k in range(3):
-            start, end = faces[f, k], faces[f, (k + 1) % 3]
-            if (locked[start] and locked[end]) or _shared(start, end, head, follow, faces) > 1:
-                continue
-            p, q = vertices[start], vertices[end]
-            for axis in range(3):
-                i, j = (axis + 1) % 3, (axis + 2) % 3
-                across[axis] = (q[i] - p[i]) * normal[j] - (q[j] - p[j]) * normal[i]
-            length = np.sqrt(across[0] ** 2 + across[1] ** 2 + across[2] ** 2)
-            if length > 0:
-                across /= length
-                _add_plane(quadrics[start], across, p, 0.5 * double * border)
-                _add_plane(quadrics[end], across, p, 0.5 * double * border)
 
 
 @kernel()
@@ -107,7 +65,7 @@ def collapse_edges(
         u = int(partner[v])
         size = _ring(v, faces, head, follow, ring, times)
         more = _ring(u, faces, head, follow, other, other_times)
-        _cost(vertices, quadrics, v, u, spot)
+        join_cost(vertices, quadrics, v, u, spot)
         if not (
             _simple(v, u, ring, times, size, other, other_times, more)
             and _unfolded(v, u, spot, vertices, faces, head, follow)
@@ -118,7 +76,7 @@ def collapse_edges(
             )
             _sink(int(place[v]), heap, place, cost)
             continue
-        here, there = _weight(quadrics[v]), _weight(quadrics[u])
+        here, there = weight_of(quadrics[v]), weight_of(quadrics[u])
         if here + there > 0:
             marks[v] = (here * marks[v] + there * marks[u]) / (here + there)
         vertices[v] = spot
@@ -146,7 +104,7 @@ def collapse_edges(
                     partner,
                 )
             elif not locked[n]:
-                value = _cost(vertices, quadrics, n, v, spot)
+                value = join_cost(vertices, quadrics, n, v, spot)
                 if value < cost[n]:
                     cost[n], partner[n] = value, v
             _rise(int(place[n]), heap, place, cost)
@@ -165,52 +123,6 @@ def _corners(count: int, faces: Any) -> Any:  # pragma: no cover
         follow[corner] = head[v]
         head[v] = corner
     return head, follow
-
-
-@kernel()
-def _normal(a: Any, b: Any, c: Any, normal: Any) -> Any:  # pragma: no cover
-    """Unit normal of a face; twice its area."""
-    for axis in range(3):
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        normal[axis] = (b[i] - a[i]) * (c[j] - a[j]) - (b[j] - a[j]) * (c[i] - a[i])
-    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
-    if length > 0:
-        for axis in range(3):
-            normal[axis] /= length
-    return length
-
-
-@kernel()
-def _add_plane(quadric: Any, normal: Any, point: Any, weight: float) -> None:  # pragma: no cover
-    x, y, z = normal
-    d = -(x * point[0] + y * point[1] + z * point[2])
-    quadric[0] += weight * x * x
-    quadric[1] += weight * x * y
-    quadric[2] += weight * x * z
-    quadric[3] += weight * y * y
-    quadric[4] += weight * y * z
-    quadric[5] += weight * z * z
-    quadric[6] += weight * x * d
-    quadric[7] += weight * y * d
-    quadric[8] += weight * z * d
-    quadric[9] += weight * d * d
-
-
-@kernel()
-def _weight(quadric: Any) -> Any:  # pragma: no cover
-    return quadric[0] + quadric[3] + quadric[5]
-
-
-@kernel()
-def _shared(a: int, b: int, head: Any, follow: Any, faces: Any) -> int:  # pragma: no cover
-    """Faces of an edge."""
-    count, corner = 0, head[a]
-    while corner >= 0:
-        f = corner // 3
-        if faces[f, 0] == b or faces[f, 1] == b or faces[f, 2] == b:
-            count += 1
-        corner = follow[corner]
-    return count
 
 
 @kernel()
@@ -242,50 +154,6 @@ def _ring(v: int, faces: Any, head: Any, follow: Any, ring: Any, times: Any) -> 
 
 
 @kernel()
-def _cost(vertices: Any, quadrics: Any, v: int, u: int, spot: Any) -> Any:  # pragma: no cover
-    """What joining two vertices costs, and where."""
-    a, b, c = (
-        quadrics[v, 0] + quadrics[u, 0],
-        quadrics[v, 1] + quadrics[u, 1],
-        quadrics[v, 2] + quadrics[u, 2],
-    )
-    d, e, f = (
-        quadrics[v, 3] + quadrics[u, 3],
-        quadrics[v, 4] + quadrics[u, 4],
-        quadrics[v, 5] + quadrics[u, 5],
-    )
-    x, y, z = (
-        quadrics[v, 6] + quadrics[u, 6],
-        quadrics[v, 7] + quadrics[u, 7],
-        quadrics[v, 8] + quadrics[u, 8],
-    )
-    dx, dy, dz = (
-        vertices[v, 0] - vertices[u, 0],
-        vertices[v, 1] - vertices[u, 1],
-        vertices[v, 2] - vertices[u, 2],
-    )
-    mx, my, mz = vertices[v, 0] - 0.5 * dx, vertices[v, 1] - 0.5 * dy, vertices[v, 2] - 0.5 * dz
-    weight = _EVEN * (a + d + f)
-    p, q, r = mx, my, mz
-    if weight > 0:
-        # The least of the planes' squared distances and a little of that from the middle.
-        i, j, k = a + weight, d + weight, f + weight
-        gx, gy, gz = weight * mx - x, weight * my - y, weight * mz - z
-        m00, m01, m02 = j * k - e * e, c * e - b * k, b * e - c * j
-        m11, m12, m22 = i * k - c * c, b * c - i * e, i * j - b * b
-        det = i * m00 + b * m01 + c * m02
-        if det > 0:
-            p = (m00 * gx + m01 * gy + m02 * gz) / det
-            q = (m01 * gx + m11 * gy + m12 * gz) / det
-            r = (m02 * gx + m12 * gy + m22 * gz) / det
-    spot[0], spot[1], spot[2] = p, q, r
-    off = a * p * p + d * q * q + f * r * r + 2 * (b * p * q + c * p * r + e * q * r)
-    off += 2 * (x * p + y * q + z * r) + quadrics[v, 9] + quadrics[u, 9]
-    aside = (p - mx) ** 2 + (q - my) ** 2 + (r - mz) ** 2
-    return max(off, 0.0) + weight * (aside + 0.25 * (dx * dx + dy * dy + dz * dz))
-
-
-@kernel()
 def _choose(
     v: int,
     above: float,
@@ -311,7 +179,7 @@ def _choose(
     for k in range(size):
         n = int(ring[k])
         if not locked[n]:
-            value = _cost(vertices, quadrics, v, n, spot)
+            value = join_cost(vertices, quadrics, v, n, spot)
             if above < value < cost[v]:
                 cost[v], partner[v] = value, n
 

@@ -24,6 +24,8 @@ _KNOWN = 6
 _GRAZING = 0.25
 #: Pixels along the side of a block that `FreeSpace` keeps one depth of.
 _BLOCK = 2
+#: Pixels of all maps that are kept, at most.
+_MOST_PIXELS = 64_000_000
 #: Points that are worth a thread.
 _LEAST = 10_000
 
@@ -138,7 +140,8 @@ def _expose(
 class FreeSpace:
     """What a set of depth maps sees through.
 
-    The maps are kept at half their size, so that those of many views fit in memory.
+    The maps are kept at half their size, those of very many views at a quarter or less: they fit in
+    memory however many there are.
 
     Parameters
     ----------
@@ -152,7 +155,16 @@ class FreeSpace:
     def __init__(
         self, maps: Iterable[tuple[Floats32, Camera, Floats]], views: int = 2, threads: Threads = ALONE
     ) -> None:
-        self._maps = [(nearest_of_blocks(depth), shrunk(camera), pose) for depth, camera, pose in maps]
+        self._maps: list[tuple[Floats32, Camera, Floats]] = []
+        times, pixels = 1, 0
+        for depth, camera, pose in maps:
+            for _ in range(times):
+                depth, camera = nearest_of_blocks(depth), shrunk(camera)
+            self._maps.append((depth, camera, pose))
+            pixels += depth.size
+            if pixels > _MOST_PIXELS:
+                self._maps = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in self._maps]
+                times, pixels = times + 1, sum(d.size for d, _, _ in self._maps)
         self._views, self._threads = views, threads
 
     def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:

@@ -21,6 +21,7 @@ from recon3d.surface.connectivity import (
     label_patches,
 )
 from recon3d.surface.smoothing import face_geometry
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -35,7 +36,7 @@ _PIECE = 0.3
 _GROWTH = 1.3
 
 
-def trim_fringes(mesh: Mesh, width: float) -> Mesh:
+def trim_fringes(mesh: Mesh, width: float, threads: Threads = ALONE) -> Mesh:
     """Take strips and nearly loose pieces off the ground at a surface's border.
 
     Parts that are not level stay, and so does a surface whose border lies on no ground.
@@ -45,6 +46,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     mesh : Mesh
     width : float
         Half the width of the widest strip that goes.
+    threads : Threads, optional
 
     Returns
     -------
@@ -54,7 +56,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
     border = np.zeros(len(mesh.vertices), bool)
     border[border_vertices(mesh.faces)] = True
     core: Mask = ~np.asarray(_within(mesh, lists, border, width)[mesh.faces].any(axis=1))
-    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
+    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
     up = _ground(normals[~core], areas[~core])
     if up is None or not core.any():
         return mesh
@@ -69,7 +71,7 @@ def trim_fringes(mesh: Mesh, width: float) -> Mesh:
         mean = np.bincount(part[chosen], (areas * height)[chosen]) / area
         return np.asarray(level & (np.abs(mean - floor) <= _NEAR * width))
 
-    pairs = adjacent_faces(mesh.faces)
+    pairs = adjacent_faces(mesh.faces, threads)
     part = label_patches(len(core), core, pairs)
     size = np.bincount(part[core], areas[core])
     kept = (size >= _PIECE * size.max()) | ~ground(part)
@@ -107,7 +109,7 @@ def _spread(
     vertices: Any, faces: Any, starts: Any, around: Any, far: Any, limit: float
 ) -> None:  # pragma: no cover
     """Dijkstra's algorithm, from the vertices at distance 0."""
-    heap = [(0.0, np.int64(0))]
+    heap: Any = [(0.0, np.int64(0))]
     heap.pop()
     for v in range(len(far)):
         if far[v] == 0:
@@ -118,15 +120,15 @@ def _spread(
             if not inner:
                 heapq.heappush(heap, (0.0, v))
     while len(heap):
-        here, v = heapq.heappop(heap)
-        if here > far[v]:
+        here, near = heapq.heappop(heap)
+        if here > far[near]:
             continue
-        for at in range(starts[v], starts[v + 1]):
+        for at in range(starts[near], starts[near + 1]):
             for k in range(3):
                 n = faces[around[at], k]
                 square = 0.0
                 for axis in range(3):
-                    square += (vertices[v, axis] - vertices[n, axis]) ** 2
+                    square += (vertices[near, axis] - vertices[n, axis]) ** 2
                 there = here + np.sqrt(square)
                 if there < far[n] and there <= limit:
                     far[n] = there

@@ -41,6 +41,8 @@ _SPARE = 4.0
 LEAST_POINTS = 100
 #: Points that are enough to tell a surface's area.
 _AREA_SAMPLE = 300_000
+#: Points that are enough to tell their noise.
+_NOISE_SAMPLE = 50_000
 #: Voxels that a square of their size on a surface of any direction touches, about.
 _VOXELS_PER_CELL = 1.5
 #: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
@@ -86,7 +88,7 @@ def neighbors(points: Floats, threads: Threads = ALONE) -> tuple[Floats32, Ints]
     """
     count = min(_NEIGHBORS + 1, len(points))
     distances, near = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
-    tree = cKDTree(points)
+    tree = cKDTree(points, balanced_tree=False)  # built in half the time
     for start in range(0, len(points), _TOGETHER):
         part = slice(start, start + _TOGETHER)
         distances[part], near[part] = tree.query(points[part], k=count, workers=threads.count)
@@ -135,6 +137,27 @@ def lonely(spacing: Spacing, near: Ints, threads: Threads = ALONE) -> Mask:
         count = min(_TOGETHER, len(near) - start)
         threads.run(lambda a, b, start=start: part(start + a, start + b), count=count, least=10_000)
     return alone
+
+
+def noise_of(cloud: PointCloud, near: Ints) -> float:
+    """Measure how far points lie in front of or behind the mean of their neighbours.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+        With normals.
+    near : ndarray of int32, shape (N, K)
+        As `neighbors` gives them.
+
+    Returns
+    -------
+    float
+        Median of the distances along the normals.
+    """
+    assert cloud.normals is not None
+    rows = slice(None, None, max(1, len(cloud) // _NOISE_SAMPLE))
+    away = cloud.points[rows] - cloud.points[near[rows, 1:]].mean(axis=1)
+    return float(np.median(np.abs(np.einsum("nc,nc->n", cloud.normals[rows], away))))
 
 
 def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
@@ -197,7 +220,8 @@ def surface_from_points(
     used : PointCloud
         The points of which it was made, thinned.
     facts : dict
-        Number of points used, depth, spacing, cell, diagonal, and share of the area that is guessed.
+        Number of points used, depth, spacing, cell, diagonal, noise in cells, and share of the area that
+        is guessed.
 
     Raises
     ------
@@ -217,6 +241,7 @@ def surface_from_points(
     distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
     keep = ~lonely(spacing, near, threads)
+    noise = noise_of(used, near)
     del distances, near
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
     assert used.normals is not None
@@ -232,7 +257,7 @@ def surface_from_points(
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, widest)
+    mesh, guessed = close_gaps(mesh, supported, empty, widest, threads)
     exposure = None
     if see_through is not None:
         exposure = functools.partial(see_through.exposure, radius=2 * cell)
@@ -244,6 +269,7 @@ def surface_from_points(
         "octree_depth": depth,
         "spacing": spacing.typical,
         "cell": cell,
+        "noise": noise / cell,
         "diagonal": diagonal,
     }
     return replace(mesh, guessed=guessed), used, facts
@@ -274,7 +300,7 @@ def near_points(
     -------
     ndarray of bool, shape (V,)
     """
-    distance, nearest = cKDTree(points).query(vertices, workers=threads.count)
+    distance, nearest = cKDTree(points, balanced_tree=False).query(vertices, workers=threads.count)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
     return np.asarray(distance <= np.maximum(allowed, cell))
 

@@ -38,7 +38,7 @@ class Rims:
     ----------
     rows : ndarray of int64, shape (N,)
         Their numbers in the mesh.
-    patch : ndarray of int64, shape (N,)
+    patch : ndarray of int32, shape (N,)
         The guess that each belongs or is nearest to.
     inner, rim : ndarray of bool, shape (N,)
         Faces that move, and those beside them that tell the planes.
@@ -51,7 +51,7 @@ class Rims:
     """
 
     rows: NDArray[np.int64]
-    patch: NDArray[np.int64]
+    patch: Ints
     inner: Mask
     rim: Mask
     normals: Floats

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.decimation import collapse_edges, find_shared, quadrics_of
+from recon3d.surface.decimation import collapse_edges, find_shared
+from recon3d.surface.quadrics import quadrics_of
 from recon3d.surface.smoothing import vertex_normals
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh, PointCloud
@@ -56,7 +57,7 @@ def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:
         work.thin_parts(share, threads)
         locked = locked[: len(work.vertices)]
     else:
-        quadrics_of(work.vertices, work.faces, locked, _BORDER_WEIGHT, work.quadrics)
+        work.quadrics = quadrics_of(work.vertices, work.faces, locked, _BORDER_WEIGHT)
     collapse_edges(work.vertices, work.faces, work.quadrics, work.marks, locked, max_faces)
     work.compact()
     return Mesh(work.vertices + middle, work.faces, guessed=None if guessed is None else work.marks >= 0.5)
@@ -98,8 +99,7 @@ class _Work:
         used, inverse = np.unique(self.faces[rows], return_inverse=True)
         faces = inverse.reshape(-1, 3).astype(np.int32)
         vertices, marks, locked = self.vertices[used], self.marks[used], shared[used]
-        quadrics = np.zeros((len(used), 10))
-        quadrics_of(vertices, faces, locked, _BORDER_WEIGHT, quadrics)
+        quadrics = quadrics_of(vertices, faces, locked, _BORDER_WEIGHT)
         collapse_edges(vertices, faces, quadrics, marks, locked, int(share * len(rows)))
         self.faces[rows] = np.where(faces[:, :1] >= 0, used[faces], -1)
         own = used[~locked]
@@ -113,9 +113,8 @@ class _Work:
         used = np.zeros(len(self.vertices), bool)
         used[self.faces] = True
         self.faces = (np.cumsum(used) - 1).astype(np.int32)[self.faces]
-        self.vertices, self.quadrics, self.marks = (
-            a[used] for a in (self.vertices, self.quadrics, self.marks)
-        )
+        self.vertices, self.quadrics = self.vertices[used], self.quadrics[used]
+        self.marks = self.marks[used]
 
 
 def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:
@@ -125,10 +124,10 @@ def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:
         halves = []
         for rows in parts:
             axis = int(np.argmax(np.ptp(points[rows], axis=0)))
-            order = np.argsort(points[rows, axis], kind="stable")
-            halves += [np.sort(half) for half in np.array_split(rows[order], 2)]
+            order = np.argpartition(points[rows, axis], len(rows) // 2)
+            halves += np.array_split(rows[order], 2)
         parts = halves
-    return parts
+    return [np.sort(rows) for rows in parts]
 
 
 def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> Mesh:
@@ -147,7 +146,9 @@ def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> 
     colors = None
     if cloud.colors is not None:
         count = min(_COLOR_NEIGHBORS, len(cloud))
-        distance, near = cKDTree(cloud.points).query(mesh.vertices, k=count, workers=threads.count)
+        distance, near = cKDTree(cloud.points, balanced_tree=False).query(
+            mesh.vertices, k=count, workers=threads.count
+        )
         distance, near = distance.reshape(-1, count), near.reshape(-1, count)
         weights = 1.0 / np.maximum(distance, 1e-12)
         weights /= weights.sum(axis=1, keepdims=True)

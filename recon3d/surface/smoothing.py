@@ -11,7 +11,7 @@ References
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,49 @@ from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces and vertices that are worth a thread.
 _LEAST = 10_000
+#: Noise of the points in cells, and for it the angle and rounds of `Strength`; by the sets with truth.
+_STRENGTHS = ((0.1, (12.0, 2, 4)), (0.16, (30.0, 15, 25)))
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How much a surface is smoothed.
+
+    Parameters
+    ----------
+    angle : float
+        Degrees between normals beyond which faces have little influence on each other.
+    normal_rounds, vertex_rounds : int
+        Times that normals are averaged, and that vertices follow them.
+    """
+
+    angle: float
+    normal_rounds: int
+    vertex_rounds: int
+
+
+def strength_for(noise: float) -> Strength:
+    """Choose how much to smooth: folds are flattened by more than the noise needs.
+
+    Parameters
+    ----------
+    noise : float
+        Of the points, in cells of the grid.
+
+    Returns
+    -------
+    Strength
+    """
+    (low, least), (high, most) = _STRENGTHS
+    part = float(np.clip((noise - low) / (high - low), 0, 1))
+    angle, normals, vertices = (a + part * (b - a) for a, b in zip(least, most, strict=True))
+    return Strength(angle, round(normals), round(vertices))
 
 
 def smooth_surface(
     mesh: Mesh,
     *,
-    angle: float,
-    normal_rounds: int = 5,
-    vertex_rounds: int = 10,
+    strength: Strength,
     farthest: float = np.inf,
     threads: Threads = ALONE,
 ) -> Mesh:
@@ -40,10 +75,7 @@ def smooth_surface(
     Parameters
     ----------
     mesh : Mesh
-    angle : float
-        Degrees between normals beyond which faces have little influence on each other.
-    normal_rounds, vertex_rounds : int
-        Times that normals are averaged, and that vertices follow them.
+    strength : Strength
     farthest : float
         No vertex moves further than this.
     threads : Threads, optional
@@ -58,11 +90,13 @@ def smooth_surface(
     lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
     reach = float(np.sqrt(2 * np.median(areas)))  # about the length of an edge
-    for _ in range(normal_rounds):
-        normals = average_normals(mesh.faces, lists, normals, areas, centers, 2 * reach, angle, threads)
+    for _ in range(strength.normal_rounds):
+        normals = average_normals(
+            mesh.faces, lists, normals, areas, centers, 2 * reach, strength.angle, threads
+        )
     del areas, centers
     vertices = mesh.vertices
-    for _ in range(vertex_rounds):
+    for _ in range(strength.vertex_rounds):
         moved = vertices.copy()
         threads.run(
             follow_normals, vertices, mesh.faces, *lists, normals, moved, count=len(moved), least=_LEAST
@@ -151,8 +185,8 @@ def average_normals(
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    lists : (ndarray of int32, ndarray of int32)
-        See `faces_around_vertices`.
+    lists : tuple
+        Two arrays, as `faces_around_vertices` gives them.
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
     reach : float
         Distance between centres at which the weight is down to exp(-1/2).
@@ -266,7 +300,8 @@ def vertex_normals(mesh: Mesh) -> Floats32:
     """
     sums = np.zeros((len(mesh.vertices), 3))
     _add_normals(mesh.vertices, mesh.faces, face_geometry(mesh.vertices, mesh.faces)[0], sums)
-    return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
+    return np.asarray(sums, np.float32)
 
 
 @kernel()

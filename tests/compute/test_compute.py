@@ -205,6 +205,10 @@ def test_memory_limits_how_many_tasks_run_at_once(context: StageContext) -> None
         cluster.room(0, gpu=True)
 
 
+def test_a_lone_task_may_use_the_cores_of_all_local_workers(context: StageContext) -> None:
+    assert context.threads == min(2, usable_cores())
+
+
 def test_a_scheduler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recon3d.compute.remote_engine._PATIENCE", 0.3)
     began = time.monotonic()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
+from recon3d.surface import free_space
 from recon3d.surface.free_space import FreeSpace, count_empty, nearest_of_blocks
 from recon3d.types import Camera
 from tests.synthetic.shapes import looking
@@ -53,6 +55,14 @@ def test_two_views_are_needed() -> None:
 def test_maps_are_reduced_to_the_nearest_depth_of_mostly_known_blocks() -> None:
     depth = np.array([[3, 4, 0, 0], [5, 0, 0, 6]], np.float32)
     assert nearest_of_blocks(depth).tolist() == [[3, 0]]
+
+
+def test_maps_of_many_views_are_kept_smaller_and_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(free_space, "_MOST_PIXELS", 2 * 40 * 30)
+    points = np.array([[0, 0, 1.0], [0, 0, 0.01], [0, 0, -1.0]])
+    small = FreeSpace(_wall())
+    assert sum(depth.size for depth, _, _ in small._maps) <= 2 * 40 * 30
+    assert small(points, 0.1).tolist() == FreeSpace(_wall()[:2])(points, 0.1).tolist() == [True, False, False]
 
 
 def test_views_in_front_of_a_place_would_see_it_unless_something_is_nearer_or_measured_there() -> None:

@@ -13,9 +13,10 @@ from recon3d.surface.cleaning import (
 )
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import at_most, lonely, neighbors, spacing_of, surface_from_points
+from recon3d.surface.meshing import at_most, lonely, neighbors, noise_of, spacing_of, surface_from_points
 from recon3d.surface.simplification import simplify, with_attributes
-from recon3d.surface.smoothing import smooth_surface
+from recon3d.surface.smoothing import Strength, smooth_surface, strength_for
+from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
 from tests.synthetic.shapes import grid_mesh, looking, sphere_cloud
@@ -116,7 +117,7 @@ def test_the_cap_of_a_hole_stays_marked_through_all_later_steps(faces: int) -> N
     mesh, _, _ = surface_from_points(cloud.subset(~hole))
     mesh = make_manifold(remove_small_components(mesh, 0.02))
     mesh = cropped(mesh, ((-2, -0.5, -2), (2, 2, 2)))
-    mesh = smooth_surface(mesh, angle=20)
+    mesh = smooth_surface(mesh, strength=Strength(20, 5, 10))
     mesh = with_attributes(make_manifold(simplify(mesh, faces)), cloud)
     assert mesh.guessed is not None
     assert len(mesh.faces) <= faces
@@ -125,6 +126,40 @@ def test_the_cap_of_a_hole_stays_marked_through_all_later_steps(faces: int) -> N
     assert inside.sum() > 5
     assert mesh.guessed[inside].all()
     assert not mesh.guessed[~inside & ~rim].any()
+
+
+def test_decimation_by_parts_keeps_a_manifold_and_its_border_and_flattens_nothing() -> None:
+    """Large enough for parts; a wave with a border, whose flat half needs few triangles."""
+    sheet = grid_mesh(2.0, cells=370)
+    x, _, z = sheet.vertices.T
+    height = np.where(x > 0, 0.05 * np.sin(12 * x) ** 2, 0)
+    wave = Mesh(np.column_stack([x, height, z]), sheet.faces, guessed=z > 0.5)
+    found = []
+    for count in (1, 3):
+        with Threads(count) as threads:
+            found.append(simplify(wave, 20_000, threads))
+    small = found[0]
+    assert np.array_equal(found[1].vertices, small.vertices)
+    assert np.array_equal(found[1].faces, small.faces)
+    assert len(small.faces) in (19_999, 20_000)
+    edges = np.sort(np.concatenate([small.faces[:, [0, 1]], small.faces[:, [1, 2]], small.faces[:, [2, 0]]]))
+    assert np.unique(edges, axis=0, return_counts=True)[1].max() == 2
+    assert border(small).length == pytest.approx(border(wave).length, rel=0.01)
+    x, y, z = small.vertices.T
+    off = np.abs(y - np.where(x > 0, 0.05 * np.sin(12 * x) ** 2, 0))
+    assert off.max() < 0.002
+    assert small.guessed is not None
+    assert small.guessed[z > 0.55].all()
+    assert not small.guessed[z < 0.45].any()
+    assert face_areas(small.vertices, small.faces).min() > 0
+
+
+def test_crowded_edges_keep_two_faces_and_twins_go() -> None:
+    corners = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, -2, 0], [0, 0, 0.5]], float)
+    faces = np.array([[0, 1, 2], [1, 0, 3], [0, 1, 4], [2, 0, 1], [4, 4, 1]], np.int32)
+    clean = make_manifold(Mesh(corners, faces))
+    assert clean.faces.tolist() == [[0, 1, 2], [1, 0, 3]]
+    assert len(clean.vertices) == 4
 
 
 def test_the_same_points_give_the_same_mesh() -> None:
@@ -166,13 +201,26 @@ def test_gaps_that_photos_see_through_stay_open() -> None:
     assert mesh.guessed.sum() < 5
 
 
+def test_noisy_points_are_smoothed_more_and_sharp_ones_no_more_than_before() -> None:
+    noise = {}
+    for sigma in (0.0, 0.01):
+        cloud = sphere_cloud(5000, noise=sigma)
+        noise[sigma] = noise_of(cloud, neighbors(cloud.points)[1])
+    # Of the mean of eight, and of the point itself; on a ball, curvature adds a little.
+    assert noise[0.01] == pytest.approx(0.01 * 0.6745 * np.sqrt(1 + 1 / 8), rel=0.1)
+    assert noise[0.0] < 0.002
+    assert strength_for(0.08) == Strength(12.0, 2, 4)
+    assert strength_for(0.13) == Strength(21.0, 8, 14)
+    assert strength_for(0.5) == Strength(30.0, 15, 25)
+
+
 def test_smoothing_takes_noise_off_a_wall_and_keeps_its_edge() -> None:
     rng = np.random.default_rng(0)
     flat = grid_mesh(2.0, cells=40)
     roof = flat.vertices * 1.0
     roof[:, 1] = -np.abs(roof[:, 0])
     noisy = Mesh(roof + rng.normal(0, 0.004, roof.shape), flat.faces)
-    smooth = smooth_surface(noisy, angle=20, farthest=0.02)
+    smooth = smooth_surface(noisy, strength=Strength(20, 5, 10), farthest=0.02)
     inner = np.abs(roof).max(axis=1) < 0.9
     before = np.abs(noisy.vertices[:, 1] + np.abs(noisy.vertices[:, 0]))
     after = np.abs(smooth.vertices[:, 1] + np.abs(smooth.vertices[:, 0]))
