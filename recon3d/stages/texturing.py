@@ -201,13 +201,7 @@ def _rate_view(task: _ViewTask) -> None:
         valid = shown if valid is None else valid & shown
     seen = seen_faces(mesh, view, rgb, valid=valid)
     with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            faces=seen.faces,
-            quality=seen.quality,
-            color=seen.color,
-            area=seen.area,
-        )
+        np.savez(file, **{field.name: getattr(seen, field.name) for field in fields(ViewFaces)})
 
 
 def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
@@ -231,7 +225,7 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
     pinholes = []
     for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
         with np.load(path) as data:
-            table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
+            table.add(index, ViewFaces(**{field.name: data[field.name] for field in fields(ViewFaces)}))
         camera = view.camera.fitted(task.max_size).undistorted()
         pinholes.append(View(view.name, camera, view.cam_from_world))
     candidates = table.candidates()

@@ -6,12 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.texture.atlas import Atlas, cell_corners
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
 from recon3d.texture.face_visibility import Candidates
-from recon3d.texture.fill import unseen_corner_colors
+from recon3d.texture.fill import continued_colors, unseen_corner_colors
+from recon3d.texture.guesses import doubted_regions, drop_unconfirmed
 from recon3d.texture.labelling import choose_views, chosen_quality
 from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.refine import Splits
@@ -58,6 +60,7 @@ def texture_mesh(
     candidates: Candidates,
     load_photo: Callable[[int], Bytes],
     *,
+    guesses: NDArray[np.bool_] | None = None,
     splits: Splits | None = None,
     max_faces: int | None = None,
     texture_size: int = 4096,
@@ -76,6 +79,8 @@ def texture_mesh(
     load_photo : callable
         Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
         photo is asked for once at most.
+    guesses : ndarray of bool, shape (F,), optional
+        Faces that no photo measured: they take their neighbours' colours unless photos agree on them.
     splits : Splits, optional
         How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
     max_faces : int, optional
@@ -100,6 +105,9 @@ def texture_mesh(
     pairs = face_pairs(mesh.faces)
     gains = view_gains(candidates, len(views))
     candidates, outliers = remove_outliers(candidates, pairs, gains)
+    if guesses is not None:
+        candidates = drop_unconfirmed(candidates, guesses, gains)
+    mesh = continued_colors(mesh, doubted_regions(candidates, pairs))
     labels = choose_views(mesh, pairs, candidates)
     quality = chosen_quality(candidates, labels)
     if splits is not None and len(splits):

@@ -66,8 +66,9 @@ class Atlas:
         if photo.shape[:2] != (height, width):
             photo = np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
-        p = layout.profiles
-        texels.copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
+        s = layout.shapes
+        place = layout.source, layout.target
+        texels.copy(self.color, photo, mine, *place, s.columns, s.runs, s.low, s.high, values)
         faces = _bent_faces(charts, layout, view)
         nodes = charts.face_nodes[faces]
         shift = (layout.source - layout.target)[charts.face_chart[faces]]

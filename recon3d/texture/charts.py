@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.errors import OptionError
+from recon3d.texture.footprints import chart_shapes
 from recon3d.texture.labelling import connected_faces
-from recon3d.texture.packing import Profiles, join, pack, profiles, rectangle
+from recon3d.texture.packing import MULTIPLE, Shapes, join, rectangle, smallest_square
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
@@ -18,7 +19,9 @@ PADDING = 3
 #: Side in texels of the cell of a face that no photo sees.
 CELL = 4
 
-_SMALLEST_ATLAS = 64
+#: Scales of photos that are tried when the largest atlas is too small, and how full it shall be.
+_TRIES, _FULL = 10, 0.985
+_LEAST_SCALE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +75,7 @@ class Layout:
         Column and row of each chart's first texel in the atlas.
     extent : ndarray of int32, shape (C, 2)
         Width and height of each chart.
-    profiles : Profiles
+    shapes : Shapes
         What each chart occupies of its width and height.
     node_xy : ndarray of float64, shape (N, 2)
         Place of each node in the atlas, in texels from its upper left corner.
@@ -87,7 +90,7 @@ class Layout:
     source: Ints
     target: Ints
     extent: Ints
-    profiles: Profiles
+    shapes: Shapes
     node_xy: Floats
     cells: Ints
     cell: int
@@ -139,7 +142,7 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     charts : Charts
     views : sequence of View
     max_size : int
-        Side of the largest atlas; the sizes tried are powers of two.
+        Side of the largest atlas; sides are multiples of `recon3d.texture.packing.MULTIPLE`.
 
     Returns
     -------
@@ -150,32 +153,37 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     OptionError
         The charts do not fit at any resolution.
     """
-    largest = 1 << (int(max_size).bit_length() - 1)
-    size = min(_SMALLEST_ATLAS, largest)
-    while size <= largest:
-        layout = _try(charts, views, 1.0, size)
-        if layout is not None:
-            return layout
-        size *= 2
-    low, high = 0.0, 1.0
-    best = None
-    while high - low > 0.01 * high and high > 0.01:
-        middle = (low + high) / 2 if low else high / 1.5
-        layout = _try(charts, views, middle, largest)
+    largest = max_size // MULTIPLE * MULTIPLE
+    layout, area = _try(charts, views, 1.0, largest)
+    if layout is not None:
+        return layout
+    best, low, high = None, 0.0, 1.0
+    scale = min(0.95, 0.9 * largest / np.sqrt(area))
+    for _ in range(_TRIES):
+        layout, area = _try(charts, views, scale, largest)
         if layout is None:
-            high = middle
+            high = scale
         else:
-            low, best = middle, layout
+            low, best = scale, layout
+            if layout.size >= _FULL * largest:
+                break
+        # A layout tells how much is left; a failure only that this was too large.
+        scale = scale * largest / layout.size if layout is not None else 0.97 * scale
+        if not low < scale < high:
+            scale = (low + high) / 2
+    while best is None and scale > _LEAST_SCALE:
+        scale *= 0.7
+        best, _ = _try(charts, views, scale, largest)
     if best is None:
         raise OptionError(
-            f"{len(charts)} charts do not fit into a texture of {largest} x {largest} texels.",
+            f"{len(charts)} charts do not fit into a texture of {max_size} x {max_size} texels.",
             "Raise texturing.texture_size, or lower mesh_generation.max_faces.",
         )
     return best
 
 
-def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layout | None:
-    """Layout at one scale and size, or None where it does not fit."""
+def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> tuple[Layout | None, int]:
+    """Layout at one scale, or None where it does not fit, and the texels that it takes."""
     full = np.array([(v.camera.width, v.camera.height) for v in views], np.int32).reshape(-1, 2)
     image_sizes = np.maximum(np.rint(full * scale), 1).astype(np.int32)
     view_of = charts.chart_view[charts.node_chart]
@@ -187,26 +195,29 @@ def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layo
     source = np.floor(low).astype(np.int32) - PADDING
     extent = np.ceil(high).astype(np.int32) + PADDING - source
     unseen = int(np.count_nonzero(charts.face_chart < 0))
-    cell = CELL if unseen * CELL * CELL <= size * size / 4 else 1
-    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), size // cell)
+    cell = CELL if unseen * CELL * CELL <= largest * largest / 4 else 1
+    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * PADDING) // cell)
     seen = charts.face_chart >= 0
-    occupied = profiles(xy, charts.face_nodes[seen], charts.face_chart[seen], source, extent, PADDING)
-    block = rectangle(columns * cell, -(-unseen // columns) * cell)
-    positions = pack(join(occupied, block) if unseen else occupied, size)
-    if positions is None:
-        return None
+    shapes = chart_shapes(xy, charts.face_nodes[seen], charts.face_chart[seen], source, extent, PADDING)
+    block = rectangle(columns * cell + 2 * PADDING, -(-unseen // columns) * cell + 2 * PADDING)
+    everything = join(shapes, block) if unseen else shapes
+    found = smallest_square(everything, largest)
+    if found is None:
+        return None, everything.area
+    size, positions = found
     index = np.arange(unseen)
-    first = positions[-1] if unseen else np.zeros(2, np.int32)
+    first = positions[-1] + PADDING if unseen else np.zeros(2, np.int32)
     cells = np.stack([index % columns, index // columns], axis=1) * cell + first
     target = positions[: len(charts)]
-    return Layout(
+    layout = Layout(
         size,
         image_sizes,
         source,
         target,
         extent,
-        occupied,
+        shapes,
         xy + (target - source)[charts.node_chart],
         cells.astype(np.int32),
         cell,
     )
+    return layout, everything.area

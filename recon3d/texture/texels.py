@@ -30,12 +30,13 @@ def copy(
     charts: NDArray[np.int64],
     source: Ints,
     target: Ints,
-    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
     values: NDArray[np.int16],
 ) -> None:
-    """Copy the charts from a photo, row by row, through a table of values.
+    """Copy the charts from a photo, texel by texel, through a table of values.
 
     Parameters
     ----------
@@ -48,24 +49,23 @@ def copy(
         Place of each chart in the photo.
     target : ndarray of int32, shape (C, 2)
         Place of each chart in the atlas.
-    starts : ndarray of int64, shape (C + 1,)
-        Start of each chart's columns in `low` and `high`.
-    low, high : ndarray of int32, shape (N,)
-        Rows that each column occupies.
+    columns, runs, low, high : ndarray
+        What the charts occupy: see `recon3d.texture.packing.Shapes`.
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
     height, width = photo.shape[:2]
     for n in charts:
-        for place in range(starts[n], starts[n + 1]):
-            column = place - starts[n]
+        for place in range(columns[n], columns[n + 1]):
+            column = place - columns[n]
             x = min(max(source[n, 0] + column, 0), width - 1)
-            for row in range(low[place], high[place]):
-                y = min(max(source[n, 1] + row, 0), height - 1)
-                for channel in range(3):
-                    atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
-                        photo[y, x, channel], channel
-                    ]
+            for run in range(runs[place], runs[place + 1]):
+                for row in range(low[run], high[run]):
+                    y = min(max(source[n, 1] + row, 0), height - 1)
+                    for channel in range(3):
+                        atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
+                            photo[y, x, channel], channel
+                        ]
 
 
 @_compiled
