@@ -25,6 +25,7 @@ Floats = NDArray[np.float64]
 Floats32 = NDArray[np.float32]
 Ints = NDArray[np.int32]
 Bytes = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
 
 #: Where COLMAP's camera models keep (fx, fy, cx, cy) and OpenCV's (k1, k2, p1, p2, k3, k4, k5, k6).
 _MODELS: dict[str, tuple[tuple[int, int, int, int], tuple[int | None, ...]]] = {
@@ -561,12 +562,15 @@ class Mesh(Described):
         sRGB of each vertex, 0 to 255.
     normals : ndarray of float32, shape (V, 3), optional
         Unit normals in the world, outward.
+    guessed : ndarray of bool, shape (V,), optional
+        Vertices of closed gaps, which no photo measured.
     """
 
     vertices: Floats
     faces: Ints
     colors: Bytes | None = None
     normals: Floats32 | None = None
+    guessed: Mask | None = None
 
     def __len__(self) -> int:
         return len(self.faces)

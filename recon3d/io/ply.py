@@ -35,6 +35,8 @@ _TYPES = {
 #: Bytes that hold any sensible header.
 _LONGEST_HEADER = 65_536
 _ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+#: The property of vertices that close a gap.
+_GUESSED = "guessed"
 _COLOURS = (("red", "green", "blue"), ("diffuse_red", "diffuse_green", "diffuse_blue"), ("r", "g", "b"))
 
 
@@ -84,7 +86,7 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     path : Path
     mesh : Mesh
     """
-    rows = _rows(mesh.vertices, mesh.normals, mesh.colors)
+    rows = _rows(mesh.vertices, mesh.normals, mesh.colors, mesh.guessed)
     triangles = np.empty(len(mesh.faces), [("n", "u1"), ("v", "<i4", 3)])
     triangles["n"] = 3
     triangles["v"] = mesh.faces
@@ -95,13 +97,18 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
 
 
 def _rows(
-    points: NDArray[np.float64], normals: NDArray[np.float32] | None, colors: NDArray[np.uint8] | None
+    points: NDArray[np.float64],
+    normals: NDArray[np.float32] | None,
+    colors: NDArray[np.uint8] | None,
+    guessed: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.void]:
     groups: list[tuple[tuple[str, ...], str, NDArray[Any]]] = [(("x", "y", "z"), "<f4", points)]
     if normals is not None:
         groups.append((("nx", "ny", "nz"), "<f4", normals))
     if colors is not None:
         groups.append((("red", "green", "blue"), "u1", colors))
+    if guessed is not None:
+        groups.append(((_GUESSED,), "u1", guessed[:, None]))
     rows = np.empty(len(points), [(name, kind) for names, kind, _ in groups for name in names])
     for names, _, values in groups:
         for column, name in enumerate(names):
@@ -195,7 +202,8 @@ def read_mesh(path: Path) -> Mesh:
     points, normals, colors = _columns(Path(path), vertices)
     if faces.min() < 0 or faces.max() >= len(points):
         raise _damaged(Path(path), "a face names a vertex that is not there")
-    return Mesh(points, faces, colors, normals)
+    guessed = vertices[_GUESSED] != 0 if _GUESSED in (vertices.dtype.names or ()) else None
+    return Mesh(points, faces, colors, normals, guessed)
 
 
 def _damaged(path: Path, why: str) -> InputError:

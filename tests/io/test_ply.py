@@ -41,6 +41,21 @@ def test_a_mesh_comes_back_and_opens_elsewhere(tmp_path: Path) -> None:
     assert np.array_equal(theirs.faces, mesh.faces)
 
 
+def test_guessed_vertices_come_back_and_other_readers_pass_over_them(tmp_path: Path) -> None:
+    mesh = grid_mesh()
+    guessed = mesh.vertices[:, 0] > 0.5
+    normals = np.tile(np.float32([[0, 1, 0]]), (len(mesh.vertices), 1))
+    write_mesh(tmp_path / "a.ply", Mesh(mesh.vertices, mesh.faces, None, normals, guessed))
+    assert b"property uchar guessed" in (tmp_path / "a.ply").read_bytes()
+    assert np.array_equal(read_mesh(tmp_path / "a.ply").guessed, guessed)
+    theirs = o3d.io.read_triangle_mesh(str(tmp_path / "a.ply"))
+    assert np.array_equal(np.asarray(theirs.triangles), mesh.faces)
+    assert np.allclose(np.asarray(theirs.vertex_normals), normals)
+    assert np.array_equal(trimesh.load(tmp_path / "a.ply", process=False).faces, mesh.faces)
+    write_mesh(tmp_path / "b.ply", mesh)
+    assert read_mesh(tmp_path / "b.ply").guessed is None
+
+
 @pytest.mark.parametrize("text", [True, False])
 def test_open3ds_files_are_read(tmp_path: Path, text: bool) -> None:
     box = o3d.geometry.TriangleMesh.create_box()
