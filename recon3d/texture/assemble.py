@@ -13,12 +13,14 @@ from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import continued_colors, unseen_corner_colors
-from recon3d.texture.guesses import doubted_regions, drop_unconfirmed
+from recon3d.texture.guesses import doubted_regions, drop_unconfirmed, without
 from recon3d.texture.labelling import choose_views, chosen_quality
 from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.refine import Splits
 from recon3d.texture.rejoin import rejoin
 from recon3d.texture.seams import find_seams, global_corrections, seam_differences
+from recon3d.texture.surroundings import foreign_at_outlines
+from recon3d.texture.texels import INSIDE
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
 
@@ -105,6 +107,7 @@ def texture_mesh(
     pairs = face_pairs(mesh.faces)
     gains = view_gains(candidates, len(views))
     candidates, outliers = remove_outliers(candidates, pairs, gains)
+    candidates = without(candidates, foreign_at_outlines(candidates, pairs, gains))
     if guesses is not None:
         candidates = drop_unconfirmed(candidates, guesses, gains)
     mesh = continued_colors(mesh, doubted_regions(candidates, pairs))
@@ -142,7 +145,7 @@ def texture_mesh(
         outliers=outliers,
         atlas_size=layout.size,
         scale=round(float(layout.image_sizes.max(initial=1)) / largest, 4),
-        filled=round(float(np.count_nonzero(atlas.mask)) / atlas.mask.size, 4),
+        filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
     )
     texture = atlas.finish()
     progress(1, 1)

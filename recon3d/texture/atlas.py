@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.texture import texels
-from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.charts import PADDING, Charts, Layout
 from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
 from recon3d.types import Bytes, Floats, Floats32
 
@@ -133,15 +133,17 @@ class Atlas:
                 self.mask[y, x] = INSIDE
 
     def finish(self) -> Bytes:
-        """The texture: what is outside of all charts takes the colours around (pull-push).
+        """The texture: what is outside of all charts takes the colours around.
 
-        Smooth gaps keep mipmaps and JPEG blocks free of foreign colours (Gortler et al. 1996, "The
-        Lumigraph", section 3.4).
+        The padding takes those of its own chart, for the first mip level. Beyond it pull-push keeps
+        gaps smooth, for further levels and JPEG's blocks (Gortler et al. 1996, "The Lumigraph",
+        section 3.4).
 
         Returns
         -------
         ndarray of uint8, shape (S, S, 3)
         """
+        texels.widen(self.color, self.mask, PADDING)
         half, weight = texels.halve(self.color, self.mask)
         texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
         return texture

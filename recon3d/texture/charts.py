@@ -10,12 +10,15 @@ import numpy as np
 from recon3d.errors import OptionError
 from recon3d.texture.footprints import chart_shapes
 from recon3d.texture.labelling import connected_faces
-from recon3d.texture.packing import MULTIPLE, Shapes, join, rectangle, smallest_square
+from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, rectangle, smallest_square
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
-#: Texels around a chart; its neighbours in the atlas stay away twice as far.
-PADDING = 3
+#: Blocks around those that a chart touches; its neighbours in the atlas stay away twice as far. One is
+#: enough for lookups in the first mip level to stay inside.
+_PADDING = 1
+#: Texels around a chart that are its own.
+PADDING = _PADDING * BLOCK
 #: Side in texels of the cell of a face that no photo sees.
 CELL = 4
 
@@ -76,7 +79,7 @@ class Layout:
     extent : ndarray of int32, shape (C, 2)
         Width and height of each chart.
     shapes : Shapes
-        What each chart occupies of its width and height.
+        What each chart occupies of its width and height, in blocks.
     node_xy : ndarray of float64, shape (N, 2)
         Place of each node in the atlas, in texels from its upper left corner.
     cells : ndarray of int32, shape (U, 2)
@@ -142,7 +145,7 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     charts : Charts
     views : sequence of View
     max_size : int
-        Side of the largest atlas; sides are multiples of `recon3d.texture.packing.MULTIPLE`.
+        Side of the largest atlas; sides are multiples of 16.
 
     Returns
     -------
@@ -153,7 +156,7 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     OptionError
         The charts do not fit at any resolution.
     """
-    largest = max_size // MULTIPLE * MULTIPLE
+    largest = max_size // (BLOCK * MULTIPLE) * BLOCK * MULTIPLE
     layout, area = _try(charts, views, 1.0, largest)
     if layout is not None:
         return layout
@@ -188,36 +191,39 @@ def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> t
     image_sizes = np.maximum(np.rint(full * scale), 1).astype(np.int32)
     view_of = charts.chart_view[charts.node_chart]
     xy = charts.xy * (image_sizes / full)[view_of]
+    grid = xy / BLOCK
     low = np.full((len(charts), 2), np.inf)
     high = np.full((len(charts), 2), -np.inf)
-    np.minimum.at(low, charts.node_chart, xy)
-    np.maximum.at(high, charts.node_chart, xy)
-    source = np.floor(low).astype(np.int32) - PADDING
-    extent = np.ceil(high).astype(np.int32) + PADDING - source
-    unseen = int(np.count_nonzero(charts.face_chart < 0))
+    np.minimum.at(low, charts.node_chart, grid)
+    np.maximum.at(high, charts.node_chart, grid)
+    source = np.floor(low).astype(np.int32) - _PADDING
+    extent = np.ceil(high).astype(np.int32) + _PADDING - source
+    seen = charts.face_chart >= 0
+    faces = charts.face_nodes[seen]
+    shapes = chart_shapes(grid, faces, charts.face_chart[seen], source, extent, _PADDING)
+    unseen = int(np.count_nonzero(~seen))
     cell = CELL if unseen * CELL * CELL <= largest * largest / 4 else 1
     columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * PADDING) // cell)
-    seen = charts.face_chart >= 0
-    shapes = chart_shapes(xy, charts.face_nodes[seen], charts.face_chart[seen], source, extent, PADDING)
-    block = rectangle(columns * cell + 2 * PADDING, -(-unseen // columns) * cell + 2 * PADDING)
+    block = rectangle(*(-(-n * cell // BLOCK) + 2 * _PADDING for n in (columns, -(-unseen // columns))))
     everything = join(shapes, block) if unseen else shapes
-    found = smallest_square(everything, largest)
+    taken = everything.area * BLOCK * BLOCK
+    found = smallest_square(everything, largest // BLOCK)
     if found is None:
-        return None, everything.area
-    size, positions = found
+        return None, taken
+    side, positions = found
     index = np.arange(unseen)
-    first = positions[-1] + PADDING if unseen else np.zeros(2, np.int32)
+    first = (positions[-1] + _PADDING) * BLOCK if unseen else np.zeros(2, np.int32)
     cells = np.stack([index % columns, index // columns], axis=1) * cell + first
-    target = positions[: len(charts)]
+    source, target = source * BLOCK, positions[: len(charts)] * BLOCK
     layout = Layout(
-        size,
+        side * BLOCK,
         image_sizes,
         source,
         target,
-        extent,
+        extent * BLOCK,
         shapes,
         xy + (target - source)[charts.node_chart],
         cells.astype(np.int32),
         cell,
     )
-    return layout, everything.area
+    return layout, taken

@@ -24,6 +24,8 @@ _GRAZING_COSINE = 0.34
 _SQUARE_COSINE = 0.5
 #: Share of a face's pixels that must be unoccluded; what is hidden lowers the quality steeply.
 _MIN_VISIBLE = 0.75
+#: A face with this share of its pixels near an outline lies at it.
+_MOSTLY = 0.5
 #: Gray levels a pixel that a face without any texture counts.
 _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
@@ -48,6 +50,8 @@ class ViewFaces:
         Pixels that the face covers.
     spoiled : ndarray of int32, shape (M,)
         Faces that the photo would show if it did not show what is behind them.
+    clear : ndarray of int32, shape (K,)
+        Those of the faces that the photo does not show at an outline.
     """
 
     faces: Ints
@@ -55,6 +59,7 @@ class ViewFaces:
     color: Bytes
     area: Floats32
     spoiled: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
+    clear: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +76,8 @@ class Candidates:
         Pixels that the face covers in the photo where it covers most; 0 when none sees it.
     doubted : ndarray of bool, shape (F,), optional
         Faces in whose place a photo shows what is behind them.
+    at_outline : ndarray of bool, shape (F,), optional
+        Faces that all photos show at an outline.
     """
 
     view: Ints
@@ -78,6 +85,7 @@ class Candidates:
     color: Bytes
     pixels: Floats32
     doubted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    at_outline: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def counts(self) -> Ints:
@@ -155,7 +163,7 @@ def seen_faces(
         unspoiled = share + table[:, raster.BEHIND] / table[:, raster.PIXELS]
     facing = table[:, raster.COSINE] > _MIN_COSINE
     if guesses is not None:
-        facing &= ~guesses | ((table[:, raster.COSINE] > _SQUARE_COSINE) & (near < 0.5))
+        facing &= ~guesses | ((table[:, raster.COSINE] > _SQUARE_COSINE) & (near < _MOSTLY))
     seen = np.flatnonzero(facing & (share >= _MIN_VISIBLE))
     spoiled = np.flatnonzero(facing & (share < _MIN_VISIBLE) & (unspoiled >= _MIN_VISIBLE))
     table, near, share = table[seen], near[seen], share[seen]
@@ -166,7 +174,9 @@ def seen_faces(
     color = np.rint(table[:, raster.RED :]).astype(np.uint8)
     quality = np.maximum(quality, 1e-6).astype(np.float32)
     area = table[:, raster.AREA].copy()
-    return ViewFaces(seen.astype(np.int32), quality, color, area, spoiled.astype(np.int32))
+    clear = seen[near < _MOSTLY]
+    numbers = (faces.astype(np.int32) for faces in (spoiled, clear))
+    return ViewFaces(seen.astype(np.int32), quality, color, area, *numbers)
 
 
 def _inside(q: Floats, width: int, height: int) -> NDArray[np.bool_]:
@@ -203,6 +213,7 @@ class CandidateTable:
         self._color = np.zeros((face_count, size, 3), np.uint8)
         self._pixels = np.zeros(face_count, np.float32)
         self._doubted = np.zeros(face_count, bool)
+        self._clear = np.zeros(face_count, bool)
 
     def add(self, view: int, seen: ViewFaces) -> None:
         """Add the faces that a view sees.
@@ -216,6 +227,7 @@ class CandidateTable:
         _insert(self._view, self._quality, self._color, view, seen.faces, seen.quality, seen.color)
         self._pixels[seen.faces] = np.maximum(self._pixels[seen.faces], seen.area)
         self._doubted[seen.spoiled] = True
+        self._clear[seen.clear] = True
 
     def candidates(self) -> Candidates:
         """Return the collected candidates.
@@ -224,7 +236,8 @@ class CandidateTable:
         -------
         Candidates
         """
-        return Candidates(self._view, self._quality, self._color, self._pixels, self._doubted)
+        at_outline = (self._view[:, 0] >= 0) & ~self._clear
+        return Candidates(self._view, self._quality, self._color, self._pixels, self._doubted, at_outline)
 
 
 @_compiled

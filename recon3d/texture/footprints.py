@@ -1,4 +1,4 @@
-"""The texels that a chart needs: those of its faces, and the padding around them."""
+"""The blocks of texels that a chart needs: those of its faces, and the padding around them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _compiled = kernel(error_model="numpy")
 def chart_shapes(
     xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: Ints, padding: int
 ) -> Shapes:
-    """Find the texels that lie at most `padding` texels from those that faces touch.
+    """Find the blocks that lie at most `padding` blocks from those that faces touch.
 
     Parameters
     ----------
     xy : ndarray of float64, shape (N, 2)
-        Nodes, in texels of the photo.
+        Nodes, in blocks of the photo.
     faces : ndarray of int32, shape (F, 3)
         Nodes of the faces.
     face_chart : ndarray of int32, shape (F,)

@@ -50,7 +50,7 @@ def doubted_regions(candidates: Candidates, pairs: FacePairs) -> NDArray[np.bool
     ndarray of bool, shape (F,)
     """
     unseen = candidates.counts == 0
-    if not np.any(candidates.doubted):
+    if not candidates.doubted.any():
         return np.zeros(len(unseen), bool)
     count, region = connected_faces(np.where(unseen, 0, -1).astype(np.int32), pairs.faces)
     doubted = np.zeros(count + 1, bool)
@@ -82,5 +82,22 @@ def drop_unconfirmed(candidates: Candidates, guesses: NDArray[np.bool_], gains: 
     # The reference is the lower median, so that of two views one has a distance of 0.
     apart = distance.sum(axis=1) / np.maximum(counts - 1, 1)
     dropped = guesses & ((candidates.counts < _VIEWS) | (apart > _AGREE))
-    doubted = dropped | candidates.doubted if len(candidates.doubted) else dropped
-    return replace(kept_views(candidates, ~dropped[:, None]), doubted=doubted)
+    return without(candidates, np.broadcast_to(dropped[:, None], candidates.view.shape))
+
+
+def without(candidates: Candidates, dropped: NDArray[np.bool_]) -> Candidates:
+    """Drop views, and doubt the faces that lose some.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    dropped : ndarray of bool, shape (F, K)
+
+    Returns
+    -------
+    Candidates
+    """
+    doubted = dropped.any(axis=1)
+    if len(candidates.doubted):
+        doubted |= candidates.doubted
+    return replace(kept_views(candidates, ~dropped), doubted=doubted)

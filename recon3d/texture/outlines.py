@@ -19,7 +19,7 @@ _REACH = 20
 #: Pixels there beside an outline whose colour says nothing about what is behind.
 _MARGIN = 2
 #: What is behind is so much further away, relative to the depth, two pixels beside the outline.
-_GAP = 0.06
+_GAP = 0.15
 #: A surface recedes by less from one pixel to the next.
 _SLOPE = 0.02
 #: Gray levels by which the colours before and behind must differ.
@@ -52,37 +52,43 @@ def shows_behind(nearest: Floats32, rgb: Bytes) -> NDArray[np.bool_]:
     height, width = nearest.shape
     shrink = min(1.0, _SIZE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
-    inverse = cv2.resize(nearest, size, interpolation=cv2.INTER_NEAREST)
-    color = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA).astype(np.float32)
-    window = _disk(_REACH)
-    behind = _behind(inverse)
-    front = ~behind & (inverse > 0)
-    near = front & (cv2.dilate(behind.astype(np.uint8), window) > 0)
-    found = np.zeros_like(near)
-    if near.any():
-        beyond = cv2.erode(behind.astype(np.uint8), _disk(_MARGIN), borderValue=1) > 0
-        mean_behind, spread_behind, any_behind = _around(color, beyond)
-        # What is found first no longer counts to the surface.
-        for _ in range(2):
-            inside = front & ~_grown(found)
-            mean, spread, any_inside = _around(color, inside)
-            apart = _distance(mean, mean_behind, 0.0)
-            to_behind = _distance(color, mean_behind, spread_behind)
-            to_front = _distance(color, mean, spread)
-            found = near & any_behind & any_inside & (apart > _APART) & (_CLOSER * to_behind < to_front)
-            found = _linked(found, behind)
-        found = _grown(found) & front
+    inverse = np.asarray(cv2.resize(nearest, size, interpolation=cv2.INTER_NEAREST), np.float32)
+    color = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+    # Sky and surfaces behind have colours of their own.
+    found = _showing(color, inverse > 0, inverse == 0)
+    further = _further(inverse)
+    found |= _showing(color, (inverse > 0) & ~further, further)
     return cv2.resize(found.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _behind(inverse: Floats32) -> NDArray[np.bool_]:
-    """Pixels without a surface, and those of surfaces within reach of the outline of one before them."""
-    small = np.ones((3, 3), np.uint8)
-    behind = (inverse == 0) | (inverse < (1 - _GAP) * cv2.dilate(inverse, _disk(_MARGIN)))
-    for _ in range(_REACH):
-        beside = cv2.dilate(np.where(behind, inverse, 0).astype(np.float32), small)
-        behind |= inverse <= (1 + _SLOPE) * beside
-    return behind
+def _showing(color: Floats32, front: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Pixels of the front that have the colours of what is behind."""
+    near = front & (cv2.dilate(behind.astype(np.uint8), _disk(_REACH)) > 0)
+    found = np.zeros_like(near)
+    if not near.any():
+        return found
+    beyond = cv2.erode(behind.astype(np.uint8), _disk(_MARGIN), borderValue=1) > 0
+    mean_behind, spread_behind, any_behind = _around(color, beyond)
+    # What is found first no longer counts to the front.
+    for _ in range(2):
+        mean, spread, any_front = _around(color, front & ~_grown(found))
+        apart = _distance(mean, mean_behind, 0.0)
+        to_behind = _distance(color, mean_behind, spread_behind)
+        to_front = _distance(color, mean, spread)
+        found = near & any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
+        found = _linked(found, behind)
+    return _grown(found) & front
+
+
+def _further(inverse: Floats32) -> NDArray[np.bool_]:
+    """Pixels of surfaces far behind one whose outline is within reach."""
+    surface = inverse > 0
+    further = surface & (inverse < (1 - _GAP) * cv2.dilate(inverse, _disk(_MARGIN)))
+    if further.any():
+        for _ in range(_REACH):
+            beside = cv2.dilate(np.where(further, inverse, 0).astype(np.float32), np.ones((3, 3), np.uint8))
+            further |= surface & (inverse <= (1 + _SLOPE) * beside)
+    return further
 
 
 def _disk(radius: int) -> Bytes:

@@ -1,6 +1,7 @@
 """Packing of charts into a square.
 
-Charts are placed texel by texel, so that small ones fill the gaps between and inside large ones.
+Charts are placed by their true shapes, so that small ones fill the gaps between and inside large ones. They
+consist of blocks of texels that become one texel in the first mip level.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from numpy.typing import NDArray
 from recon3d.kernels import kernel
 from recon3d.types import Ints
 
-#: Sides of textures are multiples of this: four mip levels halve without a remainder.
-MULTIPLE = 16
+#: Texels along a block.
+BLOCK = 2
+#: Sides of textures are multiples of so many blocks: four mip levels halve without a remainder.
+MULTIPLE = 8
 
 #: Places across the square at which a chart may stand.
 _PLACES = 2048
@@ -26,7 +29,7 @@ _compiled = kernel()
 
 @dataclass(frozen=True, eq=False)
 class Shapes:
-    """The texels that charts occupy, as runs of rows in their columns.
+    """The blocks that charts occupy, as runs of rows in their columns.
 
     Parameters
     ----------
@@ -48,7 +51,7 @@ class Shapes:
 
     @property
     def area(self) -> int:
-        """Number of texels."""
+        """Number of blocks."""
         return int((self.high - self.low).sum(dtype=np.int64))
 
     def extents(self) -> Ints:
@@ -71,7 +74,7 @@ def rectangle(width: int, height: int) -> Shapes:
     Parameters
     ----------
     width, height : int
-        In texels.
+        In blocks.
 
     Returns
     -------
@@ -132,13 +135,13 @@ def smallest_square(charts: Shapes, limit: int) -> tuple[int, Ints] | None:
 def pack(charts: Shapes, width: int, height: int) -> tuple[Ints, int]:
     """Place charts in a strip, the highest first, each as low as it goes and then as far left.
 
-    In strips of more than 2048 texels charts stand at columns that are multiples of 2, 4, ...
+    In strips of more than 2048 blocks charts stand at columns that are multiples of 2, 4, ...
 
     Parameters
     ----------
     charts : Shapes
     width : int
-        Width of the strip in texels.
+        Width of the strip in blocks.
     height : int
         Rows that may be used.
 

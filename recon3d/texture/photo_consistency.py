@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.texture.face_visibility import Candidates
+from recon3d.texture.surroundings import contradicted
 from recon3d.texture.topology import FacePairs
-from recon3d.texture.two_views import contradicted
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
 #: Gray levels that are neither noise nor clipped, and so tell of exposure.
@@ -84,7 +84,7 @@ def remove_outliers(candidates: Candidates, pairs: FacePairs, gains: Floats) -> 
     their mean and covariance, which a single bright outlier shifts, and with the distances
     averaged over the neighbouring faces in the same photo, since what is in the way covers more
     than one face. Of two views that differ the one goes that is clearly further from the colours of
-    the faces around on which the photos agree: see `recon3d.texture.two_views`.
+    the faces around on which the photos agree: see `recon3d.texture.surroundings`.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.texture.packing import BLOCK
 from recon3d.texture.raster import span
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
@@ -57,15 +58,16 @@ def copy(
     height, width = photo.shape[:2]
     for n in charts:
         for place in range(columns[n], columns[n + 1]):
-            column = place - columns[n]
-            x = min(max(source[n, 0] + column, 0), width - 1)
+            first = (place - columns[n]) * BLOCK
             for run in range(runs[place], runs[place + 1]):
-                for row in range(low[run], high[run]):
+                for row in range(low[run] * BLOCK, high[run] * BLOCK):
                     y = min(max(source[n, 1] + row, 0), height - 1)
-                    for channel in range(3):
-                        atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
-                            photo[y, x, channel], channel
-                        ]
+                    for column in range(first, first + BLOCK):
+                        x = min(max(source[n, 0] + column, 0), width - 1)
+                        for channel in range(3):
+                            atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
+                                photo[y, x, channel], channel
+                            ]
 
 
 @_compiled
@@ -248,6 +250,41 @@ def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
                 atlas[row, column, 0] = np.int16(red // count)
                 atlas[row, column, 1] = np.int16(green // count)
                 atlas[row, column, 2] = np.int16(blue // count)
+
+
+@_compiled
+def widen(atlas: NDArray[np.int16], mask: Bytes, rounds: int) -> None:
+    """Give the texels around charts and rims the mean of the known texels that touch them.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Changed, in atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Changed: the new texels count as rims.
+    rounds : int
+        Width in texels.
+    """
+    size = mask.shape[0]
+    for _ in range(rounds):
+        before = mask.copy()
+        for row in range(size):
+            for column in range(size):
+                if before[row, column] != OUTSIDE:
+                    continue
+                red, green, blue, count = 0, 0, 0, 0
+                for y in range(max(row - 1, 0), min(row + 2, size)):
+                    for x in range(max(column - 1, 0), min(column + 2, size)):
+                        if before[y, x] != OUTSIDE:
+                            red += atlas[y, x, 0]
+                            green += atlas[y, x, 1]
+                            blue += atlas[y, x, 2]
+                            count += 1
+                if count:
+                    mask[row, column] = RIM
+                    atlas[row, column, 0] = np.int16(red // count)
+                    atlas[row, column, 1] = np.int16(green // count)
+                    atlas[row, column, 2] = np.int16(blue // count)
 
 
 @_compiled

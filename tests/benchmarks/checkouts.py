@@ -30,10 +30,14 @@ class Cost:
     peak: float
 
 
-def run(code: Path, project: Path, arguments: Sequence[str]) -> dict[str, Cost]:
-    """Run ``recon3d run`` of a checkout, and read the costs of the stages from their manifests."""
+def run(code: Path, project: Path, inputs: Sequence[str], options: Sequence[str]) -> dict[str, Cost]:
+    """Run ``recon3d run`` of a checkout, and read the costs of the stages from their manifests.
+
+    A project that is there resumes.
+    """
     environment = {**os.environ, "PYTHONPATH": str(code)}
-    command = [sys.executable, "-m", "recon3d", "run", *arguments, "-o", str(project)]
+    inputs = () if project.exists() else inputs
+    command = [sys.executable, "-m", "recon3d", "run", *inputs, *options, "-o", str(project)]
     subprocess.run(command, check=True, cwd=code, env=environment, stdout=sys.stderr)
     costs = {}
     manifests = [json.loads(path.read_text()) for path in project.glob("artifacts/*/manifest.json")]

@@ -118,22 +118,23 @@ def main() -> None:
     parser.add_argument("quality", nargs="?", default="medium")
     parser.add_argument("--set", dest="options", action="append", default=[], help="as in recon3d run")
     parser.add_argument("--code", type=Path, default=checkouts.HERE, help="checkout that makes the model")
-    parser.add_argument("--project", type=Path, help="keep the project here, or take a finished one")
+    parser.add_argument("--keep", type=Path, help="folder that keeps the project; it resumes there")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        work = Path(temporary)
+        work = given.keep or Path(temporary)
         model, images = posed_frames(given.set, work)
         names = sorted(path.name for path in images.iterdir() if path.suffix in {".jpg", ".png"})
         truth_views = colmap.read_scene(model, names).views
         held = set(held_out([view.name for view in truth_views]))
         part = part_of_model(model, work / "part", {view.name for view in truth_views} - held)
-        (work / "given").mkdir()
+        (work / "given").mkdir(parents=True, exist_ok=True)
         for name in set(names) - held:
-            (work / "given" / name).symlink_to(images / name)
-        project = given.project or work / "project"
-        arguments = ["--poses", str(part), "--images", str(work / "given"), "-q", given.quality]
-        arguments += [part for option in given.options for part in ("--set", option)]
-        costs = checkouts.run(given.code, project, arguments)
+            if not (work / "given" / name).exists():
+                (work / "given" / name).symlink_to(images / name)
+        project = work / "project"
+        options = ["-q", given.quality, *(text for option in given.options for text in ("--set", option))]
+        inputs = ["--poses", str(part), "--images", str(work / "given")]
+        costs = checkouts.run(given.code, project, inputs, options)
         textured = read_glb(project / "results" / "textured_mesh.glb")
         truth = read_mesh(DATA / str(SETS[given.set].truth))
         likeness = compare(textured, truth, images, [view for view in truth_views if view.name in held])

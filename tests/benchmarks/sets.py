@@ -103,7 +103,7 @@ def posed_frames(name: str, work: Path) -> tuple[Path, Path]:
 
 def part_of_model(model: Path, target: Path, names: Container[str]) -> Path:
     """A copy of a model of cameras without points that keeps the images of some names."""
-    shutil.copytree(model, target)
+    shutil.copytree(model, target, dirs_exist_ok=True)
     rows = [
         line
         for line in (model / "images.txt").read_text().splitlines()

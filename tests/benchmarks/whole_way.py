@@ -66,13 +66,13 @@ def main() -> None:
             names = sorted(path.name for path in images.iterdir() if path.suffix in {".jpg", ".png"})
             with quiet():
                 unit = reference_unit(colmap.read_scene(model, names), images)
-            arguments = [str(DATA / SETS[name].images), "-q", given.quality, "--workers", "2"]
+            arguments = [str(DATA / SETS[name].images)], ["-q", given.quality, "--workers", "2"]
             loads = [os.getloadavg()[0]]
             before = None
             if given.before:
-                before = checkouts.run(given.before, work / "before", arguments)
+                before = checkouts.run(given.before, work / "before", *arguments)
                 loads.append(os.getloadavg()[0])
-            after = checkouts.run(checkouts.HERE, work / "after", arguments)
+            after = checkouts.run(checkouts.HERE, work / "after", *arguments)
             loads.append(os.getloadavg()[0])
         commits = [checkouts.commit(code) for code in (given.before, checkouts.HERE) if code]
         print(

@@ -7,7 +7,7 @@ import pytest
 from recon3d.errors import OptionError
 from recon3d.texture.charts import PADDING, Charts, build_charts, lay_out
 from recon3d.texture.footprints import chart_shapes
-from recon3d.texture.packing import MULTIPLE, Shapes, join, pack, rectangle, smallest_square
+from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, pack, rectangle, smallest_square
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh, View
 from tests.synthetic.box import box_mesh, photograph, rate, ring
@@ -22,7 +22,7 @@ def columns(widths: np.ndarray, heights: np.ndarray) -> Shapes:
 
 
 def occupancy(charts: Shapes, positions: np.ndarray, width: int, height: int) -> np.ndarray:
-    """How many charts claim each texel; raises where one leaves the strip."""
+    """How many charts claim each block; raises where one leaves the strip."""
     count = np.zeros((height, width), int)
     for n, (x, y) in enumerate(positions):
         for i, place in enumerate(range(charts.columns[n], charts.columns[n + 1])):
@@ -109,10 +109,12 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
     _, views, charts = box_charts()
     layout = lay_out(charts, views, max_size)
     assert layout.size <= max_size
-    assert layout.size % MULTIPLE == 0
+    assert layout.size % (BLOCK * MULTIPLE) == 0
     scale = layout.image_sizes[0, 0] / views[0].camera.width
     assert scale == 1 if max_size == 4096 else scale < 1
-    count = occupancy(layout.shapes, layout.target, layout.size, layout.size)
+    side = layout.size // BLOCK
+    assert (layout.target % BLOCK == 0).all()
+    count = occupancy(layout.shapes, layout.target // BLOCK, side, side).repeat(BLOCK, 0).repeat(BLOCK, 1)
     assert max_size == 4096 or layout.size > 0.9 * max_size
     for x, y in layout.cells:
         count[y : y + layout.cell, x : x + layout.cell] += 1
@@ -131,12 +133,12 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
             assert (count[y, x] == 1).all()
 
 
-def test_a_chart_claims_the_texels_around_its_faces_and_no_others() -> None:
+def test_a_chart_claims_the_blocks_around_its_faces_and_no_others() -> None:
     rng = np.random.default_rng(4)
     xy = np.concatenate([rng.uniform(20, 60, (12, 2)), [[25.2, 30.4], [25.2, 30.4], [26.1, 30.4]]])
     faces = np.arange(15, dtype=np.int32).reshape(5, 3)
     source, extent = np.array([[14, 15]], np.int32), np.array([[52, 51]], np.int32)
-    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, PADDING)
+    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, 2)
     claimed = occupancy(shapes, np.zeros((1, 2), int), *extent[0])
     assert claimed.max() == 1
     # Where points of the faces lie; the last face has no area.
@@ -144,7 +146,7 @@ def test_a_chart_claims_the_texels_around_its_faces_and_no_others() -> None:
     x, y = np.floor(np.einsum("fnk,fkc->nfc", weights, xy[faces]).reshape(-1, 2) - source[0]).astype(int).T
     touched = np.zeros(extent[0][::-1], np.uint8)
     touched[y, x] = 1
-    reach = cv2.dilate(touched, np.ones((2 * PADDING + 1,) * 2))
+    reach = cv2.dilate(touched, np.ones((5, 5)))
     assert not (reach & (claimed == 0)).any()
     assert np.count_nonzero(claimed) - np.count_nonzero(reach) < 0.01 * claimed.size
 
