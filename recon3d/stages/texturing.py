@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
@@ -25,6 +26,7 @@ from recon3d.options import TexturingOptions
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
+from recon3d.texture.guesses import guessed_faces
 from recon3d.texture.refine import Splits, split_large_faces
 from recon3d.types import Bytes, Camera, Mesh, PointCloud, Scene, SparsePoints, View
 
@@ -39,6 +41,8 @@ _BASE_BYTES = 400_000_000
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024
 _SPLITS = "splits_"
+#: What a mesh may have beside its vertices and faces.
+_OPTIONAL = ("colors", "guessed")
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
 #: A smaller mesh has no faces to spare.
@@ -159,8 +163,7 @@ def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path
         mesh, splits = split_large_faces(_fewer(whole, len(whole) - room), fitted)
     arrays: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
     arrays["max_faces"] = np.array(len(whole))
-    if mesh.colors is not None:
-        arrays["colors"] = mesh.colors
+    arrays |= {name: value for name in _OPTIONAL if (value := getattr(mesh, name)) is not None}
     arrays |= {f"{_SPLITS}{field.name}": getattr(splits, field.name) for field in fields(splits)}
     with atomic_path(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -171,14 +174,18 @@ def _fewer(mesh: Mesh, faces: int) -> Mesh:
     from recon3d.surface.simplification import simplify, with_attributes
 
     fewer = make_manifold(simplify(mesh, faces))
-    return with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
+    fewer = with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
+    if mesh.guessed is None:
+        return fewer
+    return replace(fewer, guessed=mesh.guessed[cKDTree(mesh.vertices).query(fewer.vertices)[1]])
 
 
 @functools.lru_cache(maxsize=1)
 def _load_mesh(path: Path) -> Mesh:
     """The prepared mesh; a worker rates many views of the same one."""
     with np.load(path) as data:
-        return Mesh(data["vertices"], data["faces"], data["colors"] if "colors" in data.files else None)
+        optional = {name: data[name] for name in _OPTIONAL if name in data.files}
+        return Mesh(data["vertices"], data["faces"], **optional)
 
 
 def _load_splits(path: Path) -> tuple[Splits, int]:
@@ -199,7 +206,7 @@ def _rate_view(task: _ViewTask) -> None:
         pixel = camera.project(mesh.vertices @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3])
         shown = visible_at(visible, pixel)
         valid = shown if valid is None else valid & shown
-    seen = seen_faces(mesh, view, rgb, valid=valid)
+    seen = seen_faces(mesh, view, rgb, valid=valid, guesses=guessed_faces(mesh))
     with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
         np.savez(file, **{field.name: getattr(seen, field.name) for field in fields(ViewFaces)})
 
@@ -243,6 +250,7 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
         pinholes,
         candidates,
         load_photo,
+        guesses=guessed_faces(mesh),
         splits=splits,
         max_faces=max_faces,
         texture_size=task.texture_size,

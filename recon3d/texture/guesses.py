@@ -18,22 +18,21 @@ _AGREE = 20.0
 _VIEWS = 2
 
 
-def guessed_faces(mesh: Mesh, guessed: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
-    """Faces with a corner that is a guess.
+def guessed_faces(mesh: Mesh) -> NDArray[np.bool_] | None:
+    """Find the faces with a corner that is a guess.
 
     Parameters
     ----------
     mesh : Mesh
-    guessed : ndarray of bool, shape (V,), optional
-        Vertices that no photo measured.
 
     Returns
     -------
-    ndarray of bool, shape (F,)
+    ndarray of bool, shape (F,), or None
+        None where the mesh does not tell.
     """
-    if guessed is None:
-        return np.zeros(len(mesh.faces), bool)
-    faces: NDArray[np.bool_] = guessed[mesh.faces].any(axis=1)
+    if mesh.guessed is None:
+        return None
+    faces: NDArray[np.bool_] = mesh.guessed[mesh.faces].any(axis=1)
     return faces
 
 

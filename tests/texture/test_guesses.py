@@ -1,26 +1,35 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import CandidateTable, seen_faces
+from recon3d.texture.guesses import guessed_faces
+from recon3d.texture.refine import split_large_faces
+from recon3d.texture.rejoin import rejoin
 from recon3d.types import Mesh
+from tests.stages.test_texturing import project_folder, run
 from tests.synthetic.box import box_mesh, photograph, ring, true_color
 from tests.texture.test_assemble import lookup, random_weights
 
 
-def dented(depth: float) -> tuple[Mesh, np.ndarray]:
-    """The box with a guess in the middle of its upper side, too low by `depth`, and the guess's faces."""
+def dented(depth: float) -> Mesh:
+    """The box with a guess in the middle of its upper side, too low by `depth`."""
     box = box_mesh(20)
     x, y, z = box.vertices.T
     inside = (y > 0.69) & (np.abs(x) < 0.45) & (np.abs(z) < 0.3)
     vertices = box.vertices - np.where(inside, depth, 0.0)[:, None] * [0, 1, 0]
-    return Mesh(vertices, box.faces), inside[box.faces].any(axis=1)
+    return Mesh(vertices, box.faces, guessed=inside)
 
 
 def painted(depth: float) -> tuple[np.ndarray, np.ndarray, int]:
     """Error of each face's colour against the box, whether it is a guess, and faces without a photo."""
-    mesh, guesses = dented(depth)
+    mesh = dented(depth)
+    guesses = guessed_faces(mesh)
+    assert guesses is not None
     views = ring(10, radius=2.2)
     photos = [photograph(box_mesh(20), view) for view in views]
     table = CandidateTable(len(mesh))
@@ -40,3 +49,26 @@ def test_a_guess_is_painted_from_photos_that_agree_on_it_and_else_from_around() 
     # Half a side too low, photos show it where it is not.
     _, _, contradicted = painted(0.5)
     assert contradicted > unseen + 0.5 * np.count_nonzero(guesses)
+
+
+def test_the_stage_knows_guesses_from_the_mesh(tmp_path: Path) -> None:
+    mesh, views = dented(0.5), ring(6, radius=2.2)
+    photos = [photograph(box_mesh(20), view) for view in views]
+    unseen = []
+    for name, given in (("told", mesh), ("untold", replace(mesh, guessed=None))):
+        inputs = project_folder(tmp_path / name, given, views, photos)
+        unseen.append(run(inputs, tmp_path / name / "out", texture_size=512).counts["faces_unseen"])
+    assert unseen[0] > unseen[1] + 100
+
+
+def test_marks_of_guesses_survive_splitting_and_joining() -> None:
+    box = box_mesh(2)
+    guessed = box.vertices[:, 1] > 0.69
+    fine, splits = split_large_faces(replace(box, guessed=guessed), ring(5), max_edge=40.0)
+    assert fine.guessed is not None
+    np.testing.assert_array_equal(fine.guessed, fine.vertices[:, 1] > 0.69)
+    none = CandidateTable(len(fine)).candidates()
+    joined = rejoin(fine, splits, np.full(len(fine), -1, np.int32), none, 10**6).mesh
+    assert len(joined) == len(box)
+    assert joined.guessed is not None
+    np.testing.assert_array_equal(joined.guessed, joined.vertices[:, 1] > 0.69)
