@@ -32,8 +32,7 @@ def guessed_faces(mesh: Mesh) -> NDArray[np.bool_] | None:
     """
     if mesh.guessed is None:
         return None
-    faces: NDArray[np.bool_] = mesh.guessed[mesh.faces].any(axis=1)
-    return faces
+    return np.asarray(mesh.guessed[mesh.faces].any(axis=1))
 
 
 def doubted_regions(candidates: Candidates, pairs: FacePairs) -> NDArray[np.bool_]:
@@ -96,7 +95,7 @@ def without(candidates: Candidates, dropped: NDArray[np.bool_]) -> Candidates:
     -------
     Candidates
     """
-    doubted = dropped.any(axis=1)
+    doubted = np.asarray(dropped.any(axis=1))
     if len(candidates.doubted):
         doubted |= candidates.doubted
     return replace(kept_views(candidates, ~dropped), doubted=doubted)

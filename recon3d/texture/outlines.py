@@ -131,4 +131,5 @@ def _linked(found: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.b
     _, label = cv2.connectedComponents((found | behind).astype(np.uint8), connectivity=4)
     reached = np.zeros(int(label.max()) + 1, bool)
     reached[np.unique(label[behind])] = True
-    return found & reached[label]
+    linked: NDArray[np.bool_] = found & reached[label]
+    return linked

@@ -39,7 +39,7 @@ def contradicted(candidates: Candidates, pairs: FacePairs, gains: Floats) -> NDA
     """
     view, counts = candidates.view, candidates.counts
     wrong = np.zeros(view.shape, bool)
-    two = np.flatnonzero(counts == 2)
+    two = np.flatnonzero(counts == 2).astype(np.int32)
     if not len(two):
         return wrong
     color = candidates.color[two, :2] * gains[view[two, :2]]
@@ -74,7 +74,7 @@ def foreign_at_outlines(candidates: Candidates, pairs: FacePairs, gains: Floats)
     ndarray of bool, shape (F, K)
     """
     foreign = np.zeros(candidates.view.shape, bool)
-    faces = np.flatnonzero(candidates.at_outline)
+    faces = np.flatnonzero(candidates.at_outline).astype(np.int32)
     if not len(faces):
         return foreign
     known = (candidates.counts > 0) & ~candidates.at_outline
