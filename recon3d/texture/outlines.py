@@ -68,14 +68,15 @@ def _showing(color: Floats32, front: NDArray[np.bool_], behind: NDArray[np.bool_
     if not near.any():
         return found
     beyond = cv2.erode(behind.astype(np.uint8), _disk(_MARGIN), borderValue=1) > 0
-    mean_behind, spread_behind, any_behind = _around(color, beyond)
+    mean_behind, variance_behind, any_behind = _around(color, beyond, near)
+    shown = color[near]
+    to_behind = _distance(shown - mean_behind) / _deviation(variance_behind)
     # What is found first no longer counts to the front.
     for _ in range(2):
-        mean, spread, any_front = _around(color, front & ~_grown(found))
-        apart = _distance(mean, mean_behind, 0.0)
-        to_behind = _distance(color, mean_behind, spread_behind)
-        to_front = _distance(color, mean, spread)
-        found = near & any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
+        mean, variance, any_front = _around(color, front & ~_grown(found), near)
+        apart = _distance(mean - mean_behind)
+        to_front = _distance(shown - mean) / _deviation(variance)
+        found[near] = any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
         found = _linked(found, behind)
     return _grown(found) & front
 
@@ -102,28 +103,34 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return np.asarray(cv2.dilate(mask.astype(np.uint8), _disk(1)) > 0)
 
 
-def _around(color: Floats32, mask: NDArray[np.bool_]) -> tuple[Floats32, Floats32, NDArray[np.bool_]]:
-    """Mean and standard deviation of the masked colours around each pixel, and where there are any."""
+def _around(
+    color: Floats32, mask: NDArray[np.bool_], near: NDArray[np.bool_]
+) -> tuple[Floats32, Floats32, NDArray[np.bool_]]:
+    """Mean and variance of the masked colours around the near pixels, and where there are any."""
     side = (4 * _REACH + 1, 4 * _REACH + 1)
     weight = mask.astype(np.float32)
 
     def blurred(values: Floats32) -> Floats32:
-        return np.asarray(cv2.boxFilter(values, cv2.CV_32F, side, borderType=cv2.BORDER_CONSTANT), np.float32)
+        summed = cv2.boxFilter(values, cv2.CV_32F, side, borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(summed[near], np.float32)
 
     share = blurred(weight)
     known = share > 0.01
     share = np.maximum(share, 1e-6)
-    mean = blurred(color * weight[..., None]) / share[..., None]
-    square = blurred(np.square(color).sum(axis=-1) * weight) / share
-    variance = np.maximum(square - np.square(mean).sum(axis=-1), 0) / 3
-    return mean, np.sqrt(variance), known
+    mean = blurred(color * weight[..., None]) / share[:, None]
+    square = blurred(np.einsum("hwc,hwc,hw->hw", color, color, weight)) / share
+    return mean, np.maximum(square - np.einsum("nc,nc->n", mean, mean), 0) / 3, known
 
 
-def _distance(color: Floats32, mean: Floats32, spread: Floats32 | float) -> Floats32:
-    """Distance of colours, in gray levels or, with a spread, in standard deviations."""
-    away = np.linalg.norm(color - mean, axis=-1)
-    scaled: Floats32 = away if isinstance(spread, float) else away / np.sqrt(np.square(spread) + _NOISE**2)
-    return scaled
+def _distance(step: Floats32) -> Floats32:
+    """Length of steps between colours, in gray levels."""
+    length: Floats32 = np.sqrt(np.einsum("nc,nc->n", step, step))
+    return length
+
+
+def _deviation(variance: Floats32) -> Floats32:
+    deviation: Floats32 = np.sqrt(variance + _NOISE**2)
+    return deviation
 
 
 def _linked(found: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:

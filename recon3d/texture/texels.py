@@ -50,8 +50,12 @@ def copy(
         Place of each chart in the photo.
     target : ndarray of int32, shape (C, 2)
         Place of each chart in the atlas.
-    columns, runs, low, high : ndarray
-        What the charts occupy: see `recon3d.texture.packing.Shapes`.
+    columns : ndarray of int64, shape (C + 1,)
+        Start of each chart's columns in `runs`: see `recon3d.texture.packing.Shapes`.
+    runs : ndarray of int64, shape (M + 1,)
+        Start of each column's runs in `low` and `high`.
+    low, high : ndarray of int32, shape (N,)
+        Rows of blocks of each run.
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
