@@ -45,6 +45,8 @@ _SPLITS = "splits_"
 _OPTIONAL = ("colors", "guessed")
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
+#: A larger doubted share of the surface is said.
+_MUCH = 0.01
 #: A smaller mesh has no faces to spare.
 _MANY_FACES = 500
 
@@ -124,7 +126,7 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         )
         memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
         try:
-            counts = context.call(_assemble, assemble, memory=memory, unit="views")
+            counts, doubted = context.call(_assemble, assemble, memory=memory, unit="views")
             break
         except OutOfMemory:
             if size // 2 < _SMALLEST_ATLAS:
@@ -134,6 +136,11 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             )
             size //= 2
     context.count(counts)
+    if doubted > _MUCH:
+        context.fallback(
+            f"{100 * doubted:.1f} % of the surface takes its colours from its surroundings: where it should "
+            "be, photos show what is behind it, or different things. Photos from above and from closer help."
+        )
     if scene.up is not None and scene.up[1] < 1:
         axis = "+-"[int(scene.up.sum() < 0)] + "xyz"[int(np.abs(scene.up).argmax())]
         context.fallback(
@@ -224,8 +231,8 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
     return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
 
 
-def _assemble(task: _AssembleTask) -> TextureCounts:
-    """Choose, paint and level; write the model."""
+def _assemble(task: _AssembleTask) -> tuple[TextureCounts, float]:
+    """Choose, paint and level; write the model. Tells the doubted share of the surface, too."""
     mesh = _load_mesh(task.mesh)
     splits, max_faces = _load_splits(task.mesh)
     table = CandidateTable(len(mesh))
@@ -259,4 +266,6 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
     )
     write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
     write_preview(task.output, task.scene, textured)
-    return TextureCounts(**asdict(counts))
+    facts = asdict(counts)
+    doubted = facts.pop("doubted")
+    return TextureCounts(**facts), doubted

@@ -21,7 +21,7 @@ from recon3d.texture.rejoin import rejoin
 from recon3d.texture.seams import find_seams, global_corrections, seam_differences
 from recon3d.texture.surroundings import foreign_at_outlines
 from recon3d.texture.texels import INSIDE
-from recon3d.texture.topology import face_pairs
+from recon3d.texture.topology import face_areas, face_pairs
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
 
 
@@ -44,6 +44,9 @@ class TextureCounts:
         Texels a pixel of the photos: 1, or less when the texture was too small.
     filled : float
         Share of the texture that faces cover.
+    doubted : float
+        Share of the surface that takes its colours from its surroundings although photos show
+        something in its place: what is behind it, or different things.
     """
 
     faces_seen: int
@@ -54,6 +57,7 @@ class TextureCounts:
     atlas_size: int
     scale: float
     filled: float
+    doubted: float
 
 
 def texture_mesh(
@@ -110,7 +114,10 @@ def texture_mesh(
     candidates = without(candidates, foreign_at_outlines(candidates, pairs, gains))
     if guesses is not None:
         candidates = drop_unconfirmed(candidates, guesses, gains)
-    mesh = continued_colors(mesh, doubted_regions(candidates, pairs))
+    doubted = doubted_regions(candidates, pairs)
+    mesh = continued_colors(mesh, doubted)
+    area = face_areas(mesh)
+    doubted_share = float(area[doubted & candidates.doubted].sum() / max(area.sum(), 1e-300))
     labels = choose_views(mesh, pairs, candidates)
     quality = chosen_quality(candidates, labels)
     if splits is not None and len(splits):
@@ -146,6 +153,7 @@ def texture_mesh(
         atlas_size=layout.size,
         scale=round(float(layout.image_sizes.max(initial=1)) / largest, 4),
         filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
+        doubted=round(doubted_share, 4),
     )
     texture = atlas.finish()
     progress(1, 1)

@@ -57,7 +57,10 @@ def test_the_stage_knows_guesses_from_the_mesh(tmp_path: Path) -> None:
     unseen = []
     for name, given in (("told", mesh), ("untold", replace(mesh, guessed=None))):
         inputs = project_folder(tmp_path / name, given, views, photos)
-        unseen.append(run(inputs, tmp_path / name / "out", texture_size=512).counts["faces_unseen"])
+        context = run(inputs, tmp_path / name / "out", texture_size=512)
+        unseen.append(context.counts["faces_unseen"])
+        said = [text for text in context.fallbacks if "takes its colours from its surroundings" in text]
+        assert len(said) == (name == "told")
     assert unseen[0] > unseen[1] + 100
 
 
