@@ -68,7 +68,7 @@ def compare(model: Mesh | TexturedMesh, truth: Mesh, images: Path, views: list[V
         true_depth = depth(truth, camera, view.cam_from_world)
         silhouette = np.isfinite(true_depth)
         covered = silhouette & (depth(model, camera, view.cam_from_world) < true_depth + _BEHIND)
-        picture = render_mesh(model, camera, view.cam_from_world)
+        picture = render_mesh(model, camera, view.cam_from_world, shaded=False)
         shown = np.where(silhouette[..., None], np.where(covered[..., None], picture, 0), photo)
         squares += float(np.square(shown[silhouette].astype(float) - photo[silhouette]).mean(axis=1).sum())
         gain = photo[covered].sum(axis=0, dtype=float) / np.maximum(picture[covered].sum(axis=0), 1)
