@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
@@ -25,6 +26,7 @@ from recon3d.options import TexturingOptions
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
+from recon3d.texture.guesses import guessed_faces
 from recon3d.texture.refine import Splits, split_large_faces
 from recon3d.types import Bytes, Camera, Mesh, PointCloud, Scene, SparsePoints, View
 
@@ -39,8 +41,12 @@ _BASE_BYTES = 400_000_000
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024
 _SPLITS = "splits_"
+#: What a mesh may have beside its vertices and faces.
+_OPTIONAL = ("colors", "guessed")
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
+#: A larger doubted share of the surface is said.
+_MUCH = 0.01
 #: A smaller mesh has no faces to spare.
 _MANY_FACES = 500
 
@@ -120,7 +126,7 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         )
         memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
         try:
-            counts = context.call(_assemble, assemble, memory=memory, unit="views")
+            counts, doubted = context.call(_assemble, assemble, memory=memory, unit="views")
             break
         except OutOfMemory:
             if size // 2 < _SMALLEST_ATLAS:
@@ -130,6 +136,11 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             )
             size //= 2
     context.count(counts)
+    if doubted > _MUCH:
+        context.fallback(
+            f"{100 * doubted:.1f} % of the surface takes its colours from its surroundings: where it should "
+            "be, photos show what is behind it, or different things. Photos from above and from closer help."
+        )
     if scene.up is not None and scene.up[1] < 1:
         axis = "+-"[int(scene.up.sum() < 0)] + "xyz"[int(np.abs(scene.up).argmax())]
         context.fallback(
@@ -159,8 +170,7 @@ def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path
         mesh, splits = split_large_faces(_fewer(whole, len(whole) - room), fitted)
     arrays: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
     arrays["max_faces"] = np.array(len(whole))
-    if mesh.colors is not None:
-        arrays["colors"] = mesh.colors
+    arrays |= {name: value for name in _OPTIONAL if (value := getattr(mesh, name)) is not None}
     arrays |= {f"{_SPLITS}{field.name}": getattr(splits, field.name) for field in fields(splits)}
     with atomic_path(output) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
@@ -171,14 +181,18 @@ def _fewer(mesh: Mesh, faces: int) -> Mesh:
     from recon3d.surface.simplification import simplify, with_attributes
 
     fewer = make_manifold(simplify(mesh, faces))
-    return with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
+    fewer = with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
+    if mesh.guessed is None:
+        return fewer
+    return replace(fewer, guessed=mesh.guessed[cKDTree(mesh.vertices).query(fewer.vertices)[1]])
 
 
 @functools.lru_cache(maxsize=1)
 def _load_mesh(path: Path) -> Mesh:
     """The prepared mesh; a worker rates many views of the same one."""
     with np.load(path) as data:
-        return Mesh(data["vertices"], data["faces"], data["colors"] if "colors" in data.files else None)
+        optional = {name: data[name] for name in _OPTIONAL if name in data.files}
+        return Mesh(data["vertices"], data["faces"], **optional)
 
 
 def _load_splits(path: Path) -> tuple[Splits, int]:
@@ -199,15 +213,9 @@ def _rate_view(task: _ViewTask) -> None:
         pixel = camera.project(mesh.vertices @ view.cam_from_world[:3, :3].T + view.cam_from_world[:3, 3])
         shown = visible_at(visible, pixel)
         valid = shown if valid is None else valid & shown
-    seen = seen_faces(mesh, view, rgb, valid=valid)
+    seen = seen_faces(mesh, view, rgb, valid=valid, guesses=guessed_faces(mesh))
     with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            faces=seen.faces,
-            quality=seen.quality,
-            color=seen.color,
-            area=seen.area,
-        )
+        np.savez(file, **{field.name: getattr(seen, field.name) for field in fields(ViewFaces)})
 
 
 def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
@@ -223,15 +231,15 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
     return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
 
 
-def _assemble(task: _AssembleTask) -> TextureCounts:
-    """Choose, paint and level; write the model."""
+def _assemble(task: _AssembleTask) -> tuple[TextureCounts, float]:
+    """Choose, paint and level; write the model. Tells the doubted share of the surface, too."""
     mesh = _load_mesh(task.mesh)
     splits, max_faces = _load_splits(task.mesh)
     table = CandidateTable(len(mesh))
     pinholes = []
     for index, (view, path) in enumerate(zip(task.scene, task.ratings, strict=True)):
         with np.load(path) as data:
-            table.add(index, ViewFaces(data["faces"], data["quality"], data["color"], data["area"]))
+            table.add(index, ViewFaces(**{field.name: data[field.name] for field in fields(ViewFaces)}))
         camera = view.camera.fitted(task.max_size).undistorted()
         pinholes.append(View(view.name, camera, view.cam_from_world))
     candidates = table.candidates()
@@ -249,6 +257,7 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
         pinholes,
         candidates,
         load_photo,
+        guesses=guessed_faces(mesh),
         splits=splits,
         max_faces=max_faces,
         texture_size=task.texture_size,
@@ -257,4 +266,6 @@ def _assemble(task: _AssembleTask) -> TextureCounts:
     )
     write_glb(task.output / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
     write_preview(task.output, task.scene, textured)
-    return TextureCounts(**asdict(counts))
+    facts = asdict(counts)
+    doubted = facts.pop("doubted")
+    return TextureCounts(**facts), doubted

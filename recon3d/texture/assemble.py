@@ -6,18 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.texture.atlas import Atlas, cell_corners
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
 from recon3d.texture.face_visibility import Candidates
-from recon3d.texture.fill import unseen_corner_colors
+from recon3d.texture.fill import continued_colors, unseen_corner_colors
+from recon3d.texture.guesses import doubted_regions, drop_unconfirmed, without
 from recon3d.texture.labelling import choose_views, chosen_quality
 from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.refine import Splits
 from recon3d.texture.rejoin import rejoin
 from recon3d.texture.seams import find_seams, global_corrections, seam_differences
-from recon3d.texture.topology import face_pairs
+from recon3d.texture.surroundings import foreign_at_outlines
+from recon3d.texture.texels import INSIDE
+from recon3d.texture.topology import face_areas, face_pairs
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
 
 
@@ -40,6 +44,9 @@ class TextureCounts:
         Texels a pixel of the photos: 1, or less when the texture was too small.
     filled : float
         Share of the texture that faces cover.
+    doubted : float
+        Share of the surface that takes its colours from its surroundings although photos show
+        something in its place: what is behind it, or different things.
     """
 
     faces_seen: int
@@ -50,6 +57,7 @@ class TextureCounts:
     atlas_size: int
     scale: float
     filled: float
+    doubted: float
 
 
 def texture_mesh(
@@ -58,6 +66,7 @@ def texture_mesh(
     candidates: Candidates,
     load_photo: Callable[[int], Bytes],
     *,
+    guesses: NDArray[np.bool_] | None = None,
     splits: Splits | None = None,
     max_faces: int | None = None,
     texture_size: int = 4096,
@@ -76,6 +85,8 @@ def texture_mesh(
     load_photo : callable
         Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
         photo is asked for once at most.
+    guesses : ndarray of bool, shape (F,), optional
+        Faces that no photo measured: they take their neighbours' colours unless photos agree on them.
     splits : Splits, optional
         How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
     max_faces : int, optional
@@ -100,6 +111,13 @@ def texture_mesh(
     pairs = face_pairs(mesh.faces)
     gains = view_gains(candidates, len(views))
     candidates, outliers = remove_outliers(candidates, pairs, gains)
+    candidates = without(candidates, foreign_at_outlines(candidates, pairs, gains))
+    if guesses is not None:
+        candidates = drop_unconfirmed(candidates, guesses, gains)
+    doubted = doubted_regions(candidates, pairs)
+    mesh = continued_colors(mesh, doubted)
+    area = face_areas(mesh)
+    doubted_share = float(area[doubted & candidates.doubted].sum() / max(area.sum(), 1e-300))
     labels = choose_views(mesh, pairs, candidates)
     quality = chosen_quality(candidates, labels)
     if splits is not None and len(splits):
@@ -134,7 +152,8 @@ def texture_mesh(
         outliers=outliers,
         atlas_size=layout.size,
         scale=round(float(layout.image_sizes.max(initial=1)) / largest, 4),
-        filled=round(float(np.count_nonzero(atlas.mask)) / atlas.mask.size, 4),
+        filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
+        doubted=round(doubted_share, 4),
     )
     texture = atlas.finish()
     progress(1, 1)

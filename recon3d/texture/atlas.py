@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.texture import texels
-from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.charts import PADDING, Charts, Layout
 from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
 from recon3d.types import Bytes, Floats, Floats32
 
@@ -66,8 +66,9 @@ class Atlas:
         if photo.shape[:2] != (height, width):
             photo = np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
-        p = layout.profiles
-        texels.copy(self.color, photo, mine, layout.source, layout.target, p.starts, p.low, p.high, values)
+        s = layout.shapes
+        place = layout.source, layout.target
+        texels.copy(self.color, photo, mine, *place, s.columns, s.runs, s.low, s.high, values)
         faces = _bent_faces(charts, layout, view)
         nodes = charts.face_nodes[faces]
         shift = (layout.source - layout.target)[charts.face_chart[faces]]
@@ -132,15 +133,17 @@ class Atlas:
                 self.mask[y, x] = INSIDE
 
     def finish(self) -> Bytes:
-        """The texture: what is outside of all charts takes the colours around (pull-push).
+        """The texture: what is outside of all charts takes the colours around.
 
-        Smooth gaps keep mipmaps and JPEG blocks free of foreign colours (Gortler et al. 1996, "The
-        Lumigraph", section 3.4).
+        The padding takes those of its own chart, for the first mip level. Beyond it pull-push keeps
+        gaps smooth, for further levels and JPEG's blocks (Gortler et al. 1996, "The Lumigraph",
+        section 3.4).
 
         Returns
         -------
         ndarray of uint8, shape (S, S, 3)
         """
+        texels.widen(self.color, self.mask, PADDING)
         half, weight = texels.halve(self.color, self.mask)
         texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
         return texture

@@ -8,17 +8,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.errors import OptionError
+from recon3d.texture.footprints import chart_shapes
 from recon3d.texture.labelling import connected_faces
-from recon3d.texture.packing import Profiles, join, pack, profiles, rectangle
+from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, rectangle, smallest_square
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
-#: Texels around a chart; its neighbours in the atlas stay away twice as far.
-PADDING = 3
+#: Blocks around those that a chart touches; its neighbours in the atlas stay away twice as far. One is
+#: enough for lookups in the first mip level to stay inside.
+_PADDING = 1
+#: Texels around a chart that are its own.
+PADDING = _PADDING * BLOCK
 #: Side in texels of the cell of a face that no photo sees.
 CELL = 4
 
-_SMALLEST_ATLAS = 64
+#: Scales of photos that are tried when the largest atlas is too small, and how full it shall be.
+_TRIES, _FULL = 10, 0.985
+_LEAST_SCALE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +78,8 @@ class Layout:
         Column and row of each chart's first texel in the atlas.
     extent : ndarray of int32, shape (C, 2)
         Width and height of each chart.
-    profiles : Profiles
-        What each chart occupies of its width and height.
+    shapes : Shapes
+        What each chart occupies of its width and height, in blocks.
     node_xy : ndarray of float64, shape (N, 2)
         Place of each node in the atlas, in texels from its upper left corner.
     cells : ndarray of int32, shape (U, 2)
@@ -87,7 +93,7 @@ class Layout:
     source: Ints
     target: Ints
     extent: Ints
-    profiles: Profiles
+    shapes: Shapes
     node_xy: Floats
     cells: Ints
     cell: int
@@ -139,7 +145,7 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     charts : Charts
     views : sequence of View
     max_size : int
-        Side of the largest atlas; the sizes tried are powers of two.
+        Side of the largest atlas; sides are multiples of 16.
 
     Returns
     -------
@@ -150,63 +156,74 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     OptionError
         The charts do not fit at any resolution.
     """
-    largest = 1 << (int(max_size).bit_length() - 1)
-    size = min(_SMALLEST_ATLAS, largest)
-    while size <= largest:
-        layout = _try(charts, views, 1.0, size)
-        if layout is not None:
-            return layout
-        size *= 2
-    low, high = 0.0, 1.0
-    best = None
-    while high - low > 0.01 * high and high > 0.01:
-        middle = (low + high) / 2 if low else high / 1.5
-        layout = _try(charts, views, middle, largest)
+    largest = max_size // (BLOCK * MULTIPLE) * BLOCK * MULTIPLE
+    layout, area = _try(charts, views, 1.0, largest)
+    if layout is not None:
+        return layout
+    best, low, high = None, 0.0, 1.0
+    scale = min(0.95, 0.9 * largest / np.sqrt(area))
+    for _ in range(_TRIES):
+        layout, area = _try(charts, views, scale, largest)
         if layout is None:
-            high = middle
+            high = scale
         else:
-            low, best = middle, layout
+            low, best = scale, layout
+            if layout.size >= _FULL * largest:
+                break
+        # A layout tells how much is left; a failure only that this was too large.
+        scale = scale * largest / layout.size if layout is not None else 0.97 * scale
+        if not low < scale < high:
+            scale = (low + high) / 2
+    while best is None and scale > _LEAST_SCALE:
+        scale *= 0.7
+        best, _ = _try(charts, views, scale, largest)
     if best is None:
         raise OptionError(
-            f"{len(charts)} charts do not fit into a texture of {largest} x {largest} texels.",
+            f"{len(charts)} charts do not fit into a texture of {max_size} x {max_size} texels.",
             "Raise texturing.texture_size, or lower mesh_generation.max_faces.",
         )
     return best
 
 
-def _try(charts: Charts, views: Sequence[View], scale: float, size: int) -> Layout | None:
-    """Layout at one scale and size, or None where it does not fit."""
+def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> tuple[Layout | None, int]:
+    """Layout at one scale, or None where it does not fit, and the texels that it takes."""
     full = np.array([(v.camera.width, v.camera.height) for v in views], np.int32).reshape(-1, 2)
     image_sizes = np.maximum(np.rint(full * scale), 1).astype(np.int32)
     view_of = charts.chart_view[charts.node_chart]
     xy = charts.xy * (image_sizes / full)[view_of]
+    grid = xy / BLOCK
     low = np.full((len(charts), 2), np.inf)
     high = np.full((len(charts), 2), -np.inf)
-    np.minimum.at(low, charts.node_chart, xy)
-    np.maximum.at(high, charts.node_chart, xy)
-    source = np.floor(low).astype(np.int32) - PADDING
-    extent = np.ceil(high).astype(np.int32) + PADDING - source
-    unseen = int(np.count_nonzero(charts.face_chart < 0))
-    cell = CELL if unseen * CELL * CELL <= size * size / 4 else 1
-    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), size // cell)
+    np.minimum.at(low, charts.node_chart, grid)
+    np.maximum.at(high, charts.node_chart, grid)
+    source = np.floor(low).astype(np.int32) - _PADDING
+    extent = np.ceil(high).astype(np.int32) + _PADDING - source
     seen = charts.face_chart >= 0
-    occupied = profiles(xy, charts.face_nodes[seen], charts.face_chart[seen], source, extent, PADDING)
-    block = rectangle(columns * cell, -(-unseen // columns) * cell)
-    positions = pack(join(occupied, block) if unseen else occupied, size)
-    if positions is None:
-        return None
+    faces = charts.face_nodes[seen]
+    shapes = chart_shapes(grid, faces, charts.face_chart[seen], source, extent, _PADDING)
+    unseen = int(np.count_nonzero(~seen))
+    cell = CELL if unseen * CELL * CELL <= largest * largest / 4 else 1
+    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * PADDING) // cell)
+    block = rectangle(*(-(-n * cell // BLOCK) + 2 * _PADDING for n in (columns, -(-unseen // columns))))
+    everything = join(shapes, block) if unseen else shapes
+    taken = everything.area * BLOCK * BLOCK
+    found = smallest_square(everything, largest // BLOCK)
+    if found is None:
+        return None, taken
+    side, positions = found
     index = np.arange(unseen)
-    first = positions[-1] if unseen else np.zeros(2, np.int32)
+    first = (positions[-1] + _PADDING) * BLOCK if unseen else np.zeros(2, np.int32)
     cells = np.stack([index % columns, index // columns], axis=1) * cell + first
-    target = positions[: len(charts)]
-    return Layout(
-        size,
+    source, target = source * BLOCK, positions[: len(charts)] * BLOCK
+    layout = Layout(
+        side * BLOCK,
         image_sizes,
         source,
         target,
-        extent,
-        occupied,
+        extent * BLOCK,
+        shapes,
         xy + (target - source)[charts.node_chart],
         cells.astype(np.int32),
         cell,
     )
+    return layout, taken

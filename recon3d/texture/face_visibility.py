@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.texture import raster
+from recon3d.texture.outlines import shows_behind
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, View
 
 #: Views that a face chooses among: its best ones.
@@ -19,8 +20,12 @@ MAX_CANDIDATES = 16
 _MIN_COSINE = 0.1
 #: Below this cosine (70 degrees) the quality falls off faster than the projected area.
 _GRAZING_COSINE = 0.34
+#: Guesses are painted from photos that see them under a larger cosine (60 degrees).
+_SQUARE_COSINE = 0.5
 #: Share of a face's pixels that must be unoccluded; what is hidden lowers the quality steeply.
 _MIN_VISIBLE = 0.75
+#: A face with this share of its pixels near an outline lies at it.
+_MOSTLY = 0.5
 #: Gray levels a pixel that a face without any texture counts.
 _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
@@ -43,12 +48,18 @@ class ViewFaces:
         Mean colour of the face in the photo.
     area : ndarray of float32, shape (N,)
         Pixels that the face covers.
+    spoiled : ndarray of int32, shape (M,)
+        Faces that the photo would show if it did not show what is behind them.
+    clear : ndarray of int32, shape (K,)
+        Those of the faces that the photo does not show at an outline.
     """
 
     faces: Ints
     quality: Floats32
     color: Bytes
     area: Floats32
+    spoiled: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
+    clear: Ints = field(default_factory=lambda: np.zeros(0, np.int32))
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,12 +74,18 @@ class Candidates:
     color : ndarray of uint8, shape (F, K, 3)
     pixels : ndarray of float32, shape (F,)
         Pixels that the face covers in the photo where it covers most; 0 when none sees it.
+    doubted : ndarray of bool, shape (F,), optional
+        Faces in whose place a photo shows what is behind them.
+    at_outline : ndarray of bool, shape (F,), optional
+        Faces that all photos show at an outline.
     """
 
     view: Ints
     quality: Floats32
     color: Bytes
     pixels: Floats32
+    doubted: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    at_outline: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
 
     @property
     def counts(self) -> Ints:
@@ -77,7 +94,14 @@ class Candidates:
         return counts
 
 
-def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] | None = None) -> ViewFaces:
+def seen_faces(
+    mesh: Mesh,
+    view: View,
+    rgb: Bytes,
+    *,
+    valid: NDArray[np.bool_] | None = None,
+    guesses: NDArray[np.bool_] | None = None,
+) -> ViewFaces:
     """Find the faces that a photo shows and rate how well it shows them.
 
     The depth test is a z-buffer at the photo's resolution. A face is seen when its front side
@@ -85,7 +109,9 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
     hidden. Its quality is the integral of the gradient magnitude over its projection (Gal et
     al. 2010, "Seamless Montage for Texturing Models"; Waechter et al. 2014) on top of a constant,
     so that plain surfaces prefer the closest, least oblique view. Faces at an outline, their own
-    or an occluder's, count for little, since the mesh's outline is never exactly the photo's.
+    or an occluder's, count for little, since the mesh's outline is never exactly the photo's. Where
+    the photo shows what is behind the mesh, it does not show its faces: see
+    `recon3d.texture.outlines`.
 
     Parameters
     ----------
@@ -95,6 +121,8 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
     rgb : ndarray of uint8, shape (H, W, 3)
     valid : ndarray of bool, shape (V,), optional
         Vertices whose projection the photo really covers; by default all inside its frame.
+    guesses : ndarray of bool, shape (F,), optional
+        Faces that only count as seen where the photo shows them squarely and not at an outline.
 
     Returns
     -------
@@ -122,6 +150,7 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
         nearest,
         cv2.dilate(nearest, window),
         cv2.erode(nearest, window),
+        shows_behind(nearest, rgb),
         rgb,
         cv2.magnitude(dx, dy),
         1.0 / focal,
@@ -131,7 +160,12 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
     with np.errstate(divide="ignore", invalid="ignore"):
         share = table[:, raster.VISIBLE] / table[:, raster.PIXELS]
         near = table[:, raster.NEAR] / table[:, raster.VISIBLE]
-    seen = np.flatnonzero((share >= _MIN_VISIBLE) & (table[:, raster.COSINE] > _MIN_COSINE))
+        unspoiled = share + table[:, raster.BEHIND] / table[:, raster.PIXELS]
+    facing = table[:, raster.COSINE] > _MIN_COSINE
+    if guesses is not None:
+        facing &= ~guesses | ((table[:, raster.COSINE] > _SQUARE_COSINE) & (near < _MOSTLY))
+    seen = np.flatnonzero(facing & (share >= _MIN_VISIBLE))
+    spoiled = np.flatnonzero(facing & (share < _MIN_VISIBLE) & (unspoiled >= _MIN_VISIBLE))
     table, near, share = table[seen], near[seen], share[seen]
     quality = table[:, raster.AREA] * (table[:, raster.GRADIENT] + _BASE_GRADIENT)
     quality *= np.minimum(table[:, raster.COSINE] / _GRAZING_COSINE, 1.0) ** 2
@@ -139,7 +173,10 @@ def seen_faces(mesh: Mesh, view: View, rgb: Bytes, *, valid: NDArray[np.bool_] |
     quality *= 1.0 - (1.0 - _AT_OUTLINE) * np.sqrt(near)
     color = np.rint(table[:, raster.RED :]).astype(np.uint8)
     quality = np.maximum(quality, 1e-6).astype(np.float32)
-    return ViewFaces(seen.astype(np.int32), quality, color, table[:, raster.AREA].copy())
+    area = table[:, raster.AREA].copy()
+    clear = seen[near < _MOSTLY]
+    numbers = (faces.astype(np.int32) for faces in (spoiled, clear))
+    return ViewFaces(seen.astype(np.int32), quality, color, area, *numbers)
 
 
 def _inside(q: Floats, width: int, height: int) -> NDArray[np.bool_]:
@@ -175,6 +212,8 @@ class CandidateTable:
         self._quality = np.zeros((face_count, size), np.float32)
         self._color = np.zeros((face_count, size, 3), np.uint8)
         self._pixels = np.zeros(face_count, np.float32)
+        self._doubted = np.zeros(face_count, bool)
+        self._clear = np.zeros(face_count, bool)
 
     def add(self, view: int, seen: ViewFaces) -> None:
         """Add the faces that a view sees.
@@ -187,6 +226,8 @@ class CandidateTable:
         """
         _insert(self._view, self._quality, self._color, view, seen.faces, seen.quality, seen.color)
         self._pixels[seen.faces] = np.maximum(self._pixels[seen.faces], seen.area)
+        self._doubted[seen.spoiled] = True
+        self._clear[seen.clear] = True
 
     def candidates(self) -> Candidates:
         """Return the collected candidates.
@@ -195,7 +236,8 @@ class CandidateTable:
         -------
         Candidates
         """
-        return Candidates(self._view, self._quality, self._color, self._pixels)
+        at_outline = (self._view[:, 0] >= 0) & ~self._clear
+        return Candidates(self._view, self._quality, self._color, self._pixels, self._doubted, at_outline)
 
 
 @_compiled

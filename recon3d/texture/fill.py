@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
@@ -57,6 +60,33 @@ def unseen_corner_colors(mesh: Mesh, charts: Charts, layout: Layout, atlas: Atla
     lacking[free] = _continue(mesh, free, lacking)
     colors: Floats = np.clip(base + lacking, 0, 255)[unseen]
     return colors
+
+
+def continued_colors(mesh: Mesh, doubted: NDArray[np.bool_]) -> Mesh:
+    """Give the vertices of doubted faces the colours around them, for those that they have.
+
+    Points at outlines have the colours of what is behind, and so have the vertices made of them.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With colours or without.
+    doubted : ndarray of bool, shape (F,)
+
+    Returns
+    -------
+    Mesh
+    """
+    if mesh.colors is None or not doubted.any():
+        return mesh
+    free = np.unique(mesh.faces[doubted])
+    colors = mesh.colors.astype(np.float64)
+    trusted = np.setdiff1d(np.unique(mesh.faces[~doubted]), free)
+    mean = colors[trusted].mean(axis=0) if len(trusted) else np.full(3, _GRAY)
+    lacking = colors - mean
+    lacking[free] = 0
+    colors[free] = mean + _continue(mesh, free, lacking)
+    return replace(mesh, colors=np.rint(np.clip(colors, 0, 255)).astype(np.uint8))
 
 
 def _continue(mesh: Mesh, free: Ints, values: Floats) -> Floats:

@@ -12,7 +12,7 @@ from scipy.sparse import csgraph
 from recon3d.kernels import kernel
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.message_passing import trw_s
-from recon3d.texture.topology import FacePairs, pair_lengths
+from recon3d.texture.topology import FacePairs, face_areas, pair_lengths
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Cost of a pixel of seam, in pixels of surface painted from a photo of no quality.
@@ -120,10 +120,7 @@ def pair_pixels(mesh: Mesh, pairs: FacePairs, pixels: Floats32) -> Floats:
     -------
     ndarray of float64, shape (E,)
     """
-    corners = mesh.vertices[mesh.faces]
-    normal = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    area = 0.5 * np.linalg.norm(normal, axis=1)
-    scale = np.sqrt(pixels / np.maximum(area, 1e-300))
+    scale = np.sqrt(pixels / np.maximum(face_areas(mesh), 1e-300))
     # Slivers of no area would make infinitely costly edges.
     scale = np.minimum(scale, 4 * np.median(scale[pixels > 0]) if np.any(pixels > 0) else 0.0)
     lengths: Floats = pair_lengths(mesh.vertices, mesh.faces, pairs) * scale[pairs.faces].mean(axis=1)

@@ -1,4 +1,8 @@
-"""Packing of charts into a square."""
+"""Packing of charts into a square.
+
+Charts are placed by their true shapes, so that small ones fill the gaps between and inside large ones. They
+consist of blocks of texels that become one texel in the first mip level.
+"""
 
 from __future__ import annotations
 
@@ -8,190 +12,255 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.types import Floats, Ints
+from recon3d.types import Ints
+
+#: Texels along a block.
+BLOCK = 2
+#: Sides of textures are multiples of so many blocks: four mip levels halve without a remainder.
+MULTIPLE = 8
 
 #: Places across the square at which a chart may stand.
 _PLACES = 2048
+#: Share of the square that charts fill at the first try, and the ratio of one try's side to the last one's.
+_FILL, _STEP = 0.93, 1.012
 
 _compiled = kernel()
 
 
 @dataclass(frozen=True, eq=False)
-class Profiles:
-    """What each column of a chart occupies.
+class Shapes:
+    """The blocks that charts occupy, as runs of rows in their columns.
 
     Parameters
     ----------
-    starts : ndarray of int64, shape (N + 1,)
-        Chart n has the columns ``starts[n]`` to ``starts[n + 1]``.
-    low, high : ndarray of int32, shape (M,)
-        First row of each column, and the row after the last; of each chart the least `low` is 0.
+    columns : ndarray of int64, shape (N + 1,)
+        Chart n has the columns ``columns[n]`` to ``columns[n + 1]``.
+    runs : ndarray of int64, shape (M + 1,)
+        Column m has the runs ``runs[m]`` to ``runs[m + 1]``, apart and in ascending order.
+    low, high : ndarray of int32, shape (K,)
+        First row of each run, and the row after its last.
     """
 
-    starts: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    runs: NDArray[np.int64]
     low: Ints
     high: Ints
 
+    def __len__(self) -> int:
+        return len(self.columns) - 1
 
-def profiles(xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: Ints, padding: int) -> Profiles:
-    """Columns of charts, `padding` texels around their faces included.
+    @property
+    def area(self) -> int:
+        """Number of blocks."""
+        return int((self.high - self.low).sum(dtype=np.int64))
 
-    Parameters
-    ----------
-    xy : ndarray of float64, shape (N, 2)
-        Nodes, in texels of the photo.
-    faces : ndarray of int32, shape (F, 3)
-        Nodes of the faces.
-    face_chart : ndarray of int32, shape (F,)
-    source, extent : ndarray of int32, shape (C, 2)
-        First column and row, width and height of each chart, with the padding.
-    padding : int
+    def extents(self) -> Ints:
+        """Width and height of each chart.
 
-    Returns
-    -------
-    Profiles
-    """
-    starts = np.append(0, np.cumsum(extent[:, 0], dtype=np.int64))
-    low, high = _profiles(xy, faces, face_chart, source, extent, starts, padding)
-    return Profiles(starts, low, high)
+        Returns
+        -------
+        ndarray of int32, shape (N, 2)
+        """
+        extents = np.zeros((len(self), 2), np.int32)
+        extents[:, 0] = np.diff(self.columns)
+        if len(self):
+            extents[:, 1] = np.maximum.reduceat(self.high, self.runs[self.columns[:-1]])
+        return extents
 
 
-def rectangle(width: int, height: int) -> Profiles:
-    """Make the columns of one rectangle.
+def rectangle(width: int, height: int) -> Shapes:
+    """Make the shape of one rectangle.
 
     Parameters
     ----------
     width, height : int
-        In texels.
+        In blocks.
 
     Returns
     -------
-    Profiles
+    Shapes
     """
-    starts = np.array([0, width], np.int64)
-    return Profiles(starts, np.zeros(width, np.int32), np.full(width, height, np.int32))
+    return Shapes(
+        np.array([0, width], np.int64),
+        np.arange(width + 1, dtype=np.int64),
+        np.zeros(width, np.int32),
+        np.full(width, height, np.int32),
+    )
 
 
-def join(first: Profiles, second: Profiles) -> Profiles:
+def join(first: Shapes, second: Shapes) -> Shapes:
     """Join two sets of charts.
 
     Parameters
     ----------
-    first, second : Profiles
+    first, second : Shapes
 
     Returns
     -------
-    Profiles
+    Shapes
     """
-    return Profiles(
-        np.append(first.starts, first.starts[-1] + second.starts[1:]),
+    return Shapes(
+        np.append(first.columns, first.columns[-1] + second.columns[1:]),
+        np.append(first.runs, first.runs[-1] + second.runs[1:]),
         np.append(first.low, second.low),
         np.append(first.high, second.high),
     )
 
 
-def pack(charts: Profiles, size: int) -> Ints | None:
-    """Place charts in a square, the highest first, each as low as it goes and with the least gap below.
-
-    The skyline rises only where a chart has something, so that charts lean into each other. In
-    squares of more than 2048 texels charts stand at multiples of 2, 4, ... texels.
+def smallest_square(charts: Shapes, limit: int) -> tuple[int, Ints] | None:
+    """Find about the smallest square that takes the charts.
 
     Parameters
     ----------
-    charts : Profiles
-    size : int
-        Side of the square.
+    charts : Shapes
+    limit : int
+        Side that it may have, a multiple of `MULTIPLE`.
 
     Returns
     -------
-    ndarray of int32, shape (N, 2), or None
-        Column and row of each chart's corner; None when the square is too small.
+    (int, ndarray of int32, shape (N, 2)), or None
+        Its side, a multiple of `MULTIPLE`, and column and row of each chart's corner; None when
+        the charts do not fit.
     """
-    widths = np.diff(charts.starts)
-    if len(widths) == 0:
-        return np.zeros((0, 2), np.int32)
-    heights = np.maximum.reduceat(charts.high, charts.starts[:-1])
-    occupied = int((charts.high - charts.low).sum(dtype=np.int64))
-    if widths.max() > size or heights.max() > size or occupied > size * size:
-        return None
-    order = np.lexsort((np.arange(len(widths)), -widths, -heights))
-    step = max(1, size // _PLACES)
-    positions: Ints = np.zeros((len(widths), 2), np.int32)
-    fits = _skyline(charts.starts, charts.low, charts.high, heights, order, size, step, positions)
-    return positions if fits else None
+    largest = max(int(charts.extents().max(initial=1)), np.sqrt(charts.area / _FILL))
+    side = -int(-largest // MULTIPLE) * MULTIPLE
+    while side <= limit:
+        positions, height = pack(charts, side, side)
+        if height <= side:
+            return side, positions
+        side = max(side + MULTIPLE, int(_STEP * side) // MULTIPLE * MULTIPLE)
+    return None
+
+
+def pack(charts: Shapes, width: int, height: int) -> tuple[Ints, int]:
+    """Place charts in a strip, the highest first, each as low as it goes and then as far left.
+
+    In strips of more than 2048 blocks charts stand at columns that are multiples of 2, 4, ...
+
+    Parameters
+    ----------
+    charts : Shapes
+    width : int
+        Width of the strip in blocks.
+    height : int
+        Rows that may be used.
+
+    Returns
+    -------
+    positions : ndarray of int32, shape (N, 2)
+        Column and row of each chart's corner.
+    rows : int
+        Rows that are used; `height` + 1 when the charts do not fit.
+    """
+    extents = charts.extents()
+    positions = np.zeros((len(charts), 2), np.int32)
+    if not len(charts):
+        return positions, 0
+    if extents[:, 0].max() > width or extents[:, 1].max() > height or charts.area > width * height:
+        return positions, height + 1
+    order = np.lexsort((np.arange(len(charts)), -extents[:, 0], -extents[:, 1]))
+    step = max(1, width // _PLACES)
+    used = _place(
+        charts.columns, charts.runs, charts.low, charts.high, extents, order, width, height, step, positions
+    )
+    return positions, int(used)
 
 
 @_compiled
-def _profiles(
-    xy: Floats,
-    faces: Ints,
-    face_chart: Ints,
-    source: Ints,
-    extent: Ints,
-    starts: NDArray[np.int64],
-    padding: int,
-) -> tuple[Ints, Ints]:
-    low = np.full(starts[-1], 2147483647, np.int32)
-    high = np.zeros(starts[-1], np.int32)
-    for f in range(faces.shape[0]):
-        chart = face_chart[f]
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        left = int(np.floor(min(xy[a, 0], xy[b, 0], xy[c, 0]))) - source[chart, 0] - padding
-        right = int(np.ceil(max(xy[a, 0], xy[b, 0], xy[c, 0]))) - source[chart, 0] + padding
-        top = int(np.floor(min(xy[a, 1], xy[b, 1], xy[c, 1]))) - source[chart, 1] - padding
-        bottom = int(np.ceil(max(xy[a, 1], xy[b, 1], xy[c, 1]))) - source[chart, 1] + padding
-        for column in range(max(left, 0), min(right, extent[chart, 0])):
-            place = starts[chart] + column
-            low[place] = min(low[place], max(top, 0))
-            high[place] = max(high[place], min(bottom, extent[chart, 1]))
-    return low, high
-
-
-@_compiled
-def _skyline(
-    starts: NDArray[np.int64],
+def _place(
+    columns: NDArray[np.int64],
+    runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
-    heights: Ints,
+    extents: Ints,
     order: NDArray[np.int64],
-    size: int,
+    width: int,
+    rows: int,
     step: int,
     positions: Ints,
-) -> bool:
-    places = size // step
-    skyline = np.zeros(places, np.int32)
-    chart_low, chart_high = np.empty(places + 1, np.int32), np.empty(places + 1, np.int32)
+) -> int:
+    places = width // step
+    # How many free rows follow each row of a column, or, negative, how many occupied ones.
+    room = np.empty((places, rows + 1), np.int16)
+    for y in range(rows):
+        room[:, y] = rows - y
+    # Past the end nothing is free for as far as anything may move.
+    room[:, rows] = -32768
+    used = 0
     for number in order:
-        width = (starts[number + 1] - starts[number] + step - 1) // step
-        if width > places:
-            return False
-        for i in range(width):
-            chart_low[i], chart_high[i] = 2147483647, 0
-            for place in range(
-                starts[number] + i * step, min(starts[number] + (i + 1) * step, starts[number + 1])
-            ):
-                chart_low[i] = min(chart_low[i], low[place])
-                chart_high[i] = max(chart_high[i], high[place])
-        best_x, best_y, best_score = -1, 0, np.inf
-        limit = size - heights[number]
-        for x in range(places - width + 1):
+        wide = (extents[number, 0] + step - 1) // step
+        starts, lows, highs = _grouped(columns, runs, low, high, number, extents[number, 1], step)
+        best_x, best_y = -1, rows - extents[number, 1] + 1
+        for x in range(places - wide + 1):
             y = 0
-            for i in range(width):
-                y = max(y, skyline[x + i] - chart_low[i])
-                if y > limit or y >= best_score:
+            while y < best_y:
+                move = 0
+                for i in range(wide):
+                    for n in range(starts[i], starts[i + 1]):
+                        start = y + lows[n]
+                        free = room[x + i, start]
+                        if free <= 0:
+                            move = -free
+                        elif free < highs[n] - lows[n]:
+                            move = free - room[x + i, start + free]
+                        if move:
+                            break
+                    if move:
+                        break
+                if not move:
+                    best_x, best_y = x, y
+                y += move
+                if not move:
                     break
-            if y > limit or y >= best_score:
-                continue
-            gap = 0
-            for i in range(width):
-                gap += y + chart_low[i] - skyline[x + i]
-            score = y + gap / width
-            if score < best_score:
-                best_x, best_y, best_score = x, y, score
         if best_x < 0:
-            return False
-        positions[number, 0] = best_x * step
-        positions[number, 1] = best_y
-        for i in range(width):
-            skyline[best_x + i] = max(skyline[best_x + i], best_y + chart_high[i])
-    return True
+            return rows + 1
+        positions[number, 0], positions[number, 1] = best_x * step, best_y
+        used = max(used, best_y + extents[number, 1])
+        for i in range(wide):
+            for n in range(starts[i], starts[i + 1]):
+                first, last = best_y + lows[n], best_y + highs[n]
+                for y in range(first, last):
+                    room[best_x + i, y] = y - last
+                y = first - 1
+                while y >= 0 and room[best_x + i, y] > 0:
+                    room[best_x + i, y] = first - y
+                    y -= 1
+    return used
+
+
+@_compiled
+def _grouped(
+    columns: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    low: Ints,
+    high: Ints,
+    number: int,
+    height: int,
+    step: int,
+) -> tuple[NDArray[np.int64], Ints, Ints]:
+    """Runs of a chart's columns, of which `step` neighbours count as one."""
+    first, last = columns[number], columns[number + 1]
+    count = (last - first + step - 1) // step
+    starts = np.zeros(count + 1, np.int64)
+    lows = np.empty(runs[last] - runs[first], np.int32)
+    highs = np.empty_like(lows)
+    total = 0
+    marks = np.zeros(height + 1, np.bool_)
+    for group in range(count):
+        begin, end = first + group * step, min(first + (group + 1) * step, last)
+        if step == 1:
+            for n in range(runs[begin], runs[end]):
+                lows[total], highs[total] = low[n], high[n]
+                total += 1
+        else:
+            marks[:] = False
+            for n in range(runs[begin], runs[end]):
+                marks[low[n] : high[n]] = True
+            for row in range(height):
+                if marks[row] and (row == 0 or not marks[row - 1]):
+                    lows[total] = row
+                if marks[row] and not marks[row + 1]:
+                    highs[total] = row + 1
+                    total += 1
+        starts[group + 1] = total
+    return starts, lows, highs

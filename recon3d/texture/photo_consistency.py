@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.texture.face_visibility import Candidates
+from recon3d.texture.surroundings import contradicted
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
@@ -79,7 +83,8 @@ def remove_outliers(candidates: Candidates, pairs: FacePairs, gains: Floats) -> 
     spirit of Waechter et al. 2014, section 3.2, but with the component-wise median in place of
     their mean and covariance, which a single bright outlier shifts, and with the distances
     averaged over the neighbouring faces in the same photo, since what is in the way covers more
-    than one face. Faces with fewer than three views keep them all.
+    than one face. Of two views that differ the one goes that is clearly further from the colours of
+    the faces around on which the photos agree: see `recon3d.texture.surroundings`.
 
     Parameters
     ----------
@@ -102,16 +107,31 @@ def remove_outliers(candidates: Candidates, pairs: FacePairs, gains: Floats) -> 
     # The view that agrees best always stays.
     best = np.argmin(np.where(candidates.view >= 0, distance, np.inf), axis=1)
     outlier[np.arange(len(best)), best] = False
-    keep = (candidates.view >= 0) & ~outlier
+    outlier |= contradicted(candidates, pairs, gains)
+    return kept_views(candidates, ~outlier), int(np.count_nonzero(outlier))
+
+
+def kept_views(candidates: Candidates, keep: NDArray[np.bool_]) -> Candidates:
+    """Keep some of the views of each face.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    keep : ndarray of bool, shape (F, K)
+
+    Returns
+    -------
+    Candidates
+    """
+    keep = (candidates.view >= 0) & keep
     order = np.argsort(~keep, axis=1, kind="stable")
     kept = np.take_along_axis(keep, order, axis=1)
-    cleaned = Candidates(
-        np.where(kept, np.take_along_axis(candidates.view, order, axis=1), -1).astype(np.int32),
-        np.where(kept, np.take_along_axis(candidates.quality, order, axis=1), 0).astype(np.float32),
-        np.take_along_axis(candidates.color, order[:, :, None], axis=1),
-        candidates.pixels,
+    return replace(
+        candidates,
+        view=np.where(kept, np.take_along_axis(candidates.view, order, axis=1), -1).astype(np.int32),
+        quality=np.where(kept, np.take_along_axis(candidates.quality, order, axis=1), 0).astype(np.float32),
+        color=np.take_along_axis(candidates.color, order[:, :, None], axis=1),
     )
-    return cleaned, int(np.count_nonzero(outlier))
 
 
 def color_distances(candidates: Candidates, gains: Floats) -> tuple[Floats32, Floats32]:

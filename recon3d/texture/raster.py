@@ -17,7 +17,7 @@ from recon3d.kernels import kernel
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
 #: Columns of what `gather` returns.
-AREA, COSINE, PIXELS, VISIBLE, NEAR, GRADIENT, RED, GREEN, BLUE = range(9)
+AREA, COSINE, PIXELS, VISIBLE, NEAR, BEHIND, GRADIENT, RED, GREEN, BLUE = range(10)
 
 _compiled = kernel(error_model="numpy")
 
@@ -125,6 +125,7 @@ def gather(
     nearest: Floats32,
     highest: Floats32,
     lowest: Floats32,
+    behind: NDArray[np.bool_],
     rgb: Bytes,
     gradient: Floats32,
     tolerance: float,
@@ -144,6 +145,8 @@ def gather(
         Cosine between normal and direction to the camera; faces with values <= 0 are left out.
     nearest, highest, lowest : ndarray of float32, shape (H, W)
         Inverse depth, and its maximum and minimum in the neighbourhood of each pixel.
+    behind : ndarray of bool, shape (H, W)
+        Pixels that show what is behind the surface: for faces they count as hidden.
     rgb : ndarray of uint8, shape (H, W, 3)
     gradient : ndarray of float32, shape (H, W)
     tolerance, near_tolerance : float
@@ -152,12 +155,13 @@ def gather(
 
     Returns
     -------
-    ndarray of float32, shape (F, 9)
+    ndarray of float32, shape (F, 10)
         By column: projected area, cosine, pixels covered, pixels visible, visible pixels near an
-        outline, and over the visible pixels the mean gradient and colour. Zero for faces left out.
+        outline, pixels that only what is behind hides, and over the visible pixels the mean
+        gradient and colour. Zero for faces left out.
     """
     height, width = nearest.shape
-    out = np.zeros((faces.shape[0], 9), np.float32)
+    out = np.zeros((faces.shape[0], 10), np.float32)
     e = np.empty((3, 3))
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -170,7 +174,7 @@ def gather(
         v0, v1, v2 = q[a, 1] / q[a, 2], q[b, 1] / q[b, 2], q[c, 1] / q[c, 2]
         low_x, high_x = span(u0, u1, u2, 0.0, width)
         low_y, high_y = span(v0, v1, v2, 0.0, height)
-        pixels, visible, near = 0, 0, 0
+        pixels, visible, near, beyond = 0, 0, 0, 0
         total, red, green, blue = 0.0, 0.0, 0.0, 0.0
         for y in range(low_y, high_y + 1):
             py = y + 0.5
@@ -184,6 +188,9 @@ def gather(
                     pixels += 1
                     inverse = e0 + e1 + e2
                     if inverse >= nearest[y, x] * (1.0 - tolerance):
+                        if behind[y, x]:
+                            beyond += 1
+                            continue
                         visible += 1
                         near += _at_outline(inverse, highest[y, x], lowest[y, x], near_tolerance)
                         total += gradient[y, x]
@@ -198,17 +205,20 @@ def gather(
             pixels = 1
             # The pixel's own centre is on another face, as far off as any neighbour may be.
             if inverse >= nearest[y, x] * (1.0 - near_tolerance):
-                visible = 1
+                beyond = int(behind[y, x])
+                visible = 1 - beyond
                 near = int(_at_outline(inverse, highest[y, x], lowest[y, x], near_tolerance))
                 total, red, green, blue = gradient[y, x], rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
+        if visible + beyond > 0:
+            out[f, AREA] = 0.5 * abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
+            out[f, COSINE] = cosine[f]
+            out[f, PIXELS] = pixels
+            out[f, VISIBLE] = visible
+            out[f, NEAR] = near
+            out[f, BEHIND] = beyond
         if visible > 0:
-            out[f, 0] = 0.5 * abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
-            out[f, 1] = cosine[f]
-            out[f, 2] = pixels
-            out[f, 3] = visible
-            out[f, 4] = near
-            out[f, 5] = total / visible
-            out[f, 6] = red / visible
-            out[f, 7] = green / visible
-            out[f, 8] = blue / visible
+            out[f, GRADIENT] = total / visible
+            out[f, RED] = red / visible
+            out[f, GREEN] = green / visible
+            out[f, BLUE] = blue / visible
     return out

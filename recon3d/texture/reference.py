@@ -7,46 +7,48 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
-from recon3d.texture.packing import Profiles
+from recon3d.texture.packing import Shapes
 from recon3d.types import Floats, Floats32, Ints
 
 
-def pack(charts: Profiles, size: int, step: int = 1) -> Ints | None:
+def pack(charts: Shapes, width: int, height: int, step: int = 1) -> tuple[Ints, int]:
     """Place charts as `recon3d.texture.packing.pack` does.
 
     Parameters
     ----------
-    charts : Profiles
-    size : int
-        Side of the square in texels.
+    charts : Shapes
+    width, height : int
+        Of the strip in texels.
     step : int
-        Charts stand at multiples of so many texels.
+        Charts stand at columns that are multiples of so many texels.
 
     Returns
     -------
-    ndarray of int32, shape (N, 2), or None
-        Column and row of each chart's corner; None when the square is too small.
+    positions : ndarray of int32, shape (N, 2)
+        Column and row of each chart's corner.
+    rows : int
+        Rows that are used; `height` + 1 when the charts do not fit.
     """
-    spans = [slice(a, b) for a, b in zip(charts.starts[:-1], charts.starts[1:], strict=True)]
-    heights = [int(charts.high[span].max()) for span in spans]
-    widths = [span.stop - span.start for span in spans]
-    skyline = np.zeros(size // step, int)
-    positions = np.zeros((len(spans), 2), np.int32)
-    for n in sorted(range(len(spans)), key=lambda n: (-heights[n], -widths[n], n)):
-        low = np.minimum.reduceat(charts.low[spans[n]], np.arange(0, widths[n], step))
-        high = np.maximum.reduceat(charts.high[spans[n]], np.arange(0, widths[n], step))
-        choices = []
-        for x in range(len(skyline) - len(low) + 1):
-            below = skyline[x : x + len(low)]
-            y = max(0, int((below - low).max()))
-            if y + heights[n] <= size:
-                choices.append((y + float((y + low - below).mean()), x, y))
-        if not choices:
-            return None
-        _, x, y = min(choices)
+    taken = np.zeros((height, width // step), bool)
+    positions = np.zeros((len(charts), 2), np.int32)
+    extents = charts.extents()
+    for n in sorted(range(len(charts)), key=lambda n: (-extents[n, 1], -extents[n, 0], n)):
+        stamp = np.zeros((extents[n, 1], -(-extents[n, 0] // step)), bool)
+        for i, column in enumerate(range(charts.columns[n], charts.columns[n + 1])):
+            for run in range(charts.runs[column], charts.runs[column + 1]):
+                stamp[charts.low[run] : charts.high[run], i // step] = True
+        places = (
+            (x, y)
+            for y in range(height - stamp.shape[0] + 1)
+            for x in range(taken.shape[1] - stamp.shape[1] + 1)
+            if not (taken[y : y + stamp.shape[0], x : x + stamp.shape[1]] & stamp).any()
+        )
+        x, y = next(places, (-1, -1))
+        if x < 0:
+            return positions, height + 1
         positions[n] = x * step, y
-        skyline[x : x + len(low)] = np.maximum(skyline[x : x + len(low)], y + high)
-    return positions
+        taken[y : y + stamp.shape[0], x : x + stamp.shape[1]] |= stamp
+    return positions, int(np.flatnonzero(taken.any(axis=1)).max(initial=-1)) + 1
 
 
 def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints, sweeps: int) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ def split_large_faces(
     splits : Splits
     """
     pixel = pixel_sizes(mesh.vertices, views)
-    vertices, faces, colors = mesh.vertices, mesh.faces, mesh.colors
+    vertices, faces, colors, guessed = mesh.vertices, mesh.faces, mesh.colors, mesh.guessed
     allowed = 2 * len(faces) + 10_000
     rounds = []
     while len(faces) < allowed:
@@ -97,10 +97,12 @@ def split_large_faces(
         if colors is not None:
             mixed = (colors[a].astype(np.uint16) + colors[b] + 1) // 2
             colors = np.concatenate([colors, mixed.astype(np.uint8)])
+        if guessed is not None:
+            guessed = np.concatenate([guessed, guessed[a] & guessed[b]])
     splits = Splits.joined(rounds)
     if not rounds:
         return mesh, splits
-    return replace(mesh, vertices=vertices, faces=faces, colors=colors, normals=None), splits
+    return Mesh(vertices, faces, colors, guessed=guessed), splits
 
 
 def pixel_sizes(vertices: Floats, views: Sequence[View]) -> Floats:

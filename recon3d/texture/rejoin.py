@@ -113,6 +113,7 @@ class _State:
             faces=numbers.reshape(-1, 3).astype(np.int32),
             colors=None if mesh.colors is None else mesh.colors[used],
             normals=None if mesh.normals is None else mesh.normals[used],
+            guessed=None if mesh.guessed is None else mesh.guessed[used],
         )
         return Labelled(joined, labels, np.clip(quality, 0, 1).astype(np.float32))
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.texture.packing import BLOCK
 from recon3d.texture.raster import span
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
@@ -30,12 +31,13 @@ def copy(
     charts: NDArray[np.int64],
     source: Ints,
     target: Ints,
-    starts: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
     values: NDArray[np.int16],
 ) -> None:
-    """Copy the charts from a photo, row by row, through a table of values.
+    """Copy the charts from a photo, texel by texel, through a table of values.
 
     Parameters
     ----------
@@ -48,24 +50,28 @@ def copy(
         Place of each chart in the photo.
     target : ndarray of int32, shape (C, 2)
         Place of each chart in the atlas.
-    starts : ndarray of int64, shape (C + 1,)
-        Start of each chart's columns in `low` and `high`.
+    columns : ndarray of int64, shape (C + 1,)
+        Start of each chart's columns in `runs`: see `recon3d.texture.packing.Shapes`.
+    runs : ndarray of int64, shape (M + 1,)
+        Start of each column's runs in `low` and `high`.
     low, high : ndarray of int32, shape (N,)
-        Rows that each column occupies.
+        Rows of blocks of each run.
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
     height, width = photo.shape[:2]
     for n in charts:
-        for place in range(starts[n], starts[n + 1]):
-            column = place - starts[n]
-            x = min(max(source[n, 0] + column, 0), width - 1)
-            for row in range(low[place], high[place]):
-                y = min(max(source[n, 1] + row, 0), height - 1)
-                for channel in range(3):
-                    atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
-                        photo[y, x, channel], channel
-                    ]
+        for place in range(columns[n], columns[n + 1]):
+            first = (place - columns[n]) * BLOCK
+            for run in range(runs[place], runs[place + 1]):
+                for row in range(low[run] * BLOCK, high[run] * BLOCK):
+                    y = min(max(source[n, 1] + row, 0), height - 1)
+                    for column in range(first, first + BLOCK):
+                        x = min(max(source[n, 0] + column, 0), width - 1)
+                        for channel in range(3):
+                            atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
+                                photo[y, x, channel], channel
+                            ]
 
 
 @_compiled
@@ -248,6 +254,41 @@ def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
                 atlas[row, column, 0] = np.int16(red // count)
                 atlas[row, column, 1] = np.int16(green // count)
                 atlas[row, column, 2] = np.int16(blue // count)
+
+
+@_compiled
+def widen(atlas: NDArray[np.int16], mask: Bytes, rounds: int) -> None:
+    """Give the texels around charts and rims the mean of the known texels that touch them.
+
+    Parameters
+    ----------
+    atlas : ndarray of int16, shape (H, W, 3)
+        Changed, in atlas units.
+    mask : ndarray of uint8, shape (H, W)
+        Changed: the new texels count as rims.
+    rounds : int
+        Width in texels.
+    """
+    size = mask.shape[0]
+    for _ in range(rounds):
+        before = mask.copy()
+        for row in range(size):
+            for column in range(size):
+                if before[row, column] != OUTSIDE:
+                    continue
+                red, green, blue, count = 0, 0, 0, 0
+                for y in range(max(row - 1, 0), min(row + 2, size)):
+                    for x in range(max(column - 1, 0), min(column + 2, size)):
+                        if before[y, x] != OUTSIDE:
+                            red += atlas[y, x, 0]
+                            green += atlas[y, x, 1]
+                            blue += atlas[y, x, 2]
+                            count += 1
+                if count:
+                    mask[row, column] = RIM
+                    atlas[row, column, 0] = np.int16(red // count)
+                    atlas[row, column, 1] = np.int16(green // count)
+                    atlas[row, column, 2] = np.int16(blue // count)
 
 
 @_compiled

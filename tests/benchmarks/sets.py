@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,12 +98,17 @@ def posed_frames(name: str, work: Path) -> tuple[Path, Path]:
     images = frames(name, work / "images")
     if images != work / "images":
         return model, images
-    shutil.copytree(model, work / "model")
+    return part_of_model(model, work / "model", {path.name for path in images.iterdir()}), images
+
+
+def part_of_model(model: Path, target: Path, names: Container[str]) -> Path:
+    """A copy of a model of cameras without points that keeps the images of some names."""
+    shutil.copytree(model, target, dirs_exist_ok=True)
     rows = [
         line
         for line in (model / "images.txt").read_text().splitlines()
         if line.strip() and not line.startswith("#")
     ]
-    kept = [row for row in rows if (images / row.split()[9]).exists()]
-    (work / "model" / "images.txt").write_text("".join(f"{row}\n\n" for row in kept))
-    return work / "model", images
+    kept = [row for row in rows if row.split()[9] in names]
+    (target / "images.txt").write_text("".join(f"{row}\n\n" for row in kept))
+    return target

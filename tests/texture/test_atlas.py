@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from recon3d.texture.atlas import Atlas, cell_corners, cell_weights
+from recon3d.texture.charts import lay_out
 from recon3d.texture.texels import INSIDE, OUTSIDE, RIM, UNIT
+from tests.texture.test_charts import box_charts
 from tests.texture.test_seams import HEIGHT, WIDTH, two_charts
 
 
@@ -81,3 +84,21 @@ def test_values_beyond_black_and_white_are_clipped_at_the_end() -> None:
     atlas.correct(charts, layout, offsets)
     texture = atlas.finish()
     assert sorted(np.unique(texture[atlas.mask != OUTSIDE])) == [0, 255]
+
+
+def test_charts_keep_their_colours_in_mip_maps() -> None:
+    """Each view has one colour; four texels become one, and are interpolated at the charts' borders."""
+    _, views, charts = box_charts()
+    layout = lay_out(charts, views, 4096)
+    colors = np.random.default_rng(0).integers(0, 256, (len(views), 3), np.uint8)
+    atlas = Atlas.empty(layout.size)
+    for index, view in enumerate(views):
+        photo = np.full((view.camera.height, view.camera.width, 3), colors[index], np.uint8)
+        atlas.paint(photo, charts, layout, index, np.ones(3))
+    atlas.outline(charts, layout)
+    texture = atlas.finish().astype(np.float32)
+    small = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+    x, y = (layout.node_xy / 2 - 0.5).astype(np.float32).T
+    shown = cv2.remap(small, x[:, None], y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+    expected = colors[charts.chart_view[charts.node_chart]]
+    assert np.abs(shown - expected).max() <= 1

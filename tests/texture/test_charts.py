@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
 from recon3d.errors import OptionError
 from recon3d.texture.charts import PADDING, Charts, build_charts, lay_out
-from recon3d.texture.packing import Profiles, join, pack, profiles, rectangle
+from recon3d.texture.footprints import chart_shapes
+from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, pack, rectangle, smallest_square
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh, View
 from tests.synthetic.box import box_mesh, photograph, rate, ring
 
 
-def columns(widths: np.ndarray, heights: np.ndarray) -> Profiles:
+def columns(widths: np.ndarray, heights: np.ndarray) -> Shapes:
     parts = [rectangle(int(w), int(h)) for w, h in zip(widths, heights, strict=True)]
     joined = parts[0]
     for part in parts[1:]:
@@ -19,46 +21,64 @@ def columns(widths: np.ndarray, heights: np.ndarray) -> Profiles:
     return joined
 
 
-def occupancy(charts: Profiles, positions: np.ndarray, size: int) -> np.ndarray:
-    """How many charts claim each texel; raises where one leaves the square."""
-    count = np.zeros((size, size), int)
+def occupancy(charts: Shapes, positions: np.ndarray, width: int, height: int) -> np.ndarray:
+    """How many charts claim each block; raises where one leaves the strip."""
+    count = np.zeros((height, width), int)
     for n, (x, y) in enumerate(positions):
-        for i, place in enumerate(range(charts.starts[n], charts.starts[n + 1])):
-            assert 0 <= x + i < size
-            assert 0 <= y + charts.low[place] <= y + charts.high[place] <= size
-            count[y + charts.low[place] : y + charts.high[place], x + i] += 1
+        for i, place in enumerate(range(charts.columns[n], charts.columns[n + 1])):
+            assert 0 <= x + i < width
+            for run in range(charts.runs[place], charts.runs[place + 1]):
+                assert 0 <= y + charts.low[run] < y + charts.high[run] <= height
+                count[y + charts.low[run] : y + charts.high[run], x + i] += 1
     return count
 
 
-def test_rectangles_do_not_overlap() -> None:
+def test_rectangles_fill_a_square_without_overlap() -> None:
     rng = np.random.default_rng(0)
-    charts = columns(rng.integers(3, 40, 120), rng.integers(3, 40, 120))
-    positions = pack(charts, 280)
-    assert positions is not None
-    count = occupancy(charts, positions, 280)
+    charts = columns(rng.integers(3, 40, 400), rng.integers(3, 40, 400))
+    found = smallest_square(charts, 1024)
+    assert found is not None
+    side, positions = found
+    assert side % MULTIPLE == 0
+    count = occupancy(charts, positions, side, side)
     assert count.max() == 1
-    assert count.mean() > 0.6
+    assert count.mean() > 0.9
 
 
 def test_triangles_lean_into_each_other() -> None:
     # 32 right triangles in a square that holds 16 of their rectangles.
     slope = np.arange(1, 33, dtype=np.int32)
+    one, runs = np.array([0, 32]), np.arange(33)
     # Both 33 high, or one kind would be placed before the other.
-    lower = Profiles(np.array([0, 32]), np.zeros(32, np.int32), np.append(slope[:-1], 33).astype(np.int32))
-    upper = Profiles(np.array([0, 32]), np.minimum(slope, 31), np.full(32, 33, np.int32))
+    lower = Shapes(one, runs, np.zeros(32, np.int32), np.append(slope[:-1], 33).astype(np.int32))
+    upper = Shapes(one, runs, np.minimum(slope, 31), np.full(32, 33, np.int32))
     charts = join(lower, upper)
     for _ in range(4):
         charts = join(charts, charts)
-    positions = pack(charts, 150)
-    assert positions is not None
-    assert occupancy(charts, positions, 150).max() == 1
+    positions, height = pack(charts, 150, 164)
+    assert height <= 164
+    assert occupancy(charts, positions, 150, 164).max() == 1
+
+
+def test_small_charts_fill_the_holes_of_large_ones() -> None:
+    # A frame of 100 x 100 texels with a hole of 80 x 80, and 64 squares that fill it.
+    low = np.concatenate([np.zeros(10), np.tile([0, 90], 80), np.zeros(10)]).astype(np.int32)
+    high = np.concatenate([np.full(10, 100), np.tile([10, 100], 80), np.full(10, 100)]).astype(np.int32)
+    runs = np.cumsum([0] + [1] * 10 + [2] * 80 + [1] * 10)
+    charts = Shapes(np.array([0, 100]), runs, low, high)
+    for _ in range(64):
+        charts = join(charts, rectangle(10, 10))
+    positions, height = pack(charts, 100, 100)
+    assert height == 100
+    assert (occupancy(charts, positions, 100, 100) == 1).all()
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    assert pack(columns(np.array([10]), np.array([5])), 8) is None
-    assert pack(columns(np.array([5]), np.array([10])), 8) is None
-    assert pack(columns(np.full(5, 4), np.full(5, 4)), 8) is None
-    assert pack(columns(np.full(4, 4), np.full(4, 4)), 8) is not None
+    assert pack(columns(np.array([10]), np.array([5])), 8, 8)[1] > 8
+    assert pack(columns(np.array([5]), np.array([10])), 8, 8)[1] > 8
+    assert pack(columns(np.full(5, 4), np.full(5, 4)), 8, 8)[1] > 8
+    assert pack(columns(np.full(4, 4), np.full(4, 4)), 8, 8)[1] == 8
+    assert smallest_square(columns(np.full(5, 16), np.full(5, 16)), 32) is None
 
 
 def box_charts(steps: int = 8) -> tuple[Mesh, list[View], Charts]:
@@ -84,15 +104,18 @@ def test_charts_project_into_their_photos() -> None:
         np.testing.assert_allclose(charts.xy[node], expected)
 
 
-@pytest.mark.parametrize("max_size", [4096, 500, 256])
+@pytest.mark.parametrize("max_size", [4096, 400, 256])
 def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -> None:
     _, views, charts = box_charts()
     layout = lay_out(charts, views, max_size)
     assert layout.size <= max_size
-    assert layout.size & (layout.size - 1) == 0
+    assert layout.size % (BLOCK * MULTIPLE) == 0
     scale = layout.image_sizes[0, 0] / views[0].camera.width
     assert scale == 1 if max_size == 4096 else scale < 1
-    count = occupancy(layout.profiles, layout.target, layout.size)
+    side = layout.size // BLOCK
+    assert (layout.target % BLOCK == 0).all()
+    count = occupancy(layout.shapes, layout.target // BLOCK, side, side).repeat(BLOCK, 0).repeat(BLOCK, 1)
+    assert max_size == 4096 or layout.size > 0.9 * max_size
     for x, y in layout.cells:
         count[y : y + layout.cell, x : x + layout.cell] += 1
     assert count.max() == 1
@@ -110,18 +133,22 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
             assert (count[y, x] == 1).all()
 
 
-def test_profiles_cover_every_texel_of_a_face() -> None:
-    xy = np.array([[10.2, 20.7], [30.9, 24.1], [18.3, 41.6]])
-    faces = np.array([[0, 1, 2]], np.int32)
-    chart, source, extent = (
-        np.zeros(1, np.int32),
-        np.array([[7, 17]], np.int32),
-        np.array([[27, 28]], np.int32),
-    )
-    result = profiles(xy, faces, chart, source, extent, 3)
-    assert len(result.low) == 27
-    assert (result.low == 0).all()
-    assert (result.high == 28).all()
+def test_a_chart_claims_the_blocks_around_its_faces_and_no_others() -> None:
+    rng = np.random.default_rng(4)
+    xy = np.concatenate([rng.uniform(20, 60, (12, 2)), [[25.2, 30.4], [25.2, 30.4], [26.1, 30.4]]])
+    faces = np.arange(15, dtype=np.int32).reshape(5, 3)
+    source, extent = np.array([[14, 15]], np.int32), np.array([[52, 51]], np.int32)
+    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, 2)
+    claimed = occupancy(shapes, np.zeros((1, 2), int), *extent[0])
+    assert claimed.max() == 1
+    # Where points of the faces lie; the last face has no area.
+    weights = rng.dirichlet([0.6, 0.6, 0.6], (5, 40_000))
+    x, y = np.floor(np.einsum("fnk,fkc->nfc", weights, xy[faces]).reshape(-1, 2) - source[0]).astype(int).T
+    touched = np.zeros(extent[0][::-1], np.uint8)
+    touched[y, x] = 1
+    reach = cv2.dilate(touched, np.ones((5, 5)))
+    assert not (reach & (claimed == 0)).any()
+    assert np.count_nonzero(claimed) - np.count_nonzero(reach) < 0.01 * claimed.size
 
 
 def test_a_texture_that_is_too_small_is_an_option_error() -> None:

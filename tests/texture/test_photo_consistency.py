@@ -91,10 +91,31 @@ def test_a_passer_by_is_removed_and_little_else() -> None:
         np.testing.assert_array_equal(cleaned.color[f, : len(views)], candidates.color[f, place])
 
 
-def test_faces_of_two_views_keep_both() -> None:
-    view = np.array([[0, 1, -1]], np.int32)
-    color = np.array([[[0, 0, 0], [255, 255, 255], [0, 0, 0]]], np.uint8)
-    two = Candidates(view, np.ones((1, 3), np.float32), color, np.ones(1, np.float32))
-    cleaned, removed = remove_outliers(two, face_pairs(np.array([[0, 1, 2]], np.int32)), np.ones((2, 3)))
+def strip_of_two_views(width: int, wrong: int) -> tuple[Candidates, np.ndarray]:
+    """A strip of faces, two views each; the second one of the last `wrong` faces shows something else."""
+    faces = np.array([[n, n + 1, n + 2] for n in range(width)], np.int32)
+    color = np.full((width, 2, 3), 100, np.uint8)
+    color[:, :, 0] += np.arange(width, dtype=np.uint8)[:, None]
+    color[width - wrong :, 1] = (120, 160, 230)
+    views = np.tile(np.array([[0, 1]], np.int32), (width, 1))
+    return Candidates(views, np.ones((width, 2), np.float32), color, np.ones(width, np.float32)), faces
+
+
+def test_of_two_views_that_differ_the_one_stays_that_fits_the_surroundings() -> None:
+    candidates, faces = strip_of_two_views(30, 12)
+    cleaned, removed = remove_outliers(candidates, face_pairs(faces), np.ones((2, 3)))
+    assert removed == 12
+    np.testing.assert_array_equal(cleaned.counts, [2] * 18 + [1] * 12)
+    np.testing.assert_array_equal(cleaned.view[18:, 0], 0)
+
+
+def test_two_views_stay_where_nothing_decides_between_them() -> None:
+    # No face around on which photos agree, and a colour between both.
+    candidates, faces = strip_of_two_views(12, 12)
+    cleaned, removed = remove_outliers(candidates, face_pairs(faces), np.ones((2, 3)))
     assert removed == 0
-    assert cleaned.counts[0] == 2
+    assert (cleaned.counts == 2).all()
+    candidates, faces = strip_of_two_views(30, 12)
+    candidates.color[:18] = (110, 130, 165)
+    cleaned, removed = remove_outliers(candidates, face_pairs(faces), np.ones((2, 3)))
+    assert removed == 0

@@ -9,46 +9,53 @@ from hypothesis import strategies as st
 
 from recon3d.texture import blending, packing, reference
 from recon3d.texture.message_passing import trw_s
-from recon3d.texture.packing import Profiles
+from recon3d.texture.packing import Shapes
 from recon3d.texture.texels import INSIDE
 from tests.texture.test_charts import occupancy
 
 
 @st.composite
-def charts(draw: st.DrawFn) -> Profiles:
-    """Charts of any outline whose columns are gapless."""
-    column = st.tuples(st.integers(0, 9), st.integers(1, 9))
+def charts(draw: st.DrawFn) -> Shapes:
+    """Charts of any outline, with holes and with gaps."""
+    column = st.lists(st.integers(1, 6), min_size=2, max_size=4)
     shapes = draw(st.lists(st.lists(column, min_size=1, max_size=9), min_size=1, max_size=8))
-    low = [np.array([a for a, _ in shape]) - min(a for a, _ in shape) for shape in shapes]
-    high = [part + np.array([b for _, b in shape]) for part, shape in zip(low, shapes, strict=True)]
-    starts = np.append(0, np.cumsum([len(shape) for shape in shapes]))
-    return Profiles(
-        starts.astype(np.int64), np.concatenate(low).astype(np.int32), np.concatenate(high).astype(np.int32)
-    )
+    columns, runs, low, high = [0], [0], [], []
+    for shape in shapes:
+        for steps in shape:
+            ends = np.cumsum(steps[: len(steps) // 2 * 2])
+            low += list(ends[::2] - 1)
+            high += list(ends[1::2])
+            runs.append(len(low))
+        columns.append(len(runs) - 1)
+    rows = np.array(low, np.int32), np.array(high, np.int32)
+    return Shapes(np.array(columns, np.int64), np.array(runs, np.int64), *rows)
 
 
-@given(charts(), st.integers(4, 60))
+@given(charts(), st.integers(4, 40), st.integers(4, 60))
 @settings(max_examples=60, deadline=None)
-def test_packed_charts_lie_inside_and_apart_as_the_twin_has_it(shapes: Profiles, size: int) -> None:
-    positions = packing.pack(shapes, size)
-    twin = reference.pack(shapes, size)
-    if positions is None:
-        assert twin is None
-        return
-    assert occupancy(shapes, positions, size).max() == 1
-    np.testing.assert_array_equal(positions, twin)
+def test_packed_charts_lie_inside_and_apart_as_the_twin_has_it(
+    shapes: Shapes, width: int, height: int
+) -> None:
+    positions, rows = packing.pack(shapes, width, height)
+    twin, twin_rows = reference.pack(shapes, width, height)
+    assert rows == twin_rows
+    if rows <= height:
+        assert occupancy(shapes, positions, width, height).max() == 1
+        np.testing.assert_array_equal(positions, twin)
 
 
-def test_packing_in_steps_is_as_the_twin_has_it() -> None:
+def test_packing_in_steps_is_as_the_twin_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "_PLACES", 24)
     rng = np.random.default_rng(2)
-    parts = [packing.rectangle(*(int(n) for n in rng.integers(3, 400, 2))) for _ in range(60)]
+    parts = [packing.rectangle(*(int(n) for n in rng.integers(3, 20, 2))) for _ in range(30)]
     joined = parts[0]
     for part in parts[1:]:
         joined = packing.join(joined, part)
-    positions = packing.pack(joined, 4096)
-    np.testing.assert_array_equal(positions, reference.pack(joined, 4096, step=2))
-    assert positions is not None
-    assert occupancy(joined, positions, 4096).max() == 1
+    positions, rows = packing.pack(joined, 48, 200)
+    twin, twin_rows = reference.pack(joined, 48, 200, step=2)
+    assert rows == twin_rows <= 200
+    np.testing.assert_array_equal(positions, twin)
+    assert occupancy(joined, positions, 48, 200).max() == 1
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -6,7 +6,7 @@ import pytest
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.packing import join, rectangle
+from recon3d.texture.packing import BLOCK, join, rectangle
 from recon3d.texture.seams import (
     ANCHOR,
     GLOBAL_STEP,
@@ -53,7 +53,7 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         np.zeros((2, 2), np.int32),
         target,
         extent,
-        join(rectangle(WIDTH, HEIGHT), rectangle(WIDTH, HEIGHT)),
+        join(*[rectangle(WIDTH // BLOCK, HEIGHT // BLOCK)] * 2),
         xy + target[chart],
         np.zeros((0, 2), np.int32),
         4,
