@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
@@ -181,10 +180,7 @@ def _fewer(mesh: Mesh, faces: int) -> Mesh:
     from recon3d.surface.simplification import simplify, with_attributes
 
     fewer = make_manifold(simplify(mesh, faces))
-    fewer = with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
-    if mesh.guessed is None:
-        return fewer
-    return replace(fewer, guessed=mesh.guessed[cKDTree(mesh.vertices).query(fewer.vertices)[1]])
+    return with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
 
 
 @functools.lru_cache(maxsize=1)

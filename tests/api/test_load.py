@@ -53,12 +53,12 @@ def server(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def padded(video: Path, target: Path, size: int) -> Path:
-    """A video of exactly so many bytes: an MP4 box of free space follows."""
+def padded(video: Path, target: Path, size: int, number: int = 0) -> Path:
+    """A video of exactly so many bytes: an MP4 box of free space follows, which begins with a number."""
     data = video.read_bytes()
     rest = size - len(data)
     with open(target, "wb") as file:
-        file.write(data + rest.to_bytes(4, "big") + b"free")
+        file.write(data + rest.to_bytes(4, "big") + b"free" + number.to_bytes(4, "big"))
         file.truncate(size)
     return target
 
@@ -156,7 +156,8 @@ def test_ten_at_once_are_whole(server: Server, video: Path, tmp_path: Path) -> N
 def test_a_hundred_uploads_at_once(
     server: Server, video: Path, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    source = padded(video, tmp_path / "4.mp4", 4 * MB)
+    # A project keeps equal files once.
+    sources = [padded(video, tmp_path / f"{index}.mp4", 4 * MB, index) for index in range(100)]
     with contextlib.ExitStack() as stack:
         users = [stack.enter_context(Client(server.url)) for _ in range(4)]
         for index, user in enumerate(users):
@@ -168,7 +169,7 @@ def test_a_hundred_uploads_at_once(
         def upload(index: int) -> int:
             with Client(server.url, users[index % 4].token) as own:
                 together.wait()
-                return own.upload_video(numbers[index % 4], source).file_size
+                return own.upload_video(numbers[index % 4], sources[index]).file_size
 
         with concurrent.futures.ThreadPoolExecutor(100) as pool:
             sizes = list(pool.map(upload, range(100)))
