@@ -171,7 +171,14 @@ TRIALS: dict[str, Callable[[], list[str]]] = {
 }
 
 
-def _main(name: str) -> None:
+def main(name: str) -> None:
+    """Do one and print what was found, or end with what went wrong.
+
+    Parameters
+    ----------
+    name : str
+        A key of `TRIALS`.
+    """
     from recon3d.errors import Recon3DError
 
     try:
@@ -183,4 +190,4 @@ def _main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1])
+    main(sys.argv[1])

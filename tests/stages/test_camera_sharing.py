@@ -152,7 +152,7 @@ def test_focal_lengths_that_drift_without_fitting_better_are_not_told() -> None:
 
 
 def test_three_photos_do_not_tell_three_cameras() -> None:
-    assert not find_cameras(_measured([1941, 1764, 1604], deviation=0.006, lower=0.62)).cameras
+    assert not find_cameras(_measured([1941, 1764, 1604], deviation=0.006, lower=0.89)).cameras
 
 
 def test_cameras_of_different_metadata_are_not_merged() -> None:
