@@ -145,7 +145,7 @@ async def _ask_all(
         while (await asyncio.wait(asked.values(), timeout=_LOOK))[1]:
             if cancelled is not None and cancelled.is_set():
                 raise Cancelled()
-            known = (await client.scheduler.identity(n_workers=-1))["workers"]
+            known = (await client.scheduler.identity())["workers"]
             for address in [a for a, task in asked.items() if a not in known and not task.done()]:
                 asked.pop(address).cancel()
             if not asked:

@@ -68,7 +68,7 @@ class Engine(ABC):
             What the scheduler knows of each, by address.
         """
         identity = self.client.scheduler.identity
-        found = self.client.sync(identity, n_workers=-1, callback_timeout=timeout)
+        found = self.client.sync(identity, callback_timeout=timeout)
         workers: dict[str, Any] = found["workers"]
         self.workers = sum(int(w["nthreads"]) for w in workers.values())
         self.gpus = sum(int(w.get("resources", {}).get("GPU", 0)) for w in workers.values())

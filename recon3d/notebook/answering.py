@@ -44,8 +44,11 @@ class KernelAnswers:
             yield lambda: self._answer(stream.socket, put_off)
         finally:
             for message in put_off:
-                # As if it arrived now: before what is still in the socket, since the loop stands still.
-                self._kernel.io_loop.add_callback(stream._recv_callback, message)
+                # Its task is made now: the loop may have planned to read the socket before later ones,
+                # and what ends an abort arrives there as soon as the waiting cell has failed.
+                stream._run_callback(stream._recv_callback, message)
+            # The socket tells only once that there are messages; an interrupt may have left some.
+            stream._rebuild_io_state()
 
     def _stream(self) -> Any:
         """What the main thread receives messages by; None where that is unknown, or for other threads."""
