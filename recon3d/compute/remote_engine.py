@@ -188,7 +188,7 @@ class RemoteEngine(Engine):
             return
         self._looked = now
         try:
-            found = self.client.sync(self.client.scheduler.identity, n_workers=0, callback_timeout=1)
+            found = self.client.sync(self.client.scheduler.identity, callback_timeout=1)
         except (OSError, TimeoutError):
             return  # a network that is away comes back, or ends the connection
         if found["n_workers"]:
