@@ -191,7 +191,7 @@ class RemoteEngine(Engine):
             found = self.client.sync(self.client.scheduler.identity, callback_timeout=1)
         except (OSError, TimeoutError):
             return  # a network that is away comes back, or ends the connection
-        if found["n_workers"]:
+        if found["workers"]:
             self._workerless = None
         elif self._workerless is None:
             self._workerless = now
