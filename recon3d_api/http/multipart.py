@@ -22,7 +22,7 @@ from recon3d_api.files.received import ReceivedFile
 from recon3d_api.http.lanes import Lane
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
-_BUFFER = 1 << 20
+_BUFFER = 1 << 18
 _MAX_FIELD = 16_384
 #: Bytes that are no file's: fields, headers, boundaries, and what surrounds the parts.
 _MAX_REST, _MAX_REST_OF_FILE = 64 << 10, 2 << 10

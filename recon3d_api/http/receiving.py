@@ -24,7 +24,7 @@ from recon3d_api.store import tables as models
 
 logger = logging.getLogger("recon3d_api.files")
 
-_BUFFER = 1 << 20
+_BUFFER = 1 << 18
 #: Seconds without a byte after which a request gives way to another. The middleware ends silent ones.
 _SILENT = 5.0
 _FINISH_EVERY = 20.0
