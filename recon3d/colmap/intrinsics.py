@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from recon3d.colmap.adjustment import adjuster_of, quiet_options
 from recon3d.types import SharedCamera
 
 #: Relative standard deviations that are believed. An image without points has none, one with few says
@@ -147,17 +148,11 @@ def _enough_points(given: pycolmap.Reconstruction) -> list[pycolmap.Point3D]:
 
 
 def _adjuster(reconstruction: pycolmap.Reconstruction) -> pycolmap.CeresBundleAdjuster:
-    options = pycolmap.BundleAdjustmentOptions()
-    options.print_summary = False
-    options.ceres.solver_options.num_threads = 1
+    options = quiet_options()
     options.ceres.solver_options.max_num_iterations = 60
     options.ceres.solver_options.function_tolerance = 1e-6
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
-    config = pycolmap.BundleAdjustmentConfig()
-    for image_id in sorted(reconstruction.reg_image_ids()):
-        config.add_image(image_id)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
-    return pycolmap.create_default_ceres_bundle_adjuster(options, config, reconstruction)
+    return adjuster_of(reconstruction, options)
 
 
 def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
@@ -213,10 +208,7 @@ def refine_cameras(model: Path) -> None:
         Folder of the model.
     """
     reconstruction = pycolmap.Reconstruction(str(model))
-    options = pycolmap.BundleAdjustmentOptions()
-    options.print_summary = False
-    options.ceres.solver_options.num_threads = 1  # with more, sums and so models differ from run to run
-    pycolmap.bundle_adjustment(reconstruction, options)
+    pycolmap.bundle_adjustment(reconstruction, quiet_options())
     reconstruction.update_point_3d_errors()
     reconstruction.write(str(model))
 

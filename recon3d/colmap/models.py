@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pycolmap
 
+from recon3d.colmap.adjustment import adjuster_of, quiet_options
 from recon3d.io.colmap_model import model_images
 from recon3d.types import Camera, Floats, Scene, SparsePoints, View
 
@@ -194,18 +195,10 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
 
 def _deviations(reconstruction: pycolmap.Reconstruction, images: dict[str, int]) -> dict[str, float]:
     """Standard deviations of the centres as shares of their spread, but for two that fix the world."""
-    options = pycolmap.BundleAdjustmentOptions()
-    options.print_summary = False
-    options.ceres.solver_options.num_threads = 1
-    config = pycolmap.BundleAdjustmentConfig()
-    for image_id in images.values():
-        config.add_image(image_id)
-    config.fix_gauge(pycolmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
     wanted = pycolmap.BACovarianceOptions()
     wanted.params = pycolmap.BACovarianceOptionsParams.POSES
-    covariance = pycolmap.estimate_ba_covariance(
-        wanted, reconstruction, pycolmap.create_default_ceres_bundle_adjuster(options, config, reconstruction)
-    )
+    adjuster = adjuster_of(reconstruction, quiet_options())
+    covariance = pycolmap.estimate_ba_covariance(wanted, reconstruction, adjuster)
     if covariance is None:
         return {}
     centers = np.array([reconstruction.image(image_id).projection_center() for image_id in images.values()])

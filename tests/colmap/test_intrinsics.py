@@ -9,6 +9,7 @@ import pycolmap
 import pytest
 
 from recon3d import colmap
+from tests.synthetic.colmap_models import one_camera
 
 FOCAL = 1280.0
 
@@ -16,11 +17,7 @@ FOCAL = 1280.0
 def _model(folder: Path, zoomed: int = 0) -> Path:
     """An adjusted model of eight images with one camera, though some are zoomed; 15 % poor features."""
     rng = np.random.default_rng(0)
-    pycolmap.set_random_seed(0)
-    options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, 8
-    options.num_points3D, options.num_points2D_without_point3D = 400, 0
-    model = pycolmap.synthesize_dataset(options)
+    model = one_camera(images=8, points=400)
     for number, image_id in enumerate(sorted(model.reg_image_ids())):
         for point in model.image(image_id).points2D:
             error = rng.normal(0, 4.0 if rng.random() < 0.15 else 0.4, 2)

@@ -9,13 +9,12 @@ import pycolmap
 
 from recon3d import colmap
 from recon3d.colmap import mapping
+from tests.synthetic.colmap_models import one_camera
 
 
 def test_a_model_whose_images_a_larger_one_has_is_no_part_of_its_own(tmp_path: Path) -> None:
-    options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, 6
     for number, kept in enumerate(([0, 1, 2], [0, 1, 2, 3, 4], [3, 4, 5])):
-        model = pycolmap.synthesize_dataset(options)
+        model = one_camera(images=6, points=100)
         for place, frame in enumerate(sorted(model.reg_frame_ids())):
             if place not in kept:
                 model.deregister_frame(frame)
@@ -25,12 +24,8 @@ def test_a_model_whose_images_a_larger_one_has_is_no_part_of_its_own(tmp_path: P
 
 
 def test_an_image_that_few_points_hold_is_left_out(tmp_path: Path) -> None:
-    pycolmap.set_random_seed(0)
     rng = np.random.default_rng(0)
-    options = pycolmap.SyntheticDatasetOptions()
-    options.num_rigs, options.num_cameras_per_rig, options.num_frames_per_rig = 1, 1, 8
-    options.num_points3D, options.num_points2D_without_point3D = 200, 0
-    model = pycolmap.synthesize_dataset(options)
+    model = one_camera(images=8, points=200)
     for image in model.images.values():
         for point in image.points2D:
             point.xy = point.xy + rng.normal(0, 0.4, 2)

@@ -19,7 +19,7 @@ from recon3d.options import DenseReconstructionOptions, resolve_options
 from recon3d.stages.dense_reconstruction import colmap_engine
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.types import Scene
-from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, dense_inputs, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 OPTIONS = DenseReconstructionOptions(max_image_size=160, num_sources=4, iterations=3)
@@ -32,11 +32,7 @@ def pictures():
 
 @pytest.fixture
 def inputs(tmp_path, pictures):
-    (tmp_path / "frames" / "images").mkdir(parents=True)
-    for picture in pictures:
-        cv2.imwrite(str(tmp_path / "frames" / "images" / picture.view.name), picture.rgb[..., ::-1])
-    scene_of(pictures).save(tmp_path / "sparse")
-    return {"frame_extraction": tmp_path / "frames", "sparse_reconstruction": tmp_path / "sparse"}
+    return dense_inputs(tmp_path, pictures, scene_of(pictures))
 
 
 class Gpu:

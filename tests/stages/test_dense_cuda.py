@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
@@ -22,7 +21,7 @@ from recon3d.stages.dense_reconstruction import cuda_engine, engine_choice, plan
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.stages.dense_reconstruction.view_tasks import Folders
 from recon3d.types import Scene
-from tests.synthetic.scenes import Picture, Plane, arc, render, scene_of
+from tests.synthetic.scenes import Picture, Plane, arc, dense_inputs, render, scene_of
 
 OPTIONS = DenseReconstructionOptions(max_image_size=96, num_sources=2)
 
@@ -35,11 +34,7 @@ def pictures() -> list[Picture]:
 
 @pytest.fixture
 def inputs(tmp_path: Path, pictures: list[Picture]) -> dict[str, Path]:
-    (tmp_path / "frames" / "images").mkdir(parents=True)
-    for picture in pictures:
-        cv2.imwrite(str(tmp_path / "frames" / "images" / picture.view.name), picture.rgb[..., ::-1])
-    scene_of(pictures).save(tmp_path / "sparse")
-    return {"frame_extraction": tmp_path / "frames", "sparse_reconstruction": tmp_path / "sparse"}
+    return dense_inputs(tmp_path, pictures, scene_of(pictures))
 
 
 class Gpu:

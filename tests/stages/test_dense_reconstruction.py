@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
@@ -18,7 +16,7 @@ from recon3d.stages.dense_reconstruction import plane_tasks
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
 from recon3d.stages.dense_reconstruction import view_tasks as _dense_tasks
 from recon3d.types import Scene, SparsePoints
-from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, dense_inputs, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
 OPTIONS = DenseReconstructionOptions(max_image_size=160, num_sources=4, iterations=2)
@@ -31,15 +29,7 @@ def pictures():
 
 @pytest.fixture
 def inputs(tmp_path, pictures):
-    return make_inputs(tmp_path, pictures, scene_of(pictures))
-
-
-def make_inputs(folder: Path, pictures, scene: Scene):
-    (folder / "frames" / "images").mkdir(parents=True)
-    for picture in pictures:
-        cv2.imwrite(str(folder / "frames" / "images" / picture.view.name), picture.rgb[..., ::-1])
-    scene.save(folder / "sparse")
-    return {"frame_extraction": folder / "frames", "sparse_reconstruction": folder / "sparse"}
+    return dense_inputs(tmp_path, pictures, scene_of(pictures))
 
 
 def run(inputs, out, options=OPTIONS, context=None):
@@ -52,7 +42,7 @@ def run(inputs, out, options=OPTIONS, context=None):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp("dense")
-    context = run(make_inputs(folder, pictures, scene_of(pictures)), folder / "out")
+    context = run(dense_inputs(folder, pictures, scene_of(pictures)), folder / "out")
     return folder / "out", context
 
 
@@ -172,7 +162,7 @@ def test_a_view_that_shares_nothing_is_left_out(pictures, tmp_path):
     keep = points.track_views != 4
     starts = np.concatenate([[0], np.cumsum(np.bincount(point_of[keep], minlength=len(points)))])
     scene = replace(scene, points=replace(points, track_views=points.track_views[keep], track_starts=starts))
-    context = run(make_inputs(tmp_path, pictures, scene), tmp_path / "out")
+    context = run(dense_inputs(tmp_path, pictures, scene), tmp_path / "out")
     assert context.counts["views_without_sources"] == 1
     assert context.counts["depth_maps"] == 4
     assert len(list((tmp_path / "out" / "depth_maps").iterdir())) == 4
@@ -182,7 +172,7 @@ def test_a_view_that_shares_nothing_is_left_out(pictures, tmp_path):
 def test_no_shared_points_is_too_few_views(pictures, tmp_path):
     scene = replace(scene_of(pictures), points=SparsePoints.empty())
     with pytest.raises(TooFewViews, match="share enough points") as caught:
-        run(make_inputs(tmp_path, pictures, scene), tmp_path / "out")
+        run(dense_inputs(tmp_path, pictures, scene), tmp_path / "out")
     assert caught.value.hint
 
 
@@ -190,4 +180,4 @@ def test_a_surface_without_texture_is_too_few_views(tmp_path):
     blank = [render([WALL], view, contrast=0.0) for view in arc(3)]
     blank = [replace(p, rgb=np.full_like(p.rgb, 128)) for p in blank]
     with pytest.raises(TooFewViews, match="No surface point"):
-        run(make_inputs(tmp_path, blank, scene_of(blank)), tmp_path / "out")
+        run(dense_inputs(tmp_path, blank, scene_of(blank)), tmp_path / "out")

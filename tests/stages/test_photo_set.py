@@ -22,7 +22,6 @@ from recon3d.io.masks import write_mask
 from recon3d.layout import features_file, mask_file, read_frames
 from recon3d.options import FeatureExtractionOptions
 from recon3d.stages import feature_extraction
-from tests.stages.test_dense_reconstruction import make_inputs
 from tests.stages.test_dense_reconstruction import run as run_dense
 from tests.stages.test_frame_extraction import extract, with_exif
 from tests.stages.test_texturing import project_folder
@@ -31,7 +30,7 @@ from tests.synthetic.box import box_mesh, photograph, ring
 from tests.synthetic.colors import color_differences, encoded, profile
 from tests.synthetic.media import texture
 from tests.synthetic.photo_files import heic, raw, truth
-from tests.synthetic.scenes import Plane, Sphere, arc, render, scene_of
+from tests.synthetic.scenes import Plane, Sphere, arc, dense_inputs, render, scene_of
 
 PICTURE = texture(320, 240)[..., ::-1]
 
@@ -199,7 +198,7 @@ def test_no_feature_lies_in_the_transparent_part(tmp_path: Path, kind: str | Non
 def test_there_is_no_depth_where_a_frame_is_hidden(tmp_path: Path) -> None:
     wall = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
     pictures = [render([Sphere(np.zeros(3), 0.55), wall], view) for view in arc(4)]
-    inputs = make_inputs(tmp_path, pictures, scene_of(pictures))
+    inputs = dense_inputs(tmp_path, pictures, scene_of(pictures))
     images = inputs["frame_extraction"] / "images"
     visible = np.ones((120, 160), np.bool_)
     visible[:, :70] = False

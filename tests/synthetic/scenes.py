@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -171,6 +174,15 @@ def scene_of(pictures: list[Picture], points: int = 60) -> Scene:
     rgb, error = np.zeros((len(xyz), 3), np.uint8), np.zeros(len(xyz))
     sparse = SparsePoints(np.array(xyz), rgb, error, np.array(starts), np.array(tracks, np.int32))
     return Scene(tuple(p.view for p in pictures), sparse)
+
+
+def dense_inputs(folder: Path, pictures: Sequence[Picture], scene: Scene) -> dict[str, Path]:
+    """Write the artifacts that dense_reconstruction reads."""
+    (folder / "frames" / "images").mkdir(parents=True)
+    for picture in pictures:
+        cv2.imwrite(str(folder / "frames" / "images" / picture.view.name), picture.rgb[..., ::-1])
+    scene.save(folder / "sparse")
+    return {"frame_extraction": folder / "frames", "sparse_reconstruction": folder / "sparse"}
 
 
 def _sees(picture: Picture, world: Floats) -> bool:
