@@ -16,6 +16,13 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+#: numba-cuda 0.30 asks for a name that NumPy 2.5 dropped; recon3d[cuda] installs an older NumPy, but
+#: the pack takes the one that the machine has.
+_NUMPY = """import numpy
+if not hasattr(numpy, "row_stack"):
+    numpy.row_stack = numpy.vstack
+"""
+
 
 def main() -> None:
     """Unpack, or say why it cannot be."""
@@ -37,6 +44,7 @@ def main() -> None:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: _unpack(pack / f"{name}.tar.xz", folder), archives))
     keep_missing_libraries(folder / "lib")
+    (folder / "site" / "sitecustomize.py").write_text(_NUMPY)
     for name in ("site", "source"):
         compileall.compile_dir(folder / name, quiet=2, workers=0)
     print(f"unpacked in {time.monotonic() - began:.0f} s: recon3d {manifest['commit']}", flush=True)
