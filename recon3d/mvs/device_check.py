@@ -71,7 +71,7 @@ def check_device() -> DeviceCheck:
     -------
     DeviceCheck
     """
-    from recon3d.mvs.device_stereo import DeviceImages, device_name, refine_on_device
+    from recon3d.mvs.device_stereo import DeviceImages, DeviceMaps, device_name, refine_on_device
 
     reference, *sources = _wall(*SIZE)
     start = _start(reference.reduced(1))
@@ -84,7 +84,8 @@ def check_device() -> DeviceCheck:
     images = DeviceImages({"": reference, **dict(zip(names, sources, strict=True))})
     on_device = refine_on_device(images, "", names, start, bounds, _FIRST, best_views=1)
     on_device = refine_on_device(
-        images, "", names, on_device, bounds, _SECOND, best_views=1, inverse_depths=maps,
+        images, "", names, on_device, bounds, _SECOND, best_views=1,
+        inverse_depths=DeviceMaps(zip(names, maps, strict=True), sum(array.size for array in maps)),
         geometric_weight=_WEIGHT, seed=1,
     )  # fmt: skip
     seconds = time.perf_counter() - began

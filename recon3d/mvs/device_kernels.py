@@ -21,7 +21,7 @@ import numpy as np
 
 from recon3d.kernels import keep_compiled
 from recon3d.mvs import patchmatch
-from recon3d.mvs.matching_cost import SAMPLES
+from recon3d.mvs.matching_cost import REACH, SAMPLES
 from recon3d.mvs.patchmatch import TRIED
 
 # numba has no types.
@@ -106,6 +106,17 @@ def _pack(gray: Any, start: int, packed: Any) -> None:
 
 
 @_kernel
+def _pad(gray: Any, padded: Any) -> None:
+    x, y = cuda.grid(2)
+    height, width = gray.shape
+    stride = width + 2 * REACH
+    if y < height + 2 * REACH and x < stride:
+        row = min(max(y - REACH, 0), height - 1)
+        column = min(max(x - REACH, 0), width - 1)
+        padded[y * stride + x] = gray[row, column]
+
+
+@_kernel
 def _resize(
     old: Any, old_chosen: Any, columns: Any, nearest_column: Any, rows: Any, nearest_row: Any, scale: Any,
     state: Any, cost: Any, chosen: Any,
@@ -150,6 +161,19 @@ def pack(gray: Any, start: int, packed: Any) -> None:
     """
     height, width = gray.shape
     _pack[_blocks(width, height), _THREADS](gray, start, packed)
+
+
+def pad(gray: Any, padded: Any) -> None:
+    """Launch `recon3d.mvs.matching_cost.padded` on the device.
+
+    Parameters
+    ----------
+    gray : device array of uint8, shape (H, W)
+    padded : device array of float32, shape ((H + 2 * REACH) * (W + 2 * REACH),)
+        Written.
+    """
+    height, width = gray.shape
+    _pad[_blocks(width + 2 * REACH, height + 2 * REACH), _THREADS](gray, padded)
 
 
 def resize(old: Any, old_chosen: Any, columns: Any, rows: Any, scale: Any, new: Any) -> None:

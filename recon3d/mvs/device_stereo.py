@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numba
@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from recon3d.errors import OutOfMemory
 from recon3d.mvs import device_kernels
-from recon3d.mvs.matching_cost import padded
-from recon3d.mvs.stereo import Level, PlaneMap, StereoImage, disparity_step, joined, nearest_pixels
+from recon3d.mvs.matching_cost import REACH
+from recon3d.mvs.stereo import Level, PlaneMap, StereoImage, disparity_step, nearest_pixels
 from recon3d.mvs.sweeps import Sweeps, half_sweeps
-from recon3d.types import Floats32, Ints
+from recon3d.types import Bytes, Floats32, Ints
 
 # numba has no types.
 cuda: Any = numba.cuda
@@ -24,14 +24,14 @@ _config: Any = numba.config
 
 #: Share of the free memory that a block of views may take: numba frees late, and the driver needs some.
 _USED = 0.8
-#: Bytes a pixel: the images of the sources, packed, at all sizes together; their maps; the view's own
-#: image, and its planes at two sizes.
-_IMAGE, _MAP, _OWN = 4 * 4 / 3, 4, 4 + 20 * 5 / 4
+#: Bytes a pixel: an image, packed, at all sizes together; its map; a view's own image, and its planes at
+#: two sizes.
+_IMAGE, _MAP, _OWN = 4 * 4 / 3, 4, 5 + 20 * 5 / 4
 #: How CUDA's errors name it.
 _OUT_OF_MEMORY = "CUDA_ERROR_OUT_OF_MEMORY"
 
 
-def device_bytes(pixels: int, images: int, sources: int) -> int:
+def device_bytes(pixels: int, images: int) -> int:
     """Estimate the device memory that views need which are matched one after the other.
 
     Parameters
@@ -39,15 +39,13 @@ def device_bytes(pixels: int, images: int, sources: int) -> int:
     pixels : int
         Of the largest image.
     images : int
-        Different images among the sources of all views.
-    sources : int
-        Most sources of a view.
+        Different images among the views and their sources.
 
     Returns
     -------
     int
     """
-    return int(pixels * (images * _IMAGE + sources * _MAP + _OWN))
+    return int(pixels * (images * (_IMAGE + _MAP) + _OWN))
 
 
 def usable_device_memory() -> int:
@@ -153,6 +151,42 @@ class DeviceImages:
         return self._levels[level]
 
 
+class DeviceMaps:
+    """Inverse depth maps of a block of views in a device's memory.
+
+    Parameters
+    ----------
+    maps : iterable of (str, ndarray of float32, shape (H, W))
+        Names of their views, and the maps, 0 where unknown; one is held at a time.
+    size : int
+        Pixels of all.
+    """
+
+    def __init__(self, maps: Iterable[tuple[str, Floats32]], size: int) -> None:
+        self.pool = cuda.device_array(max(1, size), np.float32)
+        self._rows: dict[str, tuple[int, int, int]] = {}
+        start = 0
+        for name, array in maps:
+            height, width = array.shape
+            self.pool[start : start + array.size].copy_to_device(np.ascontiguousarray(array).ravel())
+            self._rows[name] = (start, width, height)
+            start += array.size
+
+    def layout(self, names: Sequence[str]) -> Ints:
+        """Tell where maps lie.
+
+        Parameters
+        ----------
+        names : sequence of str
+
+        Returns
+        -------
+        ndarray of int32, shape (S, 3)
+            Start, width and height of each in `pool`.
+        """
+        return np.array([self._rows[name] for name in names], np.int32)
+
+
 class DevicePlanes:
     """A `PlaneMap` in a device's memory.
 
@@ -226,7 +260,7 @@ def refine_on_device(
     schedule: Sequence[Sweeps],
     *,
     best_views: int,
-    inverse_depths: Sequence[Floats32] | None = None,
+    inverse_depths: DeviceMaps | None = None,
     geometric_weight: float = 0.0,
     seed: int = 0,
 ) -> PlaneMap:
@@ -247,8 +281,8 @@ def refine_on_device(
         Usually from coarse to fine.
     best_views : int
         Sources whose cost counts.
-    inverse_depths : sequence of ndarray of float32, shape (h, w), optional
-        Inverse depth maps of the sources, 0 where unknown.
+    inverse_depths : DeviceMaps, optional
+        Those of the sources.
     geometric_weight : float
         Cost of a pixel of disagreement with them.
     seed : int
@@ -261,8 +295,10 @@ def refine_on_device(
     """
     if inverse_depths is None:
         geometric_weight = 0.0
-        inverse_depths = [np.zeros((1, 1), np.float32)] * len(sources)
-    maps, map_layout = (cuda.to_device(array) for array in joined(inverse_depths))
+        inverse_depths = DeviceMaps([("", np.zeros((1, 1), np.float32))], 1)
+        map_layout = _put(inverse_depths.layout([""] * len(sources)))
+    else:
+        map_layout = _put(inverse_depths.layout(sources))
     current = DevicePlanes.of(planes)
     for sweeps in schedule:
         reduced, packed, rows = images.at(sweeps.level)
@@ -274,9 +310,9 @@ def refine_on_device(
         level = Level.of(image, others, sweeps, bounds, best_views, pixel)
         layout: Ints = np.array([rows[name] for name in sources], np.int32)
         fixed = (
-            *(_put(padded(image.gray).ravel()), current.state, current.cost, current.chosen),
+            *(padded_on_device(image.gray), current.state, current.cost, current.chosen),
             *(level.pattern, _put(level.steps), packed, _put(layout), _put(level.forth)),
-            *(maps, map_layout, _put(level.back), np.float32(geometric_weight)),
+            *(inverse_depths.pool, map_layout, _put(level.back), np.float32(geometric_weight)),
             *(_put(level.camera), _put(level.bounds), *level[6:]),
         )
         polish: dict[int, Any] = {}
@@ -285,6 +321,23 @@ def refine_on_device(
                 polish[half.polish.size] = _put(half.polish)
             device_kernels.sweep(half.color, *fixed, *half[1:-2], polish[half.polish.size], half.seed)
     return current.on_host()
+
+
+def padded_on_device(gray: Bytes) -> Any:
+    """Make in a device's memory what `recon3d.mvs.matching_cost.padded` gives; a byte a pixel goes there.
+
+    Parameters
+    ----------
+    gray : ndarray of uint8, shape (H, W)
+
+    Returns
+    -------
+    device array of float32, shape ((H + 2 * REACH) * (W + 2 * REACH),)
+    """
+    height, width = gray.shape
+    made = cuda.device_array((height + 2 * REACH) * (width + 2 * REACH), np.float32)
+    device_kernels.pad(_put(np.ascontiguousarray(gray)), made)
+    return made
 
 
 def _put(array: NDArray[Any]) -> Any:

@@ -62,7 +62,12 @@ def packed() -> dict[str, Any]:
             expected = matching_cost.pack(images[name].reduced(level).gray)
             there = pool.copy_to_host()[start : start + width * height].reshape(height, width)
             equal.append(bool((there == expected).all() and reduced[name].gray.shape == there.shape))
-    return {"equal": equal, "kept": made.at(1)[1] is made.at(1)[1]}
+    own = device_stereo.padded_on_device(images["b"].gray).copy_to_host()
+    return {
+        "equal": equal,
+        "kept": made.at(1)[1] is made.at(1)[1],
+        "padded": bool((own == matching_cost.padded(images["b"].gray).ravel()).all()),
+    }
 
 
 def one_round() -> dict[str, Any]:
@@ -75,12 +80,14 @@ def one_round() -> dict[str, Any]:
     start = PlaneMap.from_state(state)
     schedule = [Sweeps(0, 1, areas=3, variations=2, step=1.0, tilt=0.3, polish=(0.3,))]
     maps = [(1 / picture.depth).astype(np.float32) for picture in pictures[1:]]
-    how: dict[str, Any] = {"best_views": 1, "inverse_depths": maps, "geometric_weight": 0.02, "seed": 7}
-    on_cpu = refine_planes(reference, sources, start, (0.2, 0.6), schedule, **how)
+    how: dict[str, Any] = {"best_views": 1, "geometric_weight": 0.02, "seed": 7}
+    on_cpu = refine_planes(reference, sources, start, (0.2, 0.6), schedule, inverse_depths=maps, **how)
     names = list(images)
+    there = device_stereo.DeviceMaps(zip(names[1:], maps, strict=True), sum(array.size for array in maps))
     made = device_stereo.refine_on_device(
-        device_stereo.DeviceImages(images), names[0], names[1:], start, (0.2, 0.6), schedule, **how
-    )
+        device_stereo.DeviceImages(images), names[0], names[1:], start, (0.2, 0.6), schedule,
+        inverse_depths=there, **how,
+    )  # fmt: skip
     off = np.abs(made.state[0] - on_cpu.state[0]) / disparity_step(reference, sources)
     return {
         "same": float((off < 1e-3).mean()),
@@ -91,27 +98,31 @@ def one_round() -> dict[str, Any]:
 
 
 def block() -> dict[str, Any]:
-    """A block of two views, matched as a task of the stage, against the CPU's task."""
-    pictures = [render([WALL], view, detail=2.0) for view in arc(3, size=SIZE)]
+    """A block of two views in two rounds, matched as tasks of the stage, against the CPU's tasks."""
+    pictures = [render([WALL], view, detail=2.0) for view in arc(2, size=SIZE)]
     views = [picture.view for picture in pictures]
     found: dict[str, Any] = {"same": [], "known": []}
     with tempfile.TemporaryDirectory() as name:
-        for engine in ("cpu", "cuda"):
-            tasks = [_task(Folders("", f"{name}/{engine}"), views, index, pictures) for index in (0, 1)]
+        for engine, number in (("cpu", 0), ("cpu", 1), ("cuda", 0), ("cuda", 1)):
+            tasks = [
+                _task(Folders("", f"{name}/{engine}"), views, index, number, pictures) for index in (0, 1)
+            ]
             if engine == "cuda":
                 cuda_engine.match_block(cuda_engine.BlockTask(tuple(tasks)))
             else:
                 for task in tasks:
                     plane_tasks.match(task)
-        for view in views[:2]:
+        for view in views:
             folders = [Folders("", f"{name}/{engine}") for engine in ("cpu", "cuda")]
-            a, b = (np.load(folder.planes(0, view.name)) for folder in folders)
+            a, b = (np.load(folder.planes(1, view.name)) for folder in folders)
             found["same"].append(float((np.abs(a["cost"] - b["cost"]) < 1e-4).mean()))
             found["known"].append(float((b["inverse_depth"] > 0).mean()))
     return found
 
 
-def _task(folders: Folders, views: list[View], index: int, pictures: list[Any]) -> plane_tasks.MatchTask:
+def _task(
+    folders: Folders, views: list[View], index: int, number: int, pictures: list[Any]
+) -> plane_tasks.MatchTask:
     for view, picture in zip(views, pictures, strict=True):
         for path, array in (
             (folders.gray(view.name), picture.stereo.gray),
@@ -120,7 +131,7 @@ def _task(folders: Folders, views: list[View], index: int, pictures: list[Any]) 
             path.parent.mkdir(parents=True, exist_ok=True)
             np.save(path, array)
     others = tuple(view for number, view in enumerate(views) if number != index)
-    return plane_tasks.MatchTask(folders, 0, views[index], others, 1, SCHEDULE, 1, False, index)
+    return plane_tasks.MatchTask(folders, number, views[index], others, 1, SCHEDULE, 1, False, index)
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def test_planes_are_resized_as_on_the_cpu(simulated: dict[str, Any]) -> None:
 
 
 def test_images_are_packed_as_on_the_cpu_and_stay(simulated: dict[str, Any]) -> None:
-    assert simulated["packed"] == {"equal": [True] * 4, "kept": True}
+    assert simulated["packed"] == {"equal": [True] * 4, "kept": True, "padded": True}
 
 
 def test_a_block_of_views_becomes_the_files_of_the_cpu(simulated: dict[str, Any]) -> None:
@@ -107,6 +107,7 @@ def check(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     def with_device(broken: float) -> device_check.DeviceCheck:
         device_check.check_device.cache_clear()
         monkeypatch.setattr(device_stereo, "DeviceImages", lambda images: images)
+        monkeypatch.setattr(device_stereo, "DeviceMaps", lambda maps, size: [array for _, array in maps])
         monkeypatch.setattr(device_stereo, "refine_on_device", Device(broken).refine)
         monkeypatch.setattr(device_stereo, "device_name", lambda: "a device")
         return device_check.check_device()

@@ -183,7 +183,7 @@ def test_a_block_is_cut_to_fit_the_memory_of_a_gpu(pictures: list[Picture]) -> N
         tasks.append(plane_tasks.MatchTask(Folders("", ""), 0, view, others, 1, (), 1, False, 0))
     pixels = 96 * 72
     for images, expected in ((4, [4]), (3, [2, 1, 1]), (2, None)):
-        memory = device_stereo.device_bytes(pixels, images, 2)
+        memory = device_stereo.device_bytes(pixels, images)
         if expected is None:
             with pytest.raises(OutOfMemory):
                 list(cuda_engine.parts(tasks, memory))

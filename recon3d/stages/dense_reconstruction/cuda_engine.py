@@ -17,6 +17,7 @@ from recon3d.stages.dense_reconstruction.plane_tasks import (
     GEOMETRIC_WEIGHT,
     MatchTask,
     Start,
+    read_inverse_depth,
     read_start,
     stereo_image,
     write_planes,
@@ -29,8 +30,9 @@ from recon3d.types import View
 _BLOCK = 16
 #: Bytes of a process that uses CUDA, and of its compiler.
 _CUDA_MEMORY = 2**30
-#: Bytes a pixel: an image and its smaller sizes; a view's planes, read, matched and written at once.
-_IMAGE, _PLANES = 4, 3 * 24
+#: Bytes a pixel: an image and its smaller sizes; a view's planes, read, matched and written at once, and
+#: a map on its way to the GPU.
+_IMAGE, _PLANES = 4, 3 * 24 + 4
 
 
 def match(plan: Plan, options: DenseReconstructionOptions, context: StageContext) -> None:
@@ -128,10 +130,7 @@ def parts(tasks: Sequence[MatchTask], memory: int) -> Iterator[list[MatchTask]]:
     part: list[MatchTask] = []
     for task in tasks:
         for candidate in ([*part, task], [task]):
-            needed = device_bytes(
-                _pixels(candidate), len(_views(candidate)), max(len(t.sources) for t in candidate)
-            )
-            if needed <= memory:
+            if device_bytes(_pixels(candidate), len(_views(candidate))) <= memory:
                 break
             if len(candidate) == 1:
                 raise out_of_memory()
@@ -142,10 +141,17 @@ def parts(tasks: Sequence[MatchTask], memory: int) -> Iterator[list[MatchTask]]:
 
 
 def _match_part(tasks: Sequence[MatchTask]) -> None:
-    from recon3d.mvs.device_stereo import DeviceImages, refine_on_device
+    from recon3d.mvs.device_stereo import DeviceImages, DeviceMaps, refine_on_device
 
     views = _views(tasks)
     images = DeviceImages({name: stereo_image(tasks[0].folders, view) for name, view in views.items()})
+    maps = None
+    if tasks[0].round:
+        sources = {view.name: view.camera for task in tasks for view in task.sources}
+        maps = DeviceMaps(
+            ((name, read_inverse_depth(tasks[0], name)) for name in sources),
+            sum(camera.width * camera.height for camera in sources.values()),
+        )
     written: Future[None] | None = None
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         coming: Future[Start] = reader.submit(read_start, tasks[0])
@@ -161,7 +167,7 @@ def _match_part(tasks: Sequence[MatchTask]) -> None:
                 start.bounds,
                 task.schedule,
                 best_views=task.best_views,
-                inverse_depths=start.maps,
+                inverse_depths=maps,
                 geometric_weight=GEOMETRIC_WEIGHT,
                 seed=task.seed + task.round,
             )
@@ -183,5 +189,4 @@ def _pixels(tasks: Sequence[MatchTask]) -> int:
 
 def _memory(tasks: Sequence[MatchTask]) -> int:
     """Bytes of the host that a block needs."""
-    sources = max(len(task.sources) for task in tasks)
-    return _CUDA_MEMORY + _pixels(tasks) * (_IMAGE * len(_views(tasks)) + _PLANES + 8 * sources)
+    return _CUDA_MEMORY + _pixels(tasks) * (_IMAGE * len(_views(tasks)) + _PLANES)

@@ -37,12 +37,10 @@ class MatchTask:
 
 
 class Start(NamedTuple):
-    """What a round on a view starts from, beside the images."""
+    """What a round on a view starts from, beside the images and the sources' maps."""
 
     planes: PlaneMap
     bounds: tuple[float, float]
-    #: Inverse depths of the sources; None in the first round.
-    maps: list[Floats32] | None
 
 
 def read_start(task: MatchTask) -> Start:
@@ -64,14 +62,29 @@ def read_start(task: MatchTask) -> Start:
     if task.round == 0:
         camera = reduced_camera(task.view.camera, task.start_level)
         state = planes_from_points(points_cam, camera, bounds, task.seed)
-        return Start(PlaneMap.from_state(state), bounds, None)
+        return Start(PlaneMap.from_state(state), bounds)
     with np.load(folders.planes(task.round - 1, name)) as data:
-        planes = PlaneMap(data["state"], data["cost"], data["chosen"])
-    maps = []
-    for source in task.sources:
-        with np.load(folders.planes(task.round - 1, source.name)) as data:
-            maps.append(data["inverse_depth"])
-    return Start(planes, bounds, maps)
+        return Start(PlaneMap(data["state"], data["cost"], data["chosen"]), bounds)
+
+
+def read_inverse_depth(task: MatchTask, name: str) -> Floats32:
+    """Read what the round before found for a view.
+
+    Parameters
+    ----------
+    task : MatchTask
+        Of another round than the first.
+    name : str
+        The view.
+
+    Returns
+    -------
+    ndarray of float32, shape (H, W)
+        0 where unknown.
+    """
+    with np.load(task.folders.planes(task.round - 1, name)) as data:
+        inverse_depth: Floats32 = data["inverse_depth"]
+    return inverse_depth
 
 
 def match(task: MatchTask) -> None:
@@ -89,7 +102,7 @@ def match(task: MatchTask) -> None:
         start.bounds,
         task.schedule,
         best_views=task.best_views,
-        inverse_depths=start.maps,
+        inverse_depths=[read_inverse_depth(task, s.name) for s in task.sources] if task.round else None,
         geometric_weight=GEOMETRIC_WEIGHT,
         seed=task.seed + task.round,
     )
