@@ -1,8 +1,9 @@
 """Check recon3d on a GPU with true cameras and a true surface; ``check.sh`` starts it.
 
 Each step is a process of its own with a time limit, and prints rows of one table as it finishes
-them. The steps on the GPU come first, so that a run that is ended early has told the most. Rows and
-logs are also written to the folder that the environment variable OUT names.
+them. recon3d's own engine comes first and COLMAP's, which is slow, last, so that a run that is ended
+early has told the most. Rows and logs are also written to the folder that the environment variable OUT
+names.
 """
 
 from __future__ import annotations
@@ -54,6 +55,20 @@ STEPS = (
         150,
         needs_gpu=True,
     ),
+    Step("gpu_tests", steps.gpu_tests, (("pytest -m gpu", "cuda"),), 90, needs_gpu=True),
+    Step(
+        "dense_cpu",
+        partial(steps.dense, engine="cpu"),
+        (("depth maps and cloud", "cpu"), ("F (precision, recall)", "cpu")),
+        150,
+    ),
+    Step(
+        "against_cpu",
+        partial(steps.against_cpu, engine="cuda"),
+        (("depth maps against the CPU's", "cuda"),),
+        30,
+        needs_gpu=True,
+    ),
     Step(
         "structure_cuda",
         partial(steps.structure, engine="cuda"),
@@ -62,13 +77,11 @@ STEPS = (
         needs_gpu=True,
     ),
     Step(
-        "dense_colmap",
-        partial(steps.dense, engine="colmap-cuda"),
-        (("depth maps and cloud", "colmap-cuda"), ("F (precision, recall)", "colmap-cuda")),
-        150,
-        needs_gpu=True,
+        "structure_cpu",
+        partial(steps.structure, engine="cpu"),
+        (("features", "cpu"), ("matches", "cpu"), ("cameras from these", "cpu")),
+        120,
     ),
-    Step("gpu_tests", steps.gpu_tests, (("pytest -m gpu", "cuda"),), 90, needs_gpu=True),
     Step(
         "again_dense",
         partial(steps.again_dense, engine="cuda"),
@@ -83,7 +96,6 @@ STEPS = (
         60,
         needs_gpu=True,
     ),
-    Step("killed", steps.killed, (("told when COLMAP is killed", "colmap-cuda"),), 60, needs_gpu=True),
     Step(
         "without_memory",
         steps.without_memory,
@@ -96,23 +108,12 @@ STEPS = (
         needs_gpu=True,
     ),
     Step("without_device", steps.without_device, (("told without a device", "cuda"),), 60),
+    Step("killed", steps.killed, (("told when COLMAP is killed", "colmap-cuda"),), 60, needs_gpu=True),
     Step(
-        "structure_cpu",
-        partial(steps.structure, engine="cpu"),
-        (("features", "cpu"), ("matches", "cpu"), ("cameras from these", "cpu")),
-        120,
-    ),
-    Step(
-        "dense_cpu",
-        partial(steps.dense, engine="cpu"),
-        (("depth maps and cloud", "cpu"), ("F (precision, recall)", "cpu")),
+        "dense_colmap",
+        partial(steps.dense, engine="colmap-cuda"),
+        (("depth maps and cloud", "colmap-cuda"), ("F (precision, recall)", "colmap-cuda")),
         150,
-    ),
-    Step(
-        "against_cpu",
-        partial(steps.against_cpu, engine="cuda"),
-        (("depth maps against the CPU's", "cuda"),),
-        30,
         needs_gpu=True,
     ),
     Step(

@@ -57,11 +57,13 @@ def test_without_a_device_the_rows_of_the_gpu_say_so(pack_data: Path, tmp_path: 
 
 def test_a_step_is_stopped_at_its_limit_and_the_rest_is_told(pack_data: Path, tmp_path: Path) -> None:
     began = time.monotonic()
-    done = run(pack_data, tmp_path / "work", "structure_cpu", "dense_cpu", seconds=2.5)
+    done = run(pack_data, tmp_path / "work", "structure_cpu", "without_device", seconds=2.5)
     assert time.monotonic() - began < 30
     assert done.returncode == 1
     rows = rows_of(tmp_path / "work")
-    assert [row.what for row in rows] == [what for s in ("structure_cpu", "dense_cpu") for what in owed(s)]
+    assert [row.what for row in rows] == [
+        what for s in ("structure_cpu", "without_device") for what in owed(s)
+    ]
     assert {row.status for row in rows} == {FAILED}
     assert rows[0].found.startswith("stopped after")
     assert rows[-1].found == "not run: the time is up"
@@ -72,11 +74,11 @@ def owed(name: str) -> list[str]:
 
 
 def test_a_step_that_fails_says_why(pack_data: Path, tmp_path: Path) -> None:
-    done = run(pack_data, tmp_path / "work", "again_dense", "dense_cpu")
+    done = run(pack_data, tmp_path / "work", "dense_cpu", "again_dense")
     assert done.returncode == 1
-    first, *others = rows_of(tmp_path / "work")
+    *others, last = rows_of(tmp_path / "work")
     # The depth maps that this one needs are not there; a failed step does not end the check.
-    assert first.found == "ended with status 1: an earlier step has not finished dense reconstruction"
+    assert last.found == "ended with status 1: an earlier step has not finished dense reconstruction"
     reason = "ended with status 1: an earlier step has not finished sparse reconstruction"
     assert [row.found for row in others] == [reason] * 2
 
@@ -89,18 +91,17 @@ def test_exit_codes() -> None:
         assert table.exit_code() == code
 
 
-def test_every_row_of_the_gpu_comes_before_those_of_the_cpu_but_comparisons_and_the_longest() -> None:
-    gpu = [index for index, step in enumerate(check.STEPS) if step.needs_gpu]
-    cpu = [index for index, step in enumerate(check.STEPS) if step.name in ("structure_cpu", "dense_cpu")]
-    late = [check.STEPS[index].name for index in gpu if index > min(cpu)]
-    assert late == ["against_cpu", "against_cpu_colmap", "again_colmap"]
+def test_what_tells_the_most_comes_first_and_colmaps_slow_maps_last() -> None:
+    names = [step.name for step in check.STEPS]
+    assert names[:6] == ["device", "scene", "dense_cuda", "gpu_tests", "dense_cpu", "against_cpu"]
+    assert names[-3:] == ["dense_colmap", "against_cpu_colmap", "again_colmap"]
 
 
 def test_our_engine_is_measured_first_and_all_three_on_the_same_views() -> None:
     dense = {step.name: step for step in check.STEPS if step.name.startswith("dense_")}
-    assert list(dense) == ["dense_cuda", "dense_colmap", "dense_cpu"]
+    assert list(dense) == ["dense_cuda", "dense_cpu", "dense_colmap"]
     assert [step.rows[0] for step in dense.values()] == [
-        ("depth maps and cloud", engine) for engine in ("cuda", "colmap-cuda", "cpu")
+        ("depth maps and cloud", engine) for engine in ("cuda", "cpu", "colmap-cuda")
     ]
 
 

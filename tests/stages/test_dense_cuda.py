@@ -167,6 +167,15 @@ def test_a_check_that_takes_its_process_along_is_a_failed_check(monkeypatch: pyt
     assert "The worker died" in context.fallbacks[0]
 
 
+def test_a_check_without_memory_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def check() -> None:
+        raise RuntimeError("CUDA_ERROR_OUT_OF_MEMORY: The API call failed because it was unable to allocate")
+
+    monkeypatch.setattr(engine_choice, "check_device", check)
+    expected = "the GPU has too little free memory; end other programs on it"
+    assert engine_choice.check_engine() == (False, expected)
+
+
 def test_a_check_without_a_device_fails_and_says_why() -> None:
     if own_gpu()[0]:
         pytest.skip("there is a GPU")

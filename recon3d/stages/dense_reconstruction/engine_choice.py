@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from recon3d.compute import StageContext
-from recon3d.errors import Cancelled, EngineUnavailable, Recon3DError
+from recon3d.errors import Cancelled, EngineUnavailable, OutOfMemory, Recon3DError
 from recon3d.mvs.device_check import check_device
 
 #: What the manifest calls them.
@@ -59,7 +59,12 @@ def check_engine() -> tuple[bool, str]:
         What it was, or why the check failed.
     """
     try:
-        found = check_device()
+        from recon3d.mvs.device_stereo import telling_out_of_memory
+
+        with telling_out_of_memory():
+            found = check_device()
+    except OutOfMemory:
+        return False, "the GPU has too little free memory; end other programs on it"
     except Exception as error:  # of the driver, of its compiler, or of the package that drives them
         return False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
     return found.passed, f"{found}; compiled and computed in {found.seconds:.1f} s"
