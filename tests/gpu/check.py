@@ -25,8 +25,10 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.compute.worker import die_with_parent
-from tests.gpu import steps
-from tests.gpu.steps import FAILED, NO_DEVICE, OK, ROOT, CheckError, Place, Row, joined, one_line
+from tests.gpu import steps, trouble
+from tests.gpu.rows import FAILED, NO_DEVICE, OK, CheckError, Place, Row, joined
+from tests.gpu.steps import ROOT
+from tests.gpu.trouble import one_line
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ STEPS = (
     ),
     Step(
         "without_memory",
-        steps.without_memory,
+        trouble.without_memory,
         (
             ("depth maps told without memory", "cuda"),
             ("depth maps told without memory", "colmap-cuda"),
@@ -107,8 +109,8 @@ STEPS = (
         90,
         needs_gpu=True,
     ),
-    Step("without_device", steps.without_device, (("told without a device", "cuda"),), 60),
-    Step("killed", steps.killed, (("told when COLMAP is killed", "colmap-cuda"),), 60, needs_gpu=True),
+    Step("without_device", trouble.without_device, (("told without a device", "cuda"),), 60),
+    Step("killed", trouble.killed, (("told when COLMAP is killed", "colmap-cuda"),), 60, needs_gpu=True),
     Step(
         "dense_colmap",
         partial(steps.dense, engine="colmap-cuda"),

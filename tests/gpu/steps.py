@@ -3,140 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import partial
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
+
+from tests.gpu.device_memory import GpuMemory
+from tests.gpu.rows import FAILED, NO_DEVICE, OK, CheckError, Place, Row, emit, joined
 
 ROOT = Path(__file__).parents[2]
 QUALITY = "medium"
-#: For what goes wrong on purpose: quick, and one try with smaller maps before it gives up.
-TROUBLE = {"max_image_size": 400, "geometric_iterations": 0}
-#: Bytes of the GPU's memory that another program leaves.
-LEFT_FREE = 64 << 20
-OK, FAILED, NO_DEVICE = "ok", "FAILED", "no device"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    engine: str
-    seconds: float | None
-    found: str
-    status: str = OK
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a step finds its input and leaves its files."""
-
-    data: Path
-    work: Path
-
-    @property
-    def photos(self) -> Path:
-        """The photos."""
-        return self.data / "images"
-
-    @property
-    def workers(self) -> int:
-        """Worker processes: starting more takes longer than so few photos do."""
-        return min(8, len(os.sched_getaffinity(0)))
-
-
-class CheckError(Exception):
-    """A step cannot go on, and why."""
-
-
-def emit(row: Row) -> None:
-    """Hand a row over to the process that prints the table."""
-    sys.stdout.write(f"ROW {json.dumps(asdict(row))}\n")
-    sys.stdout.flush()
-
-
-class GpuMemory:
-    """Most bytes that were in use on the first GPU, more than at the start, as its driver counts."""
-
-    class _Memory(ctypes.Structure):
-        _fields_ = (("total", ctypes.c_ulonglong), ("free", ctypes.c_ulonglong), ("used", ctypes.c_ulonglong))
-
-    def __init__(self) -> None:
-        self._device: ctypes.c_void_p | None = None
-        self._end = threading.Event()
-        self._peak = self._start = 0
-        with contextlib.suppress(OSError, AttributeError):
-            self._library = ctypes.CDLL("libnvidia-ml.so.1")
-            device = ctypes.c_void_p()
-            if not (
-                self._library.nvmlInit_v2()
-                or self._library.nvmlDeviceGetHandleByIndex_v2(0, ctypes.byref(device))
-            ):
-                self._device = device
-
-    def __enter__(self) -> GpuMemory:
-        self._peak = self._start = self._used()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def most(self, engine: str) -> str:
-        """The peak so far in words; empty where it is unknown, or not the engine's own."""
-        if self._device is None or engine == "cpu":
-            return ""
-        return f"GPU memory {max(0, self._peak - self._start) / 1e9:.2f} GB"
-
-    def _watch(self) -> None:
-        while self._device and not self._end.wait(0.05):
-            self._peak = max(self._peak, self._used())
-
-    def _used(self) -> int:
-        memory = self._Memory()
-        if self._device:
-            self._library.nvmlDeviceGetMemoryInfo(self._device, ctypes.byref(memory))
-        return int(memory.used)
-
-
-@contextlib.contextmanager
-def gpu_memory_taken() -> Iterator[int]:
-    """Take all of the first GPU's memory but `LEFT_FREE`; gives the bytes taken."""
-    cuda = ctypes.CDLL("libcuda.so.1")
-    context, free, total = ctypes.c_void_p(), ctypes.c_size_t(), ctypes.c_size_t()
-    for code in (cuda.cuInit(0), cuda.cuCtxCreate_v2(ctypes.byref(context), 0, 0)):
-        if code:
-            raise CheckError(f"the CUDA driver answers {code}")
-    taken, size = 0, 1 << 62
-    pointer = ctypes.c_ulonglong()
-    while size >= 16 << 20:
-        cuda.cuMemGetInfo_v2(ctypes.byref(free), ctypes.byref(total))
-        size = min(size, free.value - LEFT_FREE)
-        if size <= 0:
-            break
-        if cuda.cuMemAlloc_v2(ctypes.byref(pointer), ctypes.c_size_t(size)):
-            size //= 2
-        else:
-            taken += size
-    try:
-        yield taken
-    finally:
-        cuda.cuCtxDestroy_v2(context)
 
 
 def pipeline(engine: str, place: Place, quality: str = QUALITY, **options: Any) -> Any:
@@ -178,11 +62,6 @@ def finished(place: Place, name: str, stage: str) -> Any:
     if (place.work / name).is_dir() and stage in (artifacts := Project.open(place.work / name).artifacts):
         return artifacts[stage]
     raise CheckError(f"an earlier step has not finished {stage.replace('_', ' ')}")
-
-
-def joined(*parts: str) -> str:
-    """Parts of a finding that are not empty."""
-    return "; ".join(part for part in parts if part)
 
 
 def device(place: Place) -> None:
@@ -413,113 +292,3 @@ def gpu_tests(place: Place) -> None:
     summary = done.stdout.strip().splitlines()[-1].strip("= ") if done.stdout.strip() else "no output"
     good = done.returncode == 0 and "skipped" not in summary
     emit(Row("pytest -m gpu", "cuda", time.monotonic() - began, summary, OK if good else FAILED))
-
-
-def told(what: str, expected: tuple[str, ...], run: Callable[..., Any], engine: str = "cuda") -> Row:
-    """What the user is told when something goes wrong; only the errors expected are right."""
-    from recon3d.errors import Recon3DError
-
-    began = time.monotonic()
-    messages: list[str] = []
-
-    def listen(event: Any) -> None:
-        if getattr(event, "message", ""):
-            messages.append(event.message)
-
-    try:
-        run(on_event=listen)
-        outcome, status = "no error", OK if "no error" in expected else FAILED
-    except Recon3DError as error:
-        name = type(error).__name__
-        outcome, status = one_line(error), OK if name in expected else FAILED
-        sys.stderr.write(f"{what}: {error}\n{getattr(error, 'log_tail', '')}\n")
-    found = joined(*dict.fromkeys(messages), outcome)
-    return Row(what, engine, time.monotonic() - began, found, status)
-
-
-def one_line(error: Any) -> str:
-    """An error of recon3d with its hint."""
-    return f"{type(error).__name__}: {error.message} Hint: {error.hint}".replace("\n", " ")
-
-
-def without_device(place: Place) -> None:
-    """What users are told when they ask for a GPU that is not there."""
-    from recon3d.project import Project
-
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    project = Project.create(place.work / "no-device")
-    project.add_photos(place.photos)
-    run = partial(pipeline("cuda", place).run, project, until="frame_extraction")
-    emit(told("told without a device", ("EngineUnavailable",), run))
-
-
-def killed(place: Place) -> None:
-    """What users are told when COLMAP's process is killed; the stage tries once more, with smaller maps."""
-    project = posed_copy(place, "killed")
-    end, hit = threading.Event(), threading.Event()
-
-    def kill_first() -> None:
-        me = psutil.Process()
-        while not end.wait(0.02):
-            for child in me.children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    if any("colmap.patch_match" in part for part in child.cmdline()):
-                        time.sleep(0.5)
-                        child.kill()
-                        hit.set()
-                        return
-
-    thread = threading.Thread(target=kill_first, daemon=True)
-    thread.start()
-    run = partial(pipeline("colmap-cuda", place, dense_reconstruction=TROUBLE).run, project)
-    run = partial(run, until="dense_reconstruction")
-    row = told("told when COLMAP is killed", ("OutOfMemory", "no error"), run, "colmap-cuda")
-    end.set()
-    if not hit.is_set():
-        row = replace(row, found=joined("COLMAP's process was not there to kill", row.found), status=FAILED)
-    emit(row)
-
-
-def without_memory(place: Place) -> None:
-    """What users are told when another program has taken the GPU's memory."""
-    from recon3d.project import Project
-
-    project = Project.create(place.work / "no-memory-features")
-    project.add_photos(place.photos)
-    features = partial(pipeline("cuda", place).run, project, until="feature_extraction")
-    depths = {
-        engine: partial(
-            pipeline(engine, place, dense_reconstruction=TROUBLE).run,
-            posed_copy(place, f"no-memory-{engine}"),
-            until="dense_reconstruction",
-        )
-        for engine in ("cuda", "colmap-cuda")
-    }
-    taker = subprocess.Popen(
-        [sys.executable, "-c", "from tests.gpu.steps import _take_memory; _take_memory()"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        text=True,
-    )
-    assert taker.stdin is not None
-    assert taker.stdout is not None
-    try:
-        answer = taker.stdout.readline().strip()
-        if not answer.isdigit():
-            raise CheckError(f"the GPU's memory could not be taken: {answer or 'see the log'}")
-        sys.stderr.write(f"{int(answer) / 1e9:.1f} GB taken\n")
-        expected = ("OutOfMemory", "StageError", "EngineUnavailable")
-        # Where not even the check of recon3d's own engine has room, COLMAP's takes its place.
-        for engine, run in depths.items():
-            emit(told("depth maps told without memory", ("OutOfMemory",), run, engine))
-        emit(told("features told without memory", expected, features))
-    finally:
-        taker.stdin.close()
-        taker.wait(timeout=30)
-
-
-def _take_memory() -> None:
-    with gpu_memory_taken() as taken:
-        print(taken, flush=True)
-        sys.stdin.read()
