@@ -21,7 +21,7 @@ from recon3d import colmap
 from recon3d.compute import InlineContext
 from recon3d.evaluation import pose_errors
 from recon3d.layout import read_frames, read_registration, write_frame_list
-from recon3d.options import FeatureExtractionOptions, FeatureMatchingOptions, SparseReconstructionOptions
+from recon3d.options import SparseReconstructionOptions, resolve_options
 from recon3d.stages import feature_extraction, feature_matching, sparse_reconstruction
 from recon3d.types import Scene, SharedCamera
 from tests.benchmarks.sets import DATA, SETS, posed_frames
@@ -103,15 +103,15 @@ def _halved(frames: Path) -> Path:
     return frames
 
 
-def _matched(frames: Path, work: Path) -> Path:
+def _matched(frames: Path, work: Path, quality: str) -> Path:
     context = InlineContext()
     features, matches = work / "features", work / "matches"
     features.mkdir()
     matches.mkdir()
-    options = FeatureExtractionOptions(max_image_size=1000, max_features=3000)
-    feature_extraction.run({"frame_extraction": frames}, options, features, context)
+    options = resolve_options(quality)
+    feature_extraction.run({"frame_extraction": frames}, options["feature_extraction"], features, context)
     inputs = {"frame_extraction": frames, "feature_extraction": features}
-    feature_matching.run(inputs, FeatureMatchingOptions(), matches, context)
+    feature_matching.run(inputs, options["feature_matching"], matches, context)
     return matches
 
 
@@ -141,6 +141,7 @@ def main() -> None:
     names = ("rendered", "fountain", *(name for name, found in SETS.items() if found.poses))
     parser.add_argument("sets", nargs="*", default=names)
     parser.add_argument("--variants", nargs="*", default=VARIANTS)
+    parser.add_argument("--quality", default="low", help="whose features are used")
     given = parser.parse_args()
     print(f"{'set':<10}{'variant':<16}{'images':>7}{'groups':>8}{'median':>9}{'largest':>9}   own cameras")
     for name in given.sets:
@@ -148,7 +149,7 @@ def main() -> None:
             with tempfile.TemporaryDirectory() as temporary:
                 work = Path(temporary)
                 frames, truth = _artifact(name, variant, work)
-                matches = _matched(frames, work)
+                matches = _matched(frames, work, given.quality)
                 out = work / "sparse"
                 out.mkdir()
                 inputs = {"frame_extraction": frames, "feature_matching": matches}

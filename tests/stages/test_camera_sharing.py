@@ -98,6 +98,7 @@ def _measured(
     deviation: float = 0.002,
     lower: float = 0.5,
     groups: Sequence[int] | None = None,
+    assumed: Sequence[int] | None = None,
     prior: float | None = None,
 ) -> list[Measured]:
     return [
@@ -105,6 +106,7 @@ def _measured(
             name=f"{index:03d}",
             size=(800, 600),
             group=groups[index] if groups else 0,
+            assumed=assumed[index] if assumed else groups[index] if groups else 0,
             prior=prior,
             params=(focal, 400.0, 300.0, 0.0),
             focal=focal,
@@ -159,6 +161,15 @@ def test_cameras_of_different_metadata_are_not_merged() -> None:
     images = _measured([700, 700], prior=700.0, groups=[0, 1]) + _measured([700], prior=900.0, groups=[2])
     verdict = find_cameras(images)
     assert [camera.images for camera in verdict.cameras] == [("000", "001")]
+
+
+def test_groups_that_a_bent_model_split_become_one_again() -> None:
+    # The bust with every second frame zoomed: 6 and 8 frames of one camera were two groups.
+    images = [1230.0] * 6 + [1229.0] * 8 + [762.0] * 14
+    groups = [0] * 6 + [1] * 8 + [2] * 14
+    (camera,) = find_cameras(_measured(images, lower=1.0, groups=groups, assumed=[0] * 28)).cameras
+    assert camera.images == tuple(f"{index:03d}" for index in range(14))
+    assert not find_cameras(_measured(images, lower=1.0, groups=groups)).cameras
 
 
 def _errors(*errors: float) -> list[RegisteredImage]:

@@ -46,7 +46,9 @@ class Measured:
     size : (int, int)
         Width and height in pixels.
     group : int
-        Images of one group share a camera by their metadata.
+        Images of one group share a camera in the model.
+    assumed : int
+        Images with one number share a camera by their metadata.
     prior : float, optional
         Focal length in pixels by the metadata.
     params : tuple of float
@@ -62,6 +64,7 @@ class Measured:
     name: str
     size: tuple[int, int]
     group: int
+    assumed: int
     prior: float | None
     params: tuple[float, ...]
     focal: float
@@ -168,15 +171,26 @@ def _lowered(clusters: Sequence[Sequence[Measured]]) -> float:
 
 
 def _merged(groups: Sequence[Sequence[Measured]]) -> list[list[Measured]]:
-    """Small groups joined with those of their size whose focal lengths agree with theirs."""
+    """Groups joined with those of their size whose focal lengths agree with theirs.
+
+    Only small groups gain from it, and those that were split in a model which was bent more than this one.
+    """
     merged: list[list[Measured]] = []
     for group in sorted(groups, key=lambda group: (-len(group), _deviation(group))):
-        partners = [found for found in merged if _same(found, group)] if len(group) < _SMALL_GROUP else []
+        partners = [
+            found
+            for found in merged
+            if (len(group) < _SMALL_GROUP or _were_one(found, group)) and _same(found, group)
+        ]
         if partners:
             min(partners, key=lambda found: _apart(found, group)).extend(group)
         else:
             merged.append(list(group))
     return [group for group in merged if len({image.group for image in group}) > 1]
+
+
+def _were_one(a: Sequence[Measured], b: Sequence[Measured]) -> bool:
+    return bool({image.assumed for image in a} & {image.assumed for image in b})
 
 
 def _same(a: Sequence[Measured], b: Sequence[Measured]) -> bool:

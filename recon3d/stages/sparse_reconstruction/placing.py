@@ -294,6 +294,7 @@ def _test_sharing(model: str, frames: str) -> Verdict:
                 name=image.name,
                 size=(image.width, image.height),
                 group=groups[image.name],
+                assumed=rows[image.name].camera,
                 prior=rows[image.name].focal_px,
                 params=image.params,
                 focal=image.focal,
