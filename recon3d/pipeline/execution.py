@@ -8,7 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -53,6 +53,7 @@ class RunSettings:
     options: Mapping[str, StageOptions]
     engine: str
     scheduler: str | os.PathLike[str] | DaskClient | None
+    storage: str | None
     workers: int | None
     seed: int
     accept_partial: bool = False
@@ -131,7 +132,8 @@ class Execution:
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
-                folder=self.folder,
+                folder=self.folder if settings.storage is None else project.path,
+                storage=settings.storage,
                 performance_report=settings.performance_report,
                 cancelled=self.cancelled,
             )
@@ -235,6 +237,7 @@ class Execution:
             seconds=time.monotonic() - clock,
             cpu_seconds=context.usage.cpu_seconds + time.thread_time() - own_cpu,
             peak_memory=context.usage.peak_memory,
+            moved={} if settings.storage is None else asdict(context.usage.moved),
             counts=context.counts,
             fallbacks=tuple(context.fallbacks),
         )
