@@ -14,6 +14,7 @@ from typing import Any
 from recon3d.compute.reading import declared_reads
 from recon3d.compute.sandbox import Origin
 from recon3d.io.atomic import TEMPORARY
+from recon3d.layout import ARTIFACTS, WORK
 from recon3d.storage import File, Moved, Parcel, Storage, digest_of, pack_values, unpack_values
 
 #: Files that move at once, and tasks that are packed or unpacked at once.
@@ -98,7 +99,7 @@ class Carrier:
         folders = {Path(name) for name in named if (self._project / name).is_dir()}
         folders |= {Path(name).parent for name in named if (self._project / name).parent.is_dir()}
         paths: list[Path] = []
-        for path in [self._project / name for name in named] if wanted is None else wanted:
+        for path in self._all_near(named) if wanted is None else wanted:
             inside = path.relative_to(self._project)
             if path.is_dir():
                 folders.add(inside)
@@ -113,6 +114,12 @@ class Carrier:
         for future in [self._send(file) for file in files]:
             future.result()
         return Parcel(values, files, tuple(sorted(folder.as_posix() for folder in folders)))
+
+    def _all_near(self, named: set[str]) -> list[Path]:
+        """What a task may read that says nothing: all of each artifact that its arguments point into."""
+        parts = [Path(name).parts for name in named]
+        near = {Path(*p[:2]) if p[0] in (ARTIFACTS, WORK) else Path(*p) for p in parts if p}
+        return [self._project / path for path in near]
 
     def _describe(self, path: Path) -> File:
         state = _state(path)

@@ -13,8 +13,9 @@ _READS = "recon3d_reads"
 def reads(files: Callable[..., Iterable[str | Path]]) -> Callable[[Task], Task]:
     """Declare which files a task reads.
 
-    A task without this reads what its arguments name: files, and all that is in folders. Declare it
-    where that is too much. A file that is not declared does not exist for the task on such a worker.
+    A task without this may read all of each artifact that its arguments point into, and such a worker
+    fetches that. Declare it where that is too much. For the task, a file that is not declared does not
+    exist.
 
     Parameters
     ----------
