@@ -217,7 +217,9 @@ def _check(answers: Mapping[str, _Answer], place: Path | Storage | None, notes: 
         elif answer["folder"]:
             what = f"does not see {place} as this process does: {answer['folder']}"
             refuse(
-                address, what, "Mount the project's disk there under the same path, writable; or --storage."
+                address,
+                what,
+                "Mount the project's disk there under the same path, writable, or use --storage.",
             )
         if not answer["nanny"]:
             what = "has no nanny: a crash in native code ends it, and cancelling does not end its task"

@@ -79,28 +79,27 @@ def run_in_sandbox(fn: Callable[..., Any], parcel: Parcel, origin: Origin) -> tu
     Raises
     ------
     StageError
-        The storage fails, or the disk is full although the cache was emptied.
+        The storage fails, or the disk is too small for the task without any cache.
     """
-    import distributed
-
     cache, moved = default_cache(), Moved()
-    while True:
-        sandbox = _Sandbox(_own_folder(cache) / origin.project.strip("/").replace("/", "_"), cache)
+    root = _own_folder(cache) / origin.project.strip("/").replace("/", "_")
+    storage = _open(origin.storage, origin.patience)
+    for keep in (True, False):
         try:
-            with sandbox, _told_of(origin.project, sandbox.root):
-                return sandbox.run(fn, parcel, _open(origin.storage, origin.patience), moved), moved
+            with _Sandbox(root, cache, keep=keep) as sandbox, _told_of(origin.project, root):
+                return sandbox.run(fn, parcel, storage, moved), moved
         except OSError as error:
             if not is_full(error):
                 raise
-            if not cache.drop():
-                raise full(cache.folder, str(distributed.get_worker().address)) from error
+            cache.drop()
+    raise full(cache.folder)
 
 
 class _Sandbox:
     """A folder that stands for the project's during a task."""
 
-    def __init__(self, root: Path, cache: Cache) -> None:
-        self.root, self._cache = root, cache
+    def __init__(self, root: Path, cache: Cache, *, keep: bool) -> None:
+        self.root, self._cache, self._keep = root, cache, keep
 
     def __enter__(self) -> _Sandbox:
         shutil.rmtree(self.root, ignore_errors=True)
@@ -132,6 +131,9 @@ class _Sandbox:
         return Parcel(values, tuple(made), folders, removed)
 
     def _provide(self, storage: Storage, file: File) -> bool:
+        if not self._keep:
+            storage.fetch(file.digest, self.root / file.path)
+            return False
         unchanging = file.path.partition("/")[0] in _UNCHANGING and not file.path.endswith(_DATABASES)
         return self._cache.provide(
             file.digest,
@@ -143,7 +145,8 @@ class _Sandbox:
 
     def _send(self, storage: Storage, file: File) -> None:
         storage.put(self.root / file.path, file.digest)
-        self._cache.keep(self.root / file.path, file.digest)
+        if self._keep:
+            self._cache.keep(self.root / file.path, file.digest)
 
     def _compare(
         self, before: dict[str, tuple[str, tuple[int, ...]]], folders: Iterable[str]

@@ -7,6 +7,7 @@ import errno
 import functools
 import os
 import shutil
+import socket
 import time
 import uuid
 from collections.abc import Callable
@@ -216,22 +217,21 @@ def is_full(error: OSError) -> bool:
     return error.errno in _FULL
 
 
-def full(folder: Path, where: str) -> StageError:
+def full(folder: Path) -> StageError:
     """Say that a worker's disk is full although its cache is empty.
 
     Parameters
     ----------
     folder : Path
         The cache's.
-    where : str
-        The worker.
 
     Returns
     -------
     StageError
     """
     return StageError(
-        f"The disk of the worker {where} is full at {folder}, and its cache holds nothing more to drop.",
+        f"The disk of the worker's machine {socket.gethostname()} is full at {folder}, although its cache "
+        "was emptied.",
         "Free space there, or start the worker with --cache on another disk, and run the same command again; "
         "finished work is reused.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -82,14 +83,14 @@ class Retrying:
 
     def _refused(self, doing: str, error: Exception) -> StageError:
         return StageError(
-            f"The storage {self._url} does not allow this machine to {doing}: {reason(error)}.",
+            f"The storage {self._url} does not allow {socket.gethostname()} to {doing}: {reason(error)}.",
             f"Check the credentials and the rights of the bucket on every machine, and {_AGAIN}",
         )
 
     def _failed(self, doing: str, error: Exception, tries: int) -> StageError:
         return StageError(
-            f"The storage {self._url} failed to {doing}, {tries} times in {self._patience:.0f} s: "
-            f"{reason(error)}.",
+            f"The storage {self._url} failed on {socket.gethostname()} to {doing}, {tries} times "
+            f"in {self._patience:.0f} s: {reason(error)}.",
             f"Check that it runs and can be reached from every machine, and {_AGAIN}",
         )
 

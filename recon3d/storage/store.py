@@ -32,7 +32,7 @@ class Storage:
     ----------
     url : str
         Its address, such as ``s3://bucket/prefix``.
-    patience : float
+    patience : float, optional
         Seconds in which a storage that fails may come back.
     cancelled : threading.Event, optional
         Ends the waiting for it.
@@ -44,12 +44,12 @@ class Storage:
     """
 
     def __init__(
-        self, url: str, patience: float = PATIENCE, cancelled: threading.Event | None = None
+        self, url: str, patience: float | None = None, cancelled: threading.Event | None = None
     ) -> None:
         import fsspec
 
         protocol = require_package(url)
-        self.url, self.patience = url.rstrip("/"), patience
+        self.url, self.patience = url.rstrip("/"), PATIENCE if patience is None else patience
         # Others write there: what a listing said a moment ago is worth nothing.
         options: dict[str, Any] = {"skip_instance_cache": protocol != "memory", "use_listings_cache": False}
         if protocol == "s3":
@@ -58,7 +58,7 @@ class Storage:
         if protocol == "s3":
             self._files.retries = 1
         self._local = protocol == "file"
-        self._retrying = Retrying(self.url, patience, cancelled)
+        self._retrying = Retrying(self.url, self.patience, cancelled)
 
     def has(self, digest: str) -> bool:
         """Tell whether a content is there.
