@@ -13,6 +13,7 @@ from typing import Any
 
 from recon3d.compute.reading import declared_reads
 from recon3d.compute.sandbox import Origin
+from recon3d.errors import Cancelled
 from recon3d.io.atomic import TEMPORARY
 from recon3d.layout import ARTIFACTS, WORK
 from recon3d.storage import File, Moved, Parcel, Storage, digest_of, pack_values, unpack_values
@@ -191,7 +192,7 @@ class _Pool:
     """Threads that a process does not wait for when it ends: a storage may not answer."""
 
     def __init__(self, count: int) -> None:
-        self._count = count
+        self._count, self._closed = count, False
         self._threads: list[threading.Thread] = []
         self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
 
@@ -205,6 +206,7 @@ class _Pool:
         return future
 
     def close(self) -> None:
+        self._closed = True
         for _ in self._threads:
             self._waiting.put(None)
 
@@ -212,6 +214,8 @@ class _Pool:
         while entry := self._waiting.get():
             future, call = entry
             try:
+                if self._closed:  # nobody waits for what is still to be done
+                    raise Cancelled()
                 future.set_result(call())
             except BaseException as error:
                 future.set_exception(error)

@@ -27,6 +27,7 @@ from recon3d.compute.facts import folder_problem
 from recon3d.compute.settings import ALLOCATION, DASK_SETTINGS, THREADS
 from recon3d.compute.versions import versions
 from recon3d.errors import Cancelled, EngineUnavailable, OptionError
+from recon3d.events import Event, StageSkipped
 from recon3d.pipeline.pipeline import Pipeline
 from recon3d.project import Project
 from tests.compute import clusters
@@ -212,6 +213,16 @@ def test_workers_get_and_give_files_through_a_storage(
         "downloaded": size + notes,
     }
     assert "uploaded 0.1 MB" in (project.results.folder / "report.html").read_text()
+    # A project elsewhere, of the same photos, takes the finished stage.
+    twin = Project.create(tmp_path / "twin")
+    for seed in (1, 2):
+        twin.add_photos(tmp_path / f"{seed}.png")
+    events = list[Event]()
+    pipeline.run(twin, until="frame_extraction", on_event=events.append)
+    (skipped,) = [event for event in events if isinstance(event, StageSkipped)]
+    assert skipped.reason == f"fetched from file://{tmp_path}/store"
+    assert twin.artifacts["frame_extraction"].manifest == artifact.manifest
+    assert clusters.digests(twin.path) == clusters.digests(project.path)
     with context_of(running, folder=project.path, storage=f"file://{tmp_path}/store") as cluster:
         same, parts = StageContext(cluster, lambda *_: None).call(place, artifact.path)
         assert same == artifact.path
