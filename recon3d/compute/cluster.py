@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recon3d.compute.delivery import Carried, Delivery, Direct
+from recon3d.compute.delivery import deliver
 from recon3d.compute.engine import Engine
 from recon3d.compute.local_engine import LocalEngine
 from recon3d.compute.outcome import outcome
@@ -222,9 +222,7 @@ class Cluster:
         def tell(index: int, future: distributed.Future | None) -> None:
             finished.put((index, future))
 
-        delivery: Delivery = (
-            Direct(fn, calls, tell) if engine.carrier is None else Carried(fn, calls, tell, engine.carrier)
-        )
+        delivery = deliver(fn, calls, tell, engine.carrier)
         results: list[Any] = [None] * len(calls)
         running: dict[int, distributed.Future] = {}
         completed = 0

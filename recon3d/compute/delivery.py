@@ -67,8 +67,13 @@ class Delivery(ABC):
         """
 
 
-class Direct(Delivery):
-    """Workers that see the project's folder.
+def deliver(
+    fn: Callable[..., Any],
+    calls: Sequence[tuple[Any, ...]],
+    tell: Callable[[int, Any], None],
+    carrier: Carrier | None,
+) -> Delivery:
+    """Choose how tasks get to workers.
 
     Parameters
     ----------
@@ -76,8 +81,20 @@ class Direct(Delivery):
     calls : sequence of tuple of Any
         Arguments of each task.
     tell : callable
-        Receives the number and the future of each task that has ended.
+        Receives the number and the future of each task whose result is there, and -1 and None when
+        `Delivery.take` is worth another try.
+    carrier : Carrier or None
+        Moves files where the workers do not see the project's folder.
+
+    Returns
+    -------
+    Delivery
     """
+    return _Direct(fn, calls, tell) if carrier is None else _Carried(fn, calls, tell, carrier)
+
+
+class _Direct(Delivery):
+    """Workers that see the project's folder."""
 
     def __init__(
         self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]], tell: Callable[[int, Any], None]
@@ -85,35 +102,21 @@ class Direct(Delivery):
         self._fn, self._calls, self._tell = fn, enumerate(calls), tell
 
     def take(self) -> tuple[int, Callable[..., Any], tuple[Any, ...]] | None:
-        """See `Delivery.take`."""
         entry = next(self._calls, None)
         return None if entry is None else (entry[0], self._fn, entry[1])
 
     def ended(self, index: int, future: Any) -> None:
-        """See `Delivery.ended`."""
         self._tell(index, future)
 
     def result_of(self, index: int, future: Any) -> Any:
-        """See `Delivery.result_of`."""
         return future
 
     def count(self, usage: Usage) -> None:
-        """See `Delivery.count`."""
+        """Nothing was moved."""
 
 
-class Carried(Delivery):
-    """Workers that do not see the project's folder.
-
-    Parameters
-    ----------
-    fn : callable
-    calls : sequence of tuple of Any
-        Arguments of each task.
-    tell : callable
-        Receives the number and the future of each task whose products have arrived, and -1 and None
-        when `take` is worth another try.
-    carrier : Carrier
-    """
+class _Carried(Delivery):
+    """Workers that do not see it."""
 
     def __init__(
         self,
@@ -127,7 +130,6 @@ class Carried(Delivery):
         self._arrived: dict[int, Future[Any]] = {}
 
     def take(self) -> tuple[int, Callable[..., Any], tuple[Any, ...]] | None:
-        """See `Delivery.take`."""
         while len(self._packed) < _AHEAD and (entry := next(self._calls, None)):
             packing = self._carrier.pack(self._fn, entry[1])
             self._packed.append((entry[0], packing))
@@ -138,7 +140,6 @@ class Carried(Delivery):
         return index, run_in_sandbox, (self._fn, packed.result(), self._carrier.origin)
 
     def ended(self, index: int, future: Any) -> None:
-        """See `Delivery.ended`."""
         if future.status != "finished":
             self._tell(index, future)
             return
@@ -146,9 +147,7 @@ class Carried(Delivery):
         arriving.add_done_callback(lambda _: self._tell(index, future))
 
     def result_of(self, index: int, future: Any) -> Any:
-        """See `Delivery.result_of`."""
         return self._arrived.pop(index, future)
 
     def count(self, usage: Usage) -> None:
-        """See `Delivery.count`."""
         usage.moved.add(self._carrier.take_moved())
