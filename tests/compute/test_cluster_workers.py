@@ -304,9 +304,11 @@ def test_a_folder_that_is_not_the_same_is_told(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("through_a_storage", [False, True])
 def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
-    running: Running, tmp_path: Path
+    running: Running, tmp_path: Path, through_a_storage: bool
 ) -> None:
+    how = {"folder": tmp_path / "project", "storage": f"file://{tmp_path}/store"} if through_a_storage else {}
     cancelled = threading.Event()
     began: list[float] = []
 
@@ -319,7 +321,7 @@ def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
 
     pids: list[int] = []
     thread = threading.Thread(target=cancel)
-    with context_of(running) as cluster:
+    with context_of(running, **how) as cluster:
         context = StageContext(cluster, lambda *_: None, cancelled)
         thread.start()
         with pytest.raises(Cancelled):
