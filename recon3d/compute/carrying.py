@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ class Carrier:
         self._digests: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._there: dict[str, Future[Any]] = {}
         self._moved = Moved()
-        self._lock = threading.Lock()
+        self._lock, self._publishing = threading.Lock(), threading.Lock()
+        # Beside the working folders, which are renamed and removed while late files still arrive.
+        self._arriving = project / WORK / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
 
     def take_moved(self) -> Moved:
         """Take the bytes that this machine moved since the last call.
@@ -68,30 +71,44 @@ class Carrier:
         """
         return self._tasks.submit(self._pack, fn, call)
 
-    def receive(self, result: Callable[[], Any]) -> Future[Any]:
+    def receive(self, result: Callable[[], Any], stopped: threading.Event) -> Future[Any]:
         """Fetch what a task made, in the background.
 
         Parameters
         ----------
         result : callable
             Gives what `run_task` gave for `run_in_sandbox`.
+        stopped : threading.Event
+            See `stop`.
 
         Returns
         -------
         Future
             The same for the task itself, whose files are in the project's folder then.
         """
-        return self._tasks.submit(self._receive, result)
+        return self._tasks.submit(self._receive, result, stopped)
+
+    def stop(self, stopped: threading.Event) -> None:
+        """Let nothing more that is received with this event appear in the project's folder.
+
+        Parameters
+        ----------
+        stopped : threading.Event
+            Is set.
+        """
+        with self._publishing:
+            stopped.set()
 
     def close(self) -> None:
         """Let the threads end."""
         self._files.close()
         self._tasks.close()
+        shutil.rmtree(self._arriving, ignore_errors=True)
 
-    def _receive(self, result: Callable[[], Any]) -> tuple[Any, ...]:
+    def _receive(self, result: Callable[[], Any], stopped: threading.Event) -> tuple[Any, ...]:
         (parcel, moved), *measured = result()
         self._add(moved)
-        return self._unpack(parcel), *measured
+        return self._unpack(parcel, stopped), *measured
 
     def _pack(self, fn: Callable[..., Any], call: tuple[Any, ...]) -> Parcel:
         values, named = pack_values(call, self._project)
@@ -143,30 +160,36 @@ class Carrier:
         self._storage.put(self._project / file.path, file.digest)
         self._add(Moved(uploaded=file.size))
 
-    def _unpack(self, parcel: Parcel) -> Any:
-        for folder in parcel.folders:
-            (self._project / folder).mkdir(parents=True, exist_ok=True)
+    def _unpack(self, parcel: Parcel, stopped: threading.Event) -> Any:
+        self._arriving.mkdir(parents=True, exist_ok=True)
         fetching = [self._files.submit(self._fetch, file) for file in parcel.files]
         arrived: list[Path] = []
         try:
             for future in fetching:
                 arrived.append(future.result())
-            # As the worker did: that a later file exists tells that the earlier ones do.
-            for file, temporary in zip(parcel.files, arrived, strict=True):
-                target = self._project / file.path
-                os.replace(temporary, target)
-                self._digests[target] = _state(target), file.digest
+            with self._publishing:
+                if stopped.is_set():
+                    raise Cancelled()
+                self._publish(parcel, arrived)
         finally:
             for temporary in arrived:
                 temporary.unlink(missing_ok=True)
-        for name in parcel.removed:
-            (self._project / name).unlink(missing_ok=True)
         return unpack_values(parcel.values, self._project)
 
+    def _publish(self, parcel: Parcel, arrived: Sequence[Path]) -> None:
+        """Put files in their places in the worker's order: a later one tells that the earlier ones exist."""
+        for folder in parcel.folders:
+            (self._project / folder).mkdir(parents=True, exist_ok=True)
+        for file, temporary in zip(parcel.files, arrived, strict=True):
+            target = self._project / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(temporary, target)
+            self._digests[target] = _state(target), file.digest
+        for name in parcel.removed:
+            (self._project / name).unlink(missing_ok=True)
+
     def _fetch(self, file: File) -> Path:
-        target = self._project / file.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")
+        temporary = self._arriving / uuid.uuid4().hex
         try:
             self._storage.fetch(file.digest, temporary)
         except BaseException:

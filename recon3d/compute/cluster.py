@@ -275,6 +275,7 @@ class Cluster:
                 completed += 1
                 on_done(completed)
         except BaseException:
+            delivery.stop()
             if not engine.abandon(list(running.values())):
                 self.close()
             raise

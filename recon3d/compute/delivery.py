@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -58,6 +59,10 @@ class Delivery(ABC):
         """
 
     @abstractmethod
+    def stop(self) -> None:
+        """Let no product of a task that is not finished appear in the project's folder from now on."""
+
+    @abstractmethod
     def count(self, usage: Usage) -> None:
         """Add the bytes that were moved.
 
@@ -111,6 +116,9 @@ class _Direct(Delivery):
     def result_of(self, index: int, future: Any) -> Any:
         return future
 
+    def stop(self) -> None:
+        """The engine ends the workers' processes."""
+
     def count(self, usage: Usage) -> None:
         """Nothing was moved."""
 
@@ -128,6 +136,7 @@ class _Carried(Delivery):
         self._fn, self._calls, self._tell, self._carrier = fn, enumerate(calls), tell, carrier
         self._packed: deque[tuple[int, Future[Parcel]]] = deque()
         self._arrived: dict[int, Future[Any]] = {}
+        self._stopped = threading.Event()
 
     def take(self) -> tuple[int, Callable[..., Any], tuple[Any, ...]] | None:
         while len(self._packed) < _AHEAD and (entry := next(self._calls, None)):
@@ -143,11 +152,14 @@ class _Carried(Delivery):
         if future.status != "finished":
             self._tell(index, future)
             return
-        self._arrived[index] = arriving = self._carrier.receive(future.result)
+        self._arrived[index] = arriving = self._carrier.receive(future.result, self._stopped)
         arriving.add_done_callback(lambda _: self._tell(index, future))
 
     def result_of(self, index: int, future: Any) -> Any:
         return self._arrived.pop(index, future)
+
+    def stop(self) -> None:
+        self._carrier.stop(self._stopped)
 
     def count(self, usage: Usage) -> None:
         usage.moved.add(self._carrier.take_moved())

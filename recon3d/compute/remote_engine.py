@@ -89,7 +89,9 @@ class RemoteEngine(Engine):
         self.client = None
         self._known: dict[str, Any] = {}
         place: Path | Storage | None = folder
-        if storage is not None and folder is not None:
+        if storage is not None:
+            if folder is None:
+                raise ValueError("storage needs the project's folder")
             place = Storage(storage, cancelled=cancelled)
             self.carrier = Carrier(place, folder)
         self.address = scheduler_address(scheduler) if self._own else describe_scheduler(scheduler)

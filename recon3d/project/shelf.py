@@ -17,6 +17,7 @@ from recon3d.io.atomic import TEMPORARY
 from recon3d.project.artifacts import Artifact, ArtifactStore
 from recon3d.storage import File, Storage, digest_of
 
+Item = TypeVar("Item")
 T = TypeVar("T")
 
 _AT_ONCE = 8
@@ -72,16 +73,19 @@ class Shelf:
         Returns
         -------
         Artifact or None
-            None if it is not there.
+            None if it is not there, or no longer as a whole: buckets may delete old files.
 
         Raises
         ------
         StageError
-            It is there in part, or the storage fails.
+            Its list is damaged, or the storage fails.
         """
         name = f"{stage}-{fingerprint}"
         text = self._storage.read_text(_list_of(name))
         if text is None:
+            return None
+        files = [File(*row) for row in json.loads(text)]
+        if not all(self._each(self._storage.has, sorted({file.digest for file in files}))):
             return None
         work = store.unfinished / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
         work.mkdir(parents=True)
@@ -97,15 +101,15 @@ class Shelf:
             self._storage.fetch(file.digest, target)
 
         try:
-            self._each(fetch, [File(*row) for row in json.loads(text)])
+            self._each(fetch, files)
             store.finished.mkdir(parents=True, exist_ok=True)
             os.rename(work, store.finished / name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return store.find(stage, fingerprint)
 
-    def _each(self, do: Callable[..., T], items: Sequence[object]) -> list[T]:
-        def unless_cancelled(item: object) -> T:
+    def _each(self, do: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
+        def unless_cancelled(item: Item) -> T:
             if self._cancelled.is_set():
                 raise Cancelled()
             return do(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ class CarriedContext(InlineContext):
     def __init__(self, storage: Storage, project: Path) -> None:
         super().__init__()
         self._project = project
+        self.stopped = threading.Event()
         self.carrier = Carrier(storage, project)
 
     def _execute(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[Any]:
@@ -28,7 +30,7 @@ class CarriedContext(InlineContext):
                 parcel = self.carrier.pack(fn, call).result()
                 with self._away():
                     came = run_in_sandbox(fn, parcel, self.carrier.origin)
-                results.append(self.carrier.receive(lambda came=came: (came,)).result()[0])
+                results.append(self.carrier.receive(lambda came=came: (came,), self.stopped).result()[0])
                 how["on_done"](index + 1)
         finally:
             self.usage.moved.add(self.carrier.take_moved())

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from recon3d.compute import InlineContext, reads
-from recon3d.errors import InputError, StageError
+from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.layout import ARTIFACTS, INPUTS, WORK
 from recon3d.options import resolve_options
 from recon3d.pipeline.plan import load_stage
@@ -202,6 +202,15 @@ def test_what_a_task_made_arrives_whole_or_not_at_all(task: Task, monkeypatch: p
     assert list(task.work.iterdir()) == []
     task.context.call(make_two, task.work)
     assert sorted(path.name for path in task.work.iterdir()) == ["first", "second"]
+
+
+def test_nothing_arrives_after_a_run_has_let_go(task: Task) -> None:
+    task.context.carrier.stop(task.context.stopped)
+    with pytest.raises(Cancelled):
+        task.context.call(make_two, task.work)
+    task.context.carrier.close()
+    assert list(task.work.iterdir()) == []
+    assert list((task.project / WORK).iterdir()) == [task.work]
 
 
 def test_what_killed_processes_left_is_removed(task: Task, cache: Path) -> None:
