@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import inspect
+import pkgutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from recon3d import stages
 from recon3d.compute import InlineContext, reads
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.layout import ARTIFACTS, INPUTS, WORK
@@ -91,6 +95,17 @@ def test_stages_make_the_same_without_the_folder(
     assert made == made_by(with_photos(tmp_path / "here", count), InlineContext(), until)
     assert product in made
     assert "frame_extraction-0/masks/0.png.png" in made
+
+
+def test_declarations_take_what_their_tasks_take() -> None:
+    declared = {}
+    for module in pkgutil.walk_packages(stages.__path__, "recon3d.stages."):
+        for name, task in vars(importlib.import_module(module.name)).items():
+            if inspect.isfunction(task) and hasattr(task, "recon3d_reads"):
+                declared[f"{task.__module__}.{name}"] = task
+    assert len(declared) > 25
+    for task in declared.values():
+        inspect.signature(task.recon3d_reads).bind(*inspect.signature(task).parameters)
 
 
 class Task:
