@@ -53,6 +53,7 @@ ABOUT = {
     "recon3d.events": "events of a run and their state",
     "recon3d.stage_table": "the list of stages",
     "recon3d.layout": "file names and typed rows",
+    "recon3d.storage": "files through a bucket; a cache",
     "recon3d.io": "file formats",
     "recon3d.matching": "image pairs, camera motion, upright orientation",
     "recon3d.mvs": "dense stereo",

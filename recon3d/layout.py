@@ -92,6 +92,21 @@ def images_folder(frame_extraction: Path) -> Path:
     return frame_extraction / IMAGES
 
 
+def frame_list_file(frame_extraction: Path) -> Path:
+    """Locate the list of frames.
+
+    Parameters
+    ----------
+    frame_extraction : Path
+        Folder of the artifact.
+
+    Returns
+    -------
+    Path
+    """
+    return frame_extraction / _FRAMES
+
+
 def mask_file(images: Path, name: str) -> Path:
     """Locate a frame's mask; only frames with transparent pixels have one.
 
@@ -108,6 +123,21 @@ def mask_file(images: Path, name: str) -> Path:
         Black where the frame is hidden.
     """
     return images.parent / _MASKS / f"{name}.png"
+
+
+def features_folder(feature_extraction: Path) -> Path:
+    """Locate the features of all frames.
+
+    Parameters
+    ----------
+    feature_extraction : Path
+        Folder of the artifact.
+
+    Returns
+    -------
+    Path
+    """
+    return feature_extraction / _FEATURES
 
 
 def features_file(feature_extraction: Path, index: int) -> Path:
@@ -357,7 +387,7 @@ def read_frames(frame_extraction: Path) -> FrameList:
     InputError
         The list is missing or damaged.
     """
-    path = frame_extraction / _FRAMES
+    path = frame_list_file(frame_extraction)
     document = _read(path)
     rows = _rows(Frame, path, document, "frames")
     try:
@@ -381,7 +411,7 @@ def write_frame_list(frame_extraction: Path, listed: FrameList) -> None:
     """
     rows = [asdict(frame) for frame in listed.frames]
     write_json(
-        frame_extraction / _FRAMES,
+        frame_list_file(frame_extraction),
         {"frames": rows, "sequences": listed.sequences, "photo_bits": listed.photo_bits},
     )
 

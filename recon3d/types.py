@@ -317,6 +317,21 @@ class SparsePoints(Described):
         )
 
 
+def scene_files(folder: Path) -> tuple[Path, Path]:
+    """Locate what `Scene.save` writes.
+
+    Parameters
+    ----------
+    folder : Path
+
+    Returns
+    -------
+    (Path, Path)
+        The cameras, and the points.
+    """
+    return folder / "scene.json", folder / "points.npz"
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Scene(Described):
     """Views and sparse points in one world frame.
@@ -386,10 +401,11 @@ class Scene(Described):
             "unit": self.unit,
             "up": None if self.up is None else self.up.tolist(),
         }
-        (folder / "scene.json").write_text(json.dumps(document, indent=1), encoding="utf-8")
+        document_file, points_file = scene_files(folder)
+        document_file.write_text(json.dumps(document, indent=1), encoding="utf-8")
         p = self.points
         np.savez(
-            folder / "points.npz",
+            points_file,
             xyz=p.xyz,
             rgb=p.rgb,
             error=p.error,
@@ -425,7 +441,8 @@ class Scene(Described):
 
     @classmethod
     def _load(cls, folder: Path) -> Scene:
-        document = json.loads((folder / "scene.json").read_text(encoding="utf-8"))
+        document_file, points_file = scene_files(folder)
+        document = json.loads(document_file.read_text(encoding="utf-8"))
         cameras = [
             Camera(c["model"], c["width"], c["height"], tuple(c["params"])) for c in document["cameras"]
         ]
@@ -433,7 +450,7 @@ class Scene(Described):
             View(row["name"], cameras[row["camera"]], np.array(row["cam_from_world"]))
             for row in document["views"]
         )
-        with np.load(folder / "points.npz") as data:
+        with np.load(points_file) as data:
             points = SparsePoints(**{key: data[key] for key in data.files})
         up = None if document["up"] is None else np.array(document["up"])
         return cls(views, points, document["unit"], up)

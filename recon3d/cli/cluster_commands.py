@@ -16,7 +16,13 @@ import typer
 
 from recon3d.compute import usable_cores
 from recon3d.compute.cuda import gpu_engines, no_gpu_engine, visible_devices
-from recon3d.compute.processes import check_listening, end_processes, start_scheduler, start_workers
+from recon3d.compute.processes import (
+    check_listening,
+    end_processes,
+    set_cache,
+    start_scheduler,
+    start_workers,
+)
 from recon3d.compute.target import scheduler_address, why_unreachable
 from recon3d.errors import EngineUnavailable, OptionError
 from recon3d.rendering.formatting import count
@@ -73,8 +79,16 @@ def worker(
     memory_limit: Annotated[
         str, typer.Option(help="Memory that a process may take, such as 8GB, before it is restarted; 0: any.")
     ] = "0",
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder for what is fetched from a storage; ~/.cache by default."),
+    ] = None,
+    cache_size: Annotated[
+        str | None, typer.Option(help="Most that it holds, such as 20GB; half of the free disk by default.")
+    ] = None,
 ) -> None:
     """Start this machine's workers, and keep them running; takes the options of `dask worker`, too."""
+    set_cache(cache, cache_size)
     devices = _devices(gpus)
     number = max(processes or usable_cores(), len(devices))
     target = scheduler_address(address)

@@ -46,6 +46,10 @@ EngineOption = Annotated[
 SchedulerOption = Annotated[
     str | None, typer.Option(help="A Dask scheduler: its address, or its scheduler file.")
 ]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Storage for workers that do not see the project: s3://BUCKET/PREFIX."),
+]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Worker processes; one a core by default.")]
 EventsOption = Annotated[bool, typer.Option("--events", help="Print events as JSON lines on stdout.")]
 
@@ -75,6 +79,7 @@ def run(
         typer.Option(min=0, help="Part of the set to make the model from; see results/components."),
     ] = None,
     scheduler: SchedulerOption = None,
+    storage: StorageOption = None,
     workers: WorkersOption = None,
     engine: EngineOption = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
@@ -109,7 +114,8 @@ def run(
         overrides.setdefault("sparse_reconstruction", {})["component"] = str(component)
     settings: dict[str, Any] = dict(overrides)
     settings.update(accept_partial=accept_partial, force=force, performance_report=performance_report)
-    pipeline = Pipeline(quality, engine=engine, scheduler=scheduler, workers=workers, seed=seed, **settings)
+    settings.update(scheduler=scheduler, storage=storage, workers=workers)
+    pipeline = Pipeline(quality, engine=engine, seed=seed, **settings)
     check_stage(until)
     check_stage(rerun_from)
     if not inputs and poses is None:

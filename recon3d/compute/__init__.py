@@ -10,6 +10,7 @@ place on a real cluster.
 from recon3d.compute.cluster import Cluster, cluster_for_run, load_dask
 from recon3d.compute.context import InlineContext, StageContext
 from recon3d.compute.machine import usable_cores, usable_memory
+from recon3d.compute.reading import reads
 from recon3d.compute.target import check_scheduler, describe_scheduler
 from recon3d.compute.usage import Usage
 from recon3d.compute.worker import task_progress
@@ -23,6 +24,7 @@ __all__ = [
     "cluster_for_run",
     "describe_scheduler",
     "load_dask",
+    "reads",
     "task_progress",
     "usable_cores",
     "usable_memory",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from recon3d.compute.facts import describe_worker
 from recon3d.compute.preload import preparing_plugin
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.versions import code_digest, versions
-from recon3d.errors import Cancelled, EngineUnavailable
+from recon3d.errors import Cancelled, EngineUnavailable, Recon3DError
+from recon3d.storage import Storage
 
 #: Seconds that a worker may take to answer; one that runs another task may be silent for longer.
 _ANSWER = 30.0
@@ -47,7 +49,7 @@ class Admission:
 def admit_workers(
     client: Any,
     workers: Mapping[str, Mapping[str, Any]],
-    folder: Path | None,
+    place: Path | Storage | None,
     cancelled: threading.Event | None,
 ) -> Admission:
     """Prepare the workers of a scheduler and check them.
@@ -57,8 +59,8 @@ def admit_workers(
     client : distributed.Client
     workers : mapping
         What the scheduler knows of each, by address.
-    folder : Path, optional
-        A folder that the workers must see as this process does.
+    place : Path or Storage, optional
+        What the workers must see as this process does.
     cancelled : threading.Event, optional
         Ends the wait for their answers.
 
@@ -69,21 +71,15 @@ def admit_workers(
     Raises
     ------
     EngineUnavailable
-        A worker runs other code, has several threads, or does not see the folder.
+        A worker runs other code, has several threads, or does not see the place.
     Cancelled
         The wait was cancelled.
     """
     token = os.urandom(16).hex()
-    file = folder.resolve() / f".seen-{token[:8]}" if folder is not None else None
-    try:
-        if file is not None:
-            file.write_text(token)
-        answers = client.sync(_ask_all, client, list(workers), str(file or ""), token, cancelled)
-    finally:
-        if file is not None:
-            file.unlink(missing_ok=True)
+    with _token_at(place, token) as file:
+        answers = client.sync(_ask_all, client, list(workers), file, token, cancelled)
     admission = Admission(count=len(answers))
-    _check(answers, folder, admission.notes)
+    _check(answers, place, admission.notes)
     for address, (answer, _, _) in answers.items():
         if isinstance(answer, dict):
             limit = int(workers[address].get("memory_limit") or 0)
@@ -99,6 +95,26 @@ def admit_workers(
         # A worker that crashes is started anew, and would lack what was set in the first one.
         client.register_plugin(preparing_plugin())
     return admission
+
+
+@contextlib.contextmanager
+def _token_at(place: Path | Storage | None, token: str) -> Iterator[str]:
+    """Leave a token for the workers; yields where, as `describe_worker` takes it."""
+    name = f".seen-{token[:8]}"
+    if place is None:
+        yield ""
+    elif isinstance(place, Storage):
+        place.write_text(name, token)
+        yield f"{place.url}/{name}"
+        with contextlib.suppress(Recon3DError, OSError):
+            place.remove(name)
+    else:
+        file = place.resolve() / name
+        try:
+            file.write_text(token)
+            yield str(file)
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def common_gpu_engines(answers: Iterable[list[str] | None]) -> tuple[str, ...]:
@@ -156,7 +172,7 @@ async def _ask_all(
             task.cancel()
 
 
-def _check(answers: Mapping[str, _Answer], folder: Path | None, notes: list[str]) -> None:
+def _check(answers: Mapping[str, _Answer], place: Path | Storage | None, notes: list[str]) -> None:
     own, code = versions(), code_digest()
     refused: dict[tuple[str, str], list[str]] = {}
     warned: dict[tuple[str, str], list[str]] = {}
@@ -195,9 +211,16 @@ def _check(answers: Mapping[str, _Answer], folder: Path | None, notes: list[str]
         if answer["nthreads"] != 1:
             what = f"runs {answer['nthreads']} tasks at once, and native code is not thread-safe"
             refuse(address, what, "Start it with --nthreads 1, or LocalCluster(threads_per_worker=1).")
-        if answer["folder"]:
-            what = f"does not see {folder} as this process does: {answer['folder']}"
-            refuse(address, what, "Mount the project's disk there under the same path, writable.")
+        if answer["folder"] and isinstance(place, Storage):
+            what = f"cannot use the storage {place.url}: {answer['folder']}"
+            refuse(address, what, "Check its network and credentials, and `pip install 'recon3d[s3]'`.")
+        elif answer["folder"]:
+            what = f"does not see {place} as this process does: {answer['folder']}"
+            refuse(
+                address,
+                what,
+                "Mount the project's disk there under the same path, writable, or use --storage.",
+            )
         if not answer["nanny"]:
             what = "has no nanny: a crash in native code ends it, and cancelling does not end its task"
             warn(address, what, "Start it with --nanny.")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from recon3d.compute.delivery import deliver
 from recon3d.compute.engine import Engine
 from recon3d.compute.local_engine import LocalEngine
 from recon3d.compute.outcome import outcome
@@ -43,7 +44,10 @@ class Cluster:
     log_path : Path, optional
         File that receives what local workers print.
     folder : Path, optional
-        A folder that workers of a scheduler must see under the same path.
+        A folder that workers of a scheduler must see under the same path; with `storage`, the one that
+        they need not see.
+    storage : str, optional
+        Address of a storage through which workers of a scheduler get and give files.
     performance_report : Path, optional
         HTML file that receives Dask's performance report when the cluster is closed.
     cancelled : threading.Event, optional
@@ -58,6 +62,7 @@ class Cluster:
         gpus: Sequence[str] = (),
         log_path: Path | None = None,
         folder: Path | None = None,
+        storage: str | None = None,
         performance_report: Path | None = None,
         cancelled: threading.Event | None = None,
     ) -> None:
@@ -68,7 +73,7 @@ class Cluster:
         self._engine: Engine = (
             LocalEngine(workers, gpus, log_path, cancelled)
             if scheduler is None
-            else RemoteEngine(scheduler, folder, cancelled)
+            else RemoteEngine(scheduler, folder, storage, cancelled)
         )
         self.client: distributed.Client = self._engine.client
         self._report: PerformanceReport | None = None
@@ -212,23 +217,27 @@ class Cluster:
         width, where = self.room(memory, gpu)
         if width >= (self.gpus if gpu else self.workers):
             width *= 2  # a queued task each, which needs no memory yet, hides the scheduler's latency
-        finished: queue.SimpleQueue[tuple[int, distributed.Future]] = queue.SimpleQueue()
+        finished: queue.SimpleQueue[tuple[int, distributed.Future | None]] = queue.SimpleQueue()
+
+        def tell(index: int, future: distributed.Future | None) -> None:
+            finished.put((index, future))
+
+        delivery = deliver(fn, calls, tell, engine.carrier)
         results: list[Any] = [None] * len(calls)
         running: dict[int, distributed.Future] = {}
-        waiting = iter(enumerate(calls))
         completed = 0
         run_id = os.urandom(6).hex()
         try:
             while completed < len(calls):
-                while len(running) < width and (entry := next(waiting, None)):
-                    index, call = entry
+                while len(running) < width and (entry := delivery.take()):
+                    index, sent, call = entry
                     task = f"{run_id}-{index}"
                     if on_progress is not None:
                         self._listeners[task] = on_progress
                     future = self.client.submit(
                         run_task,
                         task,
-                        fn,
+                        sent,
                         call,
                         engine.code,
                         key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}",
@@ -239,13 +248,15 @@ class Cluster:
                         allow_other_workers=where is not None,
                     )
                     running[index] = future
-                    future.add_done_callback(lambda f, i=index: finished.put((i, f)))
+                    future.add_done_callback(lambda f, i=index: delivery.ended(i, f))
                 try:
                     index, future = finished.get(timeout=0.1)
                 except queue.Empty:
                     if cancelled.is_set():
                         raise Cancelled() from None
                     engine.check_alive()
+                    continue
+                if future is None:
                     continue
                 running.pop(index)
                 if future.status == "error":
@@ -255,17 +266,21 @@ class Cluster:
                 if future.status == "cancelled":
                     raise engine.lost()
                 results[index], worker, cpu_seconds, peak = outcome(
-                    future, names[index], lambda nanny: engine.log_tail(time.monotonic() - began, nanny)
+                    delivery.result_of(index, future),
+                    names[index],
+                    lambda nanny: engine.log_tail(time.monotonic() - began, nanny),
                 )
                 usage.add(worker, cpu_seconds, peak)
                 future.release()
                 completed += 1
                 on_done(completed)
         except BaseException:
+            delivery.stop()
             if not engine.abandon(list(running.values())):
                 self.close()
             raise
         finally:
+            delivery.count(usage)
             for index in range(len(calls)):
                 self._listeners.pop(f"{run_id}-{index}", None)
         return results

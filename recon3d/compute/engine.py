@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from recon3d.compute.carrying import Carrier
 from recon3d.errors import Cancelled, StageError
 
 #: Importing Dask and our preload takes seconds, on a busy machine a minute.
@@ -40,6 +41,8 @@ class Engine(ABC):
         Digest of the code that workers must run; ``""`` if they cannot have another.
     dashboard : str
         Address of Dask's dashboard; ``""`` if there is none.
+    carrier : Carrier or None
+        Moves files where the workers do not see the project's folder.
     """
 
     client: Any
@@ -51,6 +54,7 @@ class Engine(ABC):
     notes: list[str]
     code: str = ""
     dashboard: str = ""
+    carrier: Carrier | None = None
     #: Of a shared cluster the other cores may be other runs'.
     threads: int = 1
 

@@ -12,6 +12,8 @@ from recon3d.compute.cuda import gpu_engines
 from recon3d.compute.machine import usable_memory
 from recon3d.compute.preload import is_prepared, prepare, unpinned_threads
 from recon3d.compute.versions import code_digest, versions
+from recon3d.errors import Recon3DError
+from recon3d.storage import Storage, default_cache
 
 #: Seconds in which a file that was just written becomes visible on a network's disk.
 _VISIBLE = 5.0
@@ -23,7 +25,7 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
     Parameters
     ----------
     token_file : str
-        A file in the project's folder; ``""`` for none.
+        A file in the project's folder, or in a storage; ``""`` for none.
     token : str
         What the file holds.
     dask_worker : distributed.Worker
@@ -45,9 +47,44 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
         "nthreads": int(dask_worker.state.nthreads),
         "memory": usable_memory(),
         "gpu_engines": list(gpu_engines()) if dask_worker.state.total_resources.get("GPU") else None,
-        "folder": folder_problem(token_file, token) if token_file else "",
+        "folder": _place_problem(token_file, token) if token_file else "",
         "clock": time.time(),
     }
+
+
+def _place_problem(token_file: str, token: str) -> str:
+    return storage_problem(token_file, token) if "://" in token_file else folder_problem(token_file, token)
+
+
+def storage_problem(token_file: str, token: str) -> str:
+    """Tell why this process cannot use a storage as the one does that wrote a file there.
+
+    Parameters
+    ----------
+    token_file : str
+        Address of the file.
+    token : str
+        What it holds.
+
+    Returns
+    -------
+    str
+        Empty if all is well.
+    """
+    url, _, name = token_file.rpartition("/")
+    try:
+        storage = Storage(url, patience=_VISIBLE)
+        if storage.read_text(name) != token:
+            return "a file that was just written there is missing or has other content"
+        own = f"{name}-{socket.gethostname()}-{os.getpid()}"
+        storage.write_text(own, token)
+        storage.remove(own)
+        default_cache()
+    except Recon3DError as error:
+        return error.message
+    except OSError as error:  # of the cache
+        return f"{error.strerror} ({error.filename})"
+    return ""
 
 
 def folder_problem(token_file: str, token: str) -> str:

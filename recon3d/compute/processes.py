@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 import psutil
 
 from recon3d.compute.settings import CLUSTER_FAILURES, PRELOAD, process_environment, worker_options
 from recon3d.errors import EngineUnavailable, OptionError
+from recon3d.storage import FOLDER_VARIABLE, SIZE_VARIABLE
+
+
+def set_cache(folder: Path | None, size: str | None) -> None:
+    """Set where the workers that are started next keep what they fetch from a storage.
+
+    Parameters
+    ----------
+    folder : Path, optional
+    size : str, optional
+        Most that it holds, as Dask reads it: ``20GB``.
+
+    Raises
+    ------
+    OptionError
+        The size is none.
+    """
+    from dask.utils import parse_bytes
+
+    if folder is not None:
+        os.environ[FOLDER_VARIABLE] = str(folder.expanduser().absolute())
+    if size is not None:
+        try:
+            os.environ[SIZE_VARIABLE] = str(parse_bytes(size))
+        except ValueError:
+            raise OptionError(f"--cache-size is {size!r}.", "Give a size such as 20GB.") from None
 
 
 def start_workers(

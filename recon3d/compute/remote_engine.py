@@ -13,12 +13,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from recon3d.compute.carrying import Carrier
 from recon3d.compute.engine import CONNECT_SECONDS, START_SECONDS, USED_MEMORY, Engine
 from recon3d.compute.performance import has_bokeh
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.target import describe_scheduler, is_client, scheduler_address, why_unreachable
 from recon3d.compute.versions import code_digest
 from recon3d.errors import Cancelled, EngineUnavailable, StageError
+from recon3d.storage import Storage
 
 #: Seconds that a run takes to let go of tasks when the scheduler does not answer.
 _LET_GO = 1.5
@@ -70,18 +72,28 @@ class RemoteEngine(Engine):
     scheduler : str, path-like or distributed.Client
         An address, a scheduler file, or a client, which is not closed.
     folder : Path or None
-        A folder that the workers must see under the same path.
+        A folder that the workers must see under the same path, or need not see with `storage`.
+    storage : str or None
+        Address of a storage through which the workers get and give files.
     cancelled : threading.Event or None
         Gives up waiting for workers.
     """
 
-    def __init__(self, scheduler: Any, folder: Path | None, cancelled: threading.Event | None) -> None:
+    def __init__(
+        self, scheduler: Any, folder: Path | None, storage: str | None, cancelled: threading.Event | None
+    ) -> None:
         from recon3d.compute.admission import admit_workers
 
         self._own = not is_client(scheduler)
         self.notes = []
         self.client = None
         self._known: dict[str, Any] = {}
+        place: Path | Storage | None = folder
+        if storage is not None:
+            if folder is None:
+                raise ValueError("storage needs the project's folder")
+            place = Storage(storage, cancelled=cancelled)
+            self.carrier = Carrier(place, folder)
         self.address = scheduler_address(scheduler) if self._own else describe_scheduler(scheduler)
         try:
             if self._own:
@@ -94,7 +106,7 @@ class RemoteEngine(Engine):
             self._looked = time.monotonic()
             while True:
                 workers = self.wait_for_workers(1, cancelled)
-                admission = admit_workers(self.client, workers, folder, cancelled)
+                admission = admit_workers(self.client, workers, place, cancelled)
                 if admission.count:
                     break
         except (OSError, TimeoutError, ValueError) as error:
@@ -268,6 +280,8 @@ class RemoteEngine(Engine):
 
     def close(self) -> None:
         """Leave the cluster as it is."""
+        if self.carrier is not None:
+            self.carrier.close()
         with contextlib.suppress(Exception):
             if self.client is not None and self._own:
                 self.client.close(timeout=2)

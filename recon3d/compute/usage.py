@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from recon3d.storage import Moved
+
 
 @dataclass
 class Usage:
@@ -12,6 +14,8 @@ class Usage:
     cpu_seconds: float = 0.0
     #: Peak resident bytes by worker process.
     peaks: dict[str, int] = field(default_factory=dict)
+    #: Bytes that went through a storage.
+    moved: Moved = field(default_factory=Moved)
 
     @property
     def peak_memory(self) -> int:

@@ -119,6 +119,7 @@ class PipelineSettings(StageValues, total=False):
 
     engine: Engine
     scheduler: str | os.PathLike[str] | DaskClient | None
+    storage: str | None
     workers: int | None
     seed: int
     accept_partial: bool

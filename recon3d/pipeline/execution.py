@@ -8,7 +8,7 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -39,10 +39,15 @@ from recon3d.pipeline.report import left_out_rows, reported_fingerprints, report
 from recon3d.preflight.check import check_project
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
+from recon3d.project.shelf import Shelf
 from recon3d.stage_table import STAGE_NAMES
 
 #: How to go on all the same.
 KEEP_PARTIAL = "What was made is kept; --accept-partial, or Pipeline(accept_partial=True), continues with it."
+
+
+#: Why a stage need not run.
+_UP_TO_DATE = "up to date"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ class RunSettings:
     options: Mapping[str, StageOptions]
     engine: str
     scheduler: str | os.PathLike[str] | DaskClient | None
+    storage: str | None
     workers: int | None
     seed: int
     accept_partial: bool = False
@@ -122,6 +128,7 @@ class Execution:
         self._check(steps)
 
         clusters: list[Cluster] = []
+        shelf = None if settings.storage is None else Shelf(settings.storage, self.cancelled)
 
         def make_cluster() -> Cluster:
             wanted = settings.engine != "cpu" and settings.scheduler is None
@@ -131,7 +138,8 @@ class Execution:
                 workers=settings.workers,
                 gpus=gpus,
                 log_path=self.folder / WORKERS_LOG if settings.scheduler is None else None,
-                folder=self.folder,
+                folder=self.folder if settings.storage is None else project.path,
+                storage=settings.storage,
                 performance_report=settings.performance_report,
                 cancelled=self.cancelled,
             )
@@ -146,13 +154,17 @@ class Execution:
                     name = step.stage.name
                     if self.cancelled.is_set():
                         raise Cancelled()
-                    skipped = step.artifact if STAGE_NAMES.index(name) < forced else None
-                    if skipped is None:
+                    again = STAGE_NAMES.index(name) >= forced
+                    if again or step.artifact is None:
                         log.emit(StageStarted(stage=name))
                     try:
-                        artifact = skipped or self._run_step(step, cluster, forced)
+                        artifact, reason = self._find(step, again, shelf)
+                        if artifact is None:
+                            artifact = self._run_step(step, cluster, again)
+                        if shelf is not None:
+                            shelf.put(artifact, replace=not reason)
                         done[name] = artifact
-                        worked = worked or skipped is None
+                        worked = worked or reason != _UP_TO_DATE
                         if name in ("sparse_reconstruction", steps[-1].stage.name):
                             self._judge(name)
                     except Cancelled:
@@ -163,7 +175,7 @@ class Execution:
                         explained = explain(error, name)
                         log.emit(StageFailed(stage=name, error=failure_of(explained)))
                         raise explained from error
-                    log.emit(self._ended(artifact, skipped=skipped is not None))
+                    log.emit(self._ended(artifact, reason))
         except BaseException:
             # What ended the run, such as a full disk, may end this too; it is the first error that counts.
             with contextlib.suppress(Exception):
@@ -188,10 +200,21 @@ class Execution:
             )
         )
 
-    def _run_step(self, step: Step, cluster: Callable[[], Cluster], forced: int) -> Artifact:
+    def _find(self, step: Step, again: bool, shelf: Shelf | None) -> tuple[Artifact | None, str]:
+        """Find what a stage would make, here or in the storage, and why it need not run."""
+        if again:
+            return None, ""
+        if step.artifact is not None:
+            return step.artifact, _UP_TO_DATE
+        if shelf is not None:
+            found = shelf.fetch(self.project.store, step.stage.name, step.fingerprint)
+            if found is not None:
+                return found, f"fetched from {shelf.url}"
+        return None, ""
+
+    def _run_step(self, step: Step, cluster: Callable[[], Cluster], again: bool) -> Artifact:
         """Run a stage, after what it only chooses from; that is kept when the choice is impossible."""
         if step.base is not None:
-            again = STAGE_NAMES.index(step.stage.name) >= forced
             known = None if again else step.base.artifact
             self.done[step.stage.name] = known or self._run_stage(step.base, cluster)
         return self._run_stage(step, cluster)
@@ -235,18 +258,19 @@ class Execution:
             seconds=time.monotonic() - clock,
             cpu_seconds=context.usage.cpu_seconds + time.thread_time() - own_cpu,
             peak_memory=context.usage.peak_memory,
+            moved={} if settings.storage is None else asdict(context.usage.moved),
             counts=context.counts,
             fallbacks=tuple(context.fallbacks),
         )
         return project.store.commit(work, manifest)
 
-    def _ended(self, artifact: Artifact, *, skipped: bool) -> StageCompleted | StageSkipped:
+    def _ended(self, artifact: Artifact, reason: str) -> StageCompleted | StageSkipped:
         manifest = artifact.manifest
         relative = artifact.path.relative_to(self.project.path).as_posix()
-        if skipped:
+        if reason:
             return StageSkipped(
                 stage=artifact.stage,
-                reason="up to date",
+                reason=reason,
                 artifact=relative,
                 seconds=manifest.seconds,
                 cpu_seconds=manifest.cpu_seconds,

@@ -21,6 +21,7 @@ from recon3d.project.project import Project
 from recon3d.project.results import Results
 from recon3d.rendering.formatting import card, grid
 from recon3d.stage_table import STAGE_NAMES, StageName
+from recon3d.storage import check_storage
 
 if sys.version_info >= (3, 11):
     from typing import Unpack
@@ -41,6 +42,9 @@ class Pipeline:
     scheduler : str, path-like or distributed.Client, optional
         A Dask scheduler whose workers see the project's folder: its address, its scheduler file, or a
         client of it.
+    storage : str, optional
+        Address of a storage, such as ``s3://bucket/prefix``, through which workers of a scheduler get
+        and give files. They need not see the project's folder then.
     workers : int, optional
         Worker processes on this machine; by default one a core.
     seed : int
@@ -72,6 +76,7 @@ class Pipeline:
         *,
         engine: Engine = "auto",
         scheduler: str | os.PathLike[str] | DaskClient | None = None,
+        storage: str | None = None,
         workers: int | None = None,
         seed: int = 0,
         accept_partial: bool = False,
@@ -86,11 +91,13 @@ class Pipeline:
                 f"workers must be at least 1, not {workers}.", "Leave it out to use one per core."
             )
         check_scheduler(scheduler)
+        check_storage(storage, scheduler=scheduler is not None)
         overrides: Mapping[str, Any] = stage_options
         self.quality = quality
         self.options = resolve_options(quality, overrides)
         self.engine = engine
         self.scheduler = scheduler
+        self.storage = storage
         self.workers = workers
         self.seed = seed
         self.accept_partial = accept_partial
@@ -149,6 +156,7 @@ class Pipeline:
             options=self.options,
             engine=self.engine,
             scheduler=self.scheduler,
+            storage=self.storage,
             workers=self.workers,
             seed=self.seed,
             accept_partial=self.accept_partial,
@@ -203,7 +211,7 @@ class Pipeline:
 
     def _repr_html_(self) -> str:
         rows = [(stage, *row) for stage, options in self.options.items() for row in options.rows()]
-        where = describe_scheduler(self.scheduler)
+        where = describe_scheduler(self.scheduler) + (f" through {self.storage}" if self.storage else "")
         facts = [f"quality {self.quality}, engine {self.engine}, seed {self.seed}, runs on {where}"]
         return card("Pipeline", facts, table=grid(["stage", "option", "value", "medium"], rows))
 

@@ -49,6 +49,8 @@ class Manifest(BaseModel):
     seconds: float
     cpu_seconds: float
     peak_memory: int
+    #: Bytes that went through a storage; see `recon3d.storage.Moved`. Empty without one.
+    moved: dict[str, int] = {}
     counts: dict[str, Any]
     fallbacks: tuple[str, ...]
 

@@ -11,11 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.compute import StageContext, task_progress
+from recon3d.compute import StageContext, reads, task_progress
 from recon3d.errors import InputError, TooFewViews
 from recon3d.io.feature_files import Features, read_features, write_features
 from recon3d.io.masks import visible_features
-from recon3d.layout import DATABASE, FeatureCounts, features_file, images_folder, mask_file, read_frames
+from recon3d.layout import (
+    DATABASE,
+    FeatureCounts,
+    features_file,
+    features_folder,
+    frame_list_file,
+    images_folder,
+    mask_file,
+    read_frames,
+)
 from recon3d.matching.sift import detect_sift
 from recon3d.options import FeatureExtractionOptions
 from recon3d.selection.plainness import Plainness, plainness
@@ -119,6 +128,7 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
+@reads(lambda path: [path])
 def _look(path: str) -> Plainness:
     return plainness(_read_gray(path))
 
@@ -132,6 +142,7 @@ def _read_gray(path: str) -> NDArray[np.uint8]:
     return np.asarray(gray, np.uint8)
 
 
+@reads(lambda task: [task.image, task.mask])
 def _extract(task: _Task) -> None:
     o = task.options
     if task.gpu or _only_colmap(o):
@@ -160,6 +171,7 @@ def _by_colmap(task: _Task) -> Features:
     return keypoints[visible], descriptors[visible]
 
 
+@reads(lambda frames, out_dir, options: [frame_list_file(Path(frames)), features_folder(Path(out_dir))])
 def _write(frames: str, out_dir: str, options: FeatureExtractionOptions) -> list[int]:
     """Write the database; the only process that does."""
     from recon3d.colmap import read_rows, write_database

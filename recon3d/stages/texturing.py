@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.compute import StageContext, task_progress
+from recon3d.compute import StageContext, reads, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
@@ -158,6 +158,7 @@ def _is_whole(path: Path) -> bool:
     return path.is_file() and zipfile.is_zipfile(path)
 
 
+@reads(lambda surface, *_: [surface])
 def _prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
     """Split what is too large to be painted from one photo; store the mesh in a form that loads fast."""
     fitted = [View(view.name, view.camera.fitted(max_size), view.cam_from_world) for view in views]
@@ -198,6 +199,7 @@ def _load_splits(path: Path) -> tuple[Splits, int]:
         return splits, int(data["max_faces"])
 
 
+@reads(lambda task: [task.mesh, task.images / task.view.name, mask_file(task.images, task.view.name)])
 def _rate_view(task: _ViewTask) -> None:
     """Find the faces that one view shows, and write them down."""
     mesh = _load_mesh(task.mesh)
@@ -227,6 +229,7 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
     return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
 
 
+@reads(lambda task: [task.mesh, *task.ratings, *(task.images / view.name for view in task.scene)])
 def _assemble(task: _AssembleTask) -> tuple[TextureCounts, float]:
     """Choose, paint and level; write the model. Tells the doubted share of the surface, too."""
     mesh = _load_mesh(task.mesh)

@@ -27,6 +27,7 @@ from recon3d.compute.facts import folder_problem
 from recon3d.compute.settings import ALLOCATION, DASK_SETTINGS, THREADS
 from recon3d.compute.versions import versions
 from recon3d.errors import Cancelled, EngineUnavailable, OptionError
+from recon3d.events import Event, StageSkipped
 from recon3d.pipeline.pipeline import Pipeline
 from recon3d.project import Project
 from tests.compute import clusters
@@ -46,6 +47,7 @@ def one_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     folder = tmp_path_factory.mktemp("cluster")
     environment = clusters.tls_environment(folder)
     settings = clusters.as_settings(environment)
+    environment["RECON3D_CACHE"] = str(folder / "cache")
     with (
         dask.config.set(settings),
         clusters.scheduler(folder, "--protocol", "tls", environment=environment) as (_, address),
@@ -180,6 +182,66 @@ def test_a_pipeline_runs_on_a_cluster_and_its_folder_is_checked(
     assert [path.name for path in (project.path / "runs").rglob(".seen-*")] == []
 
 
+def place(path: Path) -> tuple[Path, tuple[str, ...]]:
+    return path, path.parts
+
+
+async def told_of_another_storage(client: Any, workers: Any, file: str, token: str, cancelled: Any) -> Any:
+    return await ASK_ALL(client, workers, file.replace("/store/", "/other/"), token, cancelled)
+
+
+def test_workers_get_and_give_files_through_a_storage(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Project.create(tmp_path / "project")
+    for seed in (1, 2):
+        pixels = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
+        project.add_photos(tmp_path / f"{seed}.png")
+    pipeline = Pipeline("low", scheduler=running.file, storage=f"file://{tmp_path}/store")
+    assert f"through file://{tmp_path}/store" in pipeline._repr_html_()
+    pipeline.run(project, until="frame_extraction")
+    size = sum(path.stat().st_size for path in tmp_path.glob("*.png"))
+    artifact = project.artifacts["frame_extraction"]
+    notes = artifact.manifest.moved["sent"] - size
+    assert 0 < notes < 2000  # a photo that is taken as it is, and its row
+    assert artifact.manifest.moved == {
+        "uploaded": size,
+        "fetched": size,
+        "cached": 0,
+        "sent": size + notes,
+        "downloaded": size + notes,
+    }
+    assert "uploaded 0.1 MB" in (project.results.folder / "report.html").read_text()
+    # A project elsewhere, of the same photos, takes the finished stage.
+    twin = Project.create(tmp_path / "twin")
+    for seed in (1, 2):
+        twin.add_photos(tmp_path / f"{seed}.png")
+    events = list[Event]()
+    pipeline.run(twin, until="frame_extraction", on_event=events.append)
+    (skipped,) = [event for event in events if isinstance(event, StageSkipped)]
+    assert skipped.reason == f"fetched from file://{tmp_path}/store"
+    assert twin.artifacts["frame_extraction"].manifest == artifact.manifest
+    assert clusters.digests(twin.path) == clusters.digests(project.path)
+    with context_of(running, folder=project.path, storage=f"file://{tmp_path}/store") as cluster:
+        same, parts = StageContext(cluster, lambda *_: None).call(place, artifact.path)
+        assert same == artifact.path
+        assert "tasks" in parts  # on the worker it was elsewhere
+    monkeypatch.setattr(admission_module, "_ask_all", told_of_another_storage)
+    with pytest.raises(EngineUnavailable, match=r"tls://.*cannot use the storage file://.*missing") as told:
+        pipeline.run(project, until="frame_extraction", rerun_from="frame_extraction")
+    assert "credentials" in told.value.hint
+    assert list((tmp_path / "store").glob(".seen-*")) == []
+
+
+@pytest.mark.parametrize("wrong", ["bucket/prefix", "ftp://host/folder", "s3://", ""])
+def test_what_is_no_storage_is_refused_before_the_run(wrong: str) -> None:
+    with pytest.raises(OptionError, match="is not the address of a storage"):
+        Pipeline(scheduler="tcp://127.0.0.1:8786", storage=wrong)
+    with pytest.raises(OptionError, match="workers of this machine read the project's folder"):
+        Pipeline(storage="s3://bucket/prefix")
+
+
 def test_what_is_no_scheduler_is_refused_before_the_run(tmp_path: Path) -> None:
     for wrong in (5, object(), ""):
         with pytest.raises(OptionError, match="scheduler"):
@@ -242,9 +304,11 @@ def test_a_folder_that_is_not_the_same_is_told(tmp_path: Path, monkeypatch: pyte
     assert list(tmp_path.iterdir()) == [file]
 
 
+@pytest.mark.parametrize("through_a_storage", [False, True])
 def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
-    running: Running, tmp_path: Path
+    running: Running, tmp_path: Path, through_a_storage: bool
 ) -> None:
+    how = {"folder": tmp_path / "project", "storage": f"file://{tmp_path}/store"} if through_a_storage else {}
     cancelled = threading.Event()
     began: list[float] = []
 
@@ -257,7 +321,7 @@ def test_cancel_ends_a_native_call_of_a_remote_worker_within_two_seconds(
 
     pids: list[int] = []
     thread = threading.Thread(target=cancel)
-    with context_of(running) as cluster:
+    with context_of(running, **how) as cluster:
         context = StageContext(cluster, lambda *_: None, cancelled)
         thread.start()
         with pytest.raises(Cancelled):

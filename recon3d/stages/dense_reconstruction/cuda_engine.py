@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.errors import EngineUnavailable
 from recon3d.mvs.device_check import check_device
 from recon3d.mvs.stereo import PlaneMap
@@ -17,6 +17,7 @@ from recon3d.stages.dense_reconstruction.plane_tasks import (
     GEOMETRIC_WEIGHT,
     MatchTask,
     Start,
+    files_read,
     read_inverse_depth,
     read_start,
     stereo_image,
@@ -82,6 +83,7 @@ class BlockTask:
     tasks: tuple[MatchTask, ...]
 
 
+@reads(lambda block: {file for task in block.tasks for file in files_read(task)})
 def match_block(block: BlockTask) -> None:
     """Write the planes of a block of views after a round, computed on this worker's GPU.
 

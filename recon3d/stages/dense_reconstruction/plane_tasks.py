@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.io.atomic import atomic_path
 from recon3d.mvs.initial import inverse_depth_bounds, planes_from_points
 from recon3d.mvs.maps import depth_map_of
@@ -87,6 +89,25 @@ def read_inverse_depth(task: MatchTask, name: str) -> Floats32:
     return inverse_depth
 
 
+def files_read(task: MatchTask) -> list[Path]:
+    """List the files that a round on a view reads.
+
+    Parameters
+    ----------
+    task : MatchTask
+
+    Returns
+    -------
+    list of Path
+    """
+    folders, names = task.folders, [view.name for view in (task.view, *task.sources)]
+    files = [folders.seen(task.view.name), folders.mask(task.view.name), *map(folders.gray, names)]
+    if task.round:
+        files += [folders.planes(task.round - 1, name) for name in names]
+    return files
+
+
+@reads(files_read)
 def match(task: MatchTask) -> None:
     """Write the view's planes after this round, computed on the CPU.
 

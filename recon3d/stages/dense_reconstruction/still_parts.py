@@ -8,12 +8,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.errors import InputError
 from recon3d.io.masks import write_mask
 from recon3d.matching.still import SIDE, still_pixels
 from recon3d.types import Bytes
 
 
+@reads(lambda images, names, masks: [Path(images) / name for name in names])
 def hide_still_parts(images: str, names: Sequence[str], masks: str) -> float:
     """Write a mask for each frame that hides what stands still in it.
 

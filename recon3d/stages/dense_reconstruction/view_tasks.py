@@ -11,6 +11,7 @@ import numpy as np
 from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 
+from recon3d.compute import reads
 from recon3d.io.atomic import atomic_path
 from recon3d.io.depth import read_packed_map, write_packed_map
 from recon3d.io.masks import load_view_mask, without_hidden
@@ -27,7 +28,7 @@ from recon3d.mvs.stereo import tone_mapped
 from recon3d.stages.dense_reconstruction.still_parts import still_mask
 from recon3d.stages.preview import write_preview
 from recon3d.surface.region import every_nth, find_region
-from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View
+from recon3d.types import Bytes, DepthMap, Floats, Ints, PointCloud, Scene, View, scene_files
 
 #: Pixels of the smallest island of a depth map, per megapixel.
 _MIN_REGION = 30
@@ -175,6 +176,14 @@ class CompileTask:
     """Compile the kernels, which only one process may do; see `compile_kernels`."""
 
 
+def _frame_files(task: LoadTask | CompileTask) -> list[Path]:
+    if isinstance(task, CompileTask):
+        return []
+    images, name = Path(task.folders.images), task.view.name
+    return [images / name, mask_file(images, name), still_mask(task.folders.still, name)]
+
+
+@reads(_frame_files)
 def prepare(task: LoadTask | CompileTask) -> float:
     """Write the undistorted image, or compile the kernels.
 
@@ -234,6 +243,12 @@ class FilterTask:
     close_pixels: float
 
 
+def _filter_files(task: FilterTask) -> list[Path]:
+    maps = [task.folders.raw_map(view.name) for view in (task.view, *task.neighbors)]
+    return [task.folders.image(task.view.name), *maps]
+
+
+@reads(_filter_files)
 def filter_view(task: FilterTask) -> None:
     """Write the view's depth map.
 
@@ -269,6 +284,12 @@ class FuseTask:
     tolerances: Tolerances
 
 
+def _fuse_files(task: FuseTask) -> list[Path]:
+    maps = [task.folders.depth_map(view.name) for view in (task.view, *task.neighbors)]
+    return [task.folders.image(task.view.name), *maps]
+
+
+@reads(_fuse_files)
 def fuse(task: FuseTask) -> tuple[int, float]:
     """Write the points that the view contributes.
 
@@ -322,6 +343,7 @@ class MergeTask:
     product: Literal["cloud", "picture"]
 
 
+@reads(lambda task: [*map(task.folders.points, task.names), *scene_files(Path(task.out_dir))])
 def merge(task: MergeTask) -> None:
     """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``, one view after another.
 

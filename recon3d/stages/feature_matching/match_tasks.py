@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.io.feature_files import read_features
-from recon3d.layout import features_file
+from recon3d.layout import features_file, frame_list_file
 from recon3d.matching.cascade import ImageFeatures, given, joined, match_images
 from recon3d.matching.guided import guided_matches
 from recon3d.matching.resting import Resting
@@ -51,6 +52,12 @@ class Matching:
     gpu: bool
 
 
+def _block_files(task: Matching) -> list[Path]:
+    images = sorted({index for pair in task.pairs for index in pair})
+    features = [features_file(Path(task.features), index) for index in images]
+    return [frame_list_file(Path(task.frames)), *features]
+
+
 @dataclass(frozen=True)
 class FullMatching:
     """Pairs of a matched block whose features are all to be matched."""
@@ -64,6 +71,7 @@ class FullMatching:
         return str(Path(self.matching.target).with_suffix(".full.pickle"))
 
 
+@reads(_block_files)
 def match_block(task: Matching) -> None:
     """Match a block of pairs: their largest features, and the others where these agree.
 
@@ -79,6 +87,7 @@ def match_block(task: Matching) -> None:
     write_block(Path(task.target), (task.pairs, [m for m, _ in found], [g for _, g in found]))
 
 
+@reads(lambda task: [task.matching.target, *_block_files(task.matching)])
 def match_fully(task: FullMatching) -> None:
     """Match all features of pairs whose largest features did not agree.
 
@@ -95,6 +104,7 @@ def match_fully(task: FullMatching) -> None:
     write_block(Path(task.target), (pairs, matches, geometries))
 
 
+@reads(lambda blocks: blocks)
 def hardly_tied(blocks: Sequence[str]) -> list[frozenset[Pair]]:
     """Find pairs without a geometry that an image with few ties has.
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.layout import read_frames
+from recon3d.compute import reads
+from recon3d.layout import features_folder, frame_list_file, read_frames
 from recon3d.matching.camera_motion import CameraMotion, Lens, find_camera_motion
 from recon3d.matching.resting import Resting, find_resting
 from recon3d.stages.feature_matching.blocks import (
@@ -21,6 +22,11 @@ from recon3d.stages.feature_matching.blocks import (
 from recon3d.stages.feature_matching.match_tasks import Matcher
 
 
+def _all_positions(frames: str, features: str, blocks: Sequence[str]) -> list[Path]:
+    return [frame_list_file(Path(frames)), features_folder(Path(features)), *map(Path, blocks)]
+
+
+@reads(_all_positions)
 def resting_features(frames: str, features: str, blocks: Sequence[str]) -> Resting | None:
     """Find the features that rest while others move.
 
@@ -63,6 +69,7 @@ class MovingMatching:
     seed: int
 
 
+@reads(lambda task: _all_positions(task.frames, task.features, [task.block]))
 def match_moving(task: MovingMatching) -> str:
     """Match all features of a block's pairs again, without the resting ones.
 
@@ -84,6 +91,7 @@ def match_moving(task: MovingMatching) -> str:
     return str(target)
 
 
+@reads(_all_positions)
 def camera_motion(frames: str, features: str, blocks: Sequence[str]) -> CameraMotion:
     """Compare all verified pairs with turns of the camera.
 

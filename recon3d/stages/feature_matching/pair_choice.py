@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.io.feature_files import read_features
-from recon3d.layout import DATABASE, FrameList, features_file, read_frames
+from recon3d.layout import DATABASE, FrameList, features_file, frame_list_file, read_frames
 from recon3d.matching.pairs import all_pairs, describe_image, learn_words, most_similar, sequential_pairs
 from recon3d.options import FeatureMatchingOptions
 from recon3d.stages.feature_matching.blocks import Pair
 
 
+@reads(lambda frames, features, options, seed: [frame_list_file(Path(frames)), features])
 def choose_pairs(
     frames: str, features: str, options: FeatureMatchingOptions, seed: int
 ) -> tuple[list[Pair], str]:

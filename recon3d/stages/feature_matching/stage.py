@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import DATABASE, MATCHES, MatchCounts, read_frames
 from recon3d.options import FeatureMatchingOptions
@@ -111,6 +111,7 @@ def _again_where_needed(tasks: Sequence[Matching], context: StageContext) -> lis
     return [task.target if task.again else task.matching.target for task in full]
 
 
+@reads(lambda features, out_dir, blocks: [Path(features) / DATABASE, *blocks])
 def _write(features: str, out_dir: str, blocks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Write the database; the only process that does."""
     from recon3d.colmap import write_matches

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.matching.small_images import Described
 from recon3d.selection.links import BROKEN, describe_frame, fill_weak_gaps, link_strength
 from recon3d.selection.sharpness import blur
@@ -112,6 +112,7 @@ class Bridges:
         self._strength.update(zip(new, [s for strengths in found for s in strengths], strict=True))
 
 
+@reads(lambda links: [file for link in links for file in link])
 def match_links(links: Sequence[Link]) -> list[int]:
     """Match pairs of frames.
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from recon3d.compute import reads
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path, read_json, write_json
 from recon3d.io.images import (
@@ -79,6 +80,7 @@ def measure_depth(source: Path) -> int | None:
         return None  # take_photo tells why
 
 
+@reads(lambda task: [task.source, task.notes])
 def take_photo(task: PhotoTask) -> PhotoRecord | Problem:
     """Check a photo and write it into the images' folder, upright and in sRGB.
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.compute import reads
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.selection.combs import is_combed
@@ -82,6 +83,7 @@ class ScanTask:
     result: Path
 
 
+@reads(lambda task: [task.path, task.result])
 def scan_part(task: ScanTask) -> None:
     """Measure sharpness and motion of a part's frames, and write them as .npz (see `merge_scans`).
 
@@ -185,6 +187,7 @@ class WriteTask:
     max_size: int
 
 
+@reads(lambda task: [task.path, *(file for _, group in task.groups for _, file in group)])
 def write_frames(task: WriteTask) -> list[str]:
     """Decode the chosen frames and write them as JPEG.
 

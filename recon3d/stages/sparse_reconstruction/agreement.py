@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.evaluation import pose_errors
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _FEWEST = 4
 _SHARE = 0.7
 
 
+@reads(lambda placed, other, names: [placed.folder / "0", other.folder / "0"])
 def agree(placed: Placed, other: Placed, names: Sequence[str]) -> bool:
     """Compare the largest models of two attempts.
 

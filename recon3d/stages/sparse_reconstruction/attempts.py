@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from recon3d.compute import StageContext, task_progress
+from recon3d.compute import StageContext, reads, task_progress
 from recon3d.layout import DATABASE, images_folder, read_frames
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.view_graph import read_view_graph
@@ -239,6 +239,10 @@ class Attempts:
         return found if found.registered > placed.registered else placed
 
 
+@reads(
+    # Mappers take colours from the images.
+    lambda job: [job.frames, Path(job.matching) / DATABASE, *([job.known] if job.known else [])]
+)
 def _place(job: _Job) -> Placed:
     """Run the mapper; the models are numbered by size."""
     from recon3d import colmap

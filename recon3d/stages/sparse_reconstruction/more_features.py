@@ -14,10 +14,19 @@ from typing import Any
 
 import numpy as np
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.io.feature_files import read_features, write_features
 from recon3d.io.masks import visible_features
-from recon3d.layout import DATABASE, MATCHES, features_file, images_folder, mask_file, read_frames
+from recon3d.layout import (
+    DATABASE,
+    MATCHES,
+    features_file,
+    features_folder,
+    frame_list_file,
+    images_folder,
+    mask_file,
+    read_frames,
+)
 from recon3d.matching.resting import find_resting
 
 #: Longer side at which features are looked for, after the image is doubled; and features of an image.
@@ -97,6 +106,7 @@ def find_more(
     return out
 
 
+@reads(lambda database: [database])
 def _look(database: str) -> tuple[str, int]:
     from recon3d import colmap
 
@@ -109,6 +119,7 @@ def _pairs(matching: Path, placed: Sequence[bool]) -> list[Pair]:
         return [(a, b) for (a, b), inliers in rows if inliers or not (placed[a] and placed[b])]
 
 
+@reads(lambda task: [task.image, task.mask])
 def _extract(task: _Extraction) -> None:
     from recon3d.colmap import SiftSettings, extract_sift
 
@@ -118,6 +129,12 @@ def _extract(task: _Extraction) -> None:
     write_features(Path(task.target), (keypoints[visible], descriptors[visible]))
 
 
+def _block_files(task: _Matching) -> list[Path]:
+    images = sorted({index for pair in task.pairs for index in pair})
+    return [frame_list_file(Path(task.frames)), *(features_file(Path(task.folder), i) for i in images)]
+
+
+@reads(_block_files)
 def _match(task: _Matching) -> list[tuple[np.ndarray, Any]]:
     from recon3d.colmap import match_pairs, read_rows
 
@@ -133,6 +150,7 @@ def _match(task: _Matching) -> list[tuple[np.ndarray, Any]]:
     return list(zip(matches, geometries, strict=True))
 
 
+@reads(lambda frames, out, *_: [frame_list_file(Path(frames)), features_folder(Path(out))])
 def _write(
     frames: str,
     out: str,

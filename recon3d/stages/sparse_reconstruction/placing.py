@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from recon3d.compute import StageContext
-from recon3d.layout import read_frames
+from recon3d.compute import StageContext, reads
+from recon3d.layout import frame_list_file, read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts, Placed
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
@@ -280,6 +280,7 @@ def _left_over(
     return [SharedCamera((name,)) for name in names if name not in best.names and group[name] in split]
 
 
+@reads(lambda model, frames: [model, frame_list_file(Path(frames))])
 def _test_sharing(model: str, frames: str) -> Verdict:
     from recon3d import colmap
 

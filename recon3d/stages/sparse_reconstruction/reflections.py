@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from recon3d.compute import reads
 from recon3d.layout import MODELS, SeenMirror
 from recon3d.matching.mirror import find_mirror
 
 
+@reads(lambda out_dir, database, up: [Path(out_dir) / MODELS, database])
 def find_mirrors(out_dir: str, database: str, up: Sequence[float] | None) -> tuple[SeenMirror, ...]:
     """Look for a mirror in each model.
 

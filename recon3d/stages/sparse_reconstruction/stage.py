@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.errors import NoInitialPair, TooFewViews
 from recon3d.io.growing_model import GROWING
 from recon3d.layout import (
@@ -27,6 +27,7 @@ from recon3d.layout import (
     SeenMirror,
     SparseCounts,
     WorldFrame,
+    frame_list_file,
     images_folder,
     read_frames,
     read_input_list,
@@ -154,6 +155,7 @@ def _reconstruct(
     return Registration(why, _UNKNOWN, (), made, best.confirmed, tuple(context.fallbacks[told:]))
 
 
+@reads(lambda model, frames: [model, frame_list_file(Path(frames))])
 def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
     """Leave out images of groups that were split that are placed badly."""
     from recon3d import colmap
@@ -186,6 +188,7 @@ def _chosen(made: Path, component: int, out_dir: Path, context: StageContext) ->
     return before
 
 
+@reads(lambda frames, out_dir, *_: [frame_list_file(Path(frames)), Path(out_dir) / MODELS])
 def _orient(frames: str, out_dir: str, upright: bool, seed: int) -> WorldFrame:
     """Turn every model upright and save the largest as the scene."""
     from recon3d import colmap
@@ -272,6 +275,7 @@ def _cameras(inputs: Mapping[str, Path], out_dir: Path, context: StageContext) -
     return cameras
 
 
+@reads(lambda out_dir: [Path(out_dir) / MODEL])
 def _camera_groups(out_dir: str) -> list[tuple[float, list[str]]]:
     from recon3d import colmap
 
@@ -337,6 +341,7 @@ def _report(
     )
 
 
+@reads(lambda out_dir: [Path(out_dir) / MODELS])
 def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
     from recon3d import colmap
 
@@ -344,6 +349,7 @@ def _statistics(out_dir: str) -> list[dict[str, tuple[int, float]]]:
     return [colmap.image_statistics(model) for model in models]
 
 
+@reads(lambda frames, out_dir, numbers: [frame_list_file(Path(frames)), Path(out_dir) / MODELS])
 def _write_components(frames: str, out_dir: str, numbers: list[int]) -> list[Component]:
     from recon3d import colmap
 
