@@ -15,6 +15,7 @@ from recon3d.io.atomic import atomic_path
 from recon3d.layout import DATABASE, MATCHES, MatchCounts, read_frames
 from recon3d.options import FeatureMatchingOptions
 from recon3d.stages.feature_matching.blocks import MIN_INLIERS, read_block
+from recon3d.stages.feature_matching.descriptions import describe_all
 from recon3d.stages.feature_matching.match_tasks import (
     FullMatching,
     Matching,
@@ -28,13 +29,15 @@ from recon3d.stages.feature_matching.motion_tasks import (
     match_moving,
     resting_features,
 )
-from recon3d.stages.feature_matching.pair_choice import choose_pairs
+from recon3d.stages.feature_matching.pair_choice import choose_pairs, describe_choice, is_exhaustive
 from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
 
-VERSION = 6
+VERSION = 7
 
 #: Most pairs in a block: an interrupted run loses its current blocks.
 _BLOCK = 40
+#: Folder of the vectors that describe images, while the stage runs.
+_DESCRIPTIONS = "descriptions"
 
 
 def run(
@@ -59,7 +62,13 @@ def run(
     """
     frames, features = inputs["frame_extraction"], inputs["feature_extraction"]
     listed = read_frames(frames)
-    pairs, model = context.call(choose_pairs, str(frames), str(features), options, context.seed)
+    vectors = []
+    if not is_exhaustive(listed, options):
+        vectors = describe_all(features, len(listed), out_dir / _DESCRIPTIONS, context)
+    chosen = context.call(choose_pairs, str(frames), str(features), vectors, options)
+    pairs, model = chosen.pairs, chosen.model
+    if chosen.reasons is not None:
+        context.log(describe_choice(chosen, len(listed)))
     size = max(1, min(_BLOCK, math.ceil(len(pairs) / (4 * context.workers))))
     gpu = context.engine == "cuda"
     tasks = []
@@ -90,12 +99,14 @@ def run(
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
         share = np.float64(0.0 if resting is None else resting.share)
-        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share)
+        why = {} if chosen.reasons is None else {"reasons": chosen.reasons}
+        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share, **why)
     verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
     if not verified:
         raise no_pairs(len(pairs), raw)
     judge_motion(context.call(camera_motion, str(frames), str(features), blocks), listed, context)
     shutil.rmtree(out_dir / "blocks")
+    shutil.rmtree(out_dir / _DESCRIPTIONS, ignore_errors=True)
     context.count(MatchCounts(len(listed), len(pairs), verified, int(inliers.sum())))
 
 

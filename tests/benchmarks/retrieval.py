@@ -1,0 +1,213 @@
+"""Pairs chosen by retrieval against all pairs, and what choosing costs for each image.
+
+``python -m tests.benchmarks.retrieval KEPT [mixed copies] [--sizes 100 200 400]`` makes sets of photos of
+640 pixels in KEPT, a folder: ``mixed`` has photos of nine sets and all frames of a video as photos,
+``copies`` repeats 100 photos three times with other crops, exposures and warps. Their names tell nothing. It
+matches each size by what looks alike, and the largest exhaustively too. What is done is kept, and an
+interrupted run resumes.
+
+Mapping needs each image's ten strongest verified pairs (with as many as exhaustive matching finds), and the
+strongest pairs that tie all images together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import string
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import minimum_spanning_tree
+
+from recon3d import Pipeline, Project
+from recon3d.compute import InlineContext
+from recon3d.layout import MATCHES, read_frames
+from recon3d.matching.retrieval import Components, most_similar
+from recon3d.options import FeatureMatchingOptions
+from recon3d.project.artifacts import Artifact
+from recon3d.stages.feature_matching.blocks import MIN_INLIERS
+from recon3d.stages.feature_matching.descriptions import describe_all, read_vectors
+from recon3d.stages.feature_matching.pair_choice import photo_pairs
+from tests.benchmarks.preflight_times import INPUTS
+from tests.benchmarks.sets import DATA
+
+_SIZE = 640
+_STRONGEST = 10
+_PHOTOS = ("rock", "temple", "saharov", "girl", "monstree", "sceaux", "fountain", "cyprus", "coeur")
+_COUNT, _COPIED = 400, 100
+FEATURES = {"max_image_size": _SIZE, "max_features": 1500}
+
+Pairs = NDArray[np.int32]
+
+
+# --- photos ----------------------------------------------------------------------------------------
+
+
+def _photos() -> Iterator[NDArray[np.uint8]]:
+    """The photos of all sets, small."""
+    for name in _PHOTOS:
+        for path in sorted((DATA / INPUTS[name]).iterdir()):
+            if path.suffix.lower() in {".jpg", ".jpeg", ".png"}:
+                yield _small(cv2.imread(str(path)))
+
+
+def video_frames() -> Iterator[NDArray[np.uint8]]:
+    """The frames of the video of the bust, small."""
+    with av.open(str(DATA / INPUTS["bust"])) as container:
+        for frame in container.decode(video=0):
+            yield _small(frame.to_ndarray(format="bgr24"))
+
+
+def _small(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = _SIZE / max(image.shape[:2])
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def altered(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """The photo as another one from nearly the same place: cropped, warped, exposed differently."""
+    height, width = image.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moved = corners + rng.uniform(-0.06, 0.06, (4, 2)) * (width, height)
+    warp = cv2.getPerspectiveTransform((0.9 * moved + 0.1 * corners.mean(axis=0)).astype(np.float32), corners)
+    warped = cv2.warpPerspective(image, warp, (width, height), flags=cv2.INTER_LINEAR)
+    gamma = rng.uniform(0.7, 1.4)
+    noisy = 255 * (warped / 255.0) ** gamma + rng.normal(0, 2, image.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def make_photos(kind: str, folder: Path) -> list[Path]:
+    """Write the photos of a set, in an order and under names that tell nothing."""
+    if folder.exists():
+        return sorted(folder.iterdir())
+    rng = np.random.default_rng(0)
+    if kind == "mixed":
+        images = [*_photos(), *video_frames()]
+        images = [images[i] for i in np.linspace(0, len(images) - 1, _COUNT).astype(int)]
+    else:
+        photos = list(_photos())
+        photos = [photos[i] for i in np.linspace(0, len(photos) - 1, _COPIED).astype(int)]
+        images = [*photos, *(altered(p, rng) for _ in range(_COUNT // _COPIED - 1) for p in photos)]
+    letters = random.Random(0)
+    partial = folder.with_suffix(".part")
+    partial.mkdir(parents=True)
+    for image in images:
+        name = "".join(letters.choices(string.ascii_lowercase, k=10))
+        cv2.imwrite(str(partial / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    partial.rename(folder)
+    return sorted(folder.iterdir())
+
+
+# --- measures --------------------------------------------------------------------------------------
+
+
+def needed_pairs(
+    pairs: Pairs, inliers: NDArray[np.int64], count: int, strongest: int
+) -> set[tuple[int, int]]:
+    """Each image's strongest verified pairs, and those of the strongest tree over all images."""
+    verified = inliers >= MIN_INLIERS
+    pairs, inliers = pairs[verified], inliers[verified]
+    needed: set[tuple[int, int]] = set()
+    for image in range(count):
+        own = np.flatnonzero((pairs == image).any(axis=1))
+        best = own[np.argsort(-inliers[own], kind="stable")[:strongest]]
+        needed.update(map(tuple, pairs[best].tolist()))
+    tree = minimum_spanning_tree(coo_array((-inliers.astype(float), pairs.T), shape=(count, count)))
+    needed.update((int(min(i, j)), int(max(i, j))) for i, j in zip(*tree.nonzero(), strict=True))
+    return needed
+
+
+def recall(needed: set[tuple[int, int]], chosen: Sequence[tuple[int, int]] | Pairs) -> float:
+    """Share of the needed pairs that were chosen."""
+    return len(needed & set(map(tuple, np.asarray(chosen).tolist()))) / max(1, len(needed))
+
+
+def matched(project: Project, matcher: str) -> Artifact:
+    """Match a project's photos."""
+    options = {"matcher": matcher}
+    Pipeline("low", feature_extraction=FEATURES, feature_matching=options).run(
+        project, until="feature_matching"
+    )
+    return project.artifacts["feature_matching"]
+
+
+def read_matches(artifact: Artifact) -> tuple[Pairs, NDArray[np.int64]]:
+    """Pairs and inliers of an artifact."""
+    with np.load(artifact.path / MATCHES) as data:
+        return data["pairs"], data["inliers"]
+
+
+def seconds_to_choose(project: Project, folder: Path) -> tuple[float, NDArray[np.float32]]:
+    """CPU-seconds of one process that describes all images and chooses the pairs; the descriptions."""
+    listed = read_frames(project.artifacts["frame_extraction"].path)
+    features = project.artifacts["feature_extraction"].path
+    began = time.process_time()
+    vectors = read_vectors(describe_all(features, len(listed), folder, InlineContext()))
+    photo_pairs(listed, vectors, FeatureMatchingOptions())
+    return time.process_time() - began, vectors
+
+
+# --- the tables ------------------------------------------------------------------------------------
+
+
+def measure(kind: str, kept: Path, sizes: Sequence[int]) -> None:
+    """Print the tables of a set."""
+    photos = make_photos(kind, kept / f"photos-{kind}")
+    print(f"{kind:<8}{'pairs':>8}{'verified':>9}{'an image':>9}{'choosing':>10}{'matching':>10} ms an image")
+    for size in sorted(sizes):
+        folder = kept / f"{kind}-{size}"
+        project = Project.open(folder) if folder.exists() else Project.create(folder)
+        if not project.inputs:
+            project.add_photos([photos[i] for i in np.linspace(0, len(photos) - 1, size).astype(int)])
+        artifact = matched(project, "retrieval")
+        with tempfile.TemporaryDirectory(dir=kept) as work:
+            seconds, vectors = seconds_to_choose(project, Path(work))
+        pairs, inliers = read_matches(artifact)
+        verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
+        print(
+            f"{size:<8}{len(pairs):>8}{verified:>9}{2 * len(pairs) / size:>9.1f}"
+            f"{1000 * seconds / size:>10.1f}{1000 * artifact.manifest.cpu_seconds / size:>10.1f}",
+            flush=True,
+        )
+    whole = matched(project, "exhaustive")
+    every, strength = read_matches(whole)
+    total = int(np.count_nonzero(strength >= MIN_INLIERS))
+    print(
+        f"all{len(every):>13}{total:>9}{2 * len(every) / size:>9.1f}{'':>10}"
+        f"{1000 * whole.manifest.cpu_seconds / size:>10.1f}"
+    )
+    print(f"{'share of the needed pairs':<34}" + "".join(f"{f'of {k}':>9}" for k in (5, 10, 20, 10_000)))
+    needed = [needed_pairs(every, strength, size, k) for k in (5, _STRONGEST, 20, 10_000)]
+    rows = {"as the stage chose them": pairs}
+    components = Components.of(vectors).project(vectors)
+    for neighbors in (10, 15, 20, 30, 40):
+        rows[f"{neighbors} that look alike"] = np.array(most_similar(vectors, neighbors))
+        rows[f"{neighbors} by {components.shape[1]} components"] = np.array(
+            most_similar(components, neighbors)
+        )
+    for name, chosen in rows.items():
+        print(f"{name:<34}" + "".join(f"{recall(wanted, chosen):>9.4f}" for wanted in needed), flush=True)
+
+
+def main() -> None:
+    """Measure the sets that the command line names."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kept", type=Path)
+    parser.add_argument("sets", nargs="*", default=["mixed", "copies"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[100, 200, 400])
+    given = parser.parse_args()
+    for kind in given.sets:
+        measure(kind, given.kept, given.sizes)
+
+
+if __name__ == "__main__":
+    main()
