@@ -1,10 +1,12 @@
 """Pairs chosen by retrieval against all pairs, and what choosing costs for each image.
 
-``python -m tests.benchmarks.retrieval KEPT [mixed copies] [--sizes 100 200 400]`` makes sets of photos of
+``python -m tests.benchmarks.retrieval KEPT [mixed] [copies] [--sizes 100 200 400]`` makes sets of photos of
 640 pixels in KEPT, a folder: ``mixed`` has photos of nine sets and all frames of a video as photos,
 ``copies`` repeats 100 photos three times with other crops, exposures and warps. Their names tell nothing. It
 matches each size by what looks alike, and the largest exhaustively too. What is done is kept, and an
 interrupted run resumes.
+
+``--search 1000 10000`` prints what it costs to compare so many images with all others, by made-up components.
 
 Mapping needs each image's ten strongest verified pairs (with as many as exhaustive matching finds), and the
 strongest pairs that tie all images together.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import resource
 import string
 import tempfile
 import time
@@ -30,7 +33,7 @@ from scipy.sparse.csgraph import minimum_spanning_tree
 from recon3d import Pipeline, Project
 from recon3d.compute import InlineContext
 from recon3d.layout import MATCHES, read_frames
-from recon3d.matching.retrieval import Components, most_similar
+from recon3d.matching.retrieval import COMPONENTS, Components, most_similar
 from recon3d.options import FeatureMatchingOptions
 from recon3d.project.artifacts import Artifact
 from recon3d.stages.feature_matching.blocks import MIN_INLIERS
@@ -196,15 +199,33 @@ def measure(kind: str, kept: Path, sizes: Sequence[int]) -> None:
         print(f"{name:<34}" + "".join(f"{recall(wanted, chosen):>9.4f}" for wanted in needed), flush=True)
 
 
+def search(count: int) -> None:
+    """Print the cost of comparing all with all, for vectors as large sets have them."""
+    vectors = np.random.default_rng(0).normal(size=(count, COMPONENTS)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
+    most_similar(vectors, FeatureMatchingOptions().neighbors)
+    seconds = time.process_time() - began
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    print(
+        f"{count} images compared: {seconds:.1f} CPU-s, {1000 * seconds / count:.2f} ms an image, "
+        f"{more / 1e3:.0f} MB more memory",
+        flush=True,
+    )
+
+
 def main() -> None:
     """Measure the sets that the command line names."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("kept", type=Path)
-    parser.add_argument("sets", nargs="*", default=["mixed", "copies"])
+    parser.add_argument("sets", nargs="*")
     parser.add_argument("--sizes", nargs="+", type=int, default=[100, 200, 400])
+    parser.add_argument("--search", nargs="+", type=int, default=())
     given = parser.parse_args()
+    for count in given.search:
+        search(count)
     for kind in given.sets:
         measure(kind, given.kept, given.sizes)
 

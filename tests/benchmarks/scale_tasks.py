@@ -120,6 +120,7 @@ class Table:
         earlier = dict(zip(_keys(small), small, strict=True))
         foretold = []
         for key, call in zip(_keys(large), large, strict=True):
+            memory = call.memory
             if call.many:
                 count = max(1, round(len(call.tasks) * images / many))
                 tasks = tuple(call.tasks[k] for k in rng.integers(0, len(call.tasks), count))
@@ -127,9 +128,11 @@ class Table:
                 tasks = tuple(_times(t, (images / many) ** self.exponent, images / many) for t in call.tasks)
             else:
                 before = earlier.get(key, call)
+                steps = (images - many) / (many - few)
                 pairs = zip(before.tasks, call.tasks, strict=True)
-                tasks = tuple(_grown(a, b, (images - many) / (many - few)) for a, b in pairs)
-            foretold.append(Call(call.stage, call.function, call.many, call.memory, tasks))
+                tasks = tuple(_grown(a, b, steps) for a, b in pairs)
+                memory += max(0.0, call.memory - before.memory) * steps
+            foretold.append(Call(call.stage, call.function, call.many, memory, tasks))
         return foretold
 
 
