@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from recon3d.layout import DATABASE, FrameList, read_frames
 from recon3d.matching.beside import beside_by_gps, beside_by_number
+from recon3d.matching.pair_order import in_local_order
 from recon3d.matching.pairs import all_pairs, sequential_pairs
 from recon3d.matching.retrieval import most_similar
 from recon3d.options import FeatureMatchingOptions
@@ -88,7 +89,8 @@ def choose_pairs(
     described = read_vectors(vectors)
     if options.matcher == "retrieval" or (options.matcher == "auto" and not listed.sequences):
         reasons = photo_pairs(listed, described, options)
-        return ChosenPairs(list(reasons), model, np.array(list(reasons.values()), np.uint8))
+        pairs = in_local_order(list(reasons))
+        return ChosenPairs(pairs, model, np.array([reasons[pair] for pair in pairs], np.uint8))
     return ChosenPairs(_video_pairs(listed, described, options), model)
 
 
