@@ -30,7 +30,7 @@ def in_local_order(pairs: Sequence[tuple[int, int]], together: int = TOGETHER) -
     """
     if not pairs:
         return []
-    rank = _along(pairs)
+    rank = along(pairs)
     left: list[set[int]] = [set() for _ in rank]
     for i, j in pairs:
         left[i].add(j)
@@ -42,8 +42,18 @@ def in_local_order(pairs: Sequence[tuple[int, int]], together: int = TOGETHER) -
     return ordered
 
 
-def _along(pairs: Sequence[tuple[int, int]]) -> list[int]:
+def along(pairs: Sequence[tuple[int, int]]) -> list[int]:
     """Places of the images in an order in which partners are near each other [1]_.
+
+    Parameters
+    ----------
+    pairs : sequence of (int, int)
+        At least one.
+
+    Returns
+    -------
+    list of int
+        Of the images up to the largest index.
 
     References
     ----------

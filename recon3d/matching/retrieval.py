@@ -148,9 +148,6 @@ def most_similar(
 ) -> list[tuple[int, int]]:
     """Pairs of each image with the `count` that look most like it.
 
-    All are compared with all: a matrix product of short vectors is cheaper than everything else that is
-    done for an image, also among 100 000.
-
     Parameters
     ----------
     vectors : ndarray of float32, shape (N, D)
@@ -167,9 +164,35 @@ def most_similar(
     list of (int, int)
         i < j, sorted.
     """
+    partners = look_alikes(vectors, count, apart, groups)
+    return sorted({(min(i, j), max(i, j)) for i, found in enumerate(partners) for j in found})
+
+
+def look_alikes(
+    vectors: Floats, count: int, apart: int = 0, groups: Sequence[int] | None = None
+) -> list[list[int]]:
+    """For each image the `count` that look most like it, the most similar first.
+
+    All are compared with all: a matrix product of short vectors is cheaper than everything else that is
+    done for an image, also among 100 000.
+
+    Parameters
+    ----------
+    vectors : ndarray of float32, shape (N, D)
+        Unit vectors.
+    count : int
+    apart : int
+        Images at most this many places apart are left out.
+    groups : sequence of int, optional
+        Group of each image; images of one group are left out. Negative: of none.
+
+    Returns
+    -------
+    list of list of int
+    """
     total = len(vectors)
     member = None if groups is None else np.asarray(groups)
-    pairs: set[tuple[int, int]] = set()
+    partners: list[list[int]] = []
     size = _ROWS if total <= _ROWS else max(1, min(_ROWS, _BLOCK_BYTES // (4 * total)))
     for start in range(0, total, size):
         rows = np.arange(start, min(start + size, total))
@@ -181,9 +204,8 @@ def most_similar(
         if member is not None:
             own = member[rows, None]
             similarity[(own == member[None]) & (own >= 0)] = -np.inf
-        for i, best in zip(rows.tolist(), _largest(similarity, count), strict=True):
-            pairs.update((i, j) if i < j else (j, i) for j in best)
-    return sorted(pairs)
+        partners += _largest(similarity, count)
+    return partners
 
 
 def _largest(values: Floats, count: int) -> list[list[int]]:

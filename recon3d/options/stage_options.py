@@ -125,7 +125,7 @@ class FeatureMatchingOptions(StageOptions):
     loop_closure : int
         Similar, distant frames that each frame of a video is also matched with.
     neighbors : int
-        Similar images that each photo is matched with by ``retrieval``.
+        Photos that share features, about, that each photo is matched with by ``retrieval``.
     gps_neighbors : int
         Photos nearest by GPS that each is also matched with by ``retrieval``.
     number_neighbors : int

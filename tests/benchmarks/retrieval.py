@@ -8,13 +8,15 @@ interrupted run resumes.
 
 ``--search 1000 10000`` prints what it costs to compare so many images with all others, by made-up components.
 
-Mapping needs each image's ten strongest verified pairs (with as many as exhaustive matching finds), and the
-strongest pairs that tie all images together.
+Mapping needs each image's ten strongest verified pairs, of those that exhaustive matching finds in one scene,
+and the strongest pairs that tie all images together. The same is told for other numbers, and for pairs of
+two scenes, too: the girl and the bust were rendered on the same ground.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import resource
 import string
@@ -39,6 +41,7 @@ from recon3d.project.artifacts import Artifact
 from recon3d.stages.feature_matching.blocks import MIN_INLIERS
 from recon3d.stages.feature_matching.descriptions import describe_all, read_vectors
 from recon3d.stages.feature_matching.pair_choice import photo_pairs
+from recon3d.stages.feature_matching.partners import find_partners
 from tests.benchmarks.preflight_times import INPUTS
 from tests.benchmarks.sets import DATA
 
@@ -54,12 +57,12 @@ Pairs = NDArray[np.int32]
 # --- photos ----------------------------------------------------------------------------------------
 
 
-def _photos() -> Iterator[NDArray[np.uint8]]:
-    """The photos of all sets, small."""
+def _photos() -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """The photos of all sets, small, with the set of each."""
     for name in _PHOTOS:
         for path in sorted((DATA / INPUTS[name]).iterdir()):
             if path.suffix.lower() in {".jpg", ".jpeg", ".png"}:
-                yield _small(cv2.imread(str(path)))
+                yield name, _small(cv2.imread(str(path)))
 
 
 def video_frames() -> Iterator[NDArray[np.uint8]]:
@@ -86,26 +89,28 @@ def altered(image: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.ui
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
-def make_photos(kind: str, folder: Path) -> list[Path]:
-    """Write the photos of a set, in an order and under names that tell nothing."""
-    if folder.exists():
-        return sorted(folder.iterdir())
-    rng = np.random.default_rng(0)
+def make_photos(kind: str, folder: Path) -> dict[str, str]:
+    """Write the photos of a set under names that tell nothing; their names, in order, with the scenes."""
+    listed = folder.with_suffix(".json")
+    if listed.exists():
+        return dict(sorted(json.loads(listed.read_text()).items()))
+    rng, letters = np.random.default_rng(0), random.Random(0)
+    images = list(_photos())
     if kind == "mixed":
-        images = [*_photos(), *video_frames()]
+        images += [("bust", frame) for frame in video_frames()]
         images = [images[i] for i in np.linspace(0, len(images) - 1, _COUNT).astype(int)]
     else:
-        photos = list(_photos())
-        photos = [photos[i] for i in np.linspace(0, len(photos) - 1, _COPIED).astype(int)]
-        images = [*photos, *(altered(p, rng) for _ in range(_COUNT // _COPIED - 1) for p in photos)]
-    letters = random.Random(0)
-    partial = folder.with_suffix(".part")
-    partial.mkdir(parents=True)
-    for image in images:
-        name = "".join(letters.choices(string.ascii_lowercase, k=10))
-        cv2.imwrite(str(partial / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
-    partial.rename(folder)
-    return sorted(folder.iterdir())
+        images = [images[i] for i in np.linspace(0, len(images) - 1, _COPIED).astype(int)]
+        copies = range(_COUNT // _COPIED - 1)
+        images += [(scene, altered(image, rng)) for _ in copies for scene, image in images]
+    folder.mkdir(parents=True)
+    scenes: dict[str, str] = {}
+    for scene, image in images:
+        name = "".join(letters.choices(string.ascii_lowercase, k=10)) + ".jpg"
+        cv2.imwrite(str(folder / name), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        scenes[name] = scene
+    listed.write_text(json.dumps(scenes))
+    return dict(sorted(scenes.items()))
 
 
 # --- measures --------------------------------------------------------------------------------------
@@ -152,9 +157,10 @@ def seconds_to_choose(project: Project, folder: Path) -> tuple[float, NDArray[np
     listed = read_frames(project.artifacts["frame_extraction"].path)
     features = project.artifacts["feature_extraction"].path
     began = time.process_time()
-    vectors = read_vectors(describe_all(features, len(listed), folder, InlineContext()))
-    photo_pairs(listed, vectors, FeatureMatchingOptions())
-    return time.process_time() - began, vectors
+    files = describe_all(features, len(listed), folder, InlineContext(), largest=True)
+    options = FeatureMatchingOptions()
+    photo_pairs(listed, find_partners(files, options.neighbors, folder, InlineContext()), options)
+    return time.process_time() - began, read_vectors(files)
 
 
 # --- the tables ------------------------------------------------------------------------------------
@@ -162,7 +168,8 @@ def seconds_to_choose(project: Project, folder: Path) -> tuple[float, NDArray[np
 
 def measure(kind: str, kept: Path, sizes: Sequence[int]) -> None:
     """Print the tables of a set."""
-    photos = make_photos(kind, kept / f"photos-{kind}")
+    scenes = make_photos(kind, kept / f"photos-{kind}")
+    photos = [kept / f"photos-{kind}" / name for name in scenes]
     print(f"{kind:<8}{'pairs':>8}{'verified':>9}{'an image':>9}{'choosing':>10}{'matching':>10} ms an image")
     for size in sorted(sizes):
         folder = kept / f"{kind}-{size}"
@@ -182,21 +189,24 @@ def measure(kind: str, kept: Path, sizes: Sequence[int]) -> None:
     whole = matched(project, "exhaustive")
     every, strength = read_matches(whole)
     total = int(np.count_nonzero(strength >= MIN_INLIERS))
-    print(
-        f"all{len(every):>13}{total:>9}{2 * len(every) / size:>9.1f}{'':>10}"
-        f"{1000 * whole.manifest.cpu_seconds / size:>10.1f}"
-    )
-    print(f"{'share of the needed pairs':<34}" + "".join(f"{f'of {k}':>9}" for k in (5, 10, 20, 10_000)))
-    needed = [needed_pairs(every, strength, size, k) for k in (5, _STRONGEST, 20, 10_000)]
+    print(f"all{len(every):>13}{total:>9}{2 * len(every) / size:>9.1f}")
+    frames = read_frames(project.artifacts["frame_extraction"].path).frames
+    scene = np.array([scenes[frame.source] for frame in frames])
+    one = scene[every[:, 0]] == scene[every[:, 1]]
     rows = {"as the stage chose them": pairs}
     components = Components.of(vectors).project(vectors)
-    for neighbors in (10, 15, 20, 30, 40):
-        rows[f"{neighbors} that look alike"] = np.array(most_similar(vectors, neighbors))
+    for neighbors in (20, 30, 40):
+        rows[f"{neighbors} that look most alike"] = np.array(most_similar(vectors, neighbors))
         rows[f"{neighbors} by {components.shape[1]} components"] = np.array(
             most_similar(components, neighbors)
         )
-    for name, chosen in rows.items():
-        print(f"{name:<34}" + "".join(f"{recall(wanted, chosen):>9.4f}" for wanted in needed), flush=True)
+    for title, kept_pairs in (("pairs of one scene", one), ("any pairs", np.ones(len(one), bool))):
+        print(f"{title:<30}{'pairs':>7}" + "".join(f"{f'of {k}':>9}" for k in (5, 10, 20, "all")))
+        found = every[kept_pairs], strength[kept_pairs]
+        needed = [needed_pairs(*found, size, k) for k in (5, _STRONGEST, 20, size)]
+        for name, chosen in rows.items():
+            shares = "".join(f"{recall(wanted, chosen):>9.4f}" for wanted in needed)
+            print(f"{name:<30}{len(chosen):>7}{shares}", flush=True)
 
 
 def search(count: int) -> None:

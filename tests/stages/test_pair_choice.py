@@ -15,15 +15,17 @@ from recon3d.layout import MATCHES, Frame, FrameList, features_file
 from recon3d.matching.retrieval import describe_image, learn_words
 from recon3d.options import FeatureMatchingOptions
 from recon3d.stages import feature_matching
-from recon3d.stages.feature_matching import descriptions
+from recon3d.stages.feature_matching import descriptions, stage
 from recon3d.stages.feature_matching.descriptions import describe_all, read_vectors
 from recon3d.stages.feature_matching.pair_choice import (
     ChosenPairs,
     Reason,
     describe_choice,
+    is_by_retrieval,
     is_exhaustive,
     photo_pairs,
 )
+from recon3d.stages.feature_matching.partners import find_partners
 from tests.benchmarks.retrieval import altered, needed_pairs, recall
 from tests.synthetic.frames import extract, write_frames
 
@@ -36,7 +38,7 @@ def _photo(name: str, east: float | None = None) -> Frame:
 
 
 def test_what_looks_alike_and_what_was_taken_beside_it_are_paired() -> None:
-    # Two look like 0; 3 was taken right after 1; 4 and 5 stand beside each other, far from the others.
+    # 1 and 2 share features with 0; 3 was taken right after 1; 4 and 5 stand beside each other, far away.
     frames = [
         _photo("a", 0.0),
         _photo("IMG_07", 100.0),
@@ -45,17 +47,15 @@ def test_what_looks_alike_and_what_was_taken_beside_it_are_paired() -> None:
         _photo("c", 900.0),
         _photo("d", 910.0),
     ]
-    vectors = np.eye(6, dtype=np.float32)
-    vectors[1] = vectors[2] = vectors[0]
-    options = FeatureMatchingOptions(neighbors=1, gps_neighbors=1, number_neighbors=1)
-    found = photo_pairs(FrameList(tuple(frames)), vectors, options)
+    options = FeatureMatchingOptions(gps_neighbors=1, number_neighbors=1)
+    found = photo_pairs(FrameList(tuple(frames)), [(0, 1), (0, 2)], options)
     assert found[0, 1] == Reason.SIMILAR | Reason.GPS
     assert found[0, 2] == Reason.SIMILAR
     assert found[1, 3] == Reason.NUMBER
-    assert found[4, 5] & Reason.GPS
+    assert found[4, 5] == Reason.GPS
     assert list(found) == sorted(found)
     only_alike = options.model_copy(update={"gps_neighbors": 0, "number_neighbors": 0})
-    assert set(photo_pairs(FrameList(tuple(frames)), vectors, only_alike).values()) == {Reason.SIMILAR}
+    assert list(photo_pairs(FrameList(tuple(frames)), [(0, 1)], only_alike)) == [(0, 1)]
 
 
 def test_the_choice_is_told_with_its_reasons_and_the_pairs_of_an_image() -> None:
@@ -71,6 +71,9 @@ def test_few_photos_are_matched_exhaustively_and_many_are_not() -> None:
     options = FeatureMatchingOptions()
     assert not is_exhaustive(photos, options)
     assert is_exhaustive(FrameList(photos.frames[:60]), options)
+    assert is_by_retrieval(photos, options)
+    assert not is_by_retrieval(FrameList(photos.frames[:60]), options)
+    assert not is_by_retrieval(replace(photos, sequences=(tuple(photos.names[:5]),)), options)
     assert not is_exhaustive(replace(photos, sequences=(tuple(photos.names[:5]),)), options)
     assert is_exhaustive(photos, FeatureMatchingOptions(matcher="exhaustive"))
 
@@ -108,6 +111,29 @@ def test_large_sets_are_described_by_components(tmp_path: Path, monkeypatch: pyt
     expected = centered[inside] / np.linalg.norm(centered[inside], axis=1, keepdims=True)
     # Among the images that the components come from, nothing is lost.
     assert np.allclose(vectors[inside] @ vectors[inside].T, expected @ expected.T, atol=1e-4)
+
+
+def test_photos_that_share_features_are_partners_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    scenes = [rng.gamma(0.4, 40, (200, 128)) for _ in range(4)]
+    for index in range(16):
+        seen = scenes[index % 4][rng.permutation(200)[:120]] + rng.normal(0, 3, (120, 128))
+        descriptors = np.clip(seen, 0, 255).astype(np.uint8)[: 0 if index == 15 else None]
+        keypoints = np.ones((len(descriptors), 6), np.float32)
+        write_features(features_file(tmp_path, index), (keypoints, descriptors))
+    context = InlineContext()
+    files = describe_all(tmp_path, 16, tmp_path / "out", context, largest=True)
+    pairs = find_partners(files, 2, tmp_path / "out", context)
+    same = {(i, j) for i in range(15) for j in range(i + 1, 15) if i % 4 == j % 4}
+    assert same <= set(pairs)
+    assert all((i, j) in same or j == 15 for i, j in pairs)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "workers", "size"), [(0, 2, 1), (55, 2, 7), (1770, 2, 55), (125_000, 64, 122), (10**6, 2, 200)]
+)
+def test_blocks_grow_with_the_pairs_of_a_worker(pairs: int, workers: int, size: int) -> None:
+    assert stage._block_size(pairs, workers) == size
 
 
 def test_pairs_by_retrieval_are_those_that_mapping_needs(data_dir: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from recon3d.compute import StageContext
 from recon3d.io.atomic import atomic_path
 from recon3d.io.feature_files import read_features
 from recon3d.layout import features_file
+from recon3d.matching.preemptive import largest
 from recon3d.matching.retrieval import Components, Floats, describe_image, learn_words
 
 #: Images whose features words are learned from, about, and features of each; features that describe one.
@@ -37,12 +38,15 @@ class Describing:
     folder : str
         Where the learned words are, and the vectors go.
     start, stop : int
+    largest : bool
+        Whether to write each image's largest features, too.
     """
 
     features: str
     folder: str
     start: int
     stop: int
+    largest: bool
 
     @property
     def target(self) -> Path:
@@ -50,7 +54,25 @@ class Describing:
         return Path(self.folder) / f"{self.start:08d}-{self.stop:08d}.npy"
 
 
-def describe_all(features: Path, count: int, folder: Path, context: StageContext) -> list[str]:
+def largest_file(folder: Path, index: int) -> Path:
+    """File of an image's largest features.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the descriptions.
+    index : int
+
+    Returns
+    -------
+    Path
+    """
+    return folder / "largest" / f"{index:08d}.npy"
+
+
+def describe_all(
+    features: Path, count: int, folder: Path, context: StageContext, *, largest: bool = False
+) -> list[str]:
     """Describe all images, in parallel; finished blocks of an interrupted run stay.
 
     Parameters
@@ -62,6 +84,8 @@ def describe_all(features: Path, count: int, folder: Path, context: StageContext
     folder : Path
         Where the vectors go.
     context : StageContext
+    largest : bool
+        Whether to write each image's largest features, too: `largest_file`.
 
     Returns
     -------
@@ -72,7 +96,7 @@ def describe_all(features: Path, count: int, folder: Path, context: StageContext
         context.call(learn, str(features), count, str(folder), context.seed)
     size = min(_MOST, max(_FEWEST, math.ceil(count / (2 * context.workers))))
     tasks = [
-        Describing(str(features), str(folder), start, min(start + size, count))
+        Describing(str(features), str(folder), start, min(start + size, count), largest)
         for start in range(0, count, size)
     ]
     missing = [task for task in tasks if not task.target.exists()]
@@ -112,9 +136,21 @@ def describe(task: Describing) -> None:
     task : Describing
     """
     with np.load(Path(task.folder) / _LEARNED) as learned:
-        vectors = _vectors(task.features, range(task.start, task.stop), learned["words"])
-        if "axes" in learned:
-            vectors = Components(learned["mean"], learned["axes"]).project(vectors)
+        words = learned["words"]
+        components = Components(learned["mean"], learned["axes"]) if "axes" in learned else None
+    rows = []
+    for index in range(task.start, task.stop):
+        keypoints, descriptors = read_features(features_file(Path(task.features), index))
+        rows.append(describe_image(descriptors[:_FEATURES], words))
+        if task.largest:
+            with (
+                atomic_path(largest_file(Path(task.folder), index)) as temporary,
+                open(temporary, "wb") as file,
+            ):
+                np.save(file, largest(keypoints, descriptors))
+    vectors = np.array(rows, np.float32)
+    if components is not None:
+        vectors = components.project(vectors)
     with atomic_path(task.target) as temporary, open(temporary, "wb") as file:
         np.save(file, vectors)
 

@@ -64,8 +64,29 @@ def is_exhaustive(listed: FrameList, options: FeatureMatchingOptions) -> bool:
     return options.matcher == "exhaustive"
 
 
+def is_by_retrieval(listed: FrameList, options: FeatureMatchingOptions) -> bool:
+    """Tell whether frames are matched with those that share features, whatever their order.
+
+    Parameters
+    ----------
+    listed : FrameList
+    options : FeatureMatchingOptions
+
+    Returns
+    -------
+    bool
+    """
+    if options.matcher == "auto":
+        return not listed.sequences and len(listed) > options.max_exhaustive
+    return options.matcher == "retrieval"
+
+
 def choose_pairs(
-    frames: str, features: str, vectors: Sequence[str], options: FeatureMatchingOptions
+    frames: str,
+    features: str,
+    vectors: Sequence[str],
+    partners: Sequence[Pair],
+    options: FeatureMatchingOptions,
 ) -> ChosenPairs:
     """Choose the pairs to match.
 
@@ -74,7 +95,9 @@ def choose_pairs(
     frames, features : str
         Folders of the artifacts.
     vectors : sequence of str
-        Files that describe the images; none where all pairs are matched.
+        Files that describe the images; only videos need them.
+    partners : sequence of (int, int)
+        Photos that share features, where they are chosen by that.
     options : FeatureMatchingOptions
 
     Returns
@@ -86,24 +109,23 @@ def choose_pairs(
     listed, model = read_frames(Path(frames)), camera_model(Path(features) / DATABASE)
     if is_exhaustive(listed, options):
         return ChosenPairs(all_pairs(len(listed)), model)
-    described = read_vectors(vectors)
-    if options.matcher == "retrieval" or (options.matcher == "auto" and not listed.sequences):
-        reasons = photo_pairs(listed, described, options)
+    if is_by_retrieval(listed, options):
+        reasons = photo_pairs(listed, partners, options)
         pairs = in_local_order(list(reasons))
         return ChosenPairs(pairs, model, np.array([reasons[pair] for pair in pairs], np.uint8))
-    return ChosenPairs(_video_pairs(listed, described, options), model)
+    return ChosenPairs(_video_pairs(listed, read_vectors(vectors), options), model)
 
 
 def photo_pairs(
-    listed: FrameList, vectors: NDArray[np.float32], options: FeatureMatchingOptions
+    listed: FrameList, partners: Sequence[Pair], options: FeatureMatchingOptions
 ) -> dict[Pair, Reason]:
-    """Pair photos that look alike, and those that were taken beside each other.
+    """Pair photos that share features, and those that were taken beside each other.
 
     Parameters
     ----------
     listed : FrameList
-    vectors : ndarray of float32, shape (N, D)
-        Of each frame.
+    partners : sequence of (int, int)
+        Photos that share features.
     options : FeatureMatchingOptions
 
     Returns
@@ -113,7 +135,7 @@ def photo_pairs(
     """
     found: dict[Pair, Reason] = {}
     sources: list[tuple[Reason, Iterable[Pair]]] = [
-        (Reason.SIMILAR, most_similar(vectors, options.neighbors)),
+        (Reason.SIMILAR, partners),
         (Reason.GPS, beside_by_gps([frame.gps for frame in listed.frames], options.gps_neighbors)),
         (
             Reason.NUMBER,
