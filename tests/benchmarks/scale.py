@@ -3,8 +3,9 @@
 ``python -m tests.benchmarks.scale [IMAGES WORKERS ...]`` prints for each pair (10000 64 and 100000 1000 by
 default), stage by stage: tasks, core-hours, hours of the tasks that are shared among workers and how busy
 they keep them, hours of single tasks that all workers wait for, and bytes read and written. ``--series
-IMAGES`` prints one line for each of 1 to 1000 workers. ``--parts N`` maps parts of N images at the same
-time, which recon3d does not do yet. `tests.benchmarks.scale_tasks` measures the tasks, and
+IMAGES`` prints one line for each of 1 to 1000 workers. Two things that recon3d does not do yet can be tried:
+``--parts N`` maps parts of N images at the same time, and ``--batch S`` sends views and images in tasks of
+about S seconds. `tests.benchmarks.scale_tasks` measures the tasks, and
 `tests.benchmarks.simulated_cluster` says what is simulated. ``--json FILE`` keeps all figures. ``--check``
 compares the simulation with real workers of this machine, whose tasks sleep.
 """
@@ -104,7 +105,7 @@ def efficiency(outcome: Outcome, workers: int) -> float:
     return outcome.computed / (workers * outcome.seconds) if outcome.seconds else 1.0
 
 
-def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0) -> RunResult:
+def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0, batch: float = 0.0) -> RunResult:
     """Run all calls of a run on a simulated cluster.
 
     Parameters
@@ -114,6 +115,8 @@ def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0) -> Run
     cluster : Cluster
     parts : int
         Images of a part that is mapped on its own; 0 maps all in one task, as recon3d does.
+    batch : float
+        Seconds of a task that is put together from several; 0 sends each alone, as recon3d does.
 
     Returns
     -------
@@ -124,6 +127,8 @@ def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0) -> Run
     for call in table.foretell(images):
         if parts and call.function == MAPPING:
             call = in_parts(table, call, images, parts)
+        if batch and call.many:
+            call = in_batches(call, batch, cluster.workers)
         stage = stages[call.stage]
         outcome = simulation.execute(call.function, call.tasks, call.memory)
         # Two files that are written at the same time are not what keeps a cluster busy.
@@ -141,10 +146,21 @@ def in_parts(table: Table, call: Call, images: int, size: int) -> Call:
     return replace(call, many=True, tasks=(part,) * count)
 
 
+def in_batches(call: Call, seconds: float, workers: int) -> Call:
+    """Tasks put together until they last so long, while each worker has four of them."""
+    each = sum(task.seconds for task in call.tasks) / len(call.tasks)
+    size = max(1, min(round(seconds / max(each, 1e-9)), len(call.tasks) // (4 * workers)))
+    groups = [call.tasks[k : k + size] for k in range(0, len(call.tasks), size)]
+    tasks = [
+        Task(sum(t.seconds for t in g), sum(t.read for t in g), sum(t.written for t in g)) for g in groups
+    ]
+    return replace(call, tasks=tuple(tasks))
+
+
 def check(dispatch: float) -> None:
     """Print what real workers need for tasks that sleep, and what the simulation foretells."""
     sleeps = np.random.default_rng(0).uniform(0.05, 0.5, 200).round(3).tolist()
-    for workers in (2, 4, 8):
+    for workers in (2, 4):
         foretold = Simulation(Cluster(workers, dispatch=dispatch)).execute("sleep", [Task(s) for s in sleeps])
         real = compute.Cluster(workers=workers)
         try:
@@ -198,11 +214,15 @@ def main() -> None:
     parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 64, 100_000, 1000])
     parser.add_argument("--series", type=int)
     parser.add_argument("--parts", type=int, default=0)
+    parser.add_argument("--batch", type=float, default=0.0)
+    parser.add_argument("--link", type=float, default=Cluster.link / 1e6, help="MB/s of each worker")
+    parser.add_argument("--storage", type=float, default=Cluster.storage / 1e9, help="GB/s of the storage")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--check", action="store_true")
     given = parser.parse_args()
     logging.getLogger("distributed").setLevel(logging.WARNING)
     table = Table.read()
+    cluster = Cluster(1, link=given.link * 1e6, storage=given.storage * 1e9, dispatch=table.dispatch)
     results = []
     if given.check:
         check(table.dispatch)
@@ -210,7 +230,9 @@ def main() -> None:
     if given.series:
         print(f"{given.series} images\n{'workers':>8}{'hours':>9}{'shared':>9}{'run':>7}{'TB':>7}{'$':>8}")
         for workers in _SERIES:
-            result = simulate(table, given.series, Cluster(workers, dispatch=table.dispatch), given.parts)
+            result = simulate(
+                table, given.series, replace(cluster, workers=workers), given.parts, given.batch
+            )
             total = result.total()
             print(
                 f"{workers:>8}{_hours(total.seconds):>9}{100 * result.shared_efficiency:>8.0f}%"
@@ -220,7 +242,9 @@ def main() -> None:
             results.append(result)
     else:
         for images, workers in zip(given.sizes[::2], given.sizes[1::2], strict=True):
-            results.append(simulate(table, images, Cluster(workers, dispatch=table.dispatch), given.parts))
+            results.append(
+                simulate(table, images, replace(cluster, workers=workers), given.parts, given.batch)
+            )
             print_run(results[-1])
     if given.json:
         given.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")

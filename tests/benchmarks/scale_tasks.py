@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import shutil
 import statistics
 import threading
@@ -39,8 +40,8 @@ _QUALITY = "medium"
 _IMAGES = (10, 20)
 #: Tasks without work that are sent to two workers.
 _EMPTY = 1000
-#: Frames of the bust that are mapped.
-_MAPPED = (45, 90, 180)
+#: Frames of the bust, and how many of them are mapped.
+_FRAMES, _MAPPED = 180, (30, 45, 90)
 #: The mapper's calls; how their time grows is measured for itself.
 MAPPING = "_place"
 #: These are sent by `map` and work on the whole set, each on another part of its result.
@@ -88,9 +89,9 @@ class Table:
 
     @property
     def exponent(self) -> float:
-        """The power of the images with which the time of mapping grows."""
-        images, seconds = np.log(np.array(self.mapping)).T
-        return float(np.polyfit(images, seconds, 1)[0])
+        """The power of the images with which the time of mapping grows, by the two largest sets."""
+        (few, before), (many, after) = self.mapping[-2:]
+        return math.log(after / before) / math.log(many / few)
 
     @classmethod
     def read(cls, path: Path = TABLE) -> Table:
@@ -255,7 +256,7 @@ def mapping_seconds(kept: Path, images: int) -> float:
     """CPU-seconds of sparse_reconstruction of some frames of the bust."""
     folder = kept / f"mapped-{images}"
     shutil.rmtree(folder, ignore_errors=True)
-    frames = [frame for k, frame in enumerate(video_frames()) if k % (_MAPPED[-1] // images) == 0]
+    frames = [frame for k, frame in enumerate(video_frames()) if k % (_FRAMES // images) == 0]
     photos = []
     for k, frame in enumerate(frames):
         photos.append(kept / f"mapped-{images}-{k:04d}.png")

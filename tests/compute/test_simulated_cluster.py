@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.scale import simulate
+from tests.benchmarks.scale import in_batches, simulate
 from tests.benchmarks.scale_tasks import Call, Table
 from tests.benchmarks.simulated_cluster import Cluster, Simulation, Task
 
@@ -82,3 +82,12 @@ def test_what_runs_alone_counts_against_the_run_and_parts_of_it_do_not() -> None
     # 13 parts of a hundredth of the time each, on ten workers.
     assert parts.stages["sparse_reconstruction"].shared.seconds == pytest.approx(120)
     assert parts.run_efficiency > whole.run_efficiency
+
+
+def test_batches_put_tasks_together_and_leave_each_worker_four() -> None:
+    call = Call("texturing", "_rate_view", True, 0, tuple(Task(0.5, k) for k in range(100)))
+    longer = in_batches(call, 2.0, 2)
+    assert [task.seconds for task in longer.tasks] == [2.0] * 25
+    assert sum(task.read for task in longer.tasks) == sum(range(100))
+    assert len(in_batches(call, 100.0, 2).tasks) >= 8
+    assert in_batches(call, 2.0, 1000).tasks == call.tasks
