@@ -6,6 +6,7 @@ It simulates runs of 10 000 images (`tests.benchmarks.scale`), which takes some 
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +20,8 @@ from tests.benchmarks.scale_tasks import Table
 from tests.benchmarks.simulated_cluster import Cluster
 
 PICTURE = Path(__file__).parent / "images" / "scale.png"
-_IMAGES, _PART, _WORKERS, _SHOWN = 10_000, 400, (1, 4, 16, 64, 256, 1000), 64
+_MAPPING = "sparse_reconstruction"
+_IMAGES, _PART, _WORKERS, _SHOWN = 10_000, 400, (1, 8, 64, 500), 64
 
 
 def _lines(axes: Axes, today: list[RunResult], parts: list[RunResult]) -> None:
@@ -55,7 +57,9 @@ def main() -> None:
     table = Table.read()
     clusters = [Cluster(count, dispatch=table.dispatch) for count in _WORKERS]
     today = [simulate(table, _IMAGES, cluster) for cluster in clusters]
-    parts = [simulate(table, _IMAGES, cluster, _PART) for cluster in clusters]
+    # Of the plan, only mapping differs.
+    mapped = [simulate(table, _IMAGES, cluster, _PART, only=[_MAPPING]) for cluster in clusters]
+    parts = [replace(a, stages=a.stages | b.stages) for a, b in zip(today, mapped, strict=True)]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     figure.suptitle(f"{_IMAGES} images, simulated")
     _lines(left, today, parts)

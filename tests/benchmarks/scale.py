@@ -105,7 +105,14 @@ def efficiency(outcome: Outcome, workers: int) -> float:
     return outcome.computed / (workers * outcome.seconds) if outcome.seconds else 1.0
 
 
-def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0, batch: float = 0.0) -> RunResult:
+def simulate(
+    table: Table,
+    images: int,
+    cluster: Cluster,
+    parts: int = 0,
+    batch: float = 0.0,
+    only: Sequence[str] = STAGE_NAMES,
+) -> RunResult:
     """Run all calls of a run on a simulated cluster.
 
     Parameters
@@ -117,14 +124,18 @@ def simulate(table: Table, images: int, cluster: Cluster, parts: int = 0, batch:
         Images of a part that is mapped on its own; 0 maps all in one task, as recon3d does.
     batch : float
         Seconds of a task that is put together from several; 0 sends each alone, as recon3d does.
+    only : sequence of str
+        Stages that run.
 
     Returns
     -------
     RunResult
     """
     simulation = Simulation(cluster)
-    stages = {name: StageResult() for name in STAGE_NAMES}
+    stages = {name: StageResult() for name in only}
     for call in table.foretell(images):
+        if call.stage not in stages:
+            continue
         if parts and call.function == MAPPING:
             call = in_parts(table, call, images, parts)
         if batch and call.many:
