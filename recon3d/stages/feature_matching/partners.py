@@ -90,7 +90,7 @@ def compare(task: Comparing) -> NDArray[np.int32]:
 
     Returns
     -------
-    ndarray of int32
+    ndarray of int32, shape (P,)
         Of each pair.
     """
 
