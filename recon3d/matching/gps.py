@@ -79,7 +79,7 @@ def fit_gps(names: Sequence[str], centers: Floats, gps: Sequence[Position | None
         return GpsFit(None, 0.0, ())
     if len(known) < _POSITIONS:
         return _unused(f"only {len(known)} of {len(gps)} images have one, and {_POSITIONS} are needed")
-    target = _metres([position for position in gps if position is not None])
+    target = to_metres([position for position in gps if position is not None])
     high = np.isfinite(target[:, 1])
     if np.count_nonzero(high) < _POSITIONS:
         return _unused(f"only {np.count_nonzero(high)} have an altitude, and {_POSITIONS} are needed")
@@ -138,8 +138,18 @@ def _left_out(
     return tuple(notes)
 
 
-def _metres(gps: Sequence[Position]) -> Floats:
-    """East, up and south of the median position; up is NaN where it is unknown."""
+def to_metres(gps: Sequence[Position]) -> Floats:
+    """Metres from the median position.
+
+    Parameters
+    ----------
+    gps : sequence of (latitude, longitude, altitude)
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 3)
+        East, up and south; up is NaN where it is unknown.
+    """
     latitude, longitude = np.radians([p[0] for p in gps]), np.radians([p[1] for p in gps])
     altitude = np.array([np.nan if p[2] is None else p[2] for p in gps], np.float64)
     # Longitudes count around the date line.

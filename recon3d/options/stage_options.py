@@ -125,7 +125,11 @@ class FeatureMatchingOptions(StageOptions):
     loop_closure : int
         Similar, distant frames that each frame of a video is also matched with.
     neighbors : int
-        Similar images that each photo is matched with by ``retrieval``.
+        Photos that share features, about, that each photo is matched with by ``retrieval``.
+    gps_neighbors : int
+        Photos nearest by GPS that each is also matched with by ``retrieval``.
+    number_neighbors : int
+        Photos with the next numbers in their file names that each is also matched with by ``retrieval``.
     max_exhaustive : int
         ``auto`` matches up to this many photos exhaustively.
     guided : bool
@@ -137,6 +141,8 @@ class FeatureMatchingOptions(StageOptions):
     overlap: int = Field(8, ge=1)
     loop_closure: int = Field(6, ge=0)
     neighbors: int = Field(20, ge=1)
+    gps_neighbors: int = Field(8, ge=0)
+    number_neighbors: int = Field(2, ge=0)
     max_exhaustive: int = Field(60, ge=2)
     guided: bool = False
 

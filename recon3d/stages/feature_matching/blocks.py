@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.io.atomic import atomic_path
-from recon3d.io.feature_files import read_features
+from recon3d.io.feature_files import read_keypoints
 from recon3d.layout import features_file
 
 Pair = tuple[int, int]
@@ -66,6 +66,6 @@ def positions_of(features: Path) -> Callable[[int], np.ndarray]:
 
     @functools.cache
     def positions(index: int) -> np.ndarray:
-        return read_features(features_file(features, index))[0][:, :2].copy()
+        return read_keypoints(features_file(features, index))[:, :2].copy()
 
     return positions

@@ -12,9 +12,10 @@ import numpy as np
 
 from recon3d.compute import StageContext, reads
 from recon3d.io.atomic import atomic_path
-from recon3d.layout import DATABASE, MATCHES, MatchCounts, read_frames
+from recon3d.layout import DATABASE, MATCHES, FrameList, MatchCounts, read_frames
 from recon3d.options import FeatureMatchingOptions
-from recon3d.stages.feature_matching.blocks import MIN_INLIERS, read_block
+from recon3d.stages.feature_matching.blocks import MIN_INLIERS, Pair, read_block
+from recon3d.stages.feature_matching.descriptions import describe_all
 from recon3d.stages.feature_matching.match_tasks import (
     FullMatching,
     Matching,
@@ -28,13 +29,25 @@ from recon3d.stages.feature_matching.motion_tasks import (
     match_moving,
     resting_features,
 )
-from recon3d.stages.feature_matching.pair_choice import choose_pairs
+from recon3d.stages.feature_matching.pair_choice import (
+    ChosenPairs,
+    choose_pairs,
+    describe_choice,
+    is_by_retrieval,
+    is_exhaustive,
+)
+from recon3d.stages.feature_matching.partners import find_partners
 from recon3d.stages.feature_matching.verdicts import judge_motion, no_pairs, resting_message
 
-VERSION = 6
+VERSION = 7
 
-#: Most pairs in a block: an interrupted run loses its current blocks.
-_BLOCK = 40
+#: Most pairs in a block: an interrupted run loses its current blocks. Where there are many blocks for each
+#: worker, larger ones read fewer images, and Dask has fewer tasks.
+_BLOCK, _LARGE_BLOCK = 40, 200
+#: Blocks of each worker: enough that all end together, and enough that blocks may be large.
+_BLOCKS, _MANY_BLOCKS = 4, 16
+#: Folder of the vectors that describe images, while the stage runs.
+_DESCRIPTIONS = "descriptions"
 
 
 def run(
@@ -59,8 +72,9 @@ def run(
     """
     frames, features = inputs["frame_extraction"], inputs["feature_extraction"]
     listed = read_frames(frames)
-    pairs, model = context.call(choose_pairs, str(frames), str(features), options, context.seed)
-    size = max(1, min(_BLOCK, math.ceil(len(pairs) / (4 * context.workers))))
+    chosen = _choose(listed, frames, features, options, out_dir / _DESCRIPTIONS, context)
+    pairs, model = chosen.pairs, chosen.model
+    size = _block_size(len(pairs), context.workers)
     gpu = context.engine == "cuda"
     tasks = []
     for start in range(0, len(pairs), size):
@@ -90,13 +104,43 @@ def run(
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
         share = np.float64(0.0 if resting is None else resting.share)
-        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share)
+        why = {} if chosen.reasons is None else {"reasons": chosen.reasons}
+        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share, **why)
     verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
     if not verified:
         raise no_pairs(len(pairs), raw)
     judge_motion(context.call(camera_motion, str(frames), str(features), blocks), listed, context)
     shutil.rmtree(out_dir / "blocks")
+    shutil.rmtree(out_dir / _DESCRIPTIONS, ignore_errors=True)
     context.count(MatchCounts(len(listed), len(pairs), verified, int(inliers.sum())))
+
+
+def _block_size(pairs: int, workers: int) -> int:
+    """Pairs of a block; the results do not depend on it."""
+    few = min(_BLOCK, math.ceil(pairs / (_BLOCKS * workers)))
+    return max(1, few, min(_LARGE_BLOCK, pairs // (_MANY_BLOCKS * workers)))
+
+
+def _choose(
+    listed: FrameList,
+    frames: Path,
+    features: Path,
+    options: FeatureMatchingOptions,
+    work: Path,
+    context: StageContext,
+) -> ChosenPairs:
+    """Choose the pairs, and tell why where they are not all."""
+    vectors: list[str] = []
+    partners: list[Pair] = []
+    retrieval = is_by_retrieval(listed, options)
+    if not is_exhaustive(listed, options):
+        vectors = describe_all(features, len(listed), work, context, largest=retrieval)
+    if retrieval:
+        partners = find_partners(vectors, options.neighbors, work, context)
+    chosen = context.call(choose_pairs, str(frames), str(features), vectors, partners, options)
+    if chosen.reasons is not None:
+        context.log(describe_choice(chosen, len(listed)))
+    return chosen
 
 
 def _again_where_needed(tasks: Sequence[Matching], context: StageContext) -> list[str]:

@@ -1,0 +1,298 @@
+"""What the tasks of a run take: measured on two small sets, and foretold for a larger one.
+
+``python -m tests.benchmarks.scale_tasks KEPT`` runs every stage on 10 and on 20 photos of the rock, one task
+after the other in one process, and writes each task's CPU-seconds and bytes read and written to
+scale_tasks.json. It also measures what Dask needs for a task that does nothing, and how the time of mapping
+grows with the images. ``--only 10`` (or ``20``, ``dispatch``, ``mapping``) measures one of these anew.
+`tests.benchmarks.scale` replays the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import math
+import shutil
+import statistics
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from recon3d import Pipeline, Project
+from recon3d.compute import Cluster, InlineContext
+from recon3d.compute.usage import Usage
+from recon3d.options import resolve_options
+from recon3d.stage_table import STAGES
+from tests.benchmarks.retrieval import FEATURES, video_frames
+from tests.benchmarks.sets import DATA
+from tests.benchmarks.simulated_cluster import Task
+
+TABLE = Path(__file__).with_name("scale_tasks.json")
+_QUALITY = "medium"
+#: Consecutive photos of the rock.
+_IMAGES = (10, 20)
+#: Tasks without work that are sent to two workers.
+_EMPTY = 1000
+#: Frames of the bust, and how many of them are mapped.
+_FRAMES, _MAPPED = 180, (30, 45, 90)
+#: The mapper's calls; how their time grows is measured for itself.
+MAPPING = "_place"
+#: These are sent by `map` and work on the whole set, each on another part of its result.
+_WHOLE = ("merge",)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of `StageContext.map` or `StageContext.call` in a run.
+
+    Parameters
+    ----------
+    stage, function : str
+    many : bool
+        Whether there are more tasks for more images; else each takes longer.
+    memory : float
+        Bytes that the stage asks for, for each task.
+    tasks : tuple of Task
+    """
+
+    stage: str
+    function: str
+    many: bool
+    memory: float
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class Table:
+    """What was measured.
+
+    Parameters
+    ----------
+    runs : tuple of (int, tuple of Call)
+        Images and calls of the small and the larger set.
+    dispatch : float
+        Seconds of client and scheduler for a task.
+    mapping : tuple of (int, float)
+        Images, and CPU-seconds of sparse_reconstruction.
+    """
+
+    runs: tuple[tuple[int, tuple[Call, ...]], ...]
+    dispatch: float
+    mapping: tuple[tuple[int, float], ...]
+
+    @property
+    def exponent(self) -> float:
+        """The power of the images with which the time of mapping grows, by the two largest sets."""
+        (few, before), (many, after) = self.mapping[-2:]
+        return math.log(after / before) / math.log(many / few)
+
+    @classmethod
+    def read(cls, path: Path = TABLE) -> Table:
+        """Read the table."""
+        kept = json.loads(path.read_text())
+        runs = tuple((run["images"], tuple(map(_call, run["calls"]))) for run in kept["runs"])
+        mapping = tuple((int(images), float(seconds)) for images, seconds in kept["mapping"])
+        return cls(runs, float(kept["dispatch"]), mapping)
+
+    def foretell(self, images: int, seed: int = 0) -> list[Call]:
+        """The calls of a run with more images.
+
+        Tasks of blocks, views and images are drawn from those measured. What reads the whole set grows
+        with the images as from the small set to the larger one, and mapping with its own power.
+
+        Parameters
+        ----------
+        images : int
+        seed : int
+
+        Returns
+        -------
+        list of Call
+        """
+        rng = np.random.default_rng(seed)
+        (few, small), (many, large) = self.runs
+        earlier = dict(zip(_keys(small), small, strict=True))
+        foretold = []
+        for key, call in zip(_keys(large), large, strict=True):
+            memory = call.memory
+            if call.many:
+                count = max(1, round(len(call.tasks) * images / many))
+                tasks = tuple(call.tasks[k] for k in rng.integers(0, len(call.tasks), count))
+            elif call.function == MAPPING:
+                tasks = tuple(_times(t, (images / many) ** self.exponent, images / many) for t in call.tasks)
+            else:
+                before = earlier.get(key, call)
+                steps = (images - many) / (many - few)
+                pairs = zip(before.tasks, call.tasks, strict=True)
+                tasks = tuple(_grown(a, b, steps) for a, b in pairs)
+                memory += max(0.0, call.memory - before.memory) * steps
+            foretold.append(Call(call.stage, call.function, call.many, memory, tasks))
+        return foretold
+
+
+def _call(row: dict[str, Any]) -> Call:
+    tasks = tuple(Task(*task) for task in zip(row["seconds"], row["read"], row["written"], strict=True))
+    many = row["many"] and row["function"] not in _WHOLE
+    return Call(row["stage"], row["function"], many, row["memory"], tasks)
+
+
+def _keys(calls: Sequence[Call]) -> list[tuple[str, str, int]]:
+    """Which call of its function in its stage each is."""
+    seen: dict[tuple[str, str], int] = {}
+    keys = []
+    for call in calls:
+        name = call.stage, call.function
+        seen[name] = seen.get(name, -1) + 1
+        keys.append((*name, seen[name]))
+    return keys
+
+
+def _times(task: Task, seconds: float, bytes: float) -> Task:
+    return Task(task.seconds * seconds, task.read * bytes, task.written * bytes)
+
+
+def _grown(small: Task, large: Task, steps: float) -> Task:
+    """Goes on from the larger set as from the small one; nothing shrinks."""
+    return Task(
+        large.seconds + max(0.0, large.seconds - small.seconds) * steps,
+        large.read + max(0.0, large.read - small.read) * steps,
+        large.written + max(0.0, large.written - small.written) * steps,
+    )
+
+
+# --- measuring -------------------------------------------------------------------------------------
+
+
+class _Recorder(InlineContext):
+    """Runs each task here and notes what it took."""
+
+    def __init__(self, stage: str, calls: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._stage, self._calls = stage, calls
+
+    def phase(self, start: float, end: float) -> _Recorder:
+        return self
+
+    def _execute(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[Any]:
+        results, rows = [], []
+        for index, call in enumerate(calls):
+            began, before = time.process_time(), _bytes()
+            results.append(fn(*call))
+            read, written = (after - earlier for after, earlier in zip(_bytes(), before, strict=True))
+            rows.append((round(time.process_time() - began, 4), read, written))
+            how["on_done"](index + 1)
+        seconds, read, written = zip(*rows, strict=True)
+        name = getattr(fn, "__name__", "task")
+        self._calls.append(
+            {
+                "stage": self._stage,
+                "function": name,
+                "many": "on_progress" not in how,
+                "memory": how["memory"],
+                "seconds": seconds,
+                "read": read,
+                "written": written,
+            }
+        )
+        return results
+
+
+def _bytes() -> tuple[int, int]:
+    """Bytes that this process has read and written so far, from files and caches."""
+    rows = dict(line.split(": ") for line in Path("/proc/self/io").read_text().splitlines())
+    return int(rows["rchar"]), int(rows["wchar"])
+
+
+def record(kept: Path, images: int, quality: str = _QUALITY) -> dict[str, Any]:
+    """Run all stages on some photos of the rock."""
+    folder = kept / f"run-{images}"
+    shutil.rmtree(folder, ignore_errors=True)
+    project = Project.create(folder / "project")
+    project.add_photos(sorted((DATA / "nlesc_rock_1600" / "images").glob("*"))[:images])
+    options = resolve_options(quality, {"feature_matching": {"matcher": "retrieval"}})
+    made = {"inputs": project.path / "inputs"}
+    calls: list[dict[str, Any]] = []
+    for stage in STAGES:
+        made[stage.name] = folder / stage.name
+        made[stage.name].mkdir()
+        module = importlib.import_module(f"recon3d.stages.{stage.name}")
+        inputs = {name: made[name] for name in stage.needs}
+        module.run(inputs, options[stage.name], made[stage.name], _Recorder(stage.name, calls))
+        seconds = sum(sum(call["seconds"]) for call in calls if call["stage"] == stage.name)
+        print(f"{images} images: {stage.name:<24}{seconds:>8.1f} CPU-s", flush=True)
+    shutil.rmtree(folder)
+    return {"images": images, "calls": calls}
+
+
+def dispatch_seconds() -> float:
+    """CPU-seconds of client and scheduler, which share this process, for a task that does nothing."""
+    cluster = Cluster(workers=2)
+    try:
+        times = []
+        for _ in range(3):
+            began = time.process_time()
+            cluster.execute(
+                abs,
+                [(k,) for k in range(_EMPTY)],
+                names=[str(k) for k in range(_EMPTY)],
+                cancelled=threading.Event(),
+                usage=Usage(),
+                on_done=lambda count: None,
+            )
+            times.append((time.process_time() - began) / _EMPTY)
+        return statistics.median(times)
+    finally:
+        cluster.close()
+
+
+def mapping_seconds(kept: Path, images: int) -> float:
+    """CPU-seconds of sparse_reconstruction of some frames of the bust."""
+    folder = kept / f"mapped-{images}"
+    shutil.rmtree(folder, ignore_errors=True)
+    frames = [frame for k, frame in enumerate(video_frames()) if k % (_FRAMES // images) == 0]
+    photos = []
+    for k, frame in enumerate(frames):
+        photos.append(kept / f"mapped-{images}-{k:04d}.png")
+        cv2.imwrite(str(photos[-1]), frame)
+    project = Project.create(folder)
+    project.add_photos(photos)
+    options: dict[str, Any] = {"feature_extraction": FEATURES, "feature_matching": {"matcher": "retrieval"}}
+    Pipeline("low", **options).run(project, until="sparse_reconstruction")
+    manifest = project.artifacts["sparse_reconstruction"].manifest
+    print(f"{images} images mapped, {manifest.counts['registered']} placed: {manifest.cpu_seconds:.1f} CPU-s")
+    shutil.rmtree(folder)
+    for photo in photos:
+        photo.unlink()
+    return float(manifest.cpu_seconds)
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("kept", type=Path)
+    parser.add_argument("--only", choices=(*map(str, _IMAGES), "dispatch", "mapping"))
+    given = parser.parse_args()
+    given.kept.mkdir(parents=True, exist_ok=True)
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {"runs": []}
+    for images in _IMAGES:
+        if given.only in (None, str(images)):
+            record(given.kept, 5, "low")  # compiles all kernels and loads all modules
+            others = [run for run in table["runs"] if run["images"] != images]
+            table["runs"] = sorted([*others, record(given.kept, images)], key=lambda run: run["images"])
+    if given.only in (None, "dispatch"):
+        table["dispatch"] = round(dispatch_seconds(), 5)
+    if given.only in (None, "mapping"):
+        table["mapping"] = [[n, round(mapping_seconds(given.kept, n), 1)] for n in _MAPPED]
+    TABLE.write_text(json.dumps(table, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

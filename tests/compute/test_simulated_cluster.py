@@ -1,0 +1,93 @@
+"""The simulated cluster of the benchmark of large runs, and what it foretells from small ones."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.benchmarks.scale import in_batches, simulate
+from tests.benchmarks.scale_tasks import Call, Table
+from tests.benchmarks.simulated_cluster import Cluster, Simulation, Task
+
+_FREE = {"latency": 0.0, "dispatch": 0.0}
+
+
+def test_one_worker_takes_the_sum_and_many_share_it() -> None:
+    tasks = [Task(1.0 + k % 3) for k in range(300)]
+    alone = Simulation(Cluster(1, **_FREE)).execute("work", tasks)
+    assert alone.seconds == pytest.approx(600)
+    assert (alone.computed, alone.tasks) == (600, 300)
+    shared = Simulation(Cluster(30, **_FREE)).execute("work", tasks)
+    assert 20 <= shared.seconds < 26  # the last tasks do not end together
+
+
+def test_every_task_costs_the_client_and_the_way_to_a_worker() -> None:
+    took = Simulation(Cluster(100, latency=0.0, dispatch=0.01)).execute("work", [Task(0.1)] * 1000)
+    assert took.seconds == pytest.approx(1000 * 0.01 * 1.0, rel=0.03)  # 100 a second, for 1000 workers' worth
+    took = Simulation(Cluster(1, latency=0.5, dispatch=0.0)).execute("work", [Task(1.0)])
+    assert took.seconds == pytest.approx(0.5 + 1.0 + 0.5 + 0.5)
+
+
+def test_bytes_take_the_slower_of_link_and_storage() -> None:
+    tasks = [Task(1.0, read=300, written=100)] * 8
+    fast_storage = Simulation(Cluster(4, link=100, storage=1e9, **_FREE)).execute("work", tasks)
+    assert fast_storage.seconds == pytest.approx(2 * (1 + 4))
+    shared_storage = Simulation(Cluster(4, link=100, storage=200, **_FREE)).execute("work", tasks)
+    assert shared_storage.seconds == pytest.approx(2 * (1 + 8))
+    assert shared_storage.bytes == 8 * 400
+
+
+def test_tasks_that_need_much_memory_run_fewer_at_once() -> None:
+    tasks = [Task(1.0)] * 16
+    took = Simulation(Cluster(8, memory=10, **_FREE)).execute("work", tasks, memory=32)
+    assert took.seconds == pytest.approx(8)  # two at once: 80 % of 80 bytes hold two of 32
+
+
+def test_a_simulation_goes_on_with_the_next_call() -> None:
+    simulation = Simulation(Cluster(2, **_FREE))
+    simulation.execute("first", [Task(1.0)] * 4)
+    assert simulation.execute("second", [Task(3.0)]).seconds == pytest.approx(3)
+    assert simulation.now == pytest.approx(5)
+
+
+def _table() -> Table:
+    def calls(images: int) -> tuple[Call, ...]:
+        return (
+            Call("feature_extraction", "_extract", True, 1e8, (Task(2.0, 10, 5),) * images),
+            Call("feature_extraction", "_write", False, 0, (Task(1 + 0.1 * images, 10 * images),)),
+            Call("sparse_reconstruction", "_place", False, 0, (Task(3.0 * images),)),
+            Call("mesh_generation", "_mesh", False, 1e9 + 1e6 * images, (Task(40.0 - images),)),
+        )
+
+    return Table(((10, calls(10)), (20, calls(20))), 0.0, ((45, 10.0), (90, 40.0), (180, 160.0)))
+
+
+def test_a_larger_run_has_more_tasks_of_images_and_longer_ones_of_the_whole_set() -> None:
+    extract, write, place, mesh = _table().foretell(200)
+    assert len(extract.tasks) == 200
+    assert write.tasks[0].seconds == pytest.approx(21)
+    assert write.tasks[0].read == pytest.approx(2000)
+    assert place.tasks[0].seconds == pytest.approx(60 * 10**2)  # twice the images took four times as long
+    assert mesh.tasks[0].seconds == 20  # nothing shrinks
+    assert mesh.memory == pytest.approx(1e9 + 2e8)
+
+
+def test_what_runs_alone_counts_against_the_run_and_parts_of_it_do_not() -> None:
+    whole = simulate(_table(), 200, Cluster(10, **_FREE))
+    assert whole.shared_efficiency > 0.99
+    assert whole.run_efficiency == pytest.approx(
+        (400 + 21 + 6000 + 20) / (10 * (40 + 21 + 6000 + 20)), rel=0.01
+    )
+    assert whole.stages["mesh_generation"].memory == pytest.approx(1.2e9)
+    parts = simulate(_table(), 200, Cluster(10, **_FREE), parts=20)
+    # 13 parts of a hundredth of the time each, on ten workers.
+    assert parts.stages["sparse_reconstruction"].shared.seconds == pytest.approx(120)
+    assert parts.run_efficiency > whole.run_efficiency
+
+
+def test_batches_put_tasks_together_and_leave_each_worker_four() -> None:
+    call = Call("texturing", "_rate_view", True, 0, tuple(Task(0.5, k) for k in range(100)))
+    longer = in_batches(call, 2.0, 2)
+    assert [task.seconds for task in longer.tasks] == [2.0] * 25
+    assert sum(task.read for task in longer.tasks) == sum(range(100))
+    assert len(in_batches(call, 100.0, 2).tasks) >= 8
+    assert in_batches(call, 2.0, 1000).tasks == call.tasks
