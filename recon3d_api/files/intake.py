@@ -26,7 +26,7 @@ from PIL import Image, ImageOps
 import recon3d
 from recon3d import InputError, Project, ProjectError, Recon3DError
 from recon3d_api.files import landlock
-from recon3d_api.files.content import content_kind, content_problem
+from recon3d_api.files.content import COPY_AGAIN, content_kind, content_problem
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 _MEMORY = 8 << 30
@@ -70,7 +70,7 @@ def decoding_problem(path: Path) -> str:
     except Image.DecompressionBombError:
         return "has too many pixels"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
-        return f"is damaged: {error}"
+        return f"is damaged: {error}; {COPY_AGAIN}"
     return ""
 
 

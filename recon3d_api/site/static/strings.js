@@ -76,7 +76,7 @@ const words = {
   kept: "“{name}” is kept.",
 
   addFiles: "Add a video or photos",
-  drop: "Drop files here, or",
+  drop: "Drop files or a folder here, or",
   choose: "Choose files",
   takeHint: "Walk slowly around the object. Keep it in the picture, keep the camera moving, and avoid blur.",
   formats: "{formats}, up to {size} each.",
