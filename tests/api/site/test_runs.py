@@ -33,6 +33,7 @@ def test_cancel_and_resume(api: Api, visit: Callable[..., Visitor]) -> None:
     page.locator(".run").get_by_role("button", name="Cancel").click()
     page.get_by_text("The run was cancelled. What was finished is kept.").wait_for()
     page.reload()
+    page.locator(".head .status").get_by_text("Cancelled").wait_for()
     (api.root(number) / "go").touch()
     page.get_by_role("button", name="Resume").click()
     page.get_by_text("Finished").wait_for()
