@@ -169,7 +169,7 @@ class RunRows:
     def _progress(self, session: Session, run: Run, job: Job, event: run_events.StageProgress) -> None:
         fraction = self.state.stages[event.stage].fraction
         job.progress = max(job.progress, round(min(100 * fraction, 99.9), 1))
-        job.message = event.message or f"{event.done:.0f} of {event.total:.0f} {event.unit}".strip()
+        job.message = event.message or self.state.stages[event.stage].counted
         job.eta = event.eta
         if event.stage == "feature_extraction":
             project = session.get_one(Project, run.project_id)

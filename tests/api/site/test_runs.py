@@ -95,6 +95,7 @@ def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
         write_frame(root / "model", name)
     write_map(root / "model", "a.jpg", time.time())
     (root / "step").touch()
+    page.get_by_text("25 %", exact=True).wait_for()
     page.get_by_text("Depth maps: 1.").wait_for()
     depth = page.get_by_role("img", name="Depth map of a.jpg")
     photo = page.get_by_role("img", name="Picture a.jpg").bounding_box()
