@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from recon3d.project.browser import projects
     from recon3d.project.project import Project
     from recon3d.project.results import Results
-    from recon3d.stage_table import STAGE_NAMES, StageName
+    from recon3d.project.stage_pictures import StagePicture, stage_pictures
+    from recon3d.stage_table import STAGE_NAMES, PictureKind, StageName
     from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene, TexturedMesh, View
     from recon3d.viewer.html_export import export_html, view_scene
     from recon3d.viewer.page_files import viewer_files
+    from recon3d.viewer.photos import depth_picture
 
 __version__ = "0.1.0"
 
@@ -59,12 +61,14 @@ _HOMES = {
     "project.browser": ("projects",),
     "project.project": ("Project",),
     "project.results": ("Results",),
+    "project.stage_pictures": ("StagePicture", "stage_pictures"),
     "pipeline.run": ("Run",),
     "cli.sample": ("sample_video",),
     "io.models": ("load_mesh", "load_point_cloud"),
     "viewer.html_export": ("export_html", "view_scene"),
     "viewer.page_files": ("viewer_files",),
-    "stage_table": ("STAGE_NAMES", "StageName"),
+    "viewer.photos": ("depth_picture",),
+    "stage_table": ("STAGE_NAMES", "PictureKind", "StageName"),
     "types": ("Camera", "DepthMap", "Mesh", "PointCloud", "Scene", "TexturedMesh", "View"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -79,6 +83,7 @@ __all__ = [
     "InputError",
     "Mesh",
     "OptionError",
+    "PictureKind",
     "Pipeline",
     "PointCloud",
     "Project",
@@ -91,9 +96,11 @@ __all__ = [
     "Scene",
     "StageError",
     "StageName",
+    "StagePicture",
     "TexturedMesh",
     "View",
     "check",
+    "depth_picture",
     "export_html",
     "load_mesh",
     "load_point_cloud",
@@ -101,6 +108,7 @@ __all__ = [
     "projects",
     "reconstruct",
     "sample_video",
+    "stage_pictures",
     "view_scene",
     "viewer_files",
 ]

@@ -23,6 +23,10 @@ StageName = Literal[
 ]
 
 
+#: What stages make of each view, and people look at.
+PictureKind = Literal["frames", "depth_maps"]
+
+
 class Published(NamedTuple):
     """A result: where a stage's artifact holds it, and where the project's ``results`` show it."""
 

@@ -46,6 +46,7 @@ from recon3d_api.http.routes import (
     sessions,
     shared,
     shares,
+    stage_pictures,
     uploads,
     webhooks,
 )
@@ -162,7 +163,7 @@ def create_app(settings: Settings | None = None, *, command: Command | None = No
     errors.install(app)
     for part in (auth, passwords, sessions, keys, projects, uploads, downloads, files, jobs, admin, quota):
         app.include_router(part.router, prefix=API)
-    for part in (shares, shared, webhooks, notifications, about, model_page):
+    for part in (shares, shared, webhooks, notifications, about, model_page, stage_pictures):
         app.include_router(part.router, prefix=API)
     app.include_router(shared.page_router)
     app.include_router(operations.router)

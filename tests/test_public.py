@@ -19,6 +19,7 @@ PUBLIC = [
     "InputError",
     "Mesh",
     "OptionError",
+    "PictureKind",
     "Pipeline",
     "PointCloud",
     "Project",
@@ -32,9 +33,11 @@ PUBLIC = [
     "Scene",
     "StageError",
     "StageName",
+    "StagePicture",
     "TexturedMesh",
     "View",
     "check",
+    "depth_picture",
     "export_html",
     "load_mesh",
     "load_point_cloud",
@@ -42,9 +45,12 @@ PUBLIC = [
     "projects",
     "reconstruct",
     "sample_video",
+    "stage_pictures",
     "view_scene",
     "viewer_files",
 ]
+#: Those that are no class and no function.
+VALUES = ("Engine", "PictureKind", "Quality", "STAGE_NAMES", "StageName")
 #: Deep paths that the docs teach.
 DEEP = {
     "recon3d.project": ("Project",),
@@ -60,9 +66,7 @@ DEEP = {
 def test_the_public_names_are_these_and_documented() -> None:
     assert sorted(recon3d.__all__) == PUBLIC
     for name in PUBLIC:
-        assert getattr(recon3d, name).__doc__ or name in ("Engine", "Quality", "STAGE_NAMES", "StageName"), (
-            name
-        )
+        assert getattr(recon3d, name).__doc__ or name in VALUES, name
     assert set(PUBLIC) <= set(dir(recon3d))
 
 

@@ -26,7 +26,7 @@ from recon3d.viewer.still import quick_picture
 from recon3d.viewer.thinning import Budget
 from recon3d.viewer.view_content import Content, Shown, content_of
 
-_PAGE_STYLE = "html,body{margin:0;height:100%;overflow:hidden}"
+_PAGE_STYLE = "html,body,main{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)
 #: Before the names of the other model's elements.
 _OTHER = "other-"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from recon3d.errors import InputError
 from recon3d.io.undistort import undistorted_pixels
 from recon3d.types import Bytes, Camera
 
@@ -178,3 +181,34 @@ def draw_map(path: str | Path, side: int = 200) -> Bytes | None:
     picture = cv2.applyColorMap(np.asarray(255 * levels, np.uint8), cv2.COLORMAP_TURBO)
     picture[~known] = (28, 24, 21)
     return fitted(np.asarray(picture, np.uint8), side)
+
+
+def depth_picture(path: str | os.PathLike[str], side: int = 512) -> Bytes:
+    """Draw the file of a depth map: near is red, far is blue, unknown is dark.
+
+    Parameters
+    ----------
+    path : path-like
+        As `stage_pictures` gives it.
+    side : int
+        Longest side in pixels.
+
+    Returns
+    -------
+    ndarray of uint8, shape (H, W, 3)
+        RGB.
+
+    Raises
+    ------
+    InputError
+        The file is not a depth map, or no depth is known in it.
+    """
+    try:
+        picture = draw_map(Path(path), side)
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} cannot be read as a depth map.", "Run dense_reconstruction again."
+        ) from error
+    if picture is None:
+        raise InputError(f"{path} has no depth yet.", "Wait for the next round, or for the end of the stage.")
+    return np.ascontiguousarray(picture[..., ::-1])

@@ -6,6 +6,9 @@ import zipfile
 from pathlib import Path
 
 _START = 4096
+#: The next step for what cannot be whole, and the commonest such case.
+COPY_AGAIN = "copy the file again, or leave it out"
+EMPTY = f"is empty; {COPY_AGAIN}"
 #: Looks of the content that each suffix may have.
 _KINDS = {
     ".mp4": "mp4",
@@ -70,7 +73,7 @@ def content_problem(path: Path, suffix: str) -> str:
     with open(path, "rb") as file:
         start = file.read(_START)
     if not start:
-        return "is empty"
+        return EMPTY
     kind = _kind_of(start)
     if kind != _KINDS[suffix]:
         return f"is not what its name says: {suffix} was expected, the content is {kind or 'something else'}"

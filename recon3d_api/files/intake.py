@@ -23,9 +23,10 @@ from typing import Any
 import filelock
 from PIL import Image, ImageOps
 
-from recon3d import Project, ProjectError, Recon3DError
+import recon3d
+from recon3d import InputError, Project, ProjectError, Recon3DError
 from recon3d_api.files import landlock
-from recon3d_api.files.content import content_kind, content_problem
+from recon3d_api.files.content import COPY_AGAIN, content_kind, content_problem
 from recon3d_api.reserve import DISK_FULL, disk_is_full
 
 _MEMORY = 8 << 30
@@ -35,6 +36,10 @@ _OPEN_FILES = 256
 _THREADS = 128
 #: An answer of a child that was taken over is not read without end.
 _MAX_ANSWER = 4 << 20
+#: Ends the names of depth maps.
+DEPTH_MAP = ".npz"
+#: A depth map is drawn at its own size first.
+_WHOLE = 1 << 14
 #: What libraries read beside the modules.
 _SYSTEM = (
     *("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/usr/share/zoneinfo"),
@@ -65,7 +70,7 @@ def decoding_problem(path: Path) -> str:
     except Image.DecompressionBombError:
         return "has too many pixels"
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombWarning) as error:
-        return f"is damaged: {error}"
+        return f"is damaged: {error}; {COPY_AGAIN}"
     return ""
 
 
@@ -123,7 +128,7 @@ def _not_stored(cause: BaseException | None) -> dict[str, Any]:
 
 
 def shrink(request: dict[str, Any]) -> dict[str, Any]:
-    """Make a smaller picture of a photo or a frame, as JPEG.
+    """Make a smaller picture of a photo, a frame or a depth map, as JPEG.
 
     Parameters
     ----------
@@ -138,11 +143,8 @@ def shrink(request: dict[str, Any]) -> dict[str, Any]:
     target, width = Path(request["target"]), int(request["width"])
     temporary = target.with_name(f".{uuid.uuid4().hex}")
     try:
-        with Image.open(request["source"], formats=["JPEG", "PNG", "TIFF"]) as image:
-            image.draft("RGB", (width, width))
-            deep = image.mode.startswith("I")
-            seen = image.point(lambda value: value / 256).convert("L") if deep else image  # 16 bits
-            picture = ImageOps.exif_transpose(seen).convert("RGB")
+        source = Path(request["source"])
+        picture = _depth(source) if source.suffix == DEPTH_MAP else _photo(source, width)
         picture.thumbnail((width, 1 << 20))
         picture.save(temporary, "JPEG", quality=85)
         os.replace(temporary, target)
@@ -151,7 +153,21 @@ def shrink(request: dict[str, Any]) -> dict[str, Any]:
         if disk_is_full(error):
             return {"status": 507, "error": DISK_FULL}
         return {"status": 400, "error": f"{Path(request['source']).name} cannot be shown: {error}"}
+    except InputError as error:
+        return {"status": 404, "error": f"{error.message.replace(f'{source.parent}/', '')} {error.hint}"}
     return {"status": 200}
+
+
+def _photo(source: Path, width: int) -> Image.Image:
+    with Image.open(source, formats=["JPEG", "PNG", "TIFF"]) as image:
+        image.draft("RGB", (width, width))
+        deep = image.mode.startswith("I")
+        seen = image.point(lambda value: value / 256).convert("L") if deep else image  # 16 bits
+        return ImageOps.exif_transpose(seen).convert("RGB")
+
+
+def _depth(source: Path) -> Image.Image:
+    return Image.fromarray(recon3d.depth_picture(source, _WHOLE))
 
 
 # --- the process ------------------------------------------------------------------------------------

@@ -81,6 +81,8 @@ def message_of(row: Event) -> Message:
         "seq": row.seq,
         "timestamp": timestamp(row.timestamp),
     }
+    if row.pictures is not None:
+        body["pictures"] = timestamp(row.pictures)
     return Message(row.seq, row.job_id, row.event == "job_progress", json.dumps(body))
 
 

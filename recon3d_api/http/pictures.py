@@ -1,4 +1,4 @@
-"""Smaller pictures of photos and frames: made in the processes that decode uploads, and kept."""
+"""Smaller pictures of photos, frames and depth maps: made in the processes that decode uploads, and kept."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ async def smaller(service: Service, user_id: int, folder: str, file: Path, width
     folder : str
         Name of the project's folder.
     file : Path
-        Photo or frame in it.
+        Photo, frame or depth map in it.
     width : int
 
     Returns

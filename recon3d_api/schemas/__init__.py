@@ -5,7 +5,7 @@ The service and its client share them.
 
 from __future__ import annotations
 
-from recon3d import Quality
+from recon3d import PictureKind, Quality
 from recon3d_api.schemas.accounts import (
     AdminUser,
     ApiKey,
@@ -50,7 +50,9 @@ from recon3d_api.schemas.files import (
     FileInfo,
     FileRemoved,
     ImagesUploaded,
+    PictureOrder,
     ResumableUpload,
+    StagePicture,
     TakeUploads,
     UploadId,
     VideoUploaded,
@@ -133,6 +135,8 @@ __all__ = [
     "PasswordChange",
     "PasswordForgot",
     "PasswordReset",
+    "PictureKind",
+    "PictureOrder",
     "Progress",
     "Project",
     "ProjectCreate",
@@ -154,6 +158,7 @@ __all__ = [
     "SharedFile",
     "SharedModel",
     "SharedType",
+    "StagePicture",
     "StartReconstruction",
     "Started",
     "TakeUploads",

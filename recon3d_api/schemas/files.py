@@ -45,6 +45,19 @@ class FileInfo(BaseModel):
     modified: datetime = Field(examples=[EXAMPLE_TIME])
 
 
+PictureOrder = Literal["name", "-name", "modified", "-modified"]
+
+
+class StagePicture(BaseModel):
+    """A frame, or the depth map of a frame, by the frame's name."""
+
+    name: str = Field(examples=["frame_000012.jpg"])
+    modified: datetime = Field(examples=[EXAMPLE_TIME])
+    finished: bool = Field(
+        examples=[False], description="Whether the stage has ended; until then it may become better"
+    )
+
+
 UploadId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 
 

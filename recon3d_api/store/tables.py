@@ -248,6 +248,8 @@ class Event(Base):
     progress: Mapped[float]
     message: Mapped[str | None] = mapped_column(sa.Text)
     error: Mapped[str | None] = mapped_column(sa.Text)
+    #: When the newest frame or depth map was written, for the stages that make them.
+    pictures: Mapped[datetime | None]
     timestamp: Mapped[datetime] = mapped_column(default=utcnow)
 
 

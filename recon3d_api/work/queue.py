@@ -6,6 +6,7 @@ Whoever changes jobs locks rows in the same order: the run, then its jobs, then 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 from sqlalchemy import delete, select, update
@@ -147,7 +148,7 @@ def _numbers_of_results(session: Session, project: Project) -> dict[str, Any] | 
     return {name: getattr(project, name) for name in _NUMBERS}
 
 
-def emit(session: Session, job: Job, event: str) -> None:
+def emit(session: Session, job: Job, event: str, pictures: datetime | None = None) -> None:
     """Append an event with the job's present state.
 
     The project's row is locked until the transaction ends, so that readers see events in the order
@@ -159,6 +160,8 @@ def emit(session: Session, job: Job, event: str) -> None:
     job : Job
     event : str
         Name of the event.
+    pictures : datetime, optional
+        When the newest frame or depth map was written.
     """
     session.flush()
     seq = session.scalar(
@@ -181,6 +184,7 @@ def emit(session: Session, job: Job, event: str) -> None:
             progress=job.progress,
             message=job.message,
             error=job.error_message,
+            pictures=pictures,
         )
     )
 

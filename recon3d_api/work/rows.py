@@ -17,6 +17,7 @@ from recon3d_api.files.storage import Storage
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Job, Project, Run, utcnow
 from recon3d_api.work.claims import Claim, LostRun
+from recon3d_api.work.new_pictures import NewPictures
 from recon3d_api.work.quality import frame_count, quality_score
 from recon3d_api.work.queue import FLAGS, emit, end_job, end_run
 
@@ -57,6 +58,7 @@ class RunRows:
         self.cancel = False
         self.job_ids: dict[str, int] = {}
         self._held: _StageEnd | None = None
+        self._pictures = NewPictures(storage, claim.folder)
 
     @property
     def current(self) -> str | None:
@@ -78,6 +80,8 @@ class RunRows:
         LostRun
             The run is another's.
         """
+        worked = {event.stage for event in events if isinstance(event, run_events.StageProgress)}
+        pictures = {stage: self._pictures.look(stage) for stage in worked}
         before = (self.state, self.end, self.cancel, self._held)
         try:
             with self._database.write(quiet=not events) as session:
@@ -89,7 +93,7 @@ class RunRows:
                     self.state = run_events.fold([event], self.state)
                     self._apply(session, run, jobs, event, moved)
                 for job in moved.values():
-                    emit(session, job, "job_progress")
+                    emit(session, job, "job_progress", pictures[job.job_type])
                 self._measure(session, run, jobs, usage)
         except BaseException:
             # Nothing was written: the same events come again.
@@ -165,7 +169,7 @@ class RunRows:
     def _progress(self, session: Session, run: Run, job: Job, event: run_events.StageProgress) -> None:
         fraction = self.state.stages[event.stage].fraction
         job.progress = max(job.progress, round(min(100 * fraction, 99.9), 1))
-        job.message = event.message or f"{event.done:.0f} of {event.total:.0f} {event.unit}".strip()
+        job.message = event.message or self.state.stages[event.stage].counted
         job.eta = event.eta
         if event.stage == "feature_extraction":
             project = session.get_one(Project, run.project_id)

@@ -3,7 +3,8 @@
 It takes the command line that the runner makes, and keeps a file for each finished stage, as the
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
 beside the project: ``seconds`` a stage, ``steps``, ``fail`` and its ``hint``, ``crash``, ``crash_once``,
-``hold`` (until there is a file ``go`` beside it) and ``stubborn`` (stages), ``verdict`` (a level).
+``hold`` (until there is a file ``go`` beside it; for a file ``step`` it tells that it is at 25 %) and
+``stubborn`` (stages), ``verdict`` (a level).
 """
 
 from __future__ import annotations
@@ -102,6 +103,9 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                 log.emit(events.StageProgress(stage=stage, done=step + 1, total=steps, unit="views"))
             while stage == behaviour.get("hold") and not (root / "go").exists():
                 time.sleep(0.05)
+                if (root / "step").exists():
+                    (root / "step").unlink()
+                    log.emit(events.StageProgress(stage=stage, done=25, total=100, unit="%"))
             (done / stage).touch()
             if "verdict" in behaviour and stage in ("sparse_reconstruction", stages[-1]):
                 log.emit(

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.api.conftest import Api, new_project, plant, started
+from tests.api.test_stage_pictures import write_frame, write_map
 
 ROOT = Path(__file__).parents[2]
 #: It sends requests that fit the document but make no sense now, as starting without a video.
@@ -84,8 +85,11 @@ def beginning(api: Api, logged_in: bool) -> tuple[str, dict[str, str]]:
         }
         made = client.post("/files/uploads", headers=told)
         assert made.status_code == 201, made.text
+        model = api.root(other) / "model"
+        write_frame(model, "a.jpg")
+        write_map(model, "a.jpg", 1000)
         job = client.get(f"/jobs/project/{number}/status").json()["jobs"][0]["id"]
-    known = {"project_id": str(other), "job_id": str(job), "path": "inputs/photos/p0.jpg"}
+    known = {"project_id": str(other), "job_id": str(job), "path": "inputs/photos/p0.jpg", "name": "a.jpg"}
     return token, known | {"upload_id": made.headers["Location"].rpartition("/")[2]}
 
 

@@ -128,6 +128,11 @@ def test_what_is_refused_at_the_beginning(client: httpx.Client, stranger: httpx.
         ({"Upload-Metadata": "filename gIA="}, 400, "filename is not UTF-8 in base64"),
         ({"Upload-Metadata": metadata(filename="a.mp4") + "," + metadata(filename="b.mp4")}, 400, "twice"),
         ({"Upload-Metadata": metadata(filename="a.exe", project_id=number)}, 400, "is not supported"),
+        (
+            {"Upload-Metadata": metadata(filename="a.HEIC", project_id=number)},
+            400,
+            ". Save it as JPEG; iPhones",
+        ),
         ({"Upload-Metadata": metadata(filename="a\nb.mp4", project_id=number)}, 400, "control"),
         ({"Upload-Metadata": metadata(filename="a.mp4")}, 400, "project_id"),
         ({"Upload-Metadata": metadata(filename="a.mp4", project_id="x")}, 400, "project_id"),
@@ -619,5 +624,8 @@ def test_an_empty_photo_is_not_held(client: httpx.Client) -> None:
     files = [("files", ("a.jpg", photo())), ("files", ("b.jpg", b""))]
     data = {"project_id": str(new_project(client))}
     answer = client.post("/files/upload/held-images", data=data, files=files)
-    assert (answer.status_code, answer.json()) == (400, {"detail": "b.jpg is empty"})
+    assert (answer.status_code, answer.json()) == (
+        400,
+        {"detail": "b.jpg is empty; copy the file again, or leave it out"},
+    )
     assert client.get("/files/uploads").json() == []

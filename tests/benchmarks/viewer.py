@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import tempfile
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,9 +168,9 @@ def _in_notebook(
     notebook.run()
     notebook.wait_for("globals().get('done', False)", timeout=120)
     page = notebook.page
-    cpu = _cpu()
-    notebook.run()
-    cpu = _until_first(page) - cpu
+    with CpuClock() as clock:
+        notebook.run()
+        cpu = clock.until(_first(page))
     full = _full(page, case, adding=False)
     began = notebook.ask("began", timeout=60)
     megabytes = notebook.ask("viewer.bytes_sent") / 1e6
@@ -193,9 +194,10 @@ def _in_page(browser: Any, address: str, folder: Path, name: str, case: Case, pi
     export_html(shown, path)
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     page.add_init_script(_WATCH)
-    began, cpu = time.time(), _cpu()
-    page.goto(path.as_uri(), wait_until="commit")
-    cpu = _until_first(page) - cpu
+    with CpuClock() as clock:
+        began = time.time()
+        page.goto(path.as_uri(), wait_until="commit")
+        cpu = clock.until(_first(page))
     full = _full(page, case, adding=True)
     first = page.evaluate("window.seen.frames[0][1]")
     frame, pause = _drag(page, page.locator("canvas").bounding_box())
@@ -205,15 +207,15 @@ def _in_page(browser: Any, address: str, folder: Path, name: str, case: Case, pi
     return Row(path.stat().st_size / 1e6, first / 1000 - began, full / 1000 - began, cpu, frame, pause)
 
 
-def _until_first(page: Any) -> float:
-    """Wait for the first picture; gives the CPU-seconds until then."""
+def _first(page: Any) -> float:
+    """Wait for the first picture; gives when its last pixel was there."""
     end = time.monotonic() + 120
     # Not with wait_for_function: the export's page forbids the eval that this uses.
     while not page.evaluate("window.seen.frames.length"):
         if time.monotonic() > end:
             raise TimeoutError("Nothing was drawn.")
         page.wait_for_timeout(50)
-    return _cpu()
+    return float(page.evaluate("window.seen.frames[0][1]")) / 1000
 
 
 def _full(page: Any, case: Case, *, adding: bool) -> float:
@@ -257,13 +259,41 @@ def _drag(page: Any, box: dict[str, float]) -> tuple[float, float]:
     return float(np.median(pauses)), float(pauses.max())
 
 
+class CpuClock:
+    """CPU-seconds of kernel and browser over time, so that what a browser does later does not count."""
+
+    def __init__(self) -> None:
+        self._samples: list[tuple[float, float]] = []
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._sample)
+
+    def __enter__(self) -> CpuClock:
+        self._samples.append((time.time(), _cpu()))
+        self._thread.start()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def until(self, moment: float) -> float:
+        """CPU-seconds from the beginning to a moment that is over."""
+        times, values = np.array([*self._samples, (time.time(), _cpu())]).T
+        return float(np.interp(moment, times, values) - values[0])
+
+    def _sample(self) -> None:
+        while not self._ended.wait(0.05):
+            self._samples.append((time.time(), _cpu()))
+
+
 def _cpu() -> float:
-    """CPU-seconds of all processes that this one has started."""
+    """CPU-seconds of the processes that this one has started, without the one that drives the browser."""
     total = 0.0
     for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = process.cpu_times()
-            total += times.user + times.system
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
+            if process.name() != "node":
+                times = process.cpu_times()
+                total += times.user + times.system
     return total
 
 

@@ -31,7 +31,7 @@ from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
 def at(point):
     pose = viewer.navigation.cam_from_scene()
     x, y, z = pose[:3, :3] @ (np.asarray(point, float) - viewer.content.origin) + pose[:3, 3]
-    width, height = viewer._size
+    width, height = viewer.canvas.size
     focal = height / 2 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
     return [width / 2 + focal * x / z, height / 2 + focal * y / z]
 """
@@ -65,7 +65,7 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     canvas = cell.locator("canvas").first
     canvas.wait_for(timeout=60_000)
     notebook.wait_for("viewer.detail.complete")
-    width = notebook.wait_for("viewer._size[0] != 800 and viewer._size[0]")  # the cell's
+    width = notebook.wait_for("viewer.canvas.size[0] != 800 and viewer.canvas.size[0]")  # the cell's
     page.wait_for_function(
         "([canvas, width]) => canvas.clientWidth === width", arg=[canvas.element_handle(), width]
     )
@@ -148,7 +148,7 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     _keep(page, "turned")
 
     # The picture takes the cell's width, and listens to keys; JupyterLab does not.
-    assert notebook.ask("viewer._size[0]") == frame["width"] > 840
+    assert notebook.ask("viewer.canvas.size[0]") == frame["width"] > 840
     before = notebook.ask("viewer.navigation.position.tolist()")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("a")  # inserts a cell, where JupyterLab hears it
@@ -158,11 +158,11 @@ def test_clicks_in_the_viewer_reach_python(lab: tuple[str, Path], browser: Any) 
     notebook.wait_for(f"viewer.navigation.distance < 0.9 * {distance}")
     assert page.locator(".jp-CodeCell").count() == 2
     cell.get_by_role("button", name="Full screen").click()
-    notebook.wait_for("viewer._size[1] > 800")
+    notebook.wait_for("viewer.canvas.size[1] > 800")
     assert page.evaluate("document.fullscreenElement !== null")
     _keep(page, "full")
     page.evaluate("document.exitFullscreen()")
-    notebook.wait_for("viewer._size[1] < 700")
+    notebook.wait_for("viewer.canvas.size[1] < 700")
     assert notebook.troubles == []
 
     # Without its kernel: the picture that was saved, in this page and in one that is loaded again.

@@ -56,7 +56,7 @@ def _scene(rotation: np.ndarray | None = None, scale: float = 1.0) -> Scene:
 
 def _click(viewer: Viewer, thing: Any, point: Any, face: int | None = None) -> None:
     """What the browser sends when a click hits something."""
-    viewer._picker.set_state(
+    viewer.canvas.picker.set_state(
         {"object": f"IPY_MODEL_{thing.model_id}", "point": [float(v) for v in point], "faceIndex": face}
     )
 
@@ -120,7 +120,7 @@ def test_layers_style_size_and_background_reach_the_scene() -> None:
     viewer.toolbar.layer_boxes["mesh"].value = False
     assert viewer.visible == {"mesh": False}
     viewer.toolbar.back.value = "#ffffff"
-    assert viewer.scene.background == "#ffffff"
+    assert viewer.canvas.scene.background == "#ffffff"
     with pytest.raises(OptionError, match="Unknown style"):
         viewer.style = "glass"
     with pytest.raises(OptionError, match="Unknown layer"):
@@ -177,7 +177,7 @@ def test_what_the_clip_box_cuts_away_is_neither_drawn_nor_hit() -> None:
     whole = viewer.screenshot()
     viewer.toolbar.clip.value = True
     viewer.toolbar.clip_ranges[0].value = (viewer.toolbar.clip_ranges[0].min, -0.5)
-    assert len(viewer._renderer.clippingPlanes) == 6
+    assert len(viewer.canvas.renderer.clippingPlanes) == 6
     _, high = viewer.clip or (None, None)
     assert high is not None
     assert high[0] == pytest.approx(-0.5, abs=0.1)
@@ -189,7 +189,7 @@ def test_what_the_clip_box_cuts_away_is_neither_drawn_nor_hit() -> None:
         {"object": f"IPY_MODEL_{thing.model_id}", "point": [x, 0.0, 0.0], "faceIndex": None, "index": 1}
         for x in (0.9, -0.9)
     ]
-    viewer._picker.set_state({"picked": rows})
+    viewer.canvas.picker.set_state({"picked": rows})
     np.testing.assert_allclose(viewer.ruler.points[0], (-0.9, 0, 0))
     viewer.clip = None
     assert viewer.toolbar.clip.value is False
@@ -212,7 +212,7 @@ def test_the_camera_fits_flies_and_knows_up() -> None:
     old = navigation.controls
     viewer.toolbar.up.value = "+z"
     assert tuple(navigation.camera.up) == (0, 0, 1)
-    assert viewer._renderer.controls[0] is navigation.controls is not old
+    assert viewer.canvas.renderer.controls[0] is navigation.controls is not old
     assert navigation.position[2] > 0
     viewer.close()
 
@@ -258,13 +258,13 @@ def test_the_page_tells_its_size_and_nothing_else_is_heard() -> None:
     viewer = Viewer(_cloud())
     field = viewer._ear._field
     field.value = '{"size": [1000, 0], "at": 1}'
-    assert (viewer._renderer.width, viewer._renderer.height) == viewer._size == (1000, 580)
+    assert (viewer.canvas.renderer.width, viewer.canvas.renderer.height) == viewer.canvas.size == (1000, 580)
     assert viewer.navigation.camera.aspect == pytest.approx(1000 / 580)
     field.value = '{"size": [1300, 900], "at": 2}'
     assert viewer.screenshot().shape == (900, 1300, 3)
     for nonsense in ("{", '{"size": "large"}', '{"key": "Delete"}', '{"size": [1e9]}', "[]"):
         field.value = nonsense
-    assert viewer._size == (1300, 900)
+    assert viewer.canvas.size == (1300, 900)
     viewer.close()
 
 
@@ -320,7 +320,7 @@ def test_two_thousand_cameras_are_a_handful_of_objects() -> None:
     content = content_of(many)
     viewer = Viewer(many, content=content)
     assert len(viewer.content.names) == 2004
-    assert len(viewer.scene.children) <= 6
+    assert len(viewer.canvas.scene.children) <= 6
     _click(viewer, viewer.layers["cameras"].targets, (0, 0, 0), face=6 * 2000 + 5)
     assert viewer.selected_camera == "2000"
     viewer.close()
@@ -337,7 +337,7 @@ def test_panning_and_turning_up_take_the_other_half_along() -> None:
     np.testing.assert_allclose(turned, np.diag([1.0, -1, -1]), atol=1e-9)
     both.left.set_up("+z")
     np.testing.assert_allclose(both.right.navigation.up, (0, 0, 1))
-    assert both.right._renderer.controls[0] is both.right.navigation.controls
+    assert both.right.canvas.renderer.controls[0] is both.right.navigation.controls
     both.close()
 
 

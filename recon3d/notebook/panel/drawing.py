@@ -5,7 +5,6 @@ Choosing files (``…_of``) is apart from drawing them (``draw_…``), so that n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +12,10 @@ import cv2
 import numpy as np
 
 from recon3d.io.growing_model import GROWING, read_growing
-from recon3d.layout import DEPTH_MAPS, IMAGES, PREVIEW
+from recon3d.layout import PREVIEW
 from recon3d.matching.orientation import camera_up
+from recon3d.project.stage_pictures import StagePicture, pictures_in
+from recon3d.stage_table import PictureKind
 from recon3d.types import Bytes, Scene, SparsePoints
 from recon3d.viewer.photos import shrunk
 from recon3d.viewer.still import quick_picture
@@ -29,8 +30,6 @@ _CLOUD = (320, 240)
 _MODEL = 320
 #: Points farther from the middle than so many times the usual are not drawn.
 _NEAR = 2.5
-#: Where dense_reconstruction puts maps, the more finished ones last.
-_MAP_FOLDERS = (".work/*/planes_*", ".work/*/raw_maps", f".work/*/{DEPTH_MAPS}", DEPTH_MAPS)
 
 #: A file as it was when it was seen.
 Seen = tuple[str, int]
@@ -50,8 +49,7 @@ def frames_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
     -------
     (int, list of Seen)
     """
-    found = _files(folder / IMAGES)
-    return len(found), _evenly(found, FRAMES) if done else _newest(found, FRAMES)
+    return _chosen(folder, "frames", done, FRAMES)
 
 
 def maps_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
@@ -68,12 +66,7 @@ def maps_of(folder: Path, done: bool) -> tuple[int, list[Seen]]:
     -------
     (int, list of Seen)
     """
-    best: dict[str, Seen] = {}
-    for pattern in _MAP_FOLDERS:
-        for maps in sorted(folder.glob(pattern)):
-            best.update({Path(seen[0]).name: seen for seen in _files(maps)})
-    found = sorted(best.values(), key=lambda seen: Path(seen[0]).name)
-    return len(found), _evenly(found, MAPS) if done else _newest(found, MAPS)
+    return _chosen(folder, "depth_maps", done, MAPS)
 
 
 def draw_frame(path: str) -> Bytes | None:
@@ -202,22 +195,18 @@ def strip(pictures: Sequence[Bytes]) -> Bytes:
     return np.hstack(row[:-1])
 
 
-def _files(folder: Path) -> list[Seen]:
-    """A folder's files by name; those that are being written have names that begin with a dot."""
-    try:
-        with os.scandir(folder) as entries:
-            found = [(e.path, e.stat().st_mtime_ns) for e in entries if not e.name.startswith(".")]
-    except OSError:  # not there yet, or renamed just now
-        return []
-    return sorted(found)
+def _chosen(folder: Path, kind: PictureKind, done: bool, most: int) -> tuple[int, list[Seen]]:
+    found = pictures_in(folder, kind, finished=done)
+    chosen = _evenly(found, most) if done else _newest(found, most)
+    return len(found), [(str(picture.path), picture.modified_ns) for picture in chosen]
 
 
-def _newest(found: list[Seen], count: int) -> list[Seen]:
-    newest = sorted(found, key=lambda seen: seen[1])[-count:]
-    return sorted(newest, key=lambda seen: Path(seen[0]).name)
+def _newest(found: list[StagePicture], count: int) -> list[StagePicture]:
+    latest = sorted(found, key=lambda picture: picture.modified_ns)[-count:]
+    return sorted(latest, key=lambda picture: picture.name)
 
 
-def _evenly(found: list[Seen], count: int) -> list[Seen]:
+def _evenly(found: list[StagePicture], count: int) -> list[StagePicture]:
     if len(found) <= count:
         return found
     return [found[round(i)] for i in np.linspace(0, len(found) - 1, count)]

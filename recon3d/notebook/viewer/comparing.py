@@ -36,7 +36,7 @@ class Comparison:
             # No narrower than its picture, which would otherwise lie over its neighbour's.
             ipywidgets.VBox(
                 [ipywidgets.Label(title), viewer.widget],
-                layout={"flex": "0 1 auto", "min_width": f"{viewer._size[0] + 6}px"},
+                layout={"flex": "0 1 auto", "min_width": f"{viewer.canvas.size[0] + 6}px"},
             )
             for title, viewer in zip(titles, (left, right), strict=True)
         ]

@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pythreejs
 
 from recon3d.errors import InputError, OptionError
 from recon3d.notebook.stand_in import show_with
-from recon3d.notebook.viewer.clipping import ClipBox
+from recon3d.notebook.viewer.canvas import Canvas
 from recon3d.notebook.viewer.detail import Detail
-from recon3d.notebook.viewer.layers import CameraLayer, MeshLayer, PointLayer, unseen_box
 from recon3d.notebook.viewer.listening import Ear
-from recon3d.notebook.viewer.measuring import Ruler, in_words
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW, Navigation
-from recon3d.notebook.viewer.picking import ClickPicker, Hit
+from recon3d.notebook.viewer.measuring import in_words
+from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
+from recon3d.notebook.viewer.picking import Hit
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.notebook.viewer.true_size import TrueSize
 from recon3d.rendering.picture import Picture
@@ -28,7 +26,6 @@ from recon3d.viewer.still import draw, encode_png, quick_picture
 from recon3d.viewer.thinning import Budget
 from recon3d.viewer.view_content import Content, Shown, content_of
 
-BACKGROUND = "#15181c"
 #: Seconds without a movement after which all points are drawn again.
 _STILL = 0.6
 
@@ -84,48 +81,15 @@ class Viewer:
         self._true_size = TrueSize(shown, self.content)
         self.selected_camera: str | None = None
         self._listeners: list[Callable[[str], None]] = []
-        self._size = (width, height)
-
-        self.layers: dict[str, Any] = {}
-        if self.content.vertices is not None:
-            self.layers["mesh"] = MeshLayer(self.content)
-        if self.content.points is not None:
-            self.layers["points"] = PointLayer(self.content)
-        if self.content.frusta is not None:
-            self.layers["cameras"] = CameraLayer(self.content)
-        if len(self.layers) > 1 and "mesh" in self.layers and "points" in self.layers:
-            self.layers["points"].visible = False
-        middle, radius = self.content.extent
-        up = np.array([0.0, 1.0, 0.0]) if self.content.up is None else np.asarray(self.content.up, float)
-        self.navigation = Navigation(middle, radius, up, width / height)
-        self._open()
-        self.ruler = Ruler(radius)
         self._measuring = False
-        self._model = pythreejs.Group(children=[layer.object for layer in self.layers.values()])
-        self._around = pythreejs.Group(children=[unseen_box(middle, 150 * radius)])
-        self.scene = pythreejs.Scene(
-            children=[
-                *(self._model, self._around, self.ruler.object, self.navigation.camera),
-                *(layer.drawn for layer in self.layers.values() if isinstance(layer, CameraLayer)),
-            ],
-            background=BACKGROUND,
-        )
-        self._picker = ClickPicker(self._model, self._on_click, pointThreshold=0.01 * radius)
-        self._pressed = ClickPicker(self._around, self._on_press, "mousedown")
-        self._released = ClickPicker(self._around, self._on_release, "mouseup")
-        self._renderer = pythreejs.Renderer(
-            camera=self.navigation.camera,
-            scene=self.scene,
-            controls=self._controls(),
-            width=width,
-            height=height,
-            antialias=False,
-            clearColor=BACKGROUND,
-        )
-        self.clipping = ClipBox(self._renderer, *self.content.bounds)
+        self.canvas = Canvas(self.content, (width, height), self._on_click, self._on_press, self._on_release)
+        self.layers, self.navigation = self.canvas.layers, self.canvas.navigation
+        self.ruler, self.clipping = self.canvas.ruler, self.canvas.clipping
         self.toolbar = Toolbar(self)
         self._ear = Ear(self.resize, self.navigation.press) if fill else None
-        self.widget = self.toolbar.around(self._renderer, None if self._ear is None else self._ear.widget)
+        self.widget = self.toolbar.around(
+            self.canvas.renderer, None if self._ear is None else self._ear.widget
+        )
         self.navigation.camera.observe(self._on_move, "position")
         self.detail = Detail(self.layers)
 
@@ -183,23 +147,15 @@ class Viewer:
     @property
     def background(self) -> str:
         """Colour, as "#rrggbb"."""
-        return str(self.scene.background)
+        return str(self.canvas.scene.background)
 
     @background.setter
     def background(self, color: str) -> None:
-        self.scene.background = color
+        self.canvas.scene.background = color
 
     def fit(self) -> None:
         """Look at the whole model."""
-        self.navigation.fit()
-        if self.navigation.mode == "orbit" and np.allclose(self.navigation.up, self.content.opening.up):
-            self._open()
-
-    def _open(self) -> None:
-        """The first view, as on the page and in pictures."""
-        opening = self.content.opening
-        eye = opening.eye(self._size[0] / self._size[1], FIELD_OF_VIEW)
-        self.navigation.look(eye, opening.target)
+        self.canvas.fit()
 
     def set_up(self, axis: str) -> None:
         """Choose the axis that points up.
@@ -214,7 +170,7 @@ class Viewer:
             There is no such axis.
         """
         self.navigation.set_up(axis)
-        self._renderer.controls = self._controls()
+        self.canvas.take_controls()
 
     def follow(self, other: Viewer) -> None:
         """Take over another viewer's camera.
@@ -226,7 +182,7 @@ class Viewer:
         controls = self.navigation.controls
         self.navigation.follow(other.navigation)
         if self.navigation.controls is not controls:
-            self._renderer.controls = self._controls()
+            self.canvas.take_controls()
 
     @property
     def clip(self) -> tuple[Floats, Floats] | None:
@@ -243,7 +199,7 @@ class Viewer:
                 np.asarray(box[0]) - self.content.origin, np.asarray(box[1]) - self.content.origin
             )
         # The nearest hit may be cut away: then the ones behind it count.
-        self._picker.all = box is not None
+        self.canvas.picker.all = box is not None
         self.toolbar.update()
 
     def screenshot(self, path: str | Path | None = None) -> Picture:
@@ -263,7 +219,7 @@ class Viewer:
             self.content,
             self.navigation.cam_from_scene(),
             FIELD_OF_VIEW,
-            self._size,
+            self.canvas.size,
             layers=[name for name, on in self.visible.items() if on],
             style=self.style or "textured",
             point_size=self.point_size,
@@ -282,9 +238,7 @@ class Viewer:
         width, height : int
             In pixels.
         """
-        self._size = (width, height)
-        self.navigation.camera.aspect = width / height
-        self._renderer.width, self._renderer.height = width, height
+        self.canvas.resize(width, height)
 
     # --- cameras --------------------------------------------------------------------------------
 
@@ -387,13 +341,10 @@ class Viewer:
 
     # --- what the browser tells -----------------------------------------------------------------
 
-    def _controls(self) -> list[Any]:
-        return [self.navigation.controls, self._picker, self._pressed, self._released]
-
     def _on_click(self) -> None:
         if not self.navigation.hand.clicked():
             return
-        hit = next((hit for hit in self._picker.hits() if self.clipping.keeps(hit.point)), None)
+        hit = next((hit for hit in self.canvas.picker.hits() if self.clipping.keeps(hit.point)), None)
         if self._measuring:
             if hit is not None:
                 self.ruler.add(hit.point)
@@ -413,7 +364,7 @@ class Viewer:
 
     def _on_move(self, _: Any) -> None:
         # What counts as a click on a point grows with the distance.
-        self._picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
+        self.canvas.picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
         if self.navigation.hand.moving:
             self.detail.thin(_STILL)
 
@@ -422,30 +373,21 @@ class Viewer:
     @property
     def bytes_sent(self) -> int:
         """Size of the arrays and the texture that go to the browser."""
-        return sum(layer.bytes_sent for layer in self.layers.values())
+        return self.canvas.bytes_sent
 
     def close(self) -> None:
         """Free the browser's memory; a page can hold about eight viewers."""
         self.detail.close()
         self.widget.close()
-        self._renderer.close()
-        for part in (*self.layers.values(), self.ruler, self.clipping, self.navigation):
-            part.close()
-        for widget in (self._picker, self._pressed, self._released, self._model, self._around, self.scene):
-            widget.close()
+        self.canvas.close()
 
     def _ipython_display_(self, words: str | None = None) -> None:
         picture = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
         show_with(self.widget, {"image/png": picture, "text/plain": words or repr(self)})
 
     def __dir__(self) -> list[str]:
-        inner = {
-            "clipping",
-            "detail",
-            "ruler",
-            "scene",
-            "toolbar",
-        }  # parts; `clip`, `measured` … speak for them
+        # Parts; `clip`, `measured` … speak for them.
+        inner = {"canvas", "clipping", "detail", "ruler", "toolbar"}
         return sorted(name for name in super().__dir__() if name not in inner)
 
     def __repr__(self) -> str:

@@ -15,6 +15,7 @@ import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import catalog, names, resumable
+from recon3d_api.files.content import EMPTY
 from recon3d_api.files.received import ReceivedFile
 from recon3d_api.http import arrivals, multipart
 from recon3d_api.http.dependencies import (
@@ -99,7 +100,7 @@ async def hold_images(request: Request, user: UserDep, service: ServiceDep) -> l
     most = service.settings.max_upload_files
     async with _received(request, user, service, "files", names.IMAGE_SUFFIXES, most) as (_, number, files):
         if empty := next((file for file in files if file.size == 0), None):
-            raise ApiError(400, f"{names.base_name(empty.name)} is empty")
+            raise ApiError(400, f"{names.base_name(empty.name)} {EMPTY}")
         project = await to_thread.run_sync(arrivals.open_project, service, user, number)
         uploads = [
             resumable.Upload(

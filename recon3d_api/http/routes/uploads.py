@@ -12,6 +12,7 @@ from fastapi import APIRouter, Depends, Header, Path, Request, Response
 from recon3d_api import schemas
 from recon3d_api.errors import ApiError, not_found
 from recon3d_api.files import names, resumable
+from recon3d_api.files.content import EMPTY
 from recon3d_api.http import tus
 from recon3d_api.http.arrivals import open_project, require_project
 from recon3d_api.http.dependencies import Service, ServiceDep, UserDep, answers, throttle
@@ -62,7 +63,7 @@ def create_upload(
     if number is None:
         raise ApiError(400, "Upload-Metadata must have the key project_id, a positive integer")
     if upload_length == 0:
-        raise ApiError(400, f"{name} is empty")
+        raise ApiError(400, f"{name} {EMPTY}")
     settings = service.settings
     if upload_length > settings.max_upload_bytes:
         raise ApiError(413, f"The file is larger than {settings.max_upload_mb} MB")

@@ -43,7 +43,7 @@ export async function signUp({ main, go, signal }) {
   );
   const name = field(
     t("username"),
-    { autocomplete: "username", required: true, pattern: "[A-Za-z0-9_.\\-]{3,50}", name: "username" },
+    { autocomplete: "username", required: true, pattern: "[A-Za-z0-9_.\\-]{3,50}", title: t("usernameHint"), name: "username" },
     t("usernameHint"),
   );
   const email = field(t("email"), { type: "email", autocomplete: "email", required: true, name: "email" });

@@ -1,9 +1,13 @@
 // A project's videos and photos: added by drag and drop, a file picker or a phone's camera roll; and removed.
 import * as api from "./api.js";
 import { attempt, bar, button, el, notice, replace } from "./dom.js";
+import { dropped } from "./dropped.js";
 import { t } from "./strings.js";
 import { discard, isOurs } from "./tus.js";
 import { uploadsOf } from "./uploads.js";
+
+const names = new Intl.Collator(undefined, { numeric: true });
+const byName = (a, b) => names.compare(a.path, b.path);
 
 const MANY = 24;
 // Waiting uploads that are listed.
@@ -41,7 +45,7 @@ export function inputs(state, { reload }) {
     // What was added is in the list of files now.
     uploads.drop((upload) => upload.state === "stored");
     drawUploads(going, uploads);
-    const rows = state.files.filter((file) => file.path.startsWith("inputs/"));
+    const rows = state.files.filter((file) => file.path.startsWith("inputs/")).sort(byName);
     drop.small(rows.length > 0);
     const key = `${most} ${rows.map((file) => file.path).join("|")} ${state.run.active}`;
     if (key === drawn) return;
@@ -67,7 +71,7 @@ function dropArea(state, add) {
     id: "picker",
     "aria-describedby": "picker-hint",
   });
-  const lead = el("span", { text: t("drop") });
+  const lead = el("span", { class: "lead", text: t("drop") });
   const hint = el("p", { class: "hint", id: "picker-hint" });
   const area = el("label", { class: "drop", for: "picker" }, lead, el("span", { class: "as-button", text: t("choose") }), picker);
   const node = el("div", {}, area, el("p", { class: "hint", text: t("takeHint") }), hint);
@@ -83,7 +87,7 @@ function dropArea(state, add) {
   area.addEventListener("dragleave", over(false));
   area.addEventListener("drop", (event) => {
     over(false)(event);
-    add([...event.dataTransfer.files]);
+    attempt(async () => add(await dropped(event.dataTransfer)));
   });
   // A file that is dropped beside the area must not replace the page.
   for (const name of ["dragover", "drop"]) {

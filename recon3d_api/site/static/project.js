@@ -125,7 +125,9 @@ function head(state, { reload, go }) {
   const draw = () => {
     title.textContent = state.row.name;
     status.className = `status ${state.row.status}`;
-    status.textContent = t(`status_${state.row.status}`);
+    // A cancelled run gives the project its former status back, which may be that of a new one.
+    const cancelled = state.row.status === "draft" && state.run.outcome === "cancelled";
+    status.textContent = t(cancelled ? "job_cancelled" : `status_${state.row.status}`);
     // The API refuses it while a run works.
     remove.hidden = state.run.active;
   };

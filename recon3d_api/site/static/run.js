@@ -45,6 +45,7 @@ export class Run {
       progress: job.progress,
       message: job.message,
       error: job.error ?? job.error_message,
+      pictures: null, // when the newest one was written
     }));
     this.error = "";
     this.cancelling = false;
@@ -66,6 +67,7 @@ export class Run {
       progress: message.progress,
       message: message.message,
       error: message.error,
+      pictures: message.pictures ?? job.pictures,
     });
     if (message.event === "job_failed") this.error = message.error ?? "";
     return true;

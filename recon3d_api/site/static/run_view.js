@@ -1,10 +1,10 @@
 // The run as one sees it: steps in plain words, time left, pictures as they come, and how it ended.
 import * as api from "./api.js";
 import { attempt, bar, button, el, replace } from "./dom.js";
+import { pictures } from "./pictures.js";
 import { duration, has, t } from "./strings.js";
 
 const POLL = 2000;
-const STRIP = 8;
 // Steps after which there is a new picture of what has been made.
 const SHOWN = ["dense_reconstruction", "mesh_generation", "texturing"];
 
@@ -14,12 +14,12 @@ export function runView(state, { start }) {
   const words = el("p", { role: "status" });
   const overall = bar(t("running"), 0);
   const steps = el("ol", { class: "steps", "aria-label": t("stages") });
-  const strip = el("div", { class: "strip" });
+  const live = pictures(state);
   const preview = el("div", { class: "preview" });
   const actions = el("p", { class: "actions" });
   const log = logs(state);
-  node.append(title, overall, words, actions, steps, strip, preview, log.node);
-  const pictures = { strip: "", preview: "" };
+  node.append(title, overall, words, actions, steps, live.node, preview, log.node);
+  const shown = { preview: "" };
 
   let asking = 0;
   const poll = async () => {
@@ -65,7 +65,8 @@ export function runView(state, { start }) {
     overall.hidden = !run.active;
     say();
     drawSteps(steps, run);
-    drawPictures(state, pictures, strip, preview);
+    live.draw();
+    drawPreview(state, shown, preview);
     // The buttons stay the same elements while nothing changes, so that the focus stays, too.
     const key = `${run.active} ${outcome} ${run.first?.id}`;
     if (key === drawn) return;
@@ -134,32 +135,15 @@ function drawSteps(steps, run) {
   });
 }
 
-function drawPictures(state, pictures, strip, preview) {
-  const { run, files } = state;
-  const frames = run.finished("frame_extraction") ? files.filter((file) => file.type === "frames") : [];
-  const chosen = spread(frames, STRIP);
-  const key = chosen.map((file) => `${file.path} ${file.modified}`).join();
-  if (key !== pictures.strip) {
-    pictures.strip = key;
-    replace(
-      strip,
-      chosen.length ? el("p", { class: "hint", text: t("pictures", { n: frames.length }) }) : null,
-      el("div", {}, chosen.map((file) => thumbnail(state, file, frames.indexOf(file) + 1))),
-    );
-  }
+// A picture of what the last step of those that have one has made.
+function drawPreview(state, shown, preview) {
+  const { run } = state;
   const last = SHOWN.filter((stage) => run.finished(stage)).pop() ?? "";
   const made = last && `${last} ${run.jobs.find((job) => job.job_type === last).id}`;
-  if (made !== pictures.preview) {
-    pictures.preview = made;
-    if (made) show(state, preview, `projects/${state.id}/preview?width=1024`, t("previewAlt"));
-    else preview.replaceChildren();
-  }
-}
-
-function thumbnail(state, file, n) {
-  const place = el("span", {});
-  show(state, place, `${api.file(state.id, file.path)}?width=256`, t("pictureAlt", { n }));
-  return place;
+  if (made === shown.preview) return;
+  shown.preview = made;
+  if (made) show(state, preview, `projects/${state.id}/preview?width=1024`, t("previewAlt"));
+  else preview.replaceChildren();
 }
 
 async function show(state, place, path, alt) {
@@ -169,11 +153,6 @@ async function show(state, place, path, alt) {
   } catch {
     // A run replaces its files: the next look may have more luck.
   }
-}
-
-function spread(rows, most) {
-  if (rows.length <= most) return rows;
-  return Array.from({ length: most }, (_, n) => rows[Math.floor((n * (rows.length - 1)) / (most - 1))]);
 }
 
 function logs(state) {

@@ -76,7 +76,7 @@ const words = {
   kept: "“{name}” is kept.",
 
   addFiles: "Add a video or photos",
-  drop: "Drop files here, or",
+  drop: "Drop files or a folder here, or",
   choose: "Choose files",
   takeHint: "Walk slowly around the object. Keep it in the picture, keep the camera moving, and avoid blur.",
   formats: "{formats}, up to {size} each.",
@@ -151,6 +151,9 @@ const words = {
   job_cancelled: "Cancelled",
   pictures: "Chosen pictures: {n}",
   pictureAlt: "Chosen picture {n}",
+  depthMaps: "Depth maps: {n}. Red is near, blue is far.",
+  depthAlt: "Depth map of {name}",
+  frameAlt: "Picture {name}",
   previewAlt: "Picture of what has been made so far",
   filesAlt: "Thumbnail of {name}",
   thumbAlt: "Preview of {name}",

@@ -169,7 +169,7 @@ def begin_project(visitor: Visitor, name: str) -> int:
     """Create a project as a person does; gives its number."""
     visitor.page.get_by_label("Name", exact=True).fill(name)
     visitor.page.get_by_role("button", name="Create").click()
-    visitor.page.get_by_text("Drop files here").wait_for()
+    visitor.page.get_by_text("Drop files or a folder here").wait_for()
     return int(visitor.page.url.rpartition("/")[2])
 
 

@@ -60,6 +60,7 @@ def test_from_registration_to_deletion(
     stranger = visit(link, at="")
     stranger.page.locator("canvas").first.wait_for()
     assert turned(stranger, stranger.page.locator("body"))
+    stranger.check_accessible()
     page.get_by_role("button", name="End Museum").click()
     page.get_by_text("The link is ended.").wait_for()
     stranger.expected.append("/share/")

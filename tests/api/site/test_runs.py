@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from recon3d_api.store.tables import Job
 from tests.api.conftest import Api, wait_for
 from tests.api.site.conftest import Visitor, open_project
+from tests.api.test_stage_pictures import write_frame, write_map
 
 
 def started(api: Api, visit: Callable[..., Visitor], **behaviour: Any) -> tuple[Visitor, int]:
@@ -31,6 +33,7 @@ def test_cancel_and_resume(api: Api, visit: Callable[..., Visitor]) -> None:
     page.locator(".run").get_by_role("button", name="Cancel").click()
     page.get_by_text("The run was cancelled. What was finished is kept.").wait_for()
     page.reload()
+    page.locator(".head .status").get_by_text("Cancelled").wait_for()
     (api.root(number) / "go").touch()
     page.get_by_role("button", name="Resume").click()
     page.get_by_text("Finished").wait_for()
@@ -80,6 +83,37 @@ def test_a_run_is_started_once_and_a_project_that_is_deleted_elsewhere_leaves_th
     page.get_by_role("heading", name="This project was deleted.").wait_for()
     page.get_by_role("link", name="All projects").click()
     page.get_by_text("You have no projects yet").wait_for()
+
+
+def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    visitor, number = started(api, visit, hold="dense_reconstruction")
+    page, root = visitor.page, api.root(number)
+    page.locator("li[aria-current=step]").get_by_text("Measuring the depth").wait_for()
+    for name in ("a.jpg", "left/b.jpg"):
+        write_frame(root / "model", name)
+    write_map(root / "model", "a.jpg", time.time())
+    (root / "step").touch()
+    page.get_by_text("25 %", exact=True).wait_for()
+    page.get_by_text("Depth maps: 1.").wait_for()
+    depth = page.get_by_role("img", name="Depth map of a.jpg")
+    photo = page.get_by_role("img", name="Picture a.jpg").bounding_box()
+    box = depth.bounding_box()
+    assert photo["x"] + photo["width"] <= box["x"]
+    assert photo["y"] == box["y"]
+    assert abs(photo["width"] - box["width"]) < 1
+    visitor.check_accessible()
+    first = depth.get_attribute("src")
+
+    write_map(root / "model", "a.jpg", time.time(), far=30)  # a better one
+    write_map(root / "model", "left/b.jpg", time.time())
+    (root / "step").touch()
+    page.get_by_text("Depth maps: 2.").wait_for()
+    page.get_by_role("img", name="Depth map of left/b.jpg").wait_for()
+    assert depth.get_attribute("src") != first
+    (root / "go").touch()
+    page.get_by_role("heading", name="Making the model").wait_for(state="hidden")
 
 
 @pytest.mark.slow

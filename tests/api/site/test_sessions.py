@@ -106,7 +106,7 @@ def test_another_user_takes_over(api: Api, visit: Callable[..., Visitor], tmp_pa
     page = visitor.page
     page.evaluate("known => localStorage.setItem('recon3d.session', JSON.stringify(known))", first)
     page.goto(f"{api.url}/#/projects/{number}")
-    page.get_by_text("Drop files here").wait_for()
+    page.get_by_text("Drop files or a folder here").wait_for()
     other = visitor.context.new_page()
     visitor.watch(other, api.url)
     other.goto(api.url)

@@ -127,6 +127,7 @@ def test_on_a_phone(api: Api, visit: Callable[..., Visitor]) -> None:
     visitor, number = open_project(api, visit, name, **PHONE)
     page = visitor.page
     assert page.get_by_label("Choose files").get_attribute("accept") == "image/*,video/*"
+    assert page.get_by_text("Drop files or a folder here").is_hidden()  # there is no mouse
     fits(page)
     plant_model(api, number)
     page.reload()

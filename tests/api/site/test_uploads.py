@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from recon3d_api.store.tables import Project
-from tests.api.conftest import Api, new_project, wait_for
+from tests.api.conftest import Api, new_project, photo, wait_for
 from tests.api.site.conftest import Visitor, noise, open_project, slow_line
 
 
@@ -44,6 +44,28 @@ def received(api: Api, number: int) -> int:
 def stored(api: Api, number: int) -> bytes:
     (path,) = (api.root(number) / "model" / "inputs").rglob("noise*.*")
     return path.read_bytes()
+
+
+def test_the_files_of_a_dropped_folder_are_added_and_listed_by_name(
+    api: Api, visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    visitor = open_project(api, visit, expected=("/files/uploads",))[0]
+    page, folder = visitor.page, tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for number, name in enumerate(("p10.jpg", "p2.jpg", "more/p9.jpg", ".hidden.jpg")):
+        (folder / name).write_bytes(photo(number))
+    (folder / "cut.jpg").write_bytes(photo(5)[:2000])
+    box = page.locator(".drop").bounding_box()
+    line = visitor.context.new_cdp_session(page)
+    for kind in ("dragEnter", "dragOver", "drop"):
+        data = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+        line.send(
+            "Input.dispatchDragEvent", {"type": kind, "x": box["x"] + 9, "y": box["y"] + 9, "data": data}
+        )
+    page.get_by_role("heading", name="Your files (3)").wait_for()
+    page.get_by_text("Not added: cut.jpg is damaged").wait_for()
+    page.get_by_text("copy the file again, or leave it out").wait_for()
+    wait_for(lambda: page.locator(".files .name").all_text_contents() == ["p2.jpg", "p9.jpg", "p10.jpg"])
 
 
 def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
