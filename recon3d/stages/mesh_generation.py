@@ -89,6 +89,7 @@ def _left_out(outside: int, points: int, kind: str) -> str:
     share = "Less than 0.1 %" if outside < 0.001 * points else f"{100 * outside / points:.1f} %"
     why = {
         "orbit": "outside the ring of cameras",
+        "object": "ground beside the object, or outside the ring of cameras,",
         "near": "far away and poorly measured",
         "box": "outside the box",
     }[kind]
@@ -107,6 +108,7 @@ def _mesh(
 ) -> tuple[MeshCounts, str, float, float]:
     from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
     from recon3d.surface.cropping import cropped
+    from recon3d.surface.curvature import restore_curvature
     from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.meshing import at_most, surface_from_points
@@ -119,12 +121,13 @@ def _mesh(
         cloud, outside, kind = _region(dense, scene, options.region, threads)
         count = len(cloud)
         cloud = at_most(cloud, _most_points(options), threads)
+        free_space = FreeSpace(_depth_maps(dense, scene), threads=threads)
         mesh, cloud, facts = surface_from_points(
             cloud,
             faces=options.max_faces,
             depth=options.poisson_depth,
             trim_factor=options.trim,
-            see_through=FreeSpace(_depth_maps(dense, scene), threads=threads),
+            see_through=free_space,
             threads=threads,
         )
         if not isinstance(options.region, str):
@@ -132,7 +135,7 @@ def _mesh(
         task_progress(1, _STEPS)
         mesh = make_manifold(remove_small_components(mesh, options.min_component, threads))
         torn = 0.0
-        if kind == "orbit":
+        if kind in ("orbit", "object"):
             area = face_areas(mesh.vertices, mesh.faces).sum()
             mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
             torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
@@ -148,6 +151,7 @@ def _mesh(
             farthest=facts["cell"],
             threads=threads,
         )
+        mesh = restore_curvature(mesh, free_space.pixel(mesh.vertices))
         task_progress(3, _STEPS)
         mesh = make_manifold(simplify(mesh, options.max_faces, threads))
         task_progress(4, _STEPS)
@@ -168,6 +172,7 @@ def _mesh(
 def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> tuple[PointCloud, int, str]:
     """The points to be meshed, how many others there are, and what those are."""
     from recon3d.surface.cropping import points_in_box
+    from recon3d.surface.ground import beyond_skirt
     from recon3d.surface.region import find_region
 
     cloud = read_point_cloud(dense / POINT_CLOUD)
@@ -177,6 +182,8 @@ def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> t
         starts, views = read_visibility(dense / VISIBILITY)
         found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views), threads)
         chosen, kind = cloud.subset(found.inside), str(found.kind)
+        if kind == "orbit" and (ground := beyond_skirt(scene, chosen)).any():
+            chosen, kind = chosen.subset(~ground), "object"
     else:
         assert not isinstance(region, str)
         chosen, kind = points_in_box(cloud, region), "box"

@@ -19,7 +19,7 @@ from recon3d.types import Camera, Floats, Floats32
 Votes = NDArray[np.int32]
 
 #: Known depths that a pixel and its eight neighbours need, so that a depth by itself has no vote.
-_KNOWN = 6
+_KNOWN = 9
 #: Cosine between a surface's normal and the ray to a camera that sees it.
 _GRAZING = 0.25
 #: Pixels along the side of a block that `FreeSpace` keeps one depth of.
@@ -165,7 +165,7 @@ class FreeSpace:
             if pixels > _MOST_PIXELS:
                 self._maps = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in self._maps]
                 times, pixels = times + 1, sum(d.size for d, _, _ in self._maps)
-        self._views, self._threads = views, threads
+        self._views, self._threads, self._shrunk = views, threads, _BLOCK**times
 
     def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:
         """Tell whether photos see through places.
@@ -205,6 +205,26 @@ class FreeSpace:
             given = (points, normals, radius, *seen, views)
             self._threads.run(_expose, *given, count=len(points), least=_LEAST)
         return views
+
+    def pixel(self, points: Floats) -> float:
+        """Compute the usual size of a pixel of the depth maps, as they were given, on a surface.
+
+        Parameters
+        ----------
+        points : ndarray of float64, shape (N, 3)
+            Of the surface.
+
+        Returns
+        -------
+        float
+            In the view that is nearest to each point; 0 without maps.
+        """
+        nearest = np.full(len(points), np.inf)
+        for _, camera, pose in self._maps:
+            far = points @ pose[2, :3] + pose[2, 3]
+            nearest = np.minimum(nearest, np.where(far > 0, far / (camera.K[0, 0] * self._shrunk), np.inf))
+        known = nearest[np.isfinite(nearest)]
+        return float(np.median(known)) if len(known) else 0.0
 
 
 def shrunk(camera: Camera) -> Camera:

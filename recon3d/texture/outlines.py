@@ -16,6 +16,8 @@ from recon3d.types import Bytes, Floats32
 _SIZE = 640
 #: Pixels there from an outline that may show what is behind.
 _REACH = 20
+#: Pixels there that become one where colours are averaged.
+_COARSE = 2
 #: Pixels there beside an outline whose colour says nothing about what is behind.
 _MARGIN = 2
 #: What is behind is so much further away, relative to the depth, two pixels beside the outline.
@@ -107,18 +109,26 @@ def _around(
     color: Floats32, mask: NDArray[np.bool_], near: NDArray[np.bool_]
 ) -> tuple[Floats32, Floats32, NDArray[np.bool_]]:
     """Mean and variance of the masked colours around the near pixels, and where there are any."""
-    side = (4 * _REACH + 1, 4 * _REACH + 1)
-    weight = mask.astype(np.float32)
+    rows, columns = (places // _COARSE for places in np.nonzero(near))
+    reduced = tuple(-(-side // _COARSE) for side in mask.shape)
+    side = 4 * _REACH // _COARSE + 1
 
     def blurred(values: Floats32) -> Floats32:
-        summed = cv2.boxFilter(values, cv2.CV_32F, side, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(summed[near], np.float32)
+        # Means over windows this wide need no finer pixels; the last ones are completed with zeros.
+        edge = [_COARSE * n - m for n, m in zip(reduced, mask.shape, strict=True)]
+        if any(edge):
+            values = np.asarray(cv2.copyMakeBorder(values, 0, edge[0], 0, edge[1], cv2.BORDER_CONSTANT))
+        small = cv2.resize(values, reduced[::-1], interpolation=cv2.INTER_AREA)
+        summed = cv2.boxFilter(small, cv2.CV_32F, (side, side), borderType=cv2.BORDER_CONSTANT)
+        return np.asarray(summed[rows, columns], np.float32)
 
+    weight = mask.astype(np.float32)
+    masked = cv2.copyTo(color, mask.astype(np.uint8))
     share = blurred(weight)
     known = share > 0.01
     share = np.maximum(share, 1e-6)
-    mean = blurred(color * weight[..., None]) / share[:, None]
-    square = blurred(np.einsum("hwc,hwc,hw->hw", color, color, weight)) / share
+    mean = blurred(masked) / share[:, None]
+    square = blurred(np.asarray(cv2.transform(masked * masked, np.ones((1, 3))), np.float32)) / share
     return mean, np.maximum(square - np.einsum("nc,nc->n", mean, mean), 0) / 3, known
 
 
@@ -137,6 +147,6 @@ def _linked(found: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.b
     """Those of the pixels found that others link to what is behind."""
     _, label = cv2.connectedComponents((found | behind).astype(np.uint8), connectivity=4)
     reached = np.zeros(int(label.max()) + 1, bool)
-    reached[np.unique(label[behind])] = True
+    reached[label[behind]] = True
     linked: NDArray[np.bool_] = found & reached[label]
     return linked

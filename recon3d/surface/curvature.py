@@ -1,0 +1,62 @@
+"""Curvature that depth maps flatten, given back.
+
+A depth is found with a plane through a patch of pixels. On a curved surface the plane lies at the patch's
+mean depth: inside of what bulges, outside of what is hollow. Smoothing a surface does the same. So the step
+from the surface to a smoothed one, taken the other way, undoes it to the first order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.sparse import csr_matrix, diags
+
+from recon3d.surface.connectivity import border_vertices
+from recon3d.surface.smoothing import vertex_neighbors, vertex_normals
+from recon3d.types import Floats, Mesh
+
+#: Standard deviations, in pixels of the depth maps, of the smoothing that takes off noise first, and of the
+#: one whose step is undone: that of a patch and of the solver's splines.
+_NOISE, _PATCH = 1.2, 3.0
+#: No vertex moves by more pixels: on parts thinner than a patch the first order is too much.
+_FARTHEST = 0.75
+#: Share of the way to the mean of its neighbours that a vertex moves in a round of smoothing.
+_STEP = 0.5
+
+
+def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
+    """Move bulges out and hollows in, by what patches of pixels have flattened.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+    pixel : float
+        Size of a pixel of the depth maps on the surface; 0 changes nothing.
+
+    Returns
+    -------
+    Mesh
+        Same faces. Borders stay.
+    """
+    if not len(mesh.faces) or pixel <= 0:
+        return mesh
+    near = (vertex_neighbors(mesh.faces, len(mesh.vertices)) > 0).astype(np.float64)
+    means = (diags(1 / np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)) @ near).tocsr()
+    corners = mesh.vertices[mesh.faces]
+    square = float(np.square(corners - np.roll(corners, 1, axis=1)).sum(axis=2).mean())
+    # Variance along an axis that a round adds.
+    gain = _STEP * square / 2
+    fair = _smoothed(mesh.vertices, means, (_NOISE * pixel) ** 2 / gain)
+    step = fair - _smoothed(fair, means, (_PATCH * pixel) ** 2 / gain)
+    normals = vertex_normals(mesh)
+    length = np.clip(np.einsum("nc,nc->n", step, normals), -_FARTHEST * pixel, _FARTHEST * pixel)
+    length[border_vertices(mesh.faces)] = 0
+    return replace(mesh, vertices=mesh.vertices + length[:, None] * normals, normals=None)
+
+
+def _smoothed(vertices: Floats, means: csr_matrix, rounds: float) -> Floats:
+    for _ in range(max(1, round(rounds))):
+        vertices = (1 - _STEP) * vertices + _STEP * (means @ vertices)
+    return vertices
