@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import coo_array, csgraph
 
 from recon3d.layout import MATCHES
 
@@ -24,11 +25,14 @@ class ViewGraph:
     ----------
     names : tuple of str
         All images.
-    inliers : ndarray of int, shape (N, N)
-        Verified matches of each two images.
+    pairs : ndarray of int, shape (P, 2)
+        Indices of two images, each pair once.
+    inliers : ndarray of int, shape (P,)
+        Their verified matches.
     """
 
     names: tuple[str, ...]
+    pairs: NDArray[np.int64]
     inliers: NDArray[np.int64]
 
     def parts(self, models: Sequence[frozenset[str]]) -> list[frozenset[str]]:
@@ -44,32 +48,44 @@ class ViewGraph:
         list of frozenset of str
             All images, in parts. The part of the first model comes first.
         """
-        groups: list[set[int]] = []
-        free = dict.fromkeys(range(len(self.names)))
+        count = len(self.names)
         place = {name: index for index, name in enumerate(self.names)}
+        group = np.full(count, -1)
+        placed = 0
         for model in models:
-            group = {place[name] for name in model if place[name] in free}
-            for index in group:
-                del free[index]
-            groups += [group] if group else []
-        models_end = len(groups)
-        groups += [{index} for index in free]
-        part = list(range(len(groups)))
-        for first in range(len(groups)):
-            for second in range(first):
-                needed = _TIED if first < models_end and second < models_end else 1
-                if part[first] != part[second] and self._tie(groups[first], groups[second]) >= needed:
-                    old, new = sorted((part[first], part[second]), reverse=True)
-                    part = [new if number == old else number for number in part]
-        joined: dict[int, set[str]] = {}
-        for number, group in zip(part, groups, strict=True):
-            joined.setdefault(number, set()).update(self.names[index] for index in group)
-        return [frozenset(found) for _, found in sorted(joined.items())]
+            free = [place[name] for name in model if group[place[name]] < 0]
+            group[free] = placed
+            placed += bool(free)
+        # Each image that is left is a group of its own.
+        left = group < 0
+        group[left] = placed + np.arange(np.count_nonzero(left))
+        groups = placed + int(np.count_nonzero(left))
+        first, second, ties = self._ties(group, groups)
+        tied = ties >= np.where((first < placed) & (second < placed), _TIED, 1)
+        graph = coo_array((ties[tied], (first[tied], second[tied])), shape=(groups, groups))
+        labels = csgraph.connected_components(graph, directed=False)[1][group]
+        joined: dict[int, list[int]] = {}
+        for index in np.argsort(group, kind="stable").tolist():
+            joined.setdefault(int(labels[index]), []).append(index)
+        return [frozenset(self.names[index] for index in part) for part in joined.values()]
 
-    def _tie(self, group: set[int], other: set[int]) -> int:
-        """Matches of the best tied image of one group with all images of the other."""
-        between = self.inliers[np.ix_(sorted(group), sorted(other))]
-        return int(max(between.sum(axis=0).max(), between.sum(axis=1).max()))
+    def _ties(
+        self, group: NDArray[np.int64], groups: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Pairs of groups, and the matches of the best tied image of one with all images of the other."""
+        one, other = np.concatenate([self.pairs, self.pairs[:, ::-1]]).T
+        matches = np.tile(self.inliers, 2)
+        # Of each image with each group.
+        with_group = coo_array((matches, (one, group[other])), shape=(len(self.names), groups))
+        with_group.sum_duplicates()
+        image, second = with_group.coords
+        first, matches = group[image], with_group.data
+        order = np.lexsort((-matches, second, first))
+        first, second, matches = first[order], second[order], matches[order]
+        best = np.ones(len(first), bool)
+        best[1:] = (first[1:] != first[:-1]) | (second[1:] != second[:-1])
+        best &= first != second
+        return first[best], second[best], matches[best]
 
 
 def read_view_graph(matching: Path, names: Sequence[str]) -> ViewGraph:
@@ -86,8 +102,6 @@ def read_view_graph(matching: Path, names: Sequence[str]) -> ViewGraph:
     -------
     ViewGraph
     """
-    inliers = np.zeros((len(names), len(names)), np.int64)
     with np.load(matching / MATCHES) as data:
-        first, second = data["pairs"].reshape(-1, 2).T
-        inliers[first, second] = inliers[second, first] = data["inliers"]
-    return ViewGraph(tuple(names), inliers)
+        pairs, inliers = data["pairs"].reshape(-1, 2).astype(np.int64), data["inliers"].astype(np.int64)
+    return ViewGraph(tuple(names), pairs, inliers)
