@@ -26,6 +26,7 @@ from recon3d.colmap.intrinsics import (
     free_intrinsics,
     regroup_cameras,
 )
+from recon3d.colmap.joining import join_models
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
@@ -64,6 +65,7 @@ __all__ = [
     "free_intrinsics",
     "guide",
     "image_statistics",
+    "join_models",
     "map_globally",
     "map_incrementally",
     "match_pairs",

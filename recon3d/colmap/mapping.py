@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -29,6 +29,7 @@ def map_incrementally(
     growing: Growing | None = None,
     start: tuple[int, int] | Path | None = None,
     fixed_cameras: bool = False,
+    names: Sequence[str] = (),
 ) -> list[Path]:
     """Incremental structure from motion [1]_.
 
@@ -50,6 +51,8 @@ def map_incrementally(
         chooses a pair.
     fixed_cameras : bool
         Keep the cameras of the database until all images are placed, and only then refine them.
+    names : sequence of str
+        Images to place; all of the database by default.
 
     Returns
     -------
@@ -62,6 +65,7 @@ def map_incrementally(
     """
     options = _options(demands, seed)
     options.min_model_size = min_model_size
+    options.image_names = list(names)
     options.ba_refine_focal_length = options.ba_refine_extra_params = not fixed_cameras
     if isinstance(start, tuple):
         options.init_image_id1, options.init_image_id2 = start

@@ -156,6 +156,9 @@ class SparseReconstructionOptions(StageOptions):
         COLMAP's incremental mapper, or its global one (GLOMAP).
     min_model_size : int
         Images that a component needs to be kept.
+    part_size : int
+        Images of a part. The incremental mapper cuts larger sets into parts that overlap by a fifth, maps
+        these at the same time, and joins them; 0 maps every set as a whole.
     upright : bool
         Turn the model so that +y is up and centre it on its points.
     component : int
@@ -165,6 +168,7 @@ class SparseReconstructionOptions(StageOptions):
 
     mapper: Literal["incremental", "global"] = "incremental"
     min_model_size: int = Field(3, ge=2)
+    part_size: int = Field(400, ge=0)
     upright: bool = True
     component: int = Field(0, ge=0)
 

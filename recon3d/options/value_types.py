@@ -70,6 +70,7 @@ class SparseReconstructionValues(TypedDict, total=False):
 
     mapper: Literal["incremental", "global"]
     min_model_size: int
+    part_size: int
     upright: bool
     component: int
 

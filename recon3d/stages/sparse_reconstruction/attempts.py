@@ -11,6 +11,7 @@ from typing import Literal
 from recon3d.compute import StageContext, reads, task_progress
 from recon3d.layout import DATABASE, images_folder, read_frames
 from recon3d.options import SparseReconstructionOptions
+from recon3d.stages.sparse_reconstruction.partition import cut
 from recon3d.stages.sparse_reconstruction.view_graph import read_view_graph
 from recon3d.types import SharedCamera
 
@@ -132,6 +133,8 @@ class _Job:
     #: Whether to add images to it.
     extend: bool
     seed: int
+    #: Images of a part; empty for all.
+    part: tuple[str, ...] = ()
 
 
 class Attempts:
@@ -209,9 +212,31 @@ class Attempts:
             extend=extend,
             seed=self._context.seed,
         )
-        placed = self._context.call(_place, job, unit="frames")
+        started = self._started_in_parts(job)
+        placed = self._context.call(_place, started or job, unit="frames")
         self.made.append(placed)
         return placed
+
+    def _started_in_parts(self, job: _Job) -> _Job | None:
+        """Map the parts of a large set at the same time; gives the job that goes on from all of them."""
+        size = self._options.part_size
+        whole = not size or len(self.names) <= size or job.known is not None
+        if whole or self._options.mapper == "global":
+            return None
+        parts = cut(self.graph, size)
+        if len(parts) < 2:
+            return None
+        jobs = [
+            replace(job, out=f"{job.out}-part{number}", growing="", part=part)
+            for number, part in enumerate(parts)
+        ]
+        sizes = f"{min(map(len, parts))} to {max(map(len, parts))}"
+        self._context.log(f"Mapping {len(self.names)} images in {len(parts)} parts of {sizes}.")
+        models = self._context.map(_place_part, jobs, unit="parts")
+        joined = f"{job.out}-joined"
+        if not self._context.call(_join, [path for found in models for path in found], joined):
+            return None
+        return replace(job, known=joined, extend=True)
 
     def extended(self, placed: Placed) -> Placed:
         """Give images that are left a chance with cameras of their own.
@@ -239,6 +264,40 @@ class Attempts:
         return found if found.registered > placed.registered else placed
 
 
+@reads(lambda job: [job.frames, Path(job.matching) / DATABASE])
+def _place_part(job: _Job) -> list[str]:
+    """Run the mapper on a part; returns the folders of its models."""
+    out = Path(job.out)
+    database = _own_database(job)
+    (out / "raw").mkdir()
+    models = [] if database is None else _mapped(job, database, out / "raw", job.part)
+    if database is not None:
+        database.unlink()
+    return [str(model) for model in models]
+
+
+@reads(lambda models, out: models)
+def _join(models: Sequence[str], out: str) -> int:
+    """Join the models of parts; returns how many are left."""
+    from recon3d import colmap
+
+    return len(colmap.join_models([Path(model) for model in models], Path(out)))
+
+
+def _own_database(job: _Job) -> Path | None:
+    """A copy of the database with the job's cameras; None where these are not plausible."""
+    from recon3d import colmap
+
+    database = Path(job.out) / DATABASE
+    database.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
+    if job.attempt.from_pairs and not colmap.calibrate_from_pairs(database, seed=job.seed):
+        database.unlink()
+        return None
+    colmap.regroup_cameras(database, job.cameras)
+    return database
+
+
 @reads(
     # Mappers take colours from the images.
     lambda job: [job.frames, Path(job.matching) / DATABASE, *([job.known] if job.known else [])]
@@ -250,13 +309,9 @@ def _place(job: _Job) -> Placed:
     names = read_frames(Path(job.frames)).names
     out = Path(job.out)
     raw = out / "raw"
-    database = out / DATABASE
-    out.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
-    plausible = not job.attempt.from_pairs or colmap.calibrate_from_pairs(database, seed=job.seed)
-    colmap.regroup_cameras(database, job.cameras)
+    database = _own_database(job)
     raw.mkdir()
-    models = _mapped(job, database, raw, names) if plausible else []
+    models = [] if database is None else _mapped(job, database, raw, names)
     if job.known is not None:
         placed = set(_names(models[0])) if models else set()
         others = sorted(Path(job.known).iterdir(), key=lambda path: int(path.name))
@@ -268,7 +323,8 @@ def _place(job: _Job) -> Placed:
     for number, (_, _, model) in enumerate(found):
         shutil.copytree(model, out / str(number))
     shutil.rmtree(raw)
-    database.unlink()
+    if database is not None:
+        database.unlink()
     return Placed(
         attempt=job.attempt,
         folder=out,
@@ -298,7 +354,10 @@ def _mapped(job: _Job, database: Path, raw: Path, names: Sequence[str]) -> list[
         demands=job.attempt.demands,
         seed=job.seed,
         progress=lambda done: task_progress(min(done, len(names)), len(names)),
-        growing=colmap.Growing(Path(job.growing), Path(job.out) / "snapshots", len(names)),
+        growing=colmap.Growing(Path(job.growing), Path(job.out) / "snapshots", len(names))
+        if job.growing
+        else None,
+        names=job.part,
         start=start,
         fixed_cameras=job.attempt.from_pairs,
     )
