@@ -431,6 +431,7 @@ class Scene(Described):
         InputError
             A file is missing or damaged.
         """
+        folder = Path(folder)
         try:
             return cls._load(folder)
         except (OSError, ValueError, KeyError, TypeError, IndexError, EOFError, BadZipFile) as error:
