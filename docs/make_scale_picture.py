@@ -1,12 +1,14 @@
-"""Draw docs/images/scale.png: ``python -m docs.make_scale_picture``.
+"""Draw docs/images/scale.png: ``python -m docs.make_scale_picture TODAY PARTS``.
 
-It simulates runs of 10 000 images (`tests.benchmarks.scale`), which takes some minutes.
+Both are files that the simulation keeps, for the same numbers of workers::
+
+    python -m tests.benchmarks.scale 10000 1 10000 8 10000 64 10000 500 --json TODAY
+    python -m tests.benchmarks.scale 10000 1 10000 8 10000 64 10000 500 --parts 400 --json PARTS
 """
 
 from __future__ import annotations
 
-import logging
-from dataclasses import replace
+import argparse
 from pathlib import Path
 
 import matplotlib
@@ -15,13 +17,11 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 from matplotlib.axes import Axes
 
-from tests.benchmarks.scale import RunResult, simulate
-from tests.benchmarks.scale_tasks import Table
-from tests.benchmarks.simulated_cluster import Cluster
+from tests.benchmarks.scale import RunResult, read_results
 
 PICTURE = Path(__file__).parent / "images" / "scale.png"
-_MAPPING = "sparse_reconstruction"
-_IMAGES, _PART, _WORKERS, _SHOWN = 10_000, 400, (1, 8, 64, 500), 64
+#: Workers whose hours are shown.
+_SHOWN = 64
 
 
 def _lines(axes: Axes, today: list[RunResult], parts: list[RunResult]) -> None:
@@ -31,10 +31,11 @@ def _lines(axes: Axes, today: list[RunResult], parts: list[RunResult]) -> None:
         "whole run": ([r.run_efficiency for r in today], "#d95f02", "-"),
         "whole run, mapped in parts (not built)": ([r.run_efficiency for r in parts], "#d95f02", ":"),
     }
+    workers = [result.workers for result in today]
     for label, (values, color, style) in lines.items():
-        axes.plot(_WORKERS, [100 * value for value in values], style, color=color, marker="o", label=label)
+        axes.plot(workers, [100 * value for value in values], style, color=color, marker="o", label=label)
     axes.set(xscale="log", xlabel="workers", ylabel="% of the workers' time that computes", ylim=(0, 105))
-    axes.set_xticks(_WORKERS, [str(count) for count in _WORKERS], minor=False)
+    axes.set_xticks(workers, [str(count) for count in workers], minor=False)
     axes.minorticks_off()
     axes.legend(frameon=False)
 
@@ -52,18 +53,17 @@ def _bars(axes: Axes, result: RunResult) -> None:
 
 
 def main() -> None:
-    """Simulate and draw."""
-    logging.getLogger("distributed").setLevel(logging.WARNING)
-    table = Table.read()
-    clusters = [Cluster(count, dispatch=table.dispatch) for count in _WORKERS]
-    today = [simulate(table, _IMAGES, cluster) for cluster in clusters]
-    # Of the plan, only mapping differs.
-    mapped = [simulate(table, _IMAGES, cluster, _PART, only=[_MAPPING]) for cluster in clusters]
-    parts = [replace(a, stages=a.stages | b.stages) for a, b in zip(today, mapped, strict=True)]
+    """Draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("today", type=Path)
+    parser.add_argument("parts", type=Path)
+    given = parser.parse_args()
+    today, parts = read_results(given.today), read_results(given.parts)
+    (shown,) = (result for result in today if result.workers == _SHOWN)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
-    figure.suptitle(f"{_IMAGES} images, simulated")
+    figure.suptitle(f"{shown.images} images, simulated")
     _lines(left, today, parts)
-    _bars(right, today[_WORKERS.index(_SHOWN)])
+    _bars(right, shown)
     figure.savefig(PICTURE, dpi=110)
 
 

@@ -87,8 +87,7 @@ def _nearest_words(values: Floats, words: Floats) -> NDArray[np.int64]:
 
 def _unit(vectors: Floats) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: Floats = vectors / np.where(lengths > 0, lengths, np.float32(1))
-    return unit
+    return np.asarray(vectors / np.where(lengths > 0, lengths, np.float32(1)), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +137,7 @@ class Components:
         ndarray of float32, shape (N, K)
             Of unit length; zeros where the vector is zero: without features.
         """
-        projected = _unit((vectors - self.mean) @ self.axes.T)
+        projected = _unit(np.asarray((vectors - self.mean) @ self.axes.T, np.float32))
         projected[~vectors.any(axis=1)] = 0
         return projected
 

@@ -100,6 +100,18 @@ class RunResult:
         return (shared * self.workers + single) / 3600 * _PRICE
 
 
+def read_results(path: Path) -> list[RunResult]:
+    """Read what ``--json`` kept."""
+    results = []
+    for row in json.loads(path.read_text()):
+        stages = {
+            name: StageResult(Outcome(**stage["shared"]), Outcome(**stage["single"]), stage["memory"])
+            for name, stage in row["stages"].items()
+        }
+        results.append(RunResult(row["images"], row["workers"], stages, row["scheduler_seconds"]))
+    return results
+
+
 def efficiency(outcome: Outcome, workers: int) -> float:
     """Share of the workers' time that computes."""
     return outcome.computed / (workers * outcome.seconds) if outcome.seconds else 1.0
@@ -111,7 +123,6 @@ def simulate(
     cluster: Cluster,
     parts: int = 0,
     batch: float = 0.0,
-    only: Sequence[str] = STAGE_NAMES,
 ) -> RunResult:
     """Run all calls of a run on a simulated cluster.
 
@@ -124,18 +135,14 @@ def simulate(
         Images of a part that is mapped on its own; 0 maps all in one task, as recon3d does.
     batch : float
         Seconds of a task that is put together from several; 0 sends each alone, as recon3d does.
-    only : sequence of str
-        Stages that run.
 
     Returns
     -------
     RunResult
     """
     simulation = Simulation(cluster)
-    stages = {name: StageResult() for name in only}
+    stages = {name: StageResult() for name in STAGE_NAMES}
     for call in table.foretell(images):
-        if call.stage not in stages:
-            continue
         if parts and call.function == MAPPING:
             call = in_parts(table, call, images, parts)
         if batch and call.many:

@@ -103,8 +103,12 @@ def test_blocks_of_descriptions_are_those_of_the_whole_set_and_are_kept(tmp_path
 def test_large_sets_are_described_by_components(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = _write_features(tmp_path, 20)
     monkeypatch.setattr(descriptions, "_WHOLE", 12)
+    monkeypatch.setattr(descriptions, "_MOST", 7)
     vectors = read_vectors(describe_all(tmp_path, 20, tmp_path / "out", InlineContext()))
     assert vectors.shape == (20, 11)  # twelve images have eleven differences
+    monkeypatch.setattr(descriptions, "_MOST", 3)
+    again = describe_all(tmp_path, 20, tmp_path / "again", InlineContext())
+    assert np.array_equal(read_vectors(again), vectors)  # with the blocks of other workers
     whole = np.array([describe_image(d, learn_words(found, 0)) for d in found])
     centered = whole - whole[np.linspace(0, 19, 12).astype(int)].mean(axis=0)
     inside = np.linspace(0, 19, 12).astype(int)

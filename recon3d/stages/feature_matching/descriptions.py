@@ -147,7 +147,9 @@ def describe(task: Describing) -> None:
     rows = []
     for index in range(task.start, task.stop):
         keypoints, descriptors = read_features(features_file(Path(task.features), index))
-        rows.append(describe_image(descriptors[:_FEATURES], words))
+        vector = describe_image(descriptors[:_FEATURES], words)
+        # One by one: products of several rows are rounded otherwise, and blocks depend on the workers.
+        rows.append(vector if components is None else components.project(vector[None])[0])
         if task.largest:
             with (
                 atomic_path(largest_file(Path(task.folder), index)) as temporary,
@@ -155,8 +157,6 @@ def describe(task: Describing) -> None:
             ):
                 np.save(file, largest(keypoints, descriptors))
     vectors = np.array(rows, np.float32)
-    if components is not None:
-        vectors = components.project(vectors)
     with atomic_path(task.target) as temporary, open(temporary, "wb") as file:
         np.save(file, vectors)
 

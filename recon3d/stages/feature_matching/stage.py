@@ -7,6 +7,7 @@ import shutil
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -103,9 +104,11 @@ def run(
         blocks = context.phase(1.0, 1.0).map(match_moving, again, unit="blocks")
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)
     with atomic_path(out_dir / MATCHES) as path:
-        share = np.float64(0.0 if resting is None else resting.share)
-        why = {} if chosen.reasons is None else {"reasons": chosen.reasons}
-        np.savez(path, pairs=np.array(pairs, np.int32), raw=raw, inliers=inliers, resting=share, **why)
+        found: dict[str, Any] = {"pairs": np.array(pairs, np.int32), "raw": raw, "inliers": inliers}
+        found["resting"] = np.float64(0.0 if resting is None else resting.share)
+        if chosen.reasons is not None:
+            found["reasons"] = chosen.reasons
+        np.savez(path, **found)
     verified = int(np.count_nonzero(inliers >= MIN_INLIERS))
     if not verified:
         raise no_pairs(len(pairs), raw)
