@@ -74,8 +74,13 @@ def storage_problem(token_file: str, token: str) -> str:
     url, _, name = token_file.rpartition("/")
     try:
         storage = Storage(url, patience=_VISIBLE)
-        if storage.read_text(name) != token:
-            return "a file that was just written there is missing or has other content"
+        deadline = time.monotonic() + _VISIBLE
+        while (found := storage.read_text(name)) is None and time.monotonic() < deadline:
+            time.sleep(0.1)
+        if found is None:
+            return "a file that was just written there is missing"
+        if found != token:
+            return "a file there has other content"
         own = f"{name}-{socket.gethostname()}-{os.getpid()}"
         storage.write_text(own, token)
         storage.remove(own)

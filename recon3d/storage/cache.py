@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from recon3d.errors import StageError
+from recon3d.errors import OptionError, StageError
 from recon3d.io.atomic import TEMPORARY
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -196,10 +196,17 @@ def default_cache() -> Cache:
     -------
     Cache
         At ``$RECON3D_CACHE``, or in the user's folder of caches; of ``$RECON3D_CACHE_SIZE`` bytes.
+
+    Raises
+    ------
+    OptionError
+        The size is no number.
     """
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     folder = Path(os.environ.get(FOLDER_VARIABLE) or Path(base) / "recon3d" / "storage")
-    size = os.environ.get(SIZE_VARIABLE)
+    size = os.environ.get(SIZE_VARIABLE, "")
+    if size and not size.isdecimal():
+        raise OptionError(f"{SIZE_VARIABLE} is {size!r}.", "Give bytes, such as 20000000000.")
     return Cache(folder, int(size) if size else None)
 
 

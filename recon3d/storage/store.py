@@ -51,9 +51,12 @@ class Storage:
         protocol = require_package(url)
         self.url, self.patience = url.rstrip("/"), PATIENCE if patience is None else patience
         # Others write there: what a listing said a moment ago is worth nothing.
-        options: dict[str, Any] = {"skip_instance_cache": protocol != "memory", "use_listings_cache": False}
+        options: dict[str, Any] = {"use_listings_cache": False}
         if protocol == "s3":
-            options["config_kwargs"] = _S3_TIMEOUTS
+            options["config_kwargs"] = dict(_S3_TIMEOUTS)
+            # botocore reads it, too; said here, fsspec keeps connections to other servers apart.
+            if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+                options["endpoint_url"] = endpoint
         self._files, self._root = fsspec.url_to_fs(self.url, **options)
         if protocol == "s3":
             self._files.retries = 1

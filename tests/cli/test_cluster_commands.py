@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from recon3d.cli import cluster_commands
 from recon3d.cli.commands import app
+from recon3d.compute.processes import set_cache
 from recon3d.errors import EngineUnavailable, OptionError
 
 
@@ -50,6 +52,22 @@ def test_what_is_no_address_ends_the_command() -> None:
     done = CliRunner().invoke(app, ["cluster", "worker", "nonsense", "--gpus", "0"])
     assert isinstance(done.exception, OptionError)
     assert "tcp://HOST:PORT" in done.exception.hint
+
+
+def test_where_workers_keep_what_they_fetch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("RECON3D_CACHE", "before")
+    monkeypatch.setenv("RECON3D_CACHE_SIZE", "1")
+    set_cache(None, None)
+    assert (os.environ["RECON3D_CACHE"], os.environ["RECON3D_CACHE_SIZE"]) == ("before", "1")
+    set_cache(tmp_path / "cache", "20GB")
+    assert os.environ["RECON3D_CACHE"] == str(tmp_path / "cache")
+    assert os.environ["RECON3D_CACHE_SIZE"] == str(20 * 10**9)
+    done = CliRunner().invoke(app, ["cluster", "worker", "tcp://127.0.0.1:9", "--cache-size", "much"])
+    assert isinstance(done.exception, OptionError)
+    assert (done.exception.message, done.exception.hint) == (
+        "--cache-size is 'much'.",
+        "Give a size such as 20GB.",
+    )
 
 
 def test_a_scheduler_that_cannot_listen_says_so_in_a_sentence() -> None:

@@ -187,7 +187,7 @@ def place(path: Path) -> tuple[Path, tuple[str, ...]]:
 
 
 async def told_of_another_storage(client: Any, workers: Any, file: str, token: str, cancelled: Any) -> Any:
-    return await ASK_ALL(client, workers, file.replace("/store/", "/other/"), token, cancelled)
+    return await ASK_ALL(client, workers, file, f"{token} of another one", cancelled)
 
 
 def test_workers_get_and_give_files_through_a_storage(
@@ -228,7 +228,9 @@ def test_workers_get_and_give_files_through_a_storage(
         assert same == artifact.path
         assert "tasks" in parts  # on the worker it was elsewhere
     monkeypatch.setattr(admission_module, "_ask_all", told_of_another_storage)
-    with pytest.raises(EngineUnavailable, match=r"tls://.*cannot use the storage file://.*missing") as told:
+    with pytest.raises(
+        EngineUnavailable, match=r"tls://.*cannot use the storage file://.*other content"
+    ) as told:
         pipeline.run(project, until="frame_extraction", rerun_from="frame_extraction")
     assert "credentials" in told.value.hint
     assert list((tmp_path / "store").glob(".seen-*")) == []

@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from recon3d.storage import Cache
+import pytest
+
+from recon3d.errors import OptionError
+from recon3d.storage import Cache, default_cache
 
 SIZE = 1000
 
@@ -74,3 +77,10 @@ def test_a_copy_is_the_tasks_own(tmp_path: Path) -> None:
         file.write(b"changed")
     assert cache.provide(name, SIZE, again, fetching([], name), shared=False)
     assert again.read_bytes() == b"1" * SIZE
+
+
+def test_a_size_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECON3D_CACHE_SIZE", "20GB")
+    default_cache.cache_clear()
+    with pytest.raises(OptionError, match="RECON3D_CACHE_SIZE is '20GB'"):
+        default_cache()
