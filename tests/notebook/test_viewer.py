@@ -381,6 +381,9 @@ def test_lengths_in_an_aligned_model_are_those_of_its_own_project(tmp_path: Path
 def test_a_surface_is_shown_with_the_cameras_that_it_was_made_from(tmp_path: Path) -> None:
     project = made_project(tmp_path / "p")
     viewer = project.view()
+    # What would hide the surface is off until it is wanted.
+    assert viewer.visible == {"mesh": True, "points": False, "cameras": False}
+    assert not viewer.layers["cameras"].targets.visible
     assert viewer.content.reconstruction == "1" * 16
     start_anew(project)
     later = project.view()

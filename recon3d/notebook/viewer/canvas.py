@@ -136,6 +136,7 @@ def _layers_of(content: Content) -> dict[str, Any]:
         layers["points"] = PointLayer(content)
     if content.frusta is not None:
         layers["cameras"] = CameraLayer(content)
-    if "mesh" in layers and "points" in layers:
-        layers["points"].visible = False
+    if "mesh" in layers:  # which the others would hide
+        for name in layers.keys() - {"mesh"}:
+            layers[name].visible = False
     return layers
