@@ -20,7 +20,7 @@ IMAGES = Path(__file__).parent / "images"
 
 #: By notebook: cells and the names of their pictures.
 _CELLS = {
-    "01_video_to_model": {"view": "viewer"},
+    "01_video_to_model": {},
     "02_inside_each_stage": {"graph": "graph"},
     "03_quality_against_time": {"compare": "compare"},
 }

@@ -51,6 +51,8 @@ def _viewer(notebook: Notebook) -> None:
     canvas.wait_for(timeout=60_000)
     notebook.wait_for("viewer.detail.complete", timeout=60)
     shown = notebook.cell(1).locator(".recon3d-live").first
+    page.wait_for_timeout(4000)
+    _keep(shown, "view")
     shown.get_by_label("cameras").check()
     notebook.ask("viewer.select(viewer.content.names[len(viewer.content.names) // 3])")
     page.wait_for_timeout(4000)
