@@ -159,6 +159,10 @@ def test_two_clicks_measure_and_a_true_length_sets_the_scale() -> None:
     _click(viewer, thing, (0.3, 0.4, 0))
     assert viewer.measured == pytest.approx(0.5)
     assert viewer.ruler._text.string == "0.5"
+    # The label takes a twentieth of the picture's height, from wherever it is seen.
+    for factor in (1.0, 5.0, 0.1):
+        viewer.navigation.look(factor * viewer.navigation.position, viewer.navigation.target)
+        assert viewer.ruler._label.scale[1] == pytest.approx(0.04 * viewer.navigation.distance, rel=0.4)
     viewer.toolbar.true_length.value = 2.0
     viewer.toolbar.set_scale.click()
     assert viewer.scale == pytest.approx(4.0)

@@ -60,7 +60,7 @@ class Canvas:
         self.navigation = Navigation(middle, radius, up, size[0] / size[1])
         self._opening = content.opening
         self.open()
-        self.ruler = Ruler(radius)
+        self.ruler = Ruler()
         self._model = pythreejs.Group(children=[layer.object for layer in self.layers.values()])
         self._around = pythreejs.Group(children=[unseen_box(middle, 150 * radius)])
         self.scene = pythreejs.Scene(
