@@ -1,4 +1,4 @@
-"""Make the pictures of docs/tutorials/notebook.md: ``python -m docs.make_notebook_pictures``.
+"""Make the pictures of docs/tutorials/notebook.md: ``python -m docs.make_notebook_pictures [NOTEBOOK ...]``.
 
 Runs notebooks in a real JupyterLab, as the tests do (Chromium and recon3d[test] are needed), and
 writes ``docs/images/notebook_*.png``.
@@ -6,6 +6,7 @@ writes ``docs/images/notebook_*.png``.
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from pathlib import Path
 
@@ -19,7 +20,7 @@ IMAGES = Path(__file__).parent / "images"
 
 #: By notebook: cells and the names of their pictures.
 _CELLS = {
-    "01_video_to_model": {"view": "viewer"},
+    "01_video_to_model": {},
     "02_inside_each_stage": {"graph": "graph"},
     "03_quality_against_time": {"compare": "compare"},
 }
@@ -27,8 +28,11 @@ _CELLS = {
 
 def main() -> None:
     """Run the notebooks and keep what some cells show."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="*", help=f"of {', '.join(_CELLS)}; all by default")
+    chosen = parser.parse_args().notebooks or list(_CELLS)
     with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as address, launch() as browser:
-        for name, cells in _CELLS.items():
+        for name in chosen:
             notebook = KeptNotebook(browser, address, Path(folder), name)
             notebook.start()
             if name.startswith("01"):
@@ -37,7 +41,7 @@ def main() -> None:
             errors = notebook.finish(timeout=900)
             if errors:
                 raise SystemExit(f"{name}: {errors}")
-            for cell, picture in cells.items():
+            for cell, picture in _CELLS[name].items():
                 _keep(notebook, cell, picture)
             notebook.page.close()
 

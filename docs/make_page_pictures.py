@@ -1,7 +1,7 @@
 """Make the tour of the page: ``python -m docs.make_page_pictures PROJECT``.
 
 Opens a finished project's page in Chromium, on a desktop and on a phone, and writes
-``docs/images/page_tour.jpg`` and ``docs/images/page_tools.jpg``.
+``docs/images/page_tour.jpg``, ``page_tools.jpg`` and ``page_pair.jpg``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ def main() -> None:
         _measure(desktop)
         _photo(phone)
         _save("tools", _shot(desktop), _shot(phone))
+        desktop.evaluate("viewer.measures.clear()")
+        _photo(desktop)
+        desktop.click("[data-part=beside]")
+        _save("pair", _shot(desktop))
 
 
 def _open(browser: Any, path: Path, size: dict[str, int], **options: Any) -> Any:

@@ -2,12 +2,13 @@
 
 Serves a new service and uses its page as a person does, with the sample video. PROJECT is a finished
 run on it at quality low, by this version: its artifacts are put into the service's project, so that the
-run ends in seconds. Writes ``docs/images/service_*.png``. Chromium and recon3d[test] are needed.
+run ends in seconds. Writes ``docs/images/service_*.jpg``. Chromium and recon3d[test] are needed.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import shutil
 import tempfile
 from pathlib import Path
@@ -31,6 +32,8 @@ _PHONE = {
     "reduced_motion": "reduce",
 }
 _MINUTES = 60_000
+#: Bytes of a picture in the docs.
+_LARGEST = 200_000
 
 
 def main() -> None:
@@ -61,13 +64,13 @@ def _make_model(page: Any, api: Api, finished: recon3d.Project) -> None:
     page.get_by_label("Choose files").set_input_files(_SAMPLE)
     page.get_by_text("Your files look good.").wait_for()
     page.get_by_label("Quick").check()
-    _keep(page, "check")
+    _keep(page, "check", full_page=True)
     _take_over(api, finished, recon3d.STAGE_NAMES[:4])
     page.get_by_role("button", name="Make the model").click()
     page.locator("li[aria-current=step]").get_by_text("Measuring the depth").wait_for()
     page.get_by_role("img", name="Chosen picture 8", exact=True).wait_for()
-    page.wait_for_timeout(4000)
-    _keep(page, "running")
+    page.get_by_role("img", name="Depth map of ").nth(3).wait_for()
+    _keep(page, "running", full_page=True)
     page.locator(".run").get_by_role("button", name="Cancel").click()
     page.get_by_text("The run was cancelled.").wait_for()
     _take_over(api, finished, recon3d.STAGE_NAMES[4:])
@@ -106,13 +109,14 @@ def _shown(page: Any) -> None:
     page.wait_for_timeout(3000)
 
 
-def _keep(element: Any, name: str) -> None:
-    """Take a picture, in few colours."""
-    path = _IMAGES / f"service_{name}.png"
-    element.screenshot(path=str(path))
-    with Image.open(path) as image:
-        small = image.convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    small.save(path, optimize=True)
+def _keep(element: Any, name: str, **options: Any) -> None:
+    """Take a picture; all colours, since a palette for a model has none left for links."""
+    path = _IMAGES / f"service_{name}.jpg"
+    taken = Image.open(io.BytesIO(element.screenshot(**options)))
+    for quality in (88, 80, 70, 60):
+        taken.convert("RGB").save(path, quality=quality, subsampling=0, optimize=True)
+        if path.stat().st_size < _LARGEST:
+            break
     print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 

@@ -17,17 +17,6 @@ from tests.notebook.browser import launch
 from tests.notebook.lab import Notebook, jupyter_lab
 
 _IMAGES = Path(__file__).parent / "images"
-#: `at(point)` is where a point of the viewer's scene is in its picture.
-_AT = """
-import numpy as np
-from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
-
-def at(point):
-    pose = viewer.navigation.cam_from_scene()
-    x, y, z = pose[:3, :3] @ np.asarray(point, float) + pose[:3, 3]
-    focal = 250 / np.tan(np.radians(FIELD_OF_VIEW) / 2)
-    return [400 + focal * x / z, 250 + focal * y / z]
-"""
 
 
 def main() -> None:
@@ -38,7 +27,7 @@ def main() -> None:
     opened = f"import recon3d\nproject = recon3d.Project.open({project!r})\n"
     with tempfile.TemporaryDirectory() as folder, jupyter_lab(Path(folder)) as address, launch() as browser:
         _panel(Notebook(browser, address, Path(folder), "panel", [opened + "project.runs[-1]"]))
-        cells = [_AT + opened, "viewer = project.view()\nviewer"]
+        cells = [opened, "viewer = project.view()\nviewer"]
         _viewer(Notebook(browser, address, Path(folder), "viewer", cells))
 
 
@@ -48,37 +37,37 @@ def _panel(notebook: Notebook) -> None:
     notebook.page.get_by_text("After texturing").wait_for(timeout=60_000)
     notebook.cell(0).get_by_text("Log", exact=True).click()
     notebook.page.wait_for_timeout(1500)
-    _keep(notebook.cell(0).locator(".jp-OutputArea-output").first, "panel")
+    _keep(notebook.cell(0).locator(".recon3d-live").first, "panel")
     notebook.page.close()
 
 
 def _viewer(notebook: Notebook) -> None:
     page = notebook.page
-    page.set_viewport_size({"width": 1700, "height": 1200})
+    page.set_viewport_size({"width": 1300, "height": 1000})
     notebook.run()
-    notebook.wait_for("'at' in globals()", timeout=60)
+    notebook.wait_for("'project' in globals()", timeout=60)
     notebook.run()
     canvas = notebook.cell(1).locator("canvas").first
     canvas.wait_for(timeout=60_000)
     notebook.wait_for("viewer.detail.complete", timeout=60)
+    shown = notebook.cell(1).locator(".recon3d-live").first
     page.wait_for_timeout(4000)
-    notebook.ask("globals().update(frusta=viewer.content.frusta)")
-    nearest = "int(np.argmin([np.linalg.norm(f[0, 0] - viewer.navigation.position) for f in frusta]))"
-    x, y = notebook.ask(f"at(frusta[{notebook.ask(nearest)}, :4, 1].mean(axis=0))")
-    canvas.click(position={"x": x, "y": y})
-    notebook.wait_for("viewer.selected_camera is not None")
-    page.wait_for_timeout(1500)
-    output = notebook.cell(1).locator(".jp-OutputArea-output").first
-    _keep(output, "camera")
+    _keep(shown, "view")
+    shown.get_by_label("cameras").check()
+    notebook.ask("viewer.select(viewer.content.names[len(viewer.content.names) // 3])")
+    page.wait_for_timeout(4000)
+    _keep(shown, "camera")
     notebook.ask("viewer.select(None)")
-    notebook.cell(1).get_by_role("button", name="Measure").click()
+    shown.get_by_label("cameras").uncheck()
+    shown.get_by_role("button", name="Measure").click()
     notebook.wait_for("viewer.measuring")
-    # Two pixels of the ground, left and right of the model's foot.
-    for number, (x, y) in enumerate(((330, 330), (470, 330)), start=1):
-        canvas.click(position={"x": x, "y": y})
+    box = canvas.bounding_box()
+    # The upper and the lower end of the model in the middle of the picture.
+    for number, part in enumerate((0.3, 0.75), start=1):
+        canvas.click(position={"x": box["width"] / 2, "y": part * box["height"]})
         notebook.wait_for(f"len(viewer.ruler.points) == {number}")
     page.wait_for_timeout(1500)
-    _keep(output, "measure")
+    _keep(shown, "measure")
     page.close()
 
 

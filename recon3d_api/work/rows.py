@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import datetime
 
 from sqlalchemy import update
 from sqlalchemy.orm import Session
@@ -59,6 +60,7 @@ class RunRows:
         self.job_ids: dict[str, int] = {}
         self._held: _StageEnd | None = None
         self._pictures = NewPictures(storage, claim.folder)
+        self._told: dict[str, datetime | None] = {}
 
     @property
     def current(self) -> str | None:
@@ -80,11 +82,12 @@ class RunRows:
         LostRun
             The run is another's.
         """
-        worked = {event.stage for event in events if isinstance(event, run_events.StageProgress)}
-        pictures = {stage: self._pictures.look(stage) for stage in worked}
+        stages = {event.stage for event in events if isinstance(event, run_events.StageProgress)}
+        pictures = {stage: self._pictures.look(stage) for stage in {*stages, self.current or ""}}
+        new = {stage for stage, newest in pictures.items() if newest != self._told.get(stage)}
         before = (self.state, self.end, self.cancel, self._held)
         try:
-            with self._database.write(quiet=not events) as session:
+            with self._database.write(quiet=not events and not new) as session:
                 run = self._fence(session)
                 jobs = {job.job_type: job for job in run.jobs}
                 self.job_ids = {name: job.id for name, job in jobs.items()}
@@ -92,6 +95,8 @@ class RunRows:
                 for event in events:
                     self.state = run_events.fold([event], self.state)
                     self._apply(session, run, jobs, event, moved)
+                # A long step makes pictures without a word of progress.
+                moved |= {name: job for name, job in jobs.items() if name in new and job.status == "running"}
                 for job in moved.values():
                     emit(session, job, "job_progress", pictures[job.job_type])
                 self._measure(session, run, jobs, usage)
@@ -99,6 +104,7 @@ class RunRows:
             # Nothing was written: the same events come again.
             self.state, self.end, self.cancel, self._held = before
             raise
+        self._told |= pictures
 
     def _fence(self, session: Session) -> Run:
         now = self._database.now(session)

@@ -159,6 +159,10 @@ def test_two_clicks_measure_and_a_true_length_sets_the_scale() -> None:
     _click(viewer, thing, (0.3, 0.4, 0))
     assert viewer.measured == pytest.approx(0.5)
     assert viewer.ruler._text.string == "0.5"
+    # The label takes a twentieth of the picture's height, from wherever it is seen.
+    for factor in (1.0, 5.0, 0.1):
+        viewer.navigation.look(factor * viewer.navigation.position, viewer.navigation.target)
+        assert viewer.ruler._label.scale[1] == pytest.approx(0.04 * viewer.navigation.distance, rel=0.4)
     viewer.toolbar.true_length.value = 2.0
     viewer.toolbar.set_scale.click()
     assert viewer.scale == pytest.approx(4.0)
@@ -381,6 +385,9 @@ def test_lengths_in_an_aligned_model_are_those_of_its_own_project(tmp_path: Path
 def test_a_surface_is_shown_with_the_cameras_that_it_was_made_from(tmp_path: Path) -> None:
     project = made_project(tmp_path / "p")
     viewer = project.view()
+    # What would hide the surface is off until it is wanted.
+    assert viewer.visible == {"mesh": True, "points": False, "cameras": False}
+    assert not viewer.layers["cameras"].targets.visible
     assert viewer.content.reconstruction == "1" * 16
     start_anew(project)
     later = project.view()

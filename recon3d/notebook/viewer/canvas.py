@@ -60,7 +60,7 @@ class Canvas:
         self.navigation = Navigation(middle, radius, up, size[0] / size[1])
         self._opening = content.opening
         self.open()
-        self.ruler = Ruler(radius)
+        self.ruler = Ruler()
         self._model = pythreejs.Group(children=[layer.object for layer in self.layers.values()])
         self._around = pythreejs.Group(children=[unseen_box(middle, 150 * radius)])
         self.scene = pythreejs.Scene(
@@ -136,6 +136,7 @@ def _layers_of(content: Content) -> dict[str, Any]:
         layers["points"] = PointLayer(content)
     if content.frusta is not None:
         layers["cameras"] = CameraLayer(content)
-    if "mesh" in layers and "points" in layers:
-        layers["points"].visible = False
+    if "mesh" in layers:  # which the others would hide
+        for name in layers.keys() - {"mesh"}:
+            layers[name].visible = False
     return layers

@@ -220,7 +220,10 @@ class CameraLayer(Layer):
         lines = _attribute(content.frusta.reshape(-1, 3))
         self.lines = pythreejs.LineSegments(
             pythreejs.BufferGeometry(attributes={"position": lines}),
-            pythreejs.LineBasicMaterial(color="#ff9a1a"),
+            # Faint where there is a surface to see.
+            pythreejs.LineBasicMaterial(
+                color="#ff9a1a", transparent=True, opacity=1.0 if content.vertices is None else 0.45
+            ),
         )
         corners = np.concatenate([content.frusta[:, :1, 0], content.frusta[:, :4, 1]], axis=1)
         sides = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1], [1, 2, 3], [1, 3, 4]], np.uint32)

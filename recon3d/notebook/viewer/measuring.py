@@ -9,6 +9,9 @@ import pythreejs
 
 from recon3d.types import Floats, Floats32
 
+#: Height of a label, in distances from the eye: a twentieth of the picture's height.
+_LABEL = 0.04
+
 
 class Ruler:
     """Two points, the line between them, and its length as a label.
@@ -20,8 +23,8 @@ class Ruler:
         None, one or two, in the scene.
     """
 
-    def __init__(self, radius: float) -> None:
-        self._height = 0.09 * radius
+    def __init__(self) -> None:
+        self._height = 0.0
         self.points: list[Floats] = []
         self._line = pythreejs.BufferAttribute(np.zeros((2, 3), np.float32), normalized=False)
         over: dict[str, Any] = {"depthTest": False, "transparent": True}
@@ -75,18 +78,37 @@ class Ruler:
         for part in (self._ends, self._lines, self._plate, self._label):
             part.visible = False
 
-    def write(self, text: str) -> None:
+    def write(self, text: str, distance: float) -> None:
         """Write the label at the middle of the line.
 
         Parameters
         ----------
         text : str
+        distance : float
+            From the eye; a label is so large that it is read from there.
         """
         if len(self.points) < 2:
             return
         self._text.string = text
+        self._height = _LABEL * distance
+        self._place()
+
+    def seen_from(self, distance: float) -> None:
+        """Keep the label readable, and small, when the eye comes nearer or goes farther away.
+
+        Parameters
+        ----------
+        distance : float
+        """
+        wanted = _LABEL * distance
+        # Not with each step of a wheel: each change is sent.
+        if self._label.visible and not 0.7 * self._height < wanted < 1.4 * self._height:
+            self._height = wanted
+            self._place()
+
+    def _place(self) -> None:
         # A letter is about half as wide as it is high.
-        width = 0.5 * self._height * len(text)
+        width = 0.5 * self._height * len(self._text.string)
         for part, more in ((self._plate, 0.2 * self._height), (self._label, 0.0)):
             part.position = tuple((self.points[0] + self.points[1]) / 2)
             part.scale = (width + more, self._height + more, 1.0)

@@ -336,7 +336,7 @@ class Viewer:
 
     def _tell_length(self) -> None:
         if self.measured is not None:
-            self.ruler.write(in_words(self.measured, self.unit))
+            self.ruler.write(in_words(self.measured, self.unit), self.navigation.distance)
         self.toolbar.update()
 
     # --- what the browser tells -----------------------------------------------------------------
@@ -365,6 +365,7 @@ class Viewer:
     def _on_move(self, _: Any) -> None:
         # What counts as a click on a point grows with the distance.
         self.canvas.picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
+        self.ruler.seen_from(self.navigation.distance)
         if self.navigation.hand.moving:
             self.detail.thin(_STILL)
 

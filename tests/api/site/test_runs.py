@@ -94,9 +94,9 @@ def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
     for name in ("a.jpg", "left/b.jpg"):
         write_frame(root / "model", name)
     write_map(root / "model", "a.jpg", time.time())
+    page.get_by_text("Depth maps: 1.").wait_for()  # without a word of progress
     (root / "step").touch()
     page.get_by_text("25 %", exact=True).wait_for()
-    page.get_by_text("Depth maps: 1.").wait_for()
     depth = page.get_by_role("img", name="Depth map of a.jpg")
     photo = page.get_by_role("img", name="Picture a.jpg").bounding_box()
     box = depth.bounding_box()
@@ -108,7 +108,6 @@ def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
 
     write_map(root / "model", "a.jpg", time.time(), far=30)  # a better one
     write_map(root / "model", "left/b.jpg", time.time())
-    (root / "step").touch()
     page.get_by_text("Depth maps: 2.").wait_for()
     page.get_by_role("img", name="Depth map of left/b.jpg").wait_for()
     assert depth.get_attribute("src") != first
