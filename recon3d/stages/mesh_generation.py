@@ -18,7 +18,7 @@ from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
-VERSION = 6
+VERSION = 7
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
