@@ -201,9 +201,8 @@ class MeshGenerationOptions(StageOptions):
         Parts of the surface further than this many point spacings from any point are a guess. They
         stay where they close a gap that no photo sees through.
     region : {"auto", "all"} or two corners
-        ``auto`` leaves out what is outside a ring of cameras around an object, and the ground there but
-        for a skirt around what stands on it; elsewhere only what is both much further away than usual
-        and poorly measured.
+        ``auto`` leaves out what is outside a ring of cameras around an object, and the torn fringe of
+        the ground there; elsewhere only what is both much further away than usual and poorly measured.
         Two corners, ``[[x, y, z], [x, y, z]]``, are a box in the reconstruction's coordinates: the clip
         box of the page that ``recon3d view`` opens gives them. The report tells the share that is left
         out, and the cloud keeps it all.
