@@ -18,7 +18,7 @@ from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
-VERSION = 6
+VERSION = 7
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
@@ -89,7 +89,6 @@ def _left_out(outside: int, points: int, kind: str) -> str:
     share = "Less than 0.1 %" if outside < 0.001 * points else f"{100 * outside / points:.1f} %"
     why = {
         "orbit": "outside the ring of cameras",
-        "object": "ground beside the object, or outside the ring of cameras,",
         "near": "far away and poorly measured",
         "box": "outside the box",
     }[kind]
@@ -135,7 +134,7 @@ def _mesh(
         task_progress(1, _STEPS)
         mesh = make_manifold(remove_small_components(mesh, options.min_component, threads))
         torn = 0.0
-        if kind in ("orbit", "object"):
+        if kind == "orbit":
             area = face_areas(mesh.vertices, mesh.faces).sum()
             mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
             torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
@@ -172,7 +171,6 @@ def _mesh(
 def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> tuple[PointCloud, int, str]:
     """The points to be meshed, how many others there are, and what those are."""
     from recon3d.surface.cropping import points_in_box
-    from recon3d.surface.ground import beyond_skirt
     from recon3d.surface.region import find_region
 
     cloud = read_point_cloud(dense / POINT_CLOUD)
@@ -182,8 +180,6 @@ def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> t
         starts, views = read_visibility(dense / VISIBILITY)
         found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views), threads)
         chosen, kind = cloud.subset(found.inside), str(found.kind)
-        if kind == "orbit" and (ground := beyond_skirt(scene, chosen)).any():
-            chosen, kind = chosen.subset(~ground), "object"
     else:
         assert not isinstance(region, str)
         chosen, kind = points_in_box(cloud, region), "box"

@@ -29,7 +29,7 @@ from recon3d.texture.guesses import guessed_faces
 from recon3d.texture.refine import Splits, split_large_faces
 from recon3d.types import Bytes, Camera, Mesh, PointCloud, Scene, SparsePoints, View
 
-VERSION = 4
+VERSION = 5
 
 _JPEG_QUALITY = 92
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.

@@ -17,10 +17,10 @@ from recon3d.surface.smoothing import vertex_neighbors, vertex_normals
 from recon3d.types import Floats, Mesh
 
 #: Standard deviations, in pixels of the depth maps, of the smoothing that takes off noise first, and of the
-#: one whose step is undone: that of a patch and of the solver's splines.
-_NOISE, _PATCH = 1.2, 3.0
+#: one whose step is undone: that of a patch and of the solver's splines. By the sets with truth.
+_NOISE, _PATCH = 3.0, 3.7
 #: No vertex moves by more pixels: on parts thinner than a patch the first order is too much.
-_FARTHEST = 0.75
+_FARTHEST = 1.0
 #: Share of the way to the mean of its neighbours that a vertex moves in a round of smoothing.
 _STEP = 0.5
 

@@ -155,7 +155,7 @@ def texture_mesh(
         filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
         doubted=round(doubted_share, 4),
     )
-    texture = atlas.finish()
+    texture = atlas.finish(layout)
     progress(1, 1)
     uv, face_uv = _uv(charts, layout)
     return TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, texture), counts

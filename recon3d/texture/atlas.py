@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.texture import texels
-from recon3d.texture.charts import PADDING, Charts, Layout
+from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
 from recon3d.types import Bytes, Floats, Floats32
 
 #: Texels that a photo may misplace the middle of an edge before its face is resampled.
 _BEND = 0.25
+#: Texels from a rim to the far side of its chart's last block.
+_WIDER = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +86,7 @@ class Atlas:
         """
         nodes = charts.face_nodes[charts.face_chart >= 0]
         texels.correct(self.color, self.mask, layout.node_xy, nodes, np.zeros((len(layout.node_xy), 3)))
-        texels.extend(self.color, self.mask)
+        texels.extend(self.color, self.mask, layout.owner)
 
     def correct(self, charts: Charts, layout: Layout, offsets: Floats) -> None:
         """Add corrections of the nodes, interpolated over the faces.
@@ -132,18 +134,22 @@ class Atlas:
                 self.color[y, x] = np.rint(np.clip(value, 0, 255) * UNIT)
                 self.mask[y, x] = INSIDE
 
-    def finish(self) -> Bytes:
+    def finish(self, layout: Layout) -> Bytes:
         """The texture: what is outside of all charts takes the colours around.
 
         The padding takes those of its own chart, for the first mip level. Beyond it pull-push keeps
         gaps smooth, for further levels and JPEG's blocks (Gortler et al. 1996, "The Lumigraph",
         section 3.4).
 
+        Parameters
+        ----------
+        layout : Layout
+
         Returns
         -------
         ndarray of uint8, shape (S, S, 3)
         """
-        texels.widen(self.color, self.mask, PADDING)
+        texels.widen(self.color, self.mask, layout.owner, _WIDER)
         half, weight = texels.halve(self.color, self.mask)
         texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
         return texture

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.packing import BLOCK
 from recon3d.texture.seams import Seams, side_lengths
 from recon3d.texture.texels import OUTSIDE, UNIT, lookup
 from recon3d.types import Floats, Floats32, Ints
@@ -56,7 +57,8 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     offset = np.add.reduceat(offset, first, axis=0) / count[:, None]
     chart, texel = chart[first], texel[first]
     starts = np.searchsorted(chart, np.arange(len(charts) + 1))
-    _membranes(atlas.color, atlas.mask, layout.target, layout.extent, starts, texel, offset, strip)
+    place = layout.owner, layout.target, layout.extent
+    _membranes(atlas.color, atlas.mask, *place, starts, texel, offset, strip)
 
 
 @_compiled
@@ -105,9 +107,17 @@ def _seam_samples(
 
 
 @_compiled
+def _belongs(mask: NDArray[np.uint8], owner: Ints, row: int, column: int, chart: int) -> bool:
+    """Whether a texel is one of a chart's own that are painted."""
+    known = mask[row, column] != OUTSIDE
+    return known and owner[row // BLOCK, column // BLOCK] == chart  # type: ignore[no-any-return]
+
+
+@_compiled
 def _membranes(
     atlas: NDArray[np.int16],
     mask: NDArray[np.uint8],
+    owner: Ints,
     target: Ints,
     extent: Ints,
     starts: NDArray[np.int64],
@@ -138,7 +148,9 @@ def _membranes(
             row, column = here // width, here % width
             for k in range(4):
                 y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
-                if x < 0 or y < 0 or x >= width or y >= height or mask[top + y, left + x] == OUTSIDE:
+                if x < 0 or y < 0 or x >= width or y >= height:
+                    continue
+                if not _belongs(mask, owner, top + y, left + x, number):
                     continue
                 there = y * width + x
                 if depth[there] < 0:
@@ -155,7 +167,9 @@ def _membranes(
                 red, green, blue, neighbors = 0.0, 0.0, 0.0, 0
                 for k in range(4):
                     y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
-                    if x < 0 or y < 0 or x >= width or y >= height or mask[top + y, left + x] == OUTSIDE:
+                    if x < 0 or y < 0 or x >= width or y >= height:
+                        continue
+                    if not _belongs(mask, owner, top + y, left + x, number):
                         continue
                     # Inside the chart but beyond the strip the value is 0.
                     there = y * width + x

@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.errors import OptionError
-from recon3d.texture.footprints import chart_shapes
+from recon3d.texture.footprints import chart_shapes, owners
 from recon3d.texture.labelling import connected_faces
 from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, rectangle, smallest_square
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
-#: Blocks around those that a chart touches; its neighbours in the atlas stay away twice as far. One is
-#: enough for lookups in the first mip level to stay inside.
-_PADDING = 1
-#: Texels around a chart that are its own.
-PADDING = _PADDING * BLOCK
+#: Blocks around a chart that are its own: lookups in the first mip level reach half a block beyond it.
+_PADDING = 0.5
+#: The same in texels.
+PADDING = int(_PADDING * BLOCK)
+#: Blocks around all cells.
+_FRAME = 1
 #: Side in texels of the cell of a face that no photo sees.
 CELL = 4
 
@@ -86,6 +87,8 @@ class Layout:
         First texel of the cell of each face without a view, in the order of the faces.
     cell : int
         Side of a cell.
+    owner : ndarray of int32, shape (size // 2, size // 2)
+        Chart of each block of texels, one more for all cells, -1 for none.
     """
 
     size: int
@@ -97,6 +100,7 @@ class Layout:
     node_xy: Floats
     cells: Ints
     cell: int
+    owner: Ints
 
 
 def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[View]) -> Charts:
@@ -196,15 +200,17 @@ def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> t
     high = np.full((len(charts), 2), -np.inf)
     np.minimum.at(low, charts.node_chart, grid)
     np.maximum.at(high, charts.node_chart, grid)
-    source = np.floor(low).astype(np.int32) - _PADDING
-    extent = np.ceil(high).astype(np.int32) + _PADDING - source
+    source = np.floor(low - _PADDING).astype(np.int32)
+    extent = np.ceil(high + _PADDING).astype(np.int32) - source
+    # A chart of a single place on the blocks' lines.
+    extent = np.maximum(extent, 1)
     seen = charts.face_chart >= 0
     faces = charts.face_nodes[seen]
     shapes = chart_shapes(grid, faces, charts.face_chart[seen], source, extent, _PADDING)
     unseen = int(np.count_nonzero(~seen))
     cell = CELL if unseen * CELL * CELL <= largest * largest / 4 else 1
-    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * PADDING) // cell)
-    block = rectangle(*(-(-n * cell // BLOCK) + 2 * _PADDING for n in (columns, -(-unseen // columns))))
+    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * _FRAME * BLOCK) // cell)
+    block = rectangle(*(-(-n * cell // BLOCK) + 2 * _FRAME for n in (columns, -(-unseen // columns))))
     everything = join(shapes, block) if unseen else shapes
     taken = everything.area * BLOCK * BLOCK
     found = smallest_square(everything, largest // BLOCK)
@@ -212,8 +218,10 @@ def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> t
         return None, taken
     side, positions = found
     index = np.arange(unseen)
-    first = (positions[-1] + _PADDING) * BLOCK if unseen else np.zeros(2, np.int32)
+    first = (positions[-1] + _FRAME) * BLOCK if unseen else np.zeros(2, np.int32)
     cells = np.stack([index % columns, index // columns], axis=1) * cell + first
+    s = everything
+    owner = owners(positions, s.columns, s.runs, s.low, s.high, side)
     source, target = source * BLOCK, positions[: len(charts)] * BLOCK
     layout = Layout(
         side * BLOCK,
@@ -225,5 +233,6 @@ def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> t
         xy + (target - source)[charts.node_chart],
         cells.astype(np.int32),
         cell,
+        owner,
     )
     return layout, taken

@@ -13,9 +13,9 @@ _compiled = kernel(error_model="numpy")
 
 
 def chart_shapes(
-    xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: Ints, padding: int
+    xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: Ints, padding: float
 ) -> Shapes:
-    """Find the blocks that lie at most `padding` blocks from those that faces touch.
+    """Find the blocks that faces reach when these grow by `padding` blocks to all sides.
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ def chart_shapes(
         Chart of each face; every chart has one.
     source, extent : ndarray of int32, shape (C, 2)
         First column and row, width and height of each chart, with the padding.
-    padding : int
+    padding : float
 
     Returns
     -------
@@ -48,7 +48,7 @@ def _shapes(
     source: Ints,
     extent: Ints,
     columns: NDArray[np.int64],
-    padding: int,
+    padding: float,
 ) -> tuple[NDArray[np.int64], Ints, Ints]:
     runs = np.zeros(columns[-1] + 1, np.int64)
     low, high = np.empty(2 * columns[-1] + 16, np.int32), np.empty(2 * columns[-1] + 16, np.int32)
@@ -62,12 +62,12 @@ def _shapes(
             for k in range(3):
                 for axis in range(2):
                     corners[k, axis] = xy[faces[f, k], axis] - source[chart, axis]
-            left = int(np.floor(corners[:, 0].min())) - padding
-            right = int(np.ceil(corners[:, 0].max())) + padding
+            left = int(np.floor(corners[:, 0].min() - padding))
+            right = int(np.ceil(corners[:, 0].max() + padding))
             for column in range(max(left, 0), min(right, width)):
                 top, bottom = _rows(corners, column - padding, column + 1 + padding)
-                first = max(int(np.floor(top)) - padding, 0)
-                last = min(max(int(np.ceil(bottom)), int(np.floor(top)) + 1) + padding, height)
+                first = max(int(np.floor(top - padding)), 0)
+                last = min(max(int(np.ceil(bottom + padding)), first + 1), height)
                 change[column, first] += 1
                 change[column, last] -= 1
         for column in range(width):
@@ -85,6 +85,42 @@ def _shapes(
                     total += 1
             runs[columns[chart] + column + 1] = total
     return runs, low[:total].copy(), high[:total].copy()
+
+
+@_compiled
+def owners(
+    target: Ints,
+    columns: NDArray[np.int64],
+    runs: NDArray[np.int64],
+    low: Ints,
+    high: Ints,
+    side: int,
+) -> Ints:
+    """Tell which chart each block of an atlas belongs to.
+
+    Parameters
+    ----------
+    target : ndarray of int32, shape (C, 2)
+        Column and row of each chart's first block.
+    columns : ndarray of int64, shape (C + 1,)
+        Of the charts' shapes, as `runs`, `low` and `high`: see `recon3d.texture.packing.Shapes`.
+    runs : ndarray of int64, shape (M + 1,)
+    low, high : ndarray of int32, shape (K,)
+    side : int
+        Blocks along the atlas.
+
+    Returns
+    -------
+    ndarray of int32, shape (side, side)
+        -1 where there is none.
+    """
+    owner = np.full((side, side), -1, np.int32)
+    for n in range(target.shape[0]):
+        for place in range(columns[n], columns[n + 1]):
+            column = target[n, 0] + place - columns[n]
+            for run in range(runs[place], runs[place + 1]):
+                owner[target[n, 1] + low[run] : target[n, 1] + high[run], column] = n
+    return owner
 
 
 @_compiled

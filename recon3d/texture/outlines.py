@@ -123,7 +123,7 @@ def _around(
         return np.asarray(summed[rows, columns], np.float32)
 
     weight = mask.astype(np.float32)
-    masked = cv2.copyTo(color, mask.astype(np.uint8))
+    masked = np.asarray(cv2.copyTo(color, mask.astype(np.uint8)), np.float32)
     share = blurred(weight)
     known = share > 0.01
     share = np.maximum(share, 1e-6)

@@ -226,8 +226,8 @@ def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offs
 
 
 @_compiled
-def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
-    """Give each texel of a rim the mean of the inner texels that touch it.
+def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
+    """Give each texel of a rim the mean of the inner texels of its chart that touch it.
 
     Parameters
     ----------
@@ -235,16 +235,19 @@ def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
         Changed, in atlas units.
     mask : ndarray of uint8, shape (H, W)
         Which texels are known; see `correct`.
+    owner : ndarray of int32, shape (H // 2, W // 2)
+        Chart of each block.
     """
     size = mask.shape[0]
     for row in range(size):
         for column in range(size):
             if mask[row, column] != RIM:
                 continue
+            mine = owner[row // BLOCK, column // BLOCK]
             red, green, blue, count = 0, 0, 0, 0
             for y in range(max(row - 1, 0), min(row + 2, size)):
                 for x in range(max(column - 1, 0), min(column + 2, size)):
-                    if mask[y, x] == INSIDE:
+                    if mask[y, x] == INSIDE and owner[y // BLOCK, x // BLOCK] == mine:
                         red += atlas[y, x, 0]
                         green += atlas[y, x, 1]
                         blue += atlas[y, x, 2]
@@ -257,8 +260,8 @@ def extend(atlas: NDArray[np.int16], mask: Bytes) -> None:
 
 
 @_compiled
-def widen(atlas: NDArray[np.int16], mask: Bytes, rounds: int) -> None:
-    """Give the texels around charts and rims the mean of the known texels that touch them.
+def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int) -> None:
+    """Give the texels around charts and rims the mean of their chart's known texels that touch them.
 
     Parameters
     ----------
@@ -266,6 +269,8 @@ def widen(atlas: NDArray[np.int16], mask: Bytes, rounds: int) -> None:
         Changed, in atlas units.
     mask : ndarray of uint8, shape (H, W)
         Changed: the new texels count as rims.
+    owner : ndarray of int32, shape (H // 2, W // 2)
+        Chart of each block.
     rounds : int
         Width in texels.
     """
@@ -274,12 +279,13 @@ def widen(atlas: NDArray[np.int16], mask: Bytes, rounds: int) -> None:
         before = mask.copy()
         for row in range(size):
             for column in range(size):
-                if before[row, column] != OUTSIDE:
+                mine = owner[row // BLOCK, column // BLOCK]
+                if before[row, column] != OUTSIDE or mine < 0:
                     continue
                 red, green, blue, count = 0, 0, 0, 0
                 for y in range(max(row - 1, 0), min(row + 2, size)):
                     for x in range(max(column - 1, 0), min(column + 2, size)):
-                        if before[y, x] != OUTSIDE:
+                        if before[y, x] != OUTSIDE and owner[y // BLOCK, x // BLOCK] == mine:
                             red += atlas[y, x, 0]
                             green += atlas[y, x, 1]
                             blue += atlas[y, x, 2]

@@ -68,7 +68,7 @@ def test_cells_show_their_corners_colours() -> None:
 def test_gaps_take_the_colours_around_them() -> None:
     charts, layout, atlas, _ = two_charts()
     atlas.correct(charts, layout, np.zeros((len(charts.node_vertex), 3)))
-    texture = atlas.finish()
+    texture = atlas.finish(layout)
     assert texture.shape == (layout.size, layout.size, 3)
     assert texture.min() >= 99
     assert texture.max() <= 109
@@ -82,7 +82,7 @@ def test_values_beyond_black_and_white_are_clipped_at_the_end() -> None:
     charts, layout, atlas, _ = two_charts()
     offsets = np.where(charts.node_chart == 0, 300.0, -300.0)[:, None] * np.ones(3)
     atlas.correct(charts, layout, offsets)
-    texture = atlas.finish()
+    texture = atlas.finish(layout)
     assert sorted(np.unique(texture[atlas.mask != OUTSIDE])) == [0, 255]
 
 
@@ -96,7 +96,7 @@ def test_charts_keep_their_colours_in_mip_maps() -> None:
         photo = np.full((view.camera.height, view.camera.width, 3), colors[index], np.uint8)
         atlas.paint(photo, charts, layout, index, np.ones(3))
     atlas.outline(charts, layout)
-    texture = atlas.finish().astype(np.float32)
+    texture = atlas.finish(layout).astype(np.float32)
     small = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     x, y = (layout.node_xy / 2 - 0.5).astype(np.float32).T
     shown = cv2.remap(small, x[:, None], y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]

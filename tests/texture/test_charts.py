@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import cv2
 import numpy as np
 import pytest
 
@@ -133,20 +132,21 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
             assert (count[y, x] == 1).all()
 
 
-def test_a_chart_claims_the_blocks_around_its_faces_and_no_others() -> None:
+def test_a_chart_claims_the_blocks_that_its_faces_reach_and_no_others() -> None:
     rng = np.random.default_rng(4)
     xy = np.concatenate([rng.uniform(20, 60, (12, 2)), [[25.2, 30.4], [25.2, 30.4], [26.1, 30.4]]])
     faces = np.arange(15, dtype=np.int32).reshape(5, 3)
     source, extent = np.array([[14, 15]], np.int32), np.array([[52, 51]], np.int32)
-    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, 2)
+    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, 0.5)
     claimed = occupancy(shapes, np.zeros((1, 2), int), *extent[0])
     assert claimed.max() == 1
     # Where points of the faces lie; the last face has no area.
     weights = rng.dirichlet([0.6, 0.6, 0.6], (5, 40_000))
-    x, y = np.floor(np.einsum("fnk,fkc->nfc", weights, xy[faces]).reshape(-1, 2) - source[0]).astype(int).T
-    touched = np.zeros(extent[0][::-1], np.uint8)
-    touched[y, x] = 1
-    reach = cv2.dilate(touched, np.ones((5, 5)))
+    points = np.einsum("fnk,fkc->nfc", weights, xy[faces]).reshape(-1, 2) - source[0]
+    reach = np.zeros(extent[0][::-1], np.uint8)
+    for step in ([-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]):
+        x, y = np.floor(points + step).astype(int).T
+        reach[y, x] = 1
     assert not (reach & (claimed == 0)).any()
     assert np.count_nonzero(claimed) - np.count_nonzero(reach) < 0.01 * claimed.size
 

@@ -90,6 +90,7 @@ def test_the_membrane_is_as_the_twin_has_it(strip: int) -> None:
     blending._membranes(
         atlas,
         np.where(inside, INSIDE, 0).astype(np.uint8),
+        np.zeros((height // 2, width // 2), np.int32),
         np.array([[0, 0]], np.int32),
         np.array([[width, height]], np.int32),
         np.array([0, len(texel)]),

@@ -47,6 +47,9 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         xy,
         np.ones(len(xy)),
     )
+    owner = np.full((SIZE // BLOCK, SIZE // BLOCK), -1, np.int32)
+    for number, (x, y) in enumerate(target // BLOCK):
+        owner[y : y + HEIGHT // BLOCK, x : x + WIDTH // BLOCK] = number
     layout = Layout(
         SIZE,
         extent,
@@ -57,6 +60,7 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         xy + target[chart],
         np.zeros((0, 2), np.int32),
         4,
+        owner,
     )
     atlas = Atlas.empty(SIZE)
     photo = np.full((HEIGHT, WIDTH, 3), 100, np.uint8)
