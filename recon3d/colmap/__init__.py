@@ -36,6 +36,7 @@ from recon3d.colmap.models import (
     image_statistics,
     read_scene,
     transform_model,
+    without_misplaced,
 )
 from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
@@ -78,6 +79,7 @@ __all__ = [
     "transform_model",
     "triangulate",
     "verify_pairs",
+    "without_misplaced",
     "write_components",
     "write_database",
     "write_matches",

@@ -158,6 +158,44 @@ def drop_implausible(model: Path) -> tuple[int, float]:
     return reconstruction.num_reg_images(), float(reconstruction.compute_mean_reprojection_error())
 
 
+def without_misplaced(model: Path, out: Path, error: float, points: float) -> list[str]:
+    """Write a model without the images that fit it badly, if there are any.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    out : Path
+        Folder to make.
+    error : float
+        Multiple of the images' median reprojection error from which on an image fits badly,
+    points : float
+        if it also has less than this share of their median number of points.
+
+    Returns
+    -------
+    list of str
+        Names of the images.
+    """
+    statistics = image_statistics(model)
+    if not statistics:
+        return []
+    usual_points, usual_error = np.median(list(statistics.values()), axis=0)
+    misplaced = [
+        name
+        for name, (seen, mean) in sorted(statistics.items())
+        if mean > error * usual_error and seen < points * usual_points
+    ]
+    if misplaced:
+        reconstruction = pycolmap.Reconstruction(str(model))
+        images = {reconstruction.image(k).name: k for k in reconstruction.reg_image_ids()}
+        for name in misplaced:
+            reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
+        out.mkdir(parents=True)
+        reconstruction.write(str(out))
+    return misplaced
+
+
 def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float) -> dict[str, float]:
     """Take images out of a model, in place, whose positions the points hardly determine.
 

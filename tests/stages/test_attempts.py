@@ -244,3 +244,48 @@ def test_another_pair_gives_each_model_once_and_loses_none(tmp_path: Path) -> No
     other = attempts.make(Attempt("another pair", "weak", other_pair=True), known=first)
     # A mapper that starts from a given pair starts every further model from it, too.
     assert sorted(other.models, key=sorted) == sorted(first.models, key=sorted)
+
+
+def test_an_image_that_lies_far_off_is_placed_anew(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 7)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    options = SparseReconstructionOptions()
+    attempts = Attempts(frames, matching, options, tmp_path / "tries", tmp_path / "growing", InlineContext())
+    right = attempts.make(FIRST)
+    assert attempts.corrected(right) is right
+    expected = pycolmap.Reconstruction(str(right.folder / "0"))
+    name = read_frames(frames).names[3]
+    wrong = replace(right, folder=tmp_path / "wrong")
+    (wrong.folder / "0").mkdir(parents=True)
+    _misplace(pycolmap.Reconstruction(expected), name).write(str(wrong.folder / "0"))
+    _, error = colmap.drop_implausible(wrong.folder / "0")
+    found = attempts.corrected(replace(wrong, error=error))
+    assert found.attempt.name == f"the usual demands, placed anew: {name}"
+    assert found.names == right.names
+    made = pycolmap.Reconstruction(str(found.folder / "0"))
+    both = [_center(model, name) for model in (expected, made)]
+    assert np.linalg.norm(both[0] - both[1]) < 0.02 * _spread(expected)
+
+
+def _misplace(model: pycolmap.Reconstruction, name: str) -> pycolmap.Reconstruction:
+    """Move an image away; a few of its points stay, with larger errors, as after a wrong registration."""
+    image = next(model.image(k) for k in model.reg_image_ids() if model.image(k).name == name)
+    seen = [index for index, point in enumerate(image.points2D) if point.has_point3D()]
+    for index in seen[len(seen) // 4 :]:
+        model.delete_observation(image.image_id, index)
+    pose = image.cam_from_world()
+    shift = np.array([0.02, 0.0, 0.0]) * _spread(model)
+    image.frame.rig_from_world = pycolmap.Rigid3d(pose.rotation, pose.translation + shift)
+    model.update_point_3d_errors()
+    return model
+
+
+def _center(model: pycolmap.Reconstruction, name: str) -> np.ndarray:
+    return next(
+        model.image(k).projection_center() for k in model.reg_image_ids() if model.image(k).name == name
+    )
+
+
+def _spread(model: pycolmap.Reconstruction) -> float:
+    centers = np.array([model.image(k).projection_center() for k in model.reg_image_ids()])
+    return float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())

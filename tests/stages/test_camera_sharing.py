@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,11 @@ def test_unusual_residuals_are_told() -> None:
     (message,) = unusual_residuals(_errors(0.3, 0.25, 0.3, 0.3, 1.4), 800)
     assert "4.jpg" in message
     assert "3.jpg" not in message
+    images = _errors(0.63, 0.6, 0.65, 0.64, 1.19)
+    assert unusual_residuals(images, 1600) == []
+    images[4] = replace(images[4], points=43)  # karma's image that lay far off its path
+    (message,) = unusual_residuals(images, 1600)
+    assert "1 image fits the model badly, where 0.64 px is usual: 4.jpg." in message
 
 
 def test_documents_of_older_versions_still_read(tmp_path: Path) -> None:

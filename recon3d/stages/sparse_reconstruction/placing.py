@@ -105,7 +105,7 @@ def settled(
     if several:
         _tell_tried(tried, best, context)
     _tell_added(attempts, best, context)
-    return best
+    return attempts.corrected(best) if best.registered >= _FEWEST else best
 
 
 def _with_tested_cameras(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recon3d.layout import RegisteredImage
+from recon3d.stages.sparse_reconstruction.attempts import MISPLACED
 
 #: Mean reprojection error that is unusual, in pixels and as a share of the longer side. Good sets have
 #: 0.0003 to 0.0007 of the side; two zooms with one camera have 0.001.
@@ -47,12 +48,21 @@ def unusual_residuals(images: Sequence[RegisteredImage], longer_side: int) -> li
             " the camera model does not describe. Check the model's shape; for a wide lens set"
             " feature_extraction.camera_model to OPENCV."
         ]
-    limit = max(_UNUSUAL, _MEDIANS * float(np.median(errors)))
-    odd = [image.name for image, error in zip(placed, errors, strict=True) if error > limit]
+    median = float(np.median(errors))
+    limit = max(_UNUSUAL, _MEDIANS * median)
+    more, fewer = MISPLACED
+    few = fewer * float(np.median([image.points for image in placed]))
+    odd = [
+        image.name
+        for image, error in zip(placed, errors, strict=True)
+        if error > limit or (error > max(_UNUSUAL, more * median) and image.points < few)
+    ]
     if not odd:
         return []
     listed = ", ".join(odd[:_NAMED]) + (f" and {len(odd) - _NAMED} more" if len(odd) > _NAMED else "")
     return [
-        f"{len(odd)} images fit the model badly (over {limit:.2f} px): {listed}. They may be blurred,"
-        " zoomed or edited, or show things that moved. Leave them out if the model is damaged there."
+        f"{len(odd)} image{'s fit' if len(odd) > 1 else ' fits'} the model badly, where {median:.2f} px is"
+        f" usual: {listed}. They"
+        " may be blurred, zoomed, edited or misplaced, or show things that moved. Leave them out if the model"
+        " is damaged there."
     ]
