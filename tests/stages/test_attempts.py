@@ -19,7 +19,8 @@ from recon3d.layout import MODEL, features_file, mask_file, read_frames, read_re
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
 from recon3d.stages.sparse_reconstruction.agreement import agree
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempt, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, OWN, Attempts
+from recon3d.stages.sparse_reconstruction.mapping_tasks import Attempt, Placed
 from recon3d.stages.sparse_reconstruction.more_features import find_more
 from recon3d.stages.sparse_reconstruction.placing import confirmed
 from recon3d.types import SharedCamera
@@ -250,7 +251,8 @@ def test_an_image_that_lies_far_off_is_placed_anew(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, (1.0,) * 7)
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
     options = SparseReconstructionOptions()
-    attempts = Attempts(frames, matching, options, tmp_path / "tries", tmp_path / "growing", InlineContext())
+    context = InlineContext()
+    attempts = Attempts(frames, matching, options, tmp_path / "tries", tmp_path / "growing", context)
     right = attempts.make(FIRST)
     assert attempts.corrected(right) is right
     expected = pycolmap.Reconstruction(str(right.folder / "0"))
@@ -259,8 +261,10 @@ def test_an_image_that_lies_far_off_is_placed_anew(tmp_path: Path) -> None:
     (wrong.folder / "0").mkdir(parents=True)
     _misplace(pycolmap.Reconstruction(expected), name).write(str(wrong.folder / "0"))
     _, error = colmap.drop_implausible(wrong.folder / "0")
-    found = attempts.corrected(replace(wrong, error=error))
-    assert found.attempt.name == f"the usual demands, placed anew: {name}"
+    found = attempts.corrected(replace(wrong, error=error, confirmed=False))
+    assert found.attempt.name == "the usual demands, 1 placed anew"
+    assert context.fallbacks == [f"1 image was misplaced at first, and placed anew: {name}."]
+    assert not found.confirmed
     assert found.names == right.names
     made = pycolmap.Reconstruction(str(found.folder / "0"))
     both = [_center(model, name) for model in (expected, made)]

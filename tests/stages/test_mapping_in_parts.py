@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recon3d import colmap
 from recon3d.compute import InlineContext
 from recon3d.evaluation import pose_errors
 from recon3d.layout import read_registration
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
+from recon3d.stages.sparse_reconstruction.attempts import FROM_PAIRS, Attempts
 from recon3d.types import Scene
 from tests.stages.test_sparse_reconstruction import _features, _frames, _matches, surveyed
 
@@ -77,3 +79,18 @@ def test_parts_are_repeatable(
     for a, b in zip(first, second, strict=True):
         assert np.array_equal(a.cam_from_world, b.cam_from_world)
     assert np.array_equal(first.points.xyz, second.points.xyz)
+
+
+def test_focal_lengths_from_pairs_are_refined_for_all_parts_together(
+    inputs: dict[str, Path], in_parts: tuple[Path, Scene, Logged], tmp_path: Path
+) -> None:
+    options = SparseReconstructionOptions(part_size=6)
+    frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
+    attempts = Attempts(frames, matching, options, tmp_path / "tries", tmp_path / "growing", Logged())
+    placed = attempts.make(FROM_PAIRS)
+    (camera,) = {view.camera.params for view in colmap.read_scene(placed.folder / "0", attempts.names)}
+    (usual,) = {view.camera.params for view in in_parts[1]}
+    assert camera[0] == pytest.approx(usual[0], rel=0.004)
+    # The parts' own focal lengths, kept, give the girl 1.03 times the usual error.
+    (attempt,) = read_registration(in_parts[0]).attempts
+    assert placed.error < 1.01 * attempt.error

@@ -11,7 +11,7 @@ from recon3d.compute import reads
 from recon3d.evaluation import pose_errors
 
 if TYPE_CHECKING:
-    from recon3d.stages.sparse_reconstruction.attempts import Placed
+    from recon3d.stages.sparse_reconstruction.mapping_tasks import Placed
 
 #: Median and largest distance of the centres of two models that agree, as shares of their spread. Good
 #: models differ by up to 0.01 and 0.03, bent ones by 0.03 and more, and 0.4.

@@ -9,8 +9,9 @@ from pathlib import Path
 from recon3d.compute import StageContext, reads
 from recon3d.layout import frame_list_file, read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts, Placed
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
+from recon3d.stages.sparse_reconstruction.mapping_tasks import Placed
 from recon3d.types import SharedCamera
 
 #: Share of the images below which other attempts are made, and that below which another pair is tried.
@@ -105,7 +106,7 @@ def settled(
     if several:
         _tell_tried(tried, best, context)
     _tell_added(attempts, best, context)
-    return attempts.corrected(best) if best.registered >= _FEWEST else best
+    return best if only_one or best.registered < _FEWEST else attempts.corrected(best)
 
 
 def _with_tested_cameras(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recon3d.layout import RegisteredImage
-from recon3d.stages.sparse_reconstruction.attempts import MISPLACED
+from recon3d.stages.sparse_reconstruction.mapping_tasks import MISPLACED
 
 #: Mean reprojection error that is unusual, in pixels and as a share of the longer side. Good sets have
 #: 0.0003 to 0.0007 of the side; two zooms with one camera have 0.001.
