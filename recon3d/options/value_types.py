@@ -61,6 +61,8 @@ class FeatureMatchingValues(TypedDict, total=False):
     overlap: int
     loop_closure: int
     neighbors: int
+    gps_neighbors: int
+    number_neighbors: int
     max_exhaustive: int
     guided: bool
 

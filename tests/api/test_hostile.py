@@ -50,6 +50,8 @@ def test_nothing_of_others_is_reached(
         "user_id": (1,),
         "path": ("inputs/photos/p0.jpg",),
         "file_type": ("video",),
+        "kind": ("frames",),
+        "name": ("000000.jpg",),
     }
     asked = 0
     for path, methods in httpx.get(f"{idle.url}/openapi.json").json()["paths"].items():

@@ -251,7 +251,7 @@ def test_the_page_shows_the_model_under_a_strict_policy(idle: Api, client: httpx
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"{idle.url}{made['path']}")
-        page.wait_for_selector("body[data-drawn]")
+        page.wait_for_selector("main[data-drawn]")
         pixels = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB")).astype(int)
     assert [url for url in requests if not url.startswith(("data:", "blob:"))] == [
         f"{idle.url}{made['path']}"

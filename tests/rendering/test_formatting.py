@@ -223,6 +223,7 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
         "scheduler",
         "seed",
         "start",
+        "storage",
         "workers",
     ]
 
