@@ -251,7 +251,7 @@ def digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def state_of(path: Path) -> tuple[int, int, int]:
+def state_of(path: Path) -> tuple[int, ...]:
     """Tell what changes when a file's content does, without reading it.
 
     Parameters

@@ -96,6 +96,7 @@ DIGEST = "0" * 64
         ),
         (json.dumps([["/outside", DIGEST, 1]]).encode(), "names a file outside the artifact: /outside"),
     ],
+    ids=["cut", "no list", "short row", "no text", "no manifest", "no digest", "outside", "absolute"],
 )
 def test_a_damaged_list_is_named(
     shelf: Shelf, bucket: Path, tmp_path: Path, text: bytes, problem: str

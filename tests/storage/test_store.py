@@ -17,7 +17,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("damaged", [b"wards" * 100, b"words" * 10, b""])
+@pytest.mark.parametrize("damaged", [b"wards" * 100, b"words" * 10, b""], ids=["changed", "cut", "empty"])
 def test_a_damaged_content_is_removed_and_sent_again(tmp_path: Path, file: Path, damaged: bytes) -> None:
     storage, digest = Storage((tmp_path / "store").as_uri()), digest_of(file)
     storage.put(file, digest)
