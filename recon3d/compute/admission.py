@@ -25,6 +25,7 @@ _ANSWER = 30.0
 _LOOK = 0.5
 #: Seconds that clocks may differ.
 _CLOCKS = 2.0
+_SAME_STORAGE = "Check that its credentials and its AWS_ENDPOINT_URL lead to the same storage as here."
 _RIGHT = "`recon3d cluster worker` starts workers that are set up right."
 
 
@@ -105,9 +106,11 @@ def _token_at(place: Path | Storage | None, token: str) -> Iterator[str]:
         yield ""
     elif isinstance(place, Storage):
         place.write_text(name, token)
-        yield f"{place.url}/{name}"
-        with contextlib.suppress(Recon3DError, OSError):
-            place.remove(name)
+        try:
+            yield f"{place.url}/{name}"
+        finally:
+            with contextlib.suppress(Recon3DError, OSError):
+                place.remove(name)
     else:
         file = place.resolve() / name
         try:
@@ -211,9 +214,12 @@ def _check(answers: Mapping[str, _Answer], place: Path | Storage | None, notes: 
         if answer["nthreads"] != 1:
             what = f"runs {answer['nthreads']} tasks at once, and native code is not thread-safe"
             refuse(address, what, "Start it with --nthreads 1, or LocalCluster(threads_per_worker=1).")
+        if answer.get("cache"):  # older versions do not tell
+            problem, hint = answer["cache"]
+            refuse(address, f"cannot use its cache: {problem}", hint)
         if answer["folder"] and isinstance(place, Storage):
             what = f"cannot use the storage {place.url}: {answer['folder']}"
-            refuse(address, what, "Check its network and credentials, and `pip install 'recon3d[s3]'`.")
+            refuse(address, what, answer.get("hint") or _SAME_STORAGE)
         elif answer["folder"]:
             what = f"does not see {place} as this process does: {answer['folder']}"
             refuse(

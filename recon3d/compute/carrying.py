@@ -17,7 +17,7 @@ from recon3d.compute.sandbox import Origin
 from recon3d.errors import Cancelled
 from recon3d.io.atomic import TEMPORARY
 from recon3d.layout import ARTIFACTS, WORK
-from recon3d.storage import File, Moved, Parcel, Storage, digest_of, pack_values, unpack_values
+from recon3d.storage import File, Moved, Parcel, Storage, digest_of, pack_values, state_of, unpack_values
 
 #: Files that move at once, and tasks that are packed or unpacked at once.
 _FILES_AT_ONCE, _TASKS_AT_ONCE = 16, 4
@@ -140,7 +140,7 @@ class Carrier:
         return [self._project / path for path in near]
 
     def _describe(self, path: Path) -> File:
-        state = _state(path)
+        state = state_of(path)
         known = self._digests.get(path)
         if known is None or known[0] != state:
             known = self._digests[path] = state, digest_of(path)
@@ -184,7 +184,7 @@ class Carrier:
             target = self._project / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, target)
-            self._digests[target] = _state(target), file.digest
+            self._digests[target] = state_of(target), file.digest
         for name in parcel.removed:
             (self._project / name).unlink(missing_ok=True)
 
@@ -204,11 +204,6 @@ class Carrier:
     def _add(self, moved: Moved) -> None:
         with self._lock:
             self._moved.add(moved)
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 class _Pool:

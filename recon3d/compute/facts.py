@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,12 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
     """
     preloaded = is_prepared(dask_worker)
     prepare(dask_worker)
+    folder, hint, cache = "", "", None
+    if "://" in token_file:
+        folder, hint = storage_problem(token_file, token)
+        cache = cache_problem()
+    elif token_file:
+        folder = folder_problem(token_file, token)
     return {
         "versions": versions(),
         "code": code_digest(),
@@ -47,16 +54,14 @@ def describe_worker(token_file: str, token: str, dask_worker: Any = None) -> dic
         "nthreads": int(dask_worker.state.nthreads),
         "memory": usable_memory(),
         "gpu_engines": list(gpu_engines()) if dask_worker.state.total_resources.get("GPU") else None,
-        "folder": _place_problem(token_file, token) if token_file else "",
+        "folder": folder,
+        "hint": hint,
+        "cache": cache,
         "clock": time.time(),
     }
 
 
-def _place_problem(token_file: str, token: str) -> str:
-    return storage_problem(token_file, token) if "://" in token_file else folder_problem(token_file, token)
-
-
-def storage_problem(token_file: str, token: str) -> str:
+def storage_problem(token_file: str, token: str) -> tuple[str, str]:
     """Tell why this process cannot use a storage as the one does that wrote a file there.
 
     Parameters
@@ -70,6 +75,8 @@ def storage_problem(token_file: str, token: str) -> str:
     -------
     str
         Empty if all is well.
+    str
+        What helps, if the storage tells.
     """
     url, _, name = token_file.rpartition("/")
     try:
@@ -78,18 +85,37 @@ def storage_problem(token_file: str, token: str) -> str:
         while (found := storage.read_text(name)) is None and time.monotonic() < deadline:
             time.sleep(0.1)
         if found is None:
-            return "a file that was just written there is missing"
+            return "a file that was just written there is missing", ""
         if found != token:
-            return "a file there has other content"
+            return "a file there has other content", ""
         own = f"{name}-{socket.gethostname()}-{os.getpid()}"
         storage.write_text(own, token)
         storage.remove(own)
-        default_cache()
     except Recon3DError as error:
-        return error.message
-    except OSError as error:  # of the cache
-        return f"{error.strerror} ({error.filename})"
-    return ""
+        return error.message, error.hint
+    except OSError as error:
+        return f"{error.strerror} ({error.filename})", ""
+    return "", ""
+
+
+def cache_problem() -> tuple[str, str] | None:
+    """Tell why this process cannot keep what it fetches from a storage.
+
+    Returns
+    -------
+    tuple of str, optional
+        What is wrong, and what helps.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=default_cache().folder):
+            return None
+    except Recon3DError as error:
+        return error.message, error.hint
+    except OSError as error:
+        return (
+            f"{error.strerror} ({error.filename})",
+            "Start it with --cache on a folder of a local disk that it may write.",
+        )
 
 
 def folder_problem(token_file: str, token: str) -> str:

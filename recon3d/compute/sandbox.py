@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from recon3d.storage import (
     full,
     is_full,
     pack_values,
+    state_of,
     unpack_values,
 )
 
@@ -82,9 +84,9 @@ def run_in_sandbox(fn: Callable[..., Any], parcel: Parcel, origin: Origin) -> tu
         The storage fails, or the disk is too small for the task without any cache.
     """
     cache, moved = default_cache(), Moved()
-    root = _own_folder(cache) / origin.project.strip("/").replace("/", "_")
     storage = _open(origin.storage, origin.patience)
     for keep in (True, False):
+        root = _own_folder(cache) / uuid.uuid4().hex[:8]
         try:
             with _Sandbox(root, cache, keep=keep) as sandbox, _told_of(origin.project, root):
                 return sandbox.run(fn, parcel, storage, moved), moved
@@ -102,7 +104,6 @@ class _Sandbox:
         self.root, self._cache, self._keep = root, cache, keep
 
     def __enter__(self) -> _Sandbox:
-        shutil.rmtree(self.root, ignore_errors=True)
         self.root.mkdir(parents=True)
         return self
 
@@ -122,8 +123,8 @@ class _Sandbox:
                 moved.cached += file.size
             else:
                 moved.fetched += file.size
-        before = {file.path: (file.digest, _state(self.root / file.path)) for file in parcel.files}
-        values, _ = pack_values(fn(*unpack_values(parcel.values, self.root)), self.root)
+        before = {file.path: (file.digest, state_of(self.root / file.path)) for file in parcel.files}
+        values, _ = pack_values(fn(*unpack_values(parcel.values, self.root)), self.root, messages=True)
         made, folders, removed = self._compare(before, parcel.folders)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             list(pool.map(functools.partial(self._send, storage), made))
@@ -162,7 +163,7 @@ class _Sandbox:
             for name in names:
                 file, path = str(relative / name), Path(folder, name)
                 digest, state = before.get(file, ("", None))
-                if name.startswith(TEMPORARY) or state == _state(path):
+                if name.startswith(TEMPORARY) or state == state_of(path):
                     continue
                 found = digest_of(path)
                 if found != digest:
@@ -170,11 +171,6 @@ class _Sandbox:
                     made.append((status.st_mtime_ns, File(file, found, status.st_size)))
         removed = tuple(file for file in before if not (self.root / file).exists())
         return [file for _, file in sorted(made, key=lambda row: row[0])], tuple(empty), removed
-
-
-def _state(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=4)

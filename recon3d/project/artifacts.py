@@ -205,18 +205,37 @@ class ArtifactStore:
         Artifact
         """
         write_json(work / MANIFEST, manifest.model_dump(mode="json"))
-        target = self.finished / work.name
-        target.parent.mkdir(parents=True, exist_ok=True)
+        former = self.finished / work.name
         # A stage that was run again on purpose replaces its former artifact.
-        discarded = [self._set_aside(path) for path in (*work.glob(f"{TEMPORARY}*"), target) if path.exists()]
-        for path in work.rglob("*"):
-            if path.is_file():
-                _sync(path)
-        os.rename(work, target)
-        _sync(target.parent)
+        discarded = [self._set_aside(path) for path in (*work.glob(f"{TEMPORARY}*"), former) if path.exists()]
+        target = self.adopt(work, work.name)
         for path in discarded:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         return Artifact(target, manifest)
+
+    def adopt(self, folder: Path, name: str) -> Path:
+        """Make a whole folder an artifact: the disk holds its content before it gets its name.
+
+        Parameters
+        ----------
+        folder : Path
+            On the same disk; it has its manifest.
+        name : str
+            ``STAGE-FINGERPRINT``; there is no such artifact.
+
+        Returns
+        -------
+        Path
+            The artifact's folder.
+        """
+        target = self.finished / name
+        self.finished.mkdir(parents=True, exist_ok=True)
+        for path in folder.rglob("*"):
+            if path.is_file():
+                _sync(path)
+        os.rename(folder, target)
+        _sync(self.finished)
+        return target
 
     def _set_aside(self, path: Path) -> Path:
         """Move something to where leftovers are removed."""

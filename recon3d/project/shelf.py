@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, TypeVar
+
+from pydantic import Field, TypeAdapter
 
 from recon3d.errors import Cancelled, StageError
 from recon3d.io.atomic import TEMPORARY
+from recon3d.layout import MANIFEST
 from recon3d.project.artifacts import Artifact, ArtifactStore
 from recon3d.storage import File, Storage, digest_of
 
@@ -21,6 +23,8 @@ Item = TypeVar("Item")
 T = TypeVar("T")
 
 _AT_ONCE = 8
+#: Path, digest and size of each file; an empty folder has no digest.
+_ROWS = TypeAdapter(list[tuple[str, Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")], int]])
 
 
 class Shelf:
@@ -37,6 +41,8 @@ class Shelf:
     def __init__(self, url: str, cancelled: threading.Event) -> None:
         self.url = url
         self._storage, self._cancelled = Storage(url, cancelled=cancelled), cancelled
+        #: Lists of artifacts that this run has found there as a whole.
+        self._whole: set[str] = set()
 
     def put(self, artifact: Artifact, *, replace: bool) -> None:
         """Have an artifact there, whole or not at all.
@@ -48,17 +54,20 @@ class Shelf:
             Also if there is one, since this one was made again.
         """
         name = _list_of(artifact.path.name)
-        if not replace and self._storage.read_text(name) is not None:
+        if not replace and self._is_whole(name):
             return
 
         def put(path: Path) -> tuple[str, str, int]:
+            inside = path.relative_to(artifact.path).as_posix()
+            if path.is_dir():
+                return inside, "", 0
             digest = digest_of(path)
             if not self._storage.has(digest):
                 self._storage.put(path, digest)
-            return path.relative_to(artifact.path).as_posix(), digest, path.stat().st_size
+            return inside, digest, path.stat().st_size
 
-        files = self._each(put, sorted(path for path in artifact.path.rglob("*") if path.is_file()))
-        self._storage.write_text(name, json.dumps(files))
+        content = [path for path in artifact.path.rglob("*") if path.is_file() or _is_empty(path)]
+        self._storage.write_text(name, json.dumps(self._each(put, sorted(content))))
 
     def fetch(self, store: ArtifactStore, stage: str, fingerprint: str) -> Artifact | None:
         """Fetch an artifact into a project.
@@ -81,32 +90,62 @@ class Shelf:
             Its list is damaged, or the storage fails.
         """
         name = f"{stage}-{fingerprint}"
-        text = self._storage.read_text(_list_of(name))
-        if text is None:
-            return None
-        files = [File(*row) for row in json.loads(text)]
-        if not all(self._each(self._storage.has, sorted({file.digest for file in files}))):
+        try:
+            files = self._read(_list_of(name))
+        except ValueError as error:
+            raise StageError(
+                f"{_list_of(name)} in the storage {error}.", "Remove it there: the stage is run again then."
+            ) from error
+        if files is None or not self._has_all(files):
             return None
         work = store.unfinished / f"{TEMPORARY}{uuid.uuid4().hex[:8]}"
         work.mkdir(parents=True)
 
         def fetch(file: File) -> None:
             target = work / file.path
-            if work not in Path(os.path.normpath(target)).parents:
-                raise StageError(
-                    f"{_list_of(name)} in the storage names a file outside the artifact: {file.path}.",
-                    "Remove it there: the stage is run again then.",
-                )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self._storage.fetch(file.digest, target)
+            if file.digest:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self._storage.fetch(file.digest, target)
+            else:
+                target.mkdir(parents=True, exist_ok=True)
 
         try:
             self._each(fetch, files)
-            store.finished.mkdir(parents=True, exist_ok=True)
-            os.rename(work, store.finished / name)
+            store.adopt(work, name)
         finally:
             shutil.rmtree(work, ignore_errors=True)
+        self._whole.add(_list_of(name))
         return store.find(stage, fingerprint)
+
+    def _is_whole(self, name: str) -> bool:
+        """Tell whether an artifact is there with all of its files."""
+        if name in self._whole:
+            return True
+        try:
+            files = self._read(name)
+        except ValueError:  # the artifact that is here replaces it
+            return False
+        return files is not None and self._has_all(files)
+
+    def _read(self, name: str) -> list[File] | None:
+        """Read an artifact's list; ValueError tells what is wrong with it."""
+        try:
+            text = self._storage.read_text(name)
+            files = [] if text is None else [File(*row) for row in _ROWS.validate_json(text)]
+        except ValueError as error:
+            raise ValueError("is damaged") from error
+        if text is None:
+            return None
+        for file in files:
+            path = PurePosixPath(file.path)
+            if path.is_absolute() or ".." in path.parts:
+                raise ValueError(f"names a file outside the artifact: {file.path}")
+        if not any(file.path == MANIFEST for file in files):
+            raise ValueError("is damaged")
+        return files
+
+    def _has_all(self, files: Sequence[File]) -> bool:
+        return all(self._each(self._storage.has, sorted({file.digest for file in files if file.digest})))
 
     def _each(self, do: Callable[[Item], T], items: Sequence[Item]) -> list[T]:
         def unless_cancelled(item: Item) -> T:
@@ -116,6 +155,10 @@ class Shelf:
 
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             return list(pool.map(unless_cancelled, items))
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _list_of(name: str) -> str:

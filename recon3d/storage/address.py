@@ -9,7 +9,6 @@ from recon3d.errors import EngineUnavailable, OptionError
 #: Protocols whose writes are whole or not at all here, and the package that each needs.
 _PACKAGES = {
     "file": "",
-    "memory": "",
     "s3": "s3fs",
     "gs": "gcsfs",
     "gcs": "gcsfs",

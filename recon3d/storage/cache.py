@@ -108,15 +108,6 @@ class Cache:
             os.link(path, blob)
             self._count(path.stat().st_size)
 
-    def forget(self, digest: str) -> None:
-        """Drop a content.
-
-        Parameters
-        ----------
-        digest : str
-        """
-        self._blob(digest).unlink(missing_ok=True)
-
     def drop(self) -> int:
         """Drop everything; files that tasks hold stay until these end.
 
@@ -200,14 +191,25 @@ def default_cache() -> Cache:
     Raises
     ------
     OptionError
-        The size is no number.
+        The size is no number, or no folder is named and the user has none.
     """
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    folder = Path(os.environ.get(FOLDER_VARIABLE) or Path(base) / "recon3d" / "storage")
+    folder = Path(os.environ.get(FOLDER_VARIABLE) or _users_caches() / "recon3d" / "storage")
     size = os.environ.get(SIZE_VARIABLE, "")
     if size and not size.isdecimal():
         raise OptionError(f"{SIZE_VARIABLE} is {size!r}.", "Give bytes, such as 20000000000.")
     return Cache(folder, int(size) if size else None)
+
+
+def _users_caches() -> Path:
+    if base := os.environ.get("XDG_CACHE_HOME"):
+        return Path(base)
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError as error:
+        raise OptionError(
+            f"The user on {socket.gethostname()} has no home folder for a worker's cache.",
+            f"Start the worker with --cache DIR, or set {FOLDER_VARIABLE}.",
+        ) from error
 
 
 def is_full(error: OSError) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_PATH, _TEXT = "path", "text"
+_PATH, _TEXT, _MESSAGE = "path", "text", "message"
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Parcel:
     removed: tuple[str, ...] = ()
 
 
-def pack_values(values: Any, root: Path) -> tuple[bytes, set[str]]:
+def pack_values(values: Any, root: Path, *, messages: bool = False) -> tuple[bytes, set[str]]:
     """Pickle values; paths below a folder become relative to it.
 
     Parameters
@@ -61,6 +61,8 @@ def pack_values(values: Any, root: Path) -> tuple[bytes, set[str]]:
         Paths in it may be `pathlib.Path` or text that begins with the folder.
     root : Path
         The folder.
+    messages : bool, optional
+        Whether texts may name the folder anywhere. Its name must be unique then.
 
     Returns
     -------
@@ -73,7 +75,7 @@ def pack_values(values: Any, root: Path) -> tuple[bytes, set[str]]:
     own = str(root)
 
     class Pickler(pickle.Pickler):
-        def persistent_id(self, value: Any) -> tuple[str, str] | None:
+        def persistent_id(self, value: Any) -> tuple[str, Any] | None:
             # Subclasses of str, as enums, keep their class.
             if type(value) is str:
                 kind, text = _TEXT, value
@@ -82,10 +84,10 @@ def pack_values(values: Any, root: Path) -> tuple[bytes, set[str]]:
             else:
                 return None
             if text != own and not text.startswith(f"{own}/"):
-                return None
-            relative = text[len(own) + 1 :] or "."
-            named.add(relative)
-            return kind, relative
+                return (_MESSAGE, text.split(own)) if messages and own in text and kind == _TEXT else None
+            named.add(text[len(own) + 1 :] or ".")
+            # Texts stay as they are: a path would lose doubled slashes.
+            return kind, text[len(own) :]
 
     data = io.BytesIO()
     Pickler(data, protocol=pickle.HIGHEST_PROTOCOL).dump(values)
@@ -108,8 +110,9 @@ def unpack_values(data: bytes, root: Path) -> Any:
 
     class Unpickler(pickle.Unpickler):
         def persistent_load(self, name: Any) -> Path | str:
-            kind, relative = name
-            path = root / relative
-            return path if kind == _PATH else str(path)
+            kind, rest = name
+            if kind == _MESSAGE:
+                return str(root).join(rest)
+            return Path(f"{root}{rest}") if kind == _PATH else f"{root}{rest}"
 
     return Unpickler(io.BytesIO(data)).load()  # between the processes of one run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import threading
@@ -93,9 +94,23 @@ class Storage:
         Raises
         ------
         StageError
-            The storage keeps failing, is full, or has no such bucket.
+            The storage keeps failing or is full, or the file is gone.
+        InputError
+            The storage has no such bucket.
         """
-        self._write(self._blob(digest), lambda target: self._files.put_file(str(path), target))
+
+        def write(target: str) -> None:
+            try:
+                self._files.put_file(str(path), target)
+            except FileNotFoundError as error:
+                if path.exists():
+                    raise
+                raise StageError(
+                    f"{path} was removed before it was sent to the storage {self.url}.",
+                    "Do not remove files of a project during a run. Run the same command again.",
+                ) from error
+
+        self._write(self._blob(digest), write)
 
     def fetch(self, digest: str, target: Path) -> None:
         """Fetch a content.
@@ -109,15 +124,22 @@ class Storage:
         Raises
         ------
         StageError
-            It is not there, or the storage keeps failing.
+            It is not there or damaged there, or the storage keeps failing.
         OSError
             The disk of `target` is full.
         """
+        wrong = 0
 
         def fetch() -> None:
-            self._files.get_file(self._blob(digest), str(target))
-            if digest_of(target) != digest:
-                raise ConnectionError(f"{digest[:12]} arrived incomplete")
+            nonlocal wrong
+            blob = self._blob(digest)
+            self._files.get_file(blob, str(target))
+            if digest_of(target) == digest:
+                return
+            wrong += target.stat().st_size == self._files.info(blob)["size"]
+            if wrong > 1:  # all of it arrived, twice
+                raise self._damaged(digest)
+            raise ConnectionError(f"{digest[:12]} arrived incomplete")
 
         try:
             self._try("read", fetch)
@@ -165,6 +187,18 @@ class Storage:
             Relative to the storage's address.
         """
         self._try("delete", lambda: self._files.rm_file(f"{self._root}/{name}"))
+
+    def _damaged(self, digest: str) -> StageError:
+        """Remove a damaged content, since what exists is never sent again."""
+        name = f"blobs/{digest[:2]}/{digest}"
+        try:
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
+                self.remove(name)
+        except (StageError, OSError):
+            message, then = f"{self.url}/{name} is damaged.", "Remove it, and run the same command again"
+        else:
+            message, then = f"{self.url}/{name} was damaged. It is removed.", "Run the same command again"
+        return StageError(message, f"{then}: what is missing is sent again.")
 
     def _blob(self, digest: str) -> str:
         return f"{self._root}/blobs/{digest[:2]}/{digest}"
@@ -215,3 +249,19 @@ def digest_of(path: Path) -> str:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def state_of(path: Path) -> tuple[int, ...]:
+    """Tell what changes when a file's content does, without reading it.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    tuple of int
+        Inode, bytes, and nanoseconds of the last change.
+    """
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -17,6 +17,7 @@ from PIL import Image
 
 from recon3d import stages
 from recon3d.compute import InlineContext, reads
+from recon3d.compute.sandbox import run_in_sandbox
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.layout import ARTIFACTS, INPUTS, WORK
 from recon3d.options import resolve_options
@@ -115,7 +116,7 @@ class Task:
         self.project = folder / "project"
         self.work = self.project / WORK / "stage-0"
         self.work.mkdir(parents=True)
-        self.context = CarriedContext(Storage(f"memory://{folder.name}"), self.project)
+        self.context = CarriedContext(Storage((folder / "store").as_uri()), self.project)
         self.moved = self.context.usage.moved
 
     def write(self, name: str, text: str) -> Path:
@@ -197,9 +198,35 @@ def test_errors_name_the_files_of_the_project(task: Task) -> None:
     assert other.value.filename == str(path)
 
 
+def tell_of(path: Path) -> list[str]:
+    return [f"See {path}, and {path.parent}.", str(path)]
+
+
+def test_messages_name_the_files_of_the_project(task: Task) -> None:
+    path = task.write("photo", "words")
+    assert task.context.call(tell_of, path) == [f"See {path}, and {path.parent}.", str(path)]
+
+
+def test_a_long_path_of_a_project_is_no_name_of_a_file(tmp_path: Path) -> None:
+    task = Task(tmp_path / ("a" * 150) / ("b" * 150))
+    task.context.call(make_two, task.work)
+    assert (task.work / "second").read_text() == "second"
+
+
 def make_two(folder: Path) -> None:
     (folder / "first").write_text("first")
     (folder / "second").write_text("second")
+
+
+def test_tasks_of_one_process_have_folders_of_their_own(task: Task) -> None:
+    inner = task.context.carrier.pack(make_two, (task.work,)).result()
+
+    def run_another(folder: Path) -> str:
+        (folder / "mine").write_text("mine")
+        run_in_sandbox(make_two, inner, task.context.carrier.origin)
+        return ", ".join(path.name for path in folder.iterdir())
+
+    assert task.context.call(run_another, task.work) == "mine"
 
 
 def test_what_a_task_made_arrives_whole_or_not_at_all(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +85,17 @@ def test_a_size_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     default_cache.cache_clear()
     with pytest.raises(OptionError, match="RECON3D_CACHE_SIZE is '20GB'"):
         default_cache()
+
+
+def test_a_user_without_a_home_names_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME", "RECON3D_CACHE", "RECON3D_CACHE_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    users: dict[int, pwd.struct_passwd] = {}
+    monkeypatch.setattr(pwd, "getpwuid", users.__getitem__)
+    default_cache.cache_clear()
+    with pytest.raises(OptionError, match="has no home folder") as told:
+        default_cache()
+    assert "--cache" in told.value.hint
+    monkeypatch.setenv("RECON3D_CACHE", str(tmp_path / "cache"))
+    assert default_cache().folder == tmp_path / "cache"
+    default_cache.cache_clear()

@@ -22,16 +22,18 @@ def test_paths_move_wherever_they_are_and_nothing_else_changes(tmp_path: Path) -
     values: dict[str, Any] = {
         "nested": [Inner(str(root / "work/a"), (root / "b c.jpg", root)), str(root)],
         str(root / "key"): np.arange(3),
+        "doubled": f"{root}/a?from=https://b",
         "beside": [Path(f"{root}2/x"), f"{root}2/x", f"see {root}/x", "/elsewhere", Path("relative")],
     }
     data, named = pack_values(values, root)
-    assert named == {"work/a", "b c.jpg", ".", "key"}
+    assert named == {"work/a", "b c.jpg", ".", "key", "a?from=https://b"}
     moved = unpack_values(data, other)
     assert moved["nested"] == [
         Inner(f"{other}/work/a", (other / "b c.jpg", other)),
         str(other),
     ]
     assert moved[f"{other}/key"].tolist() == [0, 1, 2]
+    assert moved["doubled"] == f"{other}/a?from=https://b"
     assert moved["beside"] == values["beside"]
     back = unpack_values(pack_values(moved, other)[0], root)
     assert back["nested"] == values["nested"]
