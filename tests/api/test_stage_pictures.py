@@ -110,6 +110,23 @@ def test_a_picture_is_drawn_once_and_anew_when_the_map_is_better(client: httpx.C
     assert client.get(url).status_code == 404
 
 
+def test_a_damaged_manifest_hides_the_pictures_and_fails_nothing(client: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    model = idle.root(number) / "model"
+    write_map(model, "a.jpg", 1000)
+    base = f"/projects/{number}/pictures/depth_maps"
+    assert len(client.get(base).json()) == 1
+    manifest = model / f"artifacts/frame_extraction-{'0' * 16}/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{")
+    answer = client.get(base)
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert client.get(f"{base}/a.jpg").json() == {"detail": "Picture not found"}
+    manifest.unlink()
+    manifest.parent.rmdir()
+    assert client.get(f"{base}/a.jpg").status_code == 200
+
+
 def test_progress_tells_when_the_newest_picture_was_written(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
     working.behave(number, hold="dense_reconstruction")
