@@ -33,11 +33,12 @@ def write_map(
     return path
 
 
-def write_frame(model: Path, name: str) -> None:
+def write_frame(model: Path, name: str) -> Path:
     """A frame of a stage that works."""
     path = model / "work/frame_extraction-00000000000000bb/images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((60, 80, 3), (10, 200, 30), np.uint8))
+    return path
 
 
 def opened(answer: httpx.Response) -> np.ndarray:
