@@ -119,9 +119,7 @@ def test_large_sets_are_described_by_components(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("whole", [1024, 30])
-def test_learning_reads_what_it_declares(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int
-) -> None:
+def test_learning_reads_what_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
     _write_features(tmp_path, 160)
     monkeypatch.setattr(descriptions, "_WHOLE", whole)
     for name in ("all", "declared"):
