@@ -27,6 +27,7 @@ from recon3d.io.atomic import atomic_path
 
 #: Depth and normals from the images alone, or also from agreement with the other views' maps.
 Kind = Literal["photometric", "geometric"]
+_STEREO = ("depth_maps", "normal_maps", "consistency_graphs")
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,32 @@ class DenseWorkspace:
         """
         return is_whole_map(self.depth_map(index, kind), 1) and is_whole_map(self.normal_map(index, kind), 3)
 
+    def make_folders(self) -> None:
+        """Make the folders that are missing; COLMAP makes none."""
+        for part in ("images", "sparse", *(f"stereo/{kind}" for kind in _STEREO)):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+
+    def files_read(self, problem: Problem, kind: Kind) -> list[Path]:
+        """List the files that the matching of a view reads.
+
+        Parameters
+        ----------
+        problem : Problem
+        kind : {"photometric", "geometric"}
+
+        Returns
+        -------
+        list of Path
+            With the sparse model's folder; also the view's own maps, which are kept if they are complete.
+        """
+        views = (problem.index, *problem.sources)
+        files = [self.model, *map(self.image, views)]
+        files += [self.depth_map(problem.index, kind), self.normal_map(problem.index, kind)]
+        if kind == "geometric":
+            files += [self.depth_map(view, "photometric") for view in views]
+            files += [self.normal_map(view, "photometric") for view in views]
+        return files
+
     def prepare(self, sources: Mapping[int, Sequence[int]]) -> None:
         """Make the folders, and list the source views of each view.
 
@@ -148,9 +175,7 @@ class DenseWorkspace:
         sources : mapping of int to sequence of int
             By view; best first.
         """
-        for part in ("images", "sparse", "stereo/depth_maps", "stereo/normal_maps"):
-            (self.folder / part).mkdir(parents=True, exist_ok=True)
-        (self.folder / "stereo" / "consistency_graphs").mkdir(exist_ok=True)
+        self.make_folders()
         with atomic_path(self.config) as temporary:
             temporary.write_text(
                 problem_list({self.name(i): [self.name(j) for j in chosen] for i, chosen in sources.items()})

@@ -18,7 +18,8 @@ from recon3d.types import Camera, Floats, Floats32
 
 Votes = NDArray[np.int32]
 
-#: Known depths that a pixel and its eight neighbours need, so that a depth by itself has no vote.
+#: Known depths that a pixel and its eight neighbours need: all of them. At the edge of what is known, a depth
+#: may be wrong, and the unknown pixel beside it may show something nearer.
 _KNOWN = 9
 #: Cosine between a surface's normal and the ray to a camera that sees it.
 _GRAZING = 0.25

@@ -16,8 +16,6 @@ from recon3d.types import Floats, Ints, Mesh, View
 
 #: Blocks around a chart that are its own: lookups in the first mip level reach half a block beyond it.
 _PADDING = 0.5
-#: The same in texels.
-PADDING = int(_PADDING * BLOCK)
 #: Blocks around all cells.
 _FRAME = 1
 #: Side in texels of the cell of a face that no photo sees.

@@ -140,7 +140,7 @@ class Intakes:
         Raises
         ------
         ApiError
-            400 when the source cannot be read, 507 when the disk is full.
+            400 when the source cannot be read, 404 when it is no whole depth map, 507 when the disk is full.
         """
         paths = {"source": str(source), "target": str(target)}
         await self._answer(user_id, source.name, "picture", target.parent, folder, width=width, **paths)

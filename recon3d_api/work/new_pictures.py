@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
+from datetime import datetime
 
-import recon3d
+from recon3d_api.files.stage_pictures import moment, pictures_of
 from recon3d_api.files.storage import Storage
 from recon3d_api.schemas import PictureKind
 
@@ -44,16 +44,8 @@ class NewPictures:
         """
         kind, began = _KINDS.get(stage), time.monotonic()
         if kind is not None and began >= self._next.get(stage, 0.0):
-            if found := self._found(kind):
-                newest = max(picture.modified_ns for picture in found)
-                self._known[stage] = datetime.fromtimestamp(newest / 1e9, timezone.utc)
+            if found := pictures_of(self._storage, self._folder, kind):
+                self._known[stage] = moment(max(picture.modified_ns for picture in found))
             ended = time.monotonic()
             self._next[stage] = ended + max(_INTERVAL, _SHARE * (ended - began))
         return self._known.get(stage)
-
-    def _found(self, kind: PictureKind) -> tuple[recon3d.StagePicture, ...]:
-        project = self._storage.open(self._folder)
-        try:
-            return recon3d.stage_pictures(project, kind) if project else ()
-        except recon3d.ProjectError:  # the run itself says that something is damaged
-            return ()

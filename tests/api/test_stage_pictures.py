@@ -33,11 +33,12 @@ def write_map(
     return path
 
 
-def write_frame(model: Path, name: str) -> None:
+def write_frame(model: Path, name: str) -> Path:
     """A frame of a stage that works."""
     path = model / "work/frame_extraction-00000000000000bb/images" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), np.full((60, 80, 3), (10, 200, 30), np.uint8))
+    return path
 
 
 def opened(answer: httpx.Response) -> np.ndarray:
@@ -108,6 +109,23 @@ def test_a_picture_is_drawn_once_and_anew_when_the_map_is_better(client: httpx.C
     )
     shutil.rmtree(root / "model/work")
     assert client.get(url).status_code == 404
+
+
+def test_a_damaged_manifest_hides_the_pictures_and_fails_nothing(client: httpx.Client, idle: Api) -> None:
+    number = plant(client, new_project(client))
+    model = idle.root(number) / "model"
+    write_map(model, "a.jpg", 1000)
+    base = f"/projects/{number}/pictures/depth_maps"
+    assert len(client.get(base).json()) == 1
+    manifest = model / f"artifacts/frame_extraction-{'0' * 16}/manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text("{")
+    answer = client.get(base)
+    assert (answer.status_code, answer.json()) == (200, [])
+    assert client.get(f"{base}/a.jpg").json() == {"detail": "Picture not found"}
+    manifest.unlink()
+    manifest.parent.rmdir()
+    assert client.get(f"{base}/a.jpg").status_code == 200
 
 
 def test_progress_tells_when_the_newest_picture_was_written(worker: httpx.Client, working: Api) -> None:

@@ -17,8 +17,8 @@ from recon3d.storage import Storage
 class CarriedContext(InlineContext):
     """A context whose tasks get and give files through a storage; they run in this process."""
 
-    def __init__(self, storage: Storage, project: Path) -> None:
-        super().__init__()
+    def __init__(self, storage: Storage, project: Path, **how: Any) -> None:
+        super().__init__(**how)
         self._project = project
         self.stopped = threading.Event()
         self.carrier = Carrier(storage, project)

@@ -18,7 +18,9 @@ from recon3d.io.ply import read_point_cloud
 from recon3d.options import DenseReconstructionOptions, resolve_options
 from recon3d.stages.dense_reconstruction import colmap_engine
 from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
+from recon3d.storage import Storage, default_cache
 from recon3d.types import Scene
+from tests.compute.carried import CarriedContext
 from tests.synthetic.scenes import Plane, Sphere, arc, dense_inputs, render, scene_of
 
 WALL = Plane(np.array([0.0, 0.0, -1.0]), -0.6)
@@ -40,14 +42,23 @@ class Gpu:
 
     def __init__(self, pictures, fails_after=None):
         self.pictures, self.fails_after = pictures, fails_after
-        self.blocks = []
+        self.blocks, self.images = [], []
+
+    recon3d_reads = staticmethod(colmap_engine.match_block.recon3d_reads)
 
     def __call__(self, task):
         if self.fails_after is not None and len(self.blocks) == self.fails_after:
             raise KeyboardInterrupt
         self.blocks.append(task)
         workspace = DenseWorkspace(Path(task.folder))
+        workspace.make_folders()
+        self.images.append(len(list((workspace.folder / "images").iterdir())))
+        # What COLMAP reads is there.
+        assert pycolmap.Reconstruction(str(workspace.model)).num_images() == len(self.pictures)
         for problem in task.problems:
+            views = (problem.index, *problem.sources)
+            assert all(workspace.image(view).exists() for view in views)
+            assert task.kind == "photometric" or all(workspace.has_maps(v, "photometric") for v in views)
             truth = self.pictures[problem.index]
             height, width = cv2.imread(str(workspace.image(problem.index))).shape[:2]
             depth = cv2.resize(truth.depth, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -96,6 +107,27 @@ def test_maps_of_colmap_become_ours(inputs, tmp_path, pictures, monkeypatch):
     named = [[f"view{problem.index}.png" for problem in block.problems] for block in gpu.blocks]
     assert [list(block.titles) for block in gpu.blocks] == named
     assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_workers_without_the_folder_get_what_their_views_need(tmp_path, pictures, monkeypatch):
+    monkeypatch.setenv("RECON3D_CACHE", str(tmp_path / "cache"))
+    default_cache.cache_clear()
+    project = tmp_path / "project"
+    project.mkdir()
+    inputs = dense_inputs(project, pictures, scene_of(pictures))
+    gpu = Gpu(pictures)
+    monkeypatch.setattr(colmap_engine, "match_block", gpu)
+    monkeypatch.setattr(colmap_engine, "_BLOCK", 1)
+    context = CarriedContext(
+        Storage(f"memory://{tmp_path.name}"), project, gpu_engines=("colmap",), gpu_required=True
+    )
+    out = project / "out"
+    out.mkdir()
+    options = OPTIONS.model_copy(update={"num_sources": 2})
+    dense_reconstruction.run(inputs, options, out, context)
+    assert context.counts["depth_maps"] == 5
+    assert gpu.images == [3] * 10  # a view and its sources, for each kind of map
+    default_cache.cache_clear()
 
 
 def test_the_workspace_holds_the_stages_own_choice(inputs, tmp_path, pictures, monkeypatch):

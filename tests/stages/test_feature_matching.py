@@ -9,14 +9,19 @@ import numpy as np
 import pytest
 
 from recon3d.compute import InlineContext
+from recon3d.compute.reading import declared_reads
 from recon3d.errors import ReconstructionError
 from recon3d.evaluation import pose_errors
-from recon3d.layout import DATABASE, read_registration
+from recon3d.io.feature_files import read_features
+from recon3d.layout import DATABASE, features_file, frame_list_file, read_registration
+from recon3d.matching.resting import Resting
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
+from recon3d.stages.feature_matching.blocks import read_block
+from recon3d.stages.feature_matching.motion_tasks import MovingMatching, match_moving
 from recon3d.stages.feature_matching.verdicts import no_pairs
 from recon3d.types import Scene
-from tests.synthetic.frames import match, write_frames
+from tests.synthetic.frames import extract, match, write_frames
 from tests.synthetic.media import texture
 from tests.synthetic.motions import slid, turned, turntable
 
@@ -103,3 +108,23 @@ def test_images_that_look_alike_without_a_rigid_scene_are_told_from_images_that_
     nothing = no_pairs(3, np.array([0, 3, 10]))
     assert "None of the 3 pairs" in nothing.message
     assert (DATABASE in nothing.message) is False
+
+
+def test_matching_again_without_what_rests_reads_the_images_of_its_pairs(tmp_path: Path) -> None:
+    images, _ = turntable(np.arange(0, 40, 10.0), None, SMALL)
+    frames = write_frames(tmp_path / "frames", images)
+    features = extract(tmp_path, frames)
+    counts = [len(read_features(features_file(features, index))[0]) for index in range(4)]
+    resting = Resting(tuple(np.zeros(count, bool) for count in counts), 0.5)
+    block, pairs = tmp_path / "block.pickle", ((0, 1),)
+    task = MovingMatching(str(frames), str(features), str(block), pairs, resting, "SIMPLE_RADIAL", 0)
+    assert declared_reads(match_moving, (task,)) == [
+        frame_list_file(frames),
+        features_file(features, 0),
+        features_file(features, 1),
+    ]
+    for index in (2, 3):
+        features_file(features, index).unlink()
+    matched, (matches,), _ = read_block(Path(match_moving(task)))
+    assert matched == pairs
+    assert len(matches) > 50

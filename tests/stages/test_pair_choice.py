@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recon3d.compute import InlineContext
+from recon3d.compute.reading import declared_reads
 from recon3d.io.feature_files import write_features
 from recon3d.layout import MATCHES, Frame, FrameList, features_file
 from recon3d.matching.retrieval import describe_image, learn_words
@@ -115,6 +116,26 @@ def test_large_sets_are_described_by_components(tmp_path: Path, monkeypatch: pyt
     expected = centered[inside] / np.linalg.norm(centered[inside], axis=1, keepdims=True)
     # Among the images that the components come from, nothing is lost.
     assert np.allclose(vectors[inside] @ vectors[inside].T, expected @ expected.T, atol=1e-4)
+
+
+@pytest.mark.parametrize("whole", [1024, 30])
+def test_learning_reads_what_it_declares(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: int) -> None:
+    _write_features(tmp_path, 160)
+    monkeypatch.setattr(descriptions, "_WHOLE", whole)
+    for name in ("all", "declared"):
+        (tmp_path / name).mkdir()
+        call = (str(tmp_path), 160, str(tmp_path / name), 0)
+        descriptions.learn(*call)
+        declared = declared_reads(descriptions.learn, call)
+        assert declared is not None
+        for index in range(160):
+            if (file := features_file(tmp_path, index)) not in declared:
+                file.unlink(missing_ok=True)
+        assert 40 <= len(declared) <= 70
+        assert all(file.exists() for file in declared)
+    learned = [np.load(tmp_path / name / "learned.npz") for name in ("all", "declared")]
+    assert len(learned[0].files) == (1 if whole > 160 else 3)
+    assert all(np.array_equal(learned[0][key], learned[1][key]) for key in learned[0].files)
 
 
 def test_photos_that_share_features_are_partners_and_an_empty_one_is_not(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import trimesh
+from scipy.sparse import csr_matrix
 
+from recon3d.surface import curvature
 from recon3d.surface.connectivity import border_vertices
 from recon3d.surface.curvature import restore_curvature
+from recon3d.surface.smoothing import vertex_neighbors
 from recon3d.types import Mesh
 from tests.synthetic.shapes import grid_mesh
 
@@ -56,3 +59,35 @@ def test_parts_thinner_than_a_patch_do_not_swell_without_bound() -> None:
 def test_without_depth_maps_nothing_moves() -> None:
     mesh = ball(1.0)
     assert restore_curvature(mesh, 0.0) is mesh
+
+
+class Counting:
+    """A matrix that counts its products."""
+
+    def __init__(self, matrix: csr_matrix) -> None:
+        self.matrix, self.products = matrix, 0
+
+    def __matmul__(self, vertices: np.ndarray) -> np.ndarray:
+        self.products += 1
+        return np.asarray(self.matrix @ vertices)
+
+
+def test_pixels_of_many_edges_take_few_products_and_give_the_same() -> None:
+    # Borders and uneven numbers of neighbours, too.
+    mesh = grid_mesh(2.0, cells=12)
+    vertices = mesh.vertices + np.random.default_rng(0).normal(0, 0.05, mesh.vertices.shape)
+    near = (vertex_neighbors(mesh.faces, len(vertices)) > 0).astype(np.float64)
+    means = csr_matrix(near / near.sum(axis=1))
+    once = (np.eye(len(vertices)) + means.toarray()) / 2
+    for rounds in (401, 9000):
+        counting = Counting(means)
+        smoothed = curvature._smoothed(vertices, counting, rounds)  # type: ignore[arg-type]
+        assert np.abs(smoothed - np.linalg.matrix_power(once, rounds) @ vertices).max() < 1e-5
+        assert counting.products <= 400
+
+
+def test_the_series_of_many_rounds_restores_what_the_rounds_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh, pixel = ball(1.0, noise=0.002), 0.05
+    expected = restore_curvature(mesh, pixel).vertices
+    monkeypatch.setattr(curvature, "_ROUNDS", 0)
+    assert np.abs(restore_curvature(mesh, pixel).vertices - expected).max() < 1e-3 * pixel

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recon3d.errors import OptionError
-from recon3d.texture.charts import PADDING, Charts, build_charts, lay_out
+from recon3d.texture.charts import Charts, build_charts, lay_out
 from recon3d.texture.footprints import chart_shapes
 from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, pack, rectangle, smallest_square
 from recon3d.texture.topology import face_pairs
@@ -122,9 +122,9 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
     # Texels and pixels of the photo are the same grid, moved by whole texels.
     shift = (layout.target - layout.source)[charts.node_chart]
     np.testing.assert_allclose(layout.node_xy - shift, charts.xy * scale, rtol=0.01)
-    # Everything within the padding of a face is its chart's own.
+    # Everything within half a block of a face is its chart's own.
     ends = layout.node_xy
-    for reach in (-PADDING, PADDING - 1e-6):
+    for reach in (-BLOCK / 2, BLOCK / 2 - 1e-6):
         for axis in range(2):
             place = ends.copy()
             place[:, axis] += reach

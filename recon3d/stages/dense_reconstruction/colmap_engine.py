@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from recon3d.compute import StageContext
+from recon3d.compute import StageContext, reads
 from recon3d.errors import StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.colmap_dense import DenseWorkspace, Kind, PatchMatchSettings, Problem
@@ -160,6 +160,7 @@ class _ImageTask:
     target: str
 
 
+@reads(lambda task: [task.source])
 def write_image(task: _ImageTask) -> None:
     """Write an undistorted image as PNG.
 
@@ -178,6 +179,7 @@ def write_image(task: _ImageTask) -> None:
             raise StageError(f"{task.target} cannot be written.", "Check the disk.")
 
 
+@reads(lambda folder, scene: [])
 def write_sparse_model(folder: str, scene: Scene) -> None:
     """Write the workspace's sparse model.
 
@@ -203,6 +205,12 @@ class _BlockTask:
     titles: tuple[str, ...]
 
 
+def _block_files(task: _BlockTask) -> set[Path]:
+    workspace = DenseWorkspace(Path(task.folder))
+    return {file for problem in task.problems for file in workspace.files_read(problem, task.kind)}
+
+
+@reads(_block_files)
 def match_block(task: _BlockTask) -> None:
     """Let COLMAP match a block of views on this worker's GPU.
 
@@ -212,6 +220,7 @@ def match_block(task: _BlockTask) -> None:
     """
     from recon3d.colmap import match_views
 
+    DenseWorkspace(Path(task.folder)).make_folders()
     match_views(
         Path(task.folder), task.problems, task.kind, task.settings, filtered=task.filtered, titles=task.titles
     )
@@ -226,6 +235,13 @@ class _ImportTask:
     kind: Kind
 
 
+def _map_files(task: _ImportTask) -> list[Path]:
+    workspace = DenseWorkspace(Path(task.workspace))
+    maps = [workspace.depth_map(task.index, task.kind), workspace.normal_map(task.index, task.kind)]
+    return [*maps, task.folders.mask(task.view.name)]
+
+
+@reads(_map_files)
 def import_maps(task: _ImportTask) -> None:
     """Convert a view's maps of COLMAP to recon3d's format; filtering sets the confidence.
 

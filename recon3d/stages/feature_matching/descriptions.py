@@ -105,6 +105,18 @@ def describe_all(
     return [str(task.target) for task in tasks]
 
 
+def _learned_from(count: int) -> tuple[list[int], list[int]]:
+    """Images that words are learned from, and those for the components of a large set."""
+    words = list(range(0, count, max(1, count // _SAMPLE)))
+    return words, np.linspace(0, count - 1, _WHOLE).astype(int).tolist() if count > _WHOLE else []
+
+
+def _learning(features: str, count: int, folder: str, seed: int) -> list[Path]:
+    words, components = _learned_from(count)
+    return [features_file(Path(features), index) for index in sorted({*words, *components})]
+
+
+@reads(_learning)
 def learn(features: str, count: int, folder: str, seed: int) -> None:
     """Learn words from some images and, for a large set, components from more.
 
@@ -118,11 +130,11 @@ def learn(features: str, count: int, folder: str, seed: int) -> None:
         Where the file goes.
     seed : int
     """
-    sample = [_descriptors(features, i)[:_SAMPLE_FEATURES] for i in range(0, count, max(1, count // _SAMPLE))]
+    for_words, for_components = _learned_from(count)
+    sample = [_descriptors(features, index)[:_SAMPLE_FEATURES] for index in for_words]
     learned = {"words": learn_words(sample, seed)}
-    if count > _WHOLE:
-        chosen = np.linspace(0, count - 1, _WHOLE).astype(int).tolist()
-        components = Components.of(_vectors(features, chosen, learned["words"]))
+    if for_components:
+        components = Components.of(_vectors(features, for_components, learned["words"]))
         learned |= {"mean": components.mean, "axes": components.axes}
     with atomic_path(Path(folder) / _LEARNED) as temporary, open(temporary, "wb") as file:
         np.savez(file, **learned)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -52,7 +52,28 @@ class Matching:
     gpu: bool
 
 
-def _block_files(task: Matching) -> list[Path]:
+class _Paired(Protocol):
+    @property
+    def frames(self) -> str: ...
+
+    @property
+    def features(self) -> str: ...
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]: ...
+
+
+def files_of_pairs(task: _Paired) -> list[Path]:
+    """List the files that the matching of pairs reads.
+
+    Parameters
+    ----------
+    task : Matching or MovingMatching
+
+    Returns
+    -------
+    list of Path
+    """
     images = sorted({index for pair in task.pairs for index in pair})
     features = [features_file(Path(task.features), index) for index in images]
     return [frame_list_file(Path(task.frames)), *features]
@@ -71,7 +92,7 @@ class FullMatching:
         return str(Path(self.matching.target).with_suffix(".full.pickle"))
 
 
-@reads(_block_files)
+@reads(files_of_pairs)
 def match_block(task: Matching) -> None:
     """Match a block of pairs: their largest features, and the others where these agree.
 
@@ -87,7 +108,7 @@ def match_block(task: Matching) -> None:
     write_block(Path(task.target), (task.pairs, [m for m, _ in found], [g for _, g in found]))
 
 
-@reads(lambda task: [task.matching.target, *_block_files(task.matching)])
+@reads(lambda task: [task.matching.target, *files_of_pairs(task.matching)])
 def match_fully(task: FullMatching) -> None:
     """Match all features of pairs whose largest features did not agree.
 

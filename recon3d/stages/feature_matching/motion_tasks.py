@@ -19,7 +19,7 @@ from recon3d.stages.feature_matching.blocks import (
     read_block,
     write_block,
 )
-from recon3d.stages.feature_matching.match_tasks import Matcher
+from recon3d.stages.feature_matching.match_tasks import Matcher, files_of_pairs
 
 
 def _all_positions(frames: str, features: str, blocks: Sequence[str]) -> list[Path]:
@@ -59,17 +59,18 @@ def resting_features(frames: str, features: str, blocks: Sequence[str]) -> Resti
 
 @dataclass(frozen=True, eq=False)
 class MovingMatching:
-    """A block to match again without its resting features."""
+    """A block whose pairs are to be matched again without their resting features."""
 
     frames: str
     features: str
     block: str
+    pairs: tuple[Pair, ...]
     resting: Resting
     model: str
     seed: int
 
 
-@reads(lambda task: _all_positions(task.frames, task.features, [task.block]))
+@reads(files_of_pairs)
 def match_moving(task: MovingMatching) -> str:
     """Match all features of a block's pairs again, without the resting ones.
 
@@ -82,12 +83,11 @@ def match_moving(task: MovingMatching) -> str:
     str
         The file of the new block.
     """
-    pairs, _, _ = read_block(Path(task.block))
     matcher = Matcher(task.frames, task.features, task.model, task.seed, task.resting)
     # The geometry that guided the first matches was that of what rests.
-    found = [matcher.match(pair, only_largest=False) for pair in pairs]
+    found = [matcher.match(pair, only_largest=False) for pair in task.pairs]
     target = Path(task.block).with_suffix(".moving.pickle")
-    write_block(target, (pairs, [m for m, _ in found], [g for _, g in found]))
+    write_block(target, (task.pairs, [m for m, _ in found], [g for _, g in found]))
     return str(target)
 
 

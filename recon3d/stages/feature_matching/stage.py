@@ -98,8 +98,8 @@ def run(
     if resting is not None:
         context.fallback(resting_message(resting.share))
         again = [
-            MovingMatching(str(frames), str(features), block, resting, model, context.seed)
-            for block in blocks
+            MovingMatching(str(frames), str(features), block, task.pairs, resting, model, context.seed)
+            for task, block in zip(tasks, blocks, strict=True)
         ]
         blocks = context.phase(1.0, 1.0).map(match_moving, again, unit="blocks")
     raw, inliers = context.call(_write, str(features), str(out_dir), blocks)

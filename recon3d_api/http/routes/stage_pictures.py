@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request
@@ -11,6 +10,7 @@ from fastapi.responses import Response
 import recon3d
 from recon3d_api import schemas
 from recon3d_api.errors import not_found
+from recon3d_api.files.stage_pictures import moment, pictures_of
 from recon3d_api.http import listing, pictures
 from recon3d_api.http.dependencies import (
     FilePath,
@@ -45,8 +45,7 @@ _Found = tuple[recon3d.StagePicture, ...]
 def _made(service: Service, user: User, project_id: int, kind: schemas.PictureKind) -> tuple[Project, _Found]:
     with service.database.read() as session:
         project = own_project(session, user, project_id)
-    opened = service.storage.open(project.folder)
-    return project, recon3d.stage_pictures(opened, kind) if opened else ()
+    return project, pictures_of(service.storage, project.folder, kind)
 
 
 @router.get("/{kind}", responses={**answers(401, 404), 200: listing.described()})
@@ -106,18 +105,3 @@ async def picture(
         return await service.lanes.disk.run(pictures.shown, small, f"{file.stem}.jpg")
     except FileNotFoundError as error:
         raise not_found("Picture") from error
-
-
-def moment(nanoseconds: int) -> datetime:
-    """Convert the time of a file.
-
-    Parameters
-    ----------
-    nanoseconds : int
-        Since 1970.
-
-    Returns
-    -------
-    datetime
-    """
-    return datetime.fromtimestamp(nanoseconds / 1e9, timezone.utc)

@@ -9,7 +9,6 @@ const KINDS = {
   frames: { stage: "frame_extraction", most: 8, width: 256, row: thumbnails },
   depth_maps: { stage: "dense_reconstruction", most: 4, width: 512, row: pairs },
 };
-const ALL = 1000;
 
 export function pictures(state) {
   const strips = Object.entries(KINDS).map(([kind, about]) => strip(state, kind, about));
@@ -29,11 +28,9 @@ function strip(state, kind, { stage, most, width, row }) {
   const look = async (job, stamp) => {
     busy = true;
     try {
-      const order = job.status === "running" ? `-modified&limit=${most}` : `name&limit=${ALL}`;
       const path = `projects/${state.id}/pictures/${kind}`;
-      const answer = await api.call("GET", `${path}?order=${order}`, { queue: "later", signal: state.signal });
-      const total = Number(answer.headers.get("X-Total-Count"));
-      const chosen = choose(await answer.json(), total, most);
+      const find = job.status === "running" ? newest : spread;
+      const { chosen, total } = await find((query) => page(path, query, state.signal), most);
       const wanted = row(state.id, chosen, total, width);
       // Between two folders of a stage there is nothing for a moment: what was shown stays.
       if (chosen.length) replace(node, await shown.put(wanted));
@@ -65,16 +62,25 @@ function strip(state, kind, { stage, most, width, row }) {
   return { node, draw };
 }
 
-// Of those that are finished, some from the whole; each knows its number among all.
-function choose(rows, total, most) {
-  if (rows.length <= most) {
-    const sorted = [...rows].sort((a, b) => (a.name < b.name ? -1 : 1));
-    return sorted.map((row, n) => ({ ...row, n: total - rows.length + n + 1 }));
-  }
-  return Array.from({ length: most }, (_, n) => {
-    const place = Math.floor((n * (rows.length - 1)) / (most - 1));
-    return { ...rows[place], n: place + 1 };
-  });
+async function page(path, query, signal) {
+  const answer = await api.call("GET", `${path}?${query}`, { queue: "later", signal });
+  return { rows: await answer.json(), total: Number(answer.headers.get("X-Total-Count")) };
+}
+
+// Each of those that are chosen knows its number among all.
+async function newest(ask, most) {
+  const { rows, total } = await ask(`order=-modified&limit=${most}`);
+  rows.sort((a, b) => (a.name < b.name ? -1 : 1));
+  return { chosen: rows.map((row, n) => ({ ...row, n: total - rows.length + n + 1 })), total };
+}
+
+// Of those that are finished, some from the whole, however many there are.
+async function spread(ask, most) {
+  const { rows, total } = await ask(`order=name&limit=${most}`);
+  if (total <= most) return { chosen: rows.map((row, n) => ({ ...row, n: n + 1 })), total };
+  const places = Array.from({ length: most }, (_, n) => Math.floor((n * (total - 1)) / (most - 1)));
+  const found = await Promise.all(places.map((place) => ask(`order=name&skip=${place}&limit=1`)));
+  return { chosen: found.flatMap((one, i) => one.rows.map((row) => ({ ...row, n: places[i] + 1 }))), total };
 }
 
 const address = (id, kind, name, width) =>

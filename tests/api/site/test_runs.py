@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +84,25 @@ def test_a_run_is_started_once_and_a_project_that_is_deleted_elsewhere_leaves_th
     page.get_by_role("heading", name="This project was deleted.").wait_for()
     page.get_by_role("link", name="All projects").click()
     page.get_by_text("You have no projects yet").wait_for()
+
+
+@pytest.mark.slow
+def test_the_shown_frames_are_spread_over_all_of_a_long_video(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    visitor, number = open_project(api, visit, inputs=True)
+    page, count = visitor.page, 1403  # the service lists 1000 at once
+    first = write_frame(api.root(number) / "model", "0000.jpg")
+    for index in range(1, count):
+        os.link(first, first.with_name(f"{index:04}.jpg"))
+    api.behave(number, hold="feature_extraction")
+    page.get_by_label("Quick").check()
+    page.locator(".choice button.primary").click()
+    page.get_by_role("img", name="Chosen picture 1", exact=True).wait_for()
+    page.get_by_text("Chosen pictures: 1403").wait_for()
+    shown = page.locator(".strip.frames img").evaluate_all("images => images.map(image => image.alt)")
+    assert shown == [f"Chosen picture {1 + int(n * (count - 1) / 7)}" for n in range(8)]
+    (api.root(number) / "go").touch()
 
 
 def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
