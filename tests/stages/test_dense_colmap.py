@@ -119,7 +119,7 @@ def test_workers_without_the_folder_get_what_their_views_need(tmp_path, pictures
     monkeypatch.setattr(colmap_engine, "match_block", gpu)
     monkeypatch.setattr(colmap_engine, "_BLOCK", 1)
     context = CarriedContext(
-        Storage(f"memory://{tmp_path.name}"), project, gpu_engines=("colmap",), gpu_required=True
+        Storage(f"file://{tmp_path}/storage"), project, gpu_engines=("colmap",), gpu_required=True
     )
     out = project / "out"
     out.mkdir()
