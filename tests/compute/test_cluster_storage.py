@@ -100,7 +100,7 @@ def test_workers_that_are_killed_make_the_same_model(
     choose, killed = random.Random(5), 0
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(10)
+            run.wait(6)
             break
         running = [process for worker in hosts.workers for process in clusters.worker_processes(worker)]
         if running:
