@@ -11,6 +11,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.adjustment import adjuster_of, quiet_options
+from recon3d.colmap.models import add_copy
 from recon3d.types import SharedCamera
 
 #: Relative standard deviations that are believed. An image without points has none, one with few says
@@ -125,9 +126,7 @@ def _copied(
             camera = pycolmap.Camera(given.camera(camera_id).todict())
             camera.camera_id = camera_id = image_id
             made.add_camera_with_trivial_rig(camera)
-        copy = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image_id)
-        copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
-        made.add_image_with_trivial_frame(copy, image.cam_from_world())
+        add_copy(made, image, camera_id)
     for point in points:
         made.add_point3D(point.xyz, point.track, point.color)
     return made

@@ -9,6 +9,7 @@ import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
+from recon3d.colmap.models import add_copy
 from recon3d.similarity import umeyama
 
 #: Images that two models must share, and points of theirs that both have.
@@ -149,9 +150,7 @@ def _add(base: pycolmap.Reconstruction, other: pycolmap.Reconstruction) -> None:
         if not base.exists_camera(image.camera_id):
             camera = pycolmap.Camera(other.camera(image.camera_id).todict())
             base.add_camera_with_trivial_rig(camera)
-        copy = pycolmap.Image(name=image.name, camera_id=image.camera_id, image_id=image_id)
-        copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
-        base.add_image_with_trivial_frame(copy, image.cam_from_world())
+        add_copy(base, image, image.camera_id)
     for point_id in sorted(other.point3D_ids()):
         point = other.point3D(point_id)
         known, free = set(), []

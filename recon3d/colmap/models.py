@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -188,9 +188,7 @@ def without_misplaced(model: Path, out: Path, error: float, points: float) -> li
     ]
     if misplaced:
         reconstruction = pycolmap.Reconstruction(str(model))
-        images = {reconstruction.image(k).name: k for k in reconstruction.reg_image_ids()}
-        for name in misplaced:
-            reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
+        _deregister(reconstruction, misplaced)
         out.mkdir(parents=True)
         reconstruction.write(str(out))
     return misplaced
@@ -223,12 +221,33 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
         return {}
     most = max(limit, usual * float(np.median(list(deviations.values()))))
     dropped = {name: deviations[name] for name in names if deviations.get(name, 0.0) > most}
-    for name in dropped:
-        reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
     if dropped:
+        _deregister(reconstruction, dropped)
         reconstruction.update_point_3d_errors()
         reconstruction.write(str(model))
     return dropped
+
+
+def _deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
+    images = {reconstruction.image(image_id).name: image_id for image_id in reconstruction.reg_image_ids()}
+    for name in names:
+        reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
+
+
+def add_copy(model: pycolmap.Reconstruction, image: pycolmap.Image, camera_id: int) -> None:
+    """Add a copy of another model's image, placed alike; its points are not copied.
+
+    Parameters
+    ----------
+    model : pycolmap.Reconstruction
+        Has the camera.
+    image : pycolmap.Image
+    camera_id : int
+        The copy's camera.
+    """
+    copy = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image.image_id)
+    copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
+    model.add_image_with_trivial_frame(copy, image.cam_from_world())
 
 
 def _deviations(reconstruction: pycolmap.Reconstruction, images: dict[str, int]) -> dict[str, float]:

@@ -16,8 +16,9 @@ from recon3d.compute.reading import declared_reads
 from recon3d.compute.sandbox import Origin
 from recon3d.errors import Cancelled
 from recon3d.io.atomic import TEMPORARY
+from recon3d.io.digest import digest_of
 from recon3d.layout import ARTIFACTS, WORK
-from recon3d.storage import File, Moved, Parcel, Storage, digest_of, pack_values, state_of, unpack_values
+from recon3d.storage import File, Moved, Parcel, Storage, pack_values, state_of, unpack_values
 
 #: Files that move at once, and tasks that are packed or unpacked at once.
 _FILES_AT_ONCE, _TASKS_AT_ONCE = 16, 4

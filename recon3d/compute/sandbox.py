@@ -20,6 +20,7 @@ from filelock import FileLock, Timeout
 
 from recon3d.errors import Recon3DError
 from recon3d.io.atomic import TEMPORARY
+from recon3d.io.digest import digest_of
 from recon3d.layout import ARTIFACTS, INPUTS
 from recon3d.storage import (
     Cache,
@@ -28,7 +29,6 @@ from recon3d.storage import (
     Parcel,
     Storage,
     default_cache,
-    digest_of,
     full,
     is_full,
     pack_values,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recon3d.errors import InputError, printable
+from recon3d.io import digest
 from recon3d.layout import PROJECT_FILE, InputKind, LeftOut
 
 #: Folders and files that systems make beside the user's own. Hidden ones are left alone as well.
@@ -186,14 +186,10 @@ def digest_of(path: Path) -> str:
     InputError
         The file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return digest.digest_of(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path.") from error
-    return digest.hexdigest()
 
 
 def _groups(given: Sequence[Path], project: Path | None) -> Iterator[tuple[str, list[_Entry]]]:

@@ -15,9 +15,10 @@ from pydantic import Field, TypeAdapter
 
 from recon3d.errors import Cancelled, StageError
 from recon3d.io.atomic import TEMPORARY
+from recon3d.io.digest import digest_of
 from recon3d.layout import MANIFEST
 from recon3d.project.artifacts import Artifact, ArtifactStore
-from recon3d.storage import File, Storage, digest_of
+from recon3d.storage import File, Storage
 
 Item = TypeVar("Item")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from recon3d.storage.address import check_storage
 from recon3d.storage.cache import FOLDER_VARIABLE, SIZE_VARIABLE, Cache, default_cache, full, is_full
 from recon3d.storage.moved import Moved
 from recon3d.storage.parcels import File, Parcel, pack_values, unpack_values
-from recon3d.storage.store import Storage, digest_of, state_of
+from recon3d.storage.store import Storage, state_of
 
 __all__ = [
     "FOLDER_VARIABLE",
@@ -22,7 +22,6 @@ __all__ = [
     "Storage",
     "check_storage",
     "default_cache",
-    "digest_of",
     "full",
     "is_full",
     "pack_values",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 import uuid
@@ -13,6 +12,7 @@ from typing import Any, TypeVar
 
 from recon3d.errors import InputError, StageError
 from recon3d.io.atomic import TEMPORARY
+from recon3d.io.digest import digest_of
 from recon3d.storage.address import require_package
 from recon3d.storage.retrying import Retrying
 
@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 #: Seconds in which a storage that fails may come back: as long as a run waits for a network.
 PATIENCE = 120.0
-_CHUNK = 1 << 20
 #: Of S3. A connection that is silent for longer is given up and tried again; `Retrying` does that, so
 #: nobody else need.
 _S3_TIMEOUTS = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1, "mode": "standard"}}
@@ -230,25 +229,6 @@ class Storage:
 
     def _try(self, doing: str, call: Callable[[], T]) -> T:
         return self._retrying(doing, call)
-
-
-def digest_of(path: Path) -> str:
-    """Name a file's content.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    str
-        SHA-256, hexadecimal.
-    """
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def state_of(path: Path) -> tuple[int, ...]:

@@ -164,14 +164,19 @@ def test_a_client_is_used_and_stays_open(running: Running) -> None:
         Cluster(client)
 
 
+def two_photos(folder: Path) -> Project:
+    project = Project.create(folder / "project")
+    for seed in (1, 2):
+        pixels = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{seed}.png")
+        project.add_photos(folder / f"{seed}.png")
+    return project
+
+
 def test_a_pipeline_runs_on_a_cluster_and_its_folder_is_checked(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = Project.create(tmp_path / "project")
-    for seed in (1, 2):
-        pixels = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
-        project.add_photos(tmp_path / f"{seed}.png")
+    project = two_photos(tmp_path)
     pipeline = Pipeline("low", scheduler=running.file)
     assert str(running.file) in pipeline._repr_html_()
     pipeline.run(project, until="frame_extraction")
@@ -193,11 +198,7 @@ async def told_of_another_storage(client: Any, workers: Any, file: str, token: s
 def test_workers_get_and_give_files_through_a_storage(
     running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    project = Project.create(tmp_path / "project")
-    for seed in (1, 2):
-        pixels = np.random.default_rng(seed).integers(0, 255, (120, 160, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{seed}.png")
-        project.add_photos(tmp_path / f"{seed}.png")
+    project = two_photos(tmp_path)
     pipeline = Pipeline("low", scheduler=running.file, storage=f"file://{tmp_path}/store")
     assert f"through file://{tmp_path}/store" in pipeline._repr_html_()
     pipeline.run(project, until="frame_extraction")

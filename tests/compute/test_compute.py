@@ -12,6 +12,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import psutil
@@ -245,6 +246,7 @@ def test_a_host_that_does_not_answer_does_not_hold_up_a_cancelled_run() -> None:
 def test_a_cancelled_start_does_not_wait_for_the_workers() -> None:
     cancelled = threading.Event()
     cancelled.set()
+    resource_tracker.ensure_running()  # Python keeps it; another test may not have started it
     children = {p.pid for p in psutil.Process().children(recursive=True)}
     began = time.monotonic()
     with pytest.raises(Cancelled):

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from recon3d.errors import Cancelled, InputError, StageError
-from recon3d.storage import Storage, digest_of
+from recon3d.io.digest import digest_of
+from recon3d.storage import Storage
 from recon3d.storage import store as store_module
 from recon3d.storage.store import PATIENCE
 from tests.storage.s3_server import S3Server, serving

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from recon3d.errors import OptionError, StageError
-from recon3d.storage import Storage, check_storage, digest_of
+from recon3d.io.digest import digest_of
+from recon3d.storage import Storage, check_storage
 
 
 @pytest.fixture

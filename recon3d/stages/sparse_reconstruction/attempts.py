@@ -40,6 +40,20 @@ SECOND = (
 )
 
 
+def first_of(names: Sequence[str]) -> str:
+    """List the first images for a message.
+
+    Parameters
+    ----------
+    names : sequence of str
+
+    Returns
+    -------
+    str
+    """
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")
+
+
 class Attempts:
     """Makes attempts and remembers them.
 
@@ -187,7 +201,6 @@ class Attempts:
         misplaced = self._context.call(without_misplaced, str(placed.folder), str(start))
         if not misplaced:
             return placed
-        listed = ", ".join(misplaced[:_NAMED]) + (", …" if len(misplaced) > _NAMED else "")
         name = f"{placed.attempt.name}, {len(misplaced)} placed anew"
         attempt = replace(placed.attempt, name=name, from_pairs=False)
         known = replace(placed, folder=start, models=(placed.names - set(misplaced), *placed.models[1:]))
@@ -196,6 +209,6 @@ class Attempts:
             return placed
         self._context.fallback(
             f"{len(misplaced)} image{'s were' if len(misplaced) > 1 else ' was'} misplaced at first, and"
-            f" placed anew: {listed}."
+            f" placed anew: {first_of(misplaced)}."
         )
         return replace(found, confirmed=placed.confirmed)

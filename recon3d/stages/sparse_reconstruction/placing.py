@@ -9,7 +9,7 @@ from pathlib import Path
 from recon3d.compute import StageContext, reads
 from recon3d.layout import frame_list_file, read_frames
 from recon3d.stages.sparse_reconstruction.agreement import agree
-from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts
+from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts, first_of
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
 from recon3d.stages.sparse_reconstruction.mapping_tasks import Placed
 from recon3d.types import SharedCamera
@@ -19,8 +19,6 @@ _ENOUGH = 0.9
 _HARDLY_ANY = 0.6
 #: Images below which own cameras fit anything.
 _FEWEST = 4
-#: Images that a message names.
-_NAMED = 6
 #: Groups are found from a model that wrong groups bent, so they are tested again.
 _ROUNDS = 3
 #: A model with split cameras may have this much larger an error: it may hold more points. One with
@@ -255,8 +253,7 @@ def _tell_added(attempts: Attempts, best: Placed, context: StageContext) -> None
         return
     added = sorted(best.names - before.names)
     context.fallback(
-        f"{len(added)} more images could be placed with cameras of their own: {', '.join(added[:_NAMED])}"
-        f"{', …' if len(added) > _NAMED else ''}."
+        f"{len(added)} more images could be placed with cameras of their own: {first_of(added)}."
     )
 
 
