@@ -159,6 +159,11 @@ class RunRows:
         if isinstance(event, run_events.StageFailed):
             end_job(session, job, "failed", "Failed", self.redacted(_words(event.error)))
             return
+        if run.cancel_requested:
+            # The stage ended before its process heard of the request, which was accepted.
+            end_job(session, job, "cancelled", "Cancelled")
+            self._count_frames(session, run, event)
+            return
         message = "Up to date"
         if isinstance(event, run_events.StageCompleted):
             message = "; ".join(event.fallbacks) or "Done"
@@ -234,10 +239,12 @@ class RunRows:
             run.seconds = self._seconds
             project = session.get_one(Project, run.project_id)
             held = self._held
-            if held is not None and isinstance(self.end, run_events.RunCompleted | run_events.RunFailed):
+            completed = isinstance(self.end, run_events.RunCompleted) and not self.cancel
+            failed = isinstance(self.end, run_events.RunFailed)
+            if held is not None and (completed or failed):
                 job = next(job for job in run.jobs if job.job_type == held.stage)
                 self._conclude(session, run, job, held)
-            if isinstance(self.end, run_events.RunCompleted):
+            if completed:
                 if run.full:
                     project.processing_time = round(run.seconds, 2)
                     opened = self._storage.open(self._claim.folder)

@@ -217,6 +217,29 @@ def test_cancel_a_later_job_of_a_run(worker: httpx.Client, working: Api) -> None
     assert states == ["completed", "completed"] + ["cancelled"] * 5
 
 
+@pytest.mark.parametrize("until", [None, "frame_extraction"])
+def test_a_request_to_cancel_is_kept_though_the_process_reaches_its_end(
+    worker: httpx.Client, working: Api, until: str | None
+) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, hold="frame_extraction", stubborn=True)
+    if until:
+        assert worker.post("/files/extract-frames", data={"project_id": number}).status_code == 200
+    else:
+        started(worker, number)
+    job = running_job(worker, number, "frame_extraction")
+    assert worker.post(f"/jobs/{job['id']}/cancel").json()["message"] == "Cancelling"
+    (working.root(number) / "go").touch()
+    wait_for(lambda: worker.get(f"/jobs/{job['id']}").json()["status"] not in ("pending", "running"))
+    wait_status(worker, number, "draft")
+    assert {row["status"] for row in jobs_of(worker, number)} == {"cancelled"}
+    # What the process made is kept, and the next run uses it.
+    working.behave(number)
+    started(worker, number)
+    wait_status(worker, number, "completed")
+    assert [row["status"] for row in jobs_of(worker, number)][:7] == ["completed"] * 7
+
+
 def test_a_process_that_ignores_sigterm_is_ended(
     worker: httpx.Client, working: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -93,7 +93,13 @@ def test_a_worker_tells_its_engines_if_it_offers_a_gpu(
     monkeypatch: pytest.MonkeyPatch, resources: dict[str, float]
 ) -> None:
     with distributed.LocalCluster(
-        n_workers=1, processes=False, resources=resources, dashboard_address=None
+        n_workers=1,
+        processes=False,
+        resources=resources,
+        # Its usual port may be another's.
+        dashboard_address="127.0.0.1:0",
+        scheduler_kwargs={"dashboard": False},
+        worker_dashboard_address="127.0.0.1:0",
     ) as cluster:
         worker = cluster.workers[0]
         monkeypatch.setattr("recon3d.compute.facts.gpu_engines", lambda: ("recon3d",))
