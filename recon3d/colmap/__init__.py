@@ -42,6 +42,7 @@ from recon3d.colmap.patch_match import match_views
 from recon3d.colmap.sift import SiftSettings, extract_sift, match_pairs
 from recon3d.colmap.sightings import read_sightings
 from recon3d.colmap.snapshots import Growing
+from recon3d.colmap.tying import tie_images
 from recon3d.colmap.verification import guide, verify_pairs
 
 if threading.current_thread() is threading.main_thread():
@@ -76,6 +77,7 @@ __all__ = [
     "read_scene",
     "read_sightings",
     "regroup_cameras",
+    "tie_images",
     "transform_model",
     "triangulate",
     "verify_pairs",

@@ -238,11 +238,21 @@ def other_initial_pair(path: Path, used: Collection[str]) -> tuple[int, int] | N
         database.close()
     ranked = sorted(
         (sum(image_id in old for image_id in pair), -count, pair)
-        for pair, count in zip((_pair(key) for key in pairs), inliers, strict=True)
+        for pair, count in zip((pair_of(key) for key in pairs), inliers, strict=True)
     )
     return ranked[0][2] if ranked and ranked[0][1] < 0 else None
 
 
-def _pair(key: Any) -> tuple[int, int]:
+def pair_of(key: Any) -> tuple[int, int]:
+    """Give the images of a pair's number.
+
+    Parameters
+    ----------
+    key : int
+
+    Returns
+    -------
+    tuple of int
+    """
     first, second = (int(number) for number in pycolmap.pair_id_to_image_pair(int(key)))
     return first, second

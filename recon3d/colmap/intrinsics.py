@@ -220,7 +220,7 @@ def regroup_cameras(database: Path, cameras: Sequence[SharedCamera]) -> None:
     database : Path
         COLMAP's database.
     cameras : sequence of SharedCamera
-        Of an image that is named twice, the last counts.
+        Of an image that is named twice, the last counts. One without images keeps its number.
     """
     opened = pycolmap.Database.open(str(database))
     try:
@@ -228,6 +228,8 @@ def regroup_cameras(database: Path, cameras: Sequence[SharedCamera]) -> None:
             images = {image.name: image for image in opened.read_all_images()}
             first = 1 + max(camera.camera_id for camera in opened.read_all_cameras())
             for number, start in enumerate(cameras, first):
+                if not start.images:
+                    continue
                 _add_camera(opened, number, start, images)
     finally:
         opened.close()

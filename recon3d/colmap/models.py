@@ -188,7 +188,7 @@ def without_misplaced(model: Path, out: Path, error: float, points: float) -> li
     ]
     if misplaced:
         reconstruction = pycolmap.Reconstruction(str(model))
-        _deregister(reconstruction, misplaced)
+        deregister(reconstruction, misplaced)
         out.mkdir(parents=True)
         reconstruction.write(str(out))
     return misplaced
@@ -222,13 +222,20 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
     most = max(limit, usual * float(np.median(list(deviations.values()))))
     dropped = {name: deviations[name] for name in names if deviations.get(name, 0.0) > most}
     if dropped:
-        _deregister(reconstruction, dropped)
+        deregister(reconstruction, dropped)
         reconstruction.update_point_3d_errors()
         reconstruction.write(str(model))
     return dropped
 
 
-def _deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
+def deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
+    """Take images out of a model.
+
+    Parameters
+    ----------
+    reconstruction : pycolmap.Reconstruction
+    names : iterable of str
+    """
     images = {reconstruction.image(image_id).name: image_id for image_id in reconstruction.reg_image_ids()}
     for name in names:
         reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)

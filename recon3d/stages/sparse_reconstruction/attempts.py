@@ -16,6 +16,7 @@ from recon3d.stages.sparse_reconstruction.mapping_tasks import (
     join_parts,
     place,
     place_part,
+    tie,
     without_misplaced,
 )
 from recon3d.stages.sparse_reconstruction.partition import cut
@@ -24,6 +25,8 @@ from recon3d.types import SharedCamera
 
 #: Images that a message names.
 _NAMED = 6
+#: So many times the error is no reason to do without more images.
+_NOT_MUCH_WORSE = 1.25
 
 FIRST = Attempt("the usual demands")
 OWN = Attempt("a camera for each image", own_cameras=True)
@@ -184,6 +187,46 @@ class Attempts:
         cameras = [*placed.cameras, *(SharedCamera((name,)) for name in left)]
         found = self.make(attempt, cameras=cameras, known=placed, extend=True)
         return found if found.registered > placed.registered else placed
+
+    def tied(self, placed: Placed) -> Placed:
+        """Add images that match others well, but see few points of the model, and tell.
+
+        Parameters
+        ----------
+        placed : Placed
+
+        Returns
+        -------
+        Placed
+            The same where none could be added, or the model got worse.
+        """
+        left = self.graph.parts(placed.models)[0] - placed.names
+        if not left:
+            return placed
+        job = MappingJob(
+            frames=str(self._frames),
+            matching=str(self._matching),
+            out=str(self._folder / str(len(self.made))),
+            growing="",
+            options=self._options,
+            attempt=replace(placed.attempt, name=f"{placed.attempt.name}, more tied to it"),
+            cameras=placed.cameras,
+            known=str(placed.folder),
+            used=placed.names,
+            extend=True,
+            seed=self._context.seed,
+            part=tuple(sorted(left)),
+        )
+        found = self._context.call(tie, job)
+        if found.registered <= placed.registered or found.error > _NOT_MUCH_WORSE * placed.error:
+            return placed
+        self.made.append(found)
+        added = sorted(found.names - placed.names)
+        self._context.fallback(
+            f"{len(added)} more image{'s' if len(added) > 1 else ''} could be placed by matches with only one"
+            f" or two others each: {first_of(added)}."
+        )
+        return replace(found, confirmed=placed.confirmed)
 
     def corrected(self, placed: Placed) -> Placed:
         """Place images anew that fit the model badly, and tell: those that came early may lie far off.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -243,27 +243,67 @@ def place(job: MappingJob) -> Placed:
     Placed
         Its models are numbered by size.
     """
-    from recon3d import colmap
-
     names = read_frames(Path(job.frames)).names
-    out = Path(job.out)
-    raw = out / "raw"
+    raw = Path(job.out) / "raw"
     database = _own_database(job)
     raw.mkdir()
     models = [] if database is None else _mapped(job, database, raw, names)
+    if database is not None:
+        database.unlink()
+    return _placed(job, models)
+
+
+@reads(lambda job: [job.frames, Path(job.matching) / DATABASE, job.known])
+def tie(job: MappingJob) -> Placed:
+    """Add images to the largest known model that match one of its images well, but see few of its points.
+
+    Parameters
+    ----------
+    job : MappingJob
+        Its part are the images that may be added.
+
+    Returns
+    -------
+    Placed
+        Of no images if none could be added.
+    """
+    from recon3d import colmap
+
+    out, known = Path(job.out), Path(str(job.known))
+    models = sorted(known.iterdir(), key=lambda path: int(path.name))
+    frames = read_frames(Path(job.frames)).frames
+    wanted = {*job.part, *_names(models[0])}
+    groups = {frame.name: frame.camera for frame in frames if frame.name in wanted}
+    partners = colmap.tie_images(
+        models[0], Path(job.matching) / DATABASE, out / "raw" / "0", groups, seed=job.seed
+    )
+    cameras = tuple(_regrouped(camera, partners) for camera in job.cameras)
+    return _placed(replace(job, cameras=cameras), [out / "raw" / "0"] if partners else [])
+
+
+def _regrouped(camera: SharedCamera, partners: Mapping[str, str]) -> SharedCamera:
+    """A shared camera after images have got that of their partners."""
+    stay = tuple(name for name in camera.images if name not in partners)
+    come = tuple(name for name, partner in partners.items() if partner in stay)
+    return replace(camera, images=(*stay, *come))
+
+
+def _placed(job: MappingJob, models: list[Path]) -> Placed:
+    """Number the models by size; what is not plausible goes."""
+    from recon3d import colmap
+
+    out = Path(job.out)
     if job.known is not None:
         placed = set(_names(models[0])) if models else set()
         others = sorted(Path(job.known).iterdir(), key=lambda path: int(path.name))
         # Nothing is lost: another part of the scene stays unless the new model holds it all.
         others = others[1:] if job.extend and models else others
-        models += [model for model in others if not placed.issuperset(_names(model))]
+        models = [*models, *(model for model in others if not placed.issuperset(_names(model)))]
     found = [(*colmap.drop_implausible(model), model) for model in models]
     found = sorted((row for row in found if row[0] >= 2), key=lambda row: -row[0])
     for number, (_, _, model) in enumerate(found):
         shutil.copytree(model, out / str(number))
-    shutil.rmtree(raw)
-    if database is not None:
-        database.unlink()
+    shutil.rmtree(out / "raw", ignore_errors=True)
     return Placed(
         attempt=job.attempt,
         folder=out,

@@ -104,7 +104,9 @@ def settled(
     if several:
         _tell_tried(tried, best, context)
     _tell_added(attempts, best, context)
-    return best if only_one or best.registered < _FEWEST else attempts.corrected(best)
+    if only_one or best.registered < _FEWEST:
+        return best
+    return attempts.corrected(attempts.tied(best))
 
 
 def _with_tested_cameras(
