@@ -67,7 +67,7 @@ def _photos(name: str, work: Path) -> tuple[list[Path], Scene, float]:
     return photos, truth, camera.params[0] * _WIDTH / camera.width
 
 
-def _artifact(name: str, variant: str, work: Path) -> tuple[Path, Scene]:
+def variant_of(name: str, variant: str, work: Path) -> tuple[Path, Scene]:
     """A frame_extraction artifact of a variant, and the true cameras."""
     if name == "rendered":
         zooms = [_ZOOM if variant in VARIANTS[1::2] and k % 2 else 1.0 for k in range(10)]
@@ -103,7 +103,7 @@ def _halved(frames: Path) -> Path:
     return frames
 
 
-def _matched(frames: Path, work: Path, quality: str) -> Path:
+def matched(frames: Path, work: Path, quality: str) -> Path:
     context = InlineContext()
     features, matches = work / "features", work / "matches"
     features.mkdir()
@@ -124,10 +124,10 @@ def _own(frames: Path, matches: Path, work: Path, truth: Scene) -> tuple[float, 
     models = colmap.map_incrementally(
         database, frames / "images", work / "own", min_model_size=3, seed=0, progress=lambda _: None
     )
-    return _errors(colmap.read_scene(models[0], names), truth)
+    return centre_errors(colmap.read_scene(models[0], names), truth)
 
 
-def _errors(scene: Scene, truth: Scene) -> tuple[float, float, int]:
+def centre_errors(scene: Scene, truth: Scene) -> tuple[float, float, int]:
     """Median and largest error of a centre in per cent of the true cameras' spread; images placed."""
     centers = np.array([view.center for view in truth])
     spread = np.linalg.norm(centers - centers.mean(axis=0), axis=1).max()
@@ -148,13 +148,13 @@ def main() -> None:
         for variant in given.variants:
             with tempfile.TemporaryDirectory() as temporary:
                 work = Path(temporary)
-                frames, truth = _artifact(name, variant, work)
-                matches = _matched(frames, work, given.quality)
+                frames, truth = variant_of(name, variant, work)
+                matches = matched(frames, work, given.quality)
                 out = work / "sparse"
                 out.mkdir()
                 inputs = {"frame_extraction": frames, "feature_matching": matches}
                 sparse_reconstruction.run(inputs, SparseReconstructionOptions(), out, InlineContext())
-                median, largest, placed = _errors(Scene.load(out), truth)
+                median, largest, placed = centre_errors(Scene.load(out), truth)
                 own = _own(frames, matches, work, truth)
                 groups = len(read_registration(out).cameras)
                 print(
