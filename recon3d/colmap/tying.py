@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ _LEAST_MATCHES = 30
 _LEAST_KEPT = 15
 #: What does not fit in the end, in pixels, and the least angle between the rays to a point, in degrees.
 _PIXELS, _DEGREES = 4.0, 1.0
+#: An image that gets another's camera may have this much larger an error: two cameras fit noise better.
+_AS_GOOD = 1.25
 #: Bound on the work: so many cameras are tried for an image.
 _MOST_CAMERAS = 4
 
@@ -32,7 +35,9 @@ def tie_images(
     share few features, there are not enough, though each two match well. Here all matches with placed
     images count, also those that have no point yet: a pose and a camera must fit the few points and the
     many epipolar lines. Then all matches become points, also those that contradict the model so far,
-    and everything is adjusted robustly. So a ring of images closes that was open, and bent.
+    and everything is adjusted robustly. So a ring of images closes that was open, and bent. Images of the
+    model with a camera of their own, though others of their group share one, are placed anew in the same way;
+    where that does not fit as well, they stay.
 
     Parameters
     ----------
@@ -50,29 +55,88 @@ def tie_images(
     Returns
     -------
     dict of str to str
-        For each added image one with whom it shares the camera.
+        For each image that was added or placed anew one with whom it shares the camera.
     """
-    reconstruction = pycolmap.Reconstruction(str(model))
-    had = sorted(reconstruction.reg_image_ids())
-    added: dict[str, int] = {}
+    had = pycolmap.Reconstruction(str(model))
+    partners = {had.image(i).camera_id: had.image(i).name for i in sorted(had.reg_image_ids(), reverse=True)}
     opened = pycolmap.Database.open(str(database))
     try:
         matched = Matched(opened, _LEAST_MATCHES)
-        # Adjusted neighbours tell better where an image is.
-        while new := _tied(reconstruction, matched, groups, seed):
-            _adjust(reconstruction)
-            lost = [n for n in new if reconstruction.image(matched.ids[n]).num_points3D < _LEAST_KEPT]
-            deregister(reconstruction, lost)
-            added |= {name: camera_id for name, camera_id in new.items() if name not in lost}
-            if lost:
+        for doubted in (_doubted(had, groups), ()):
+            reconstruction = _without(model, doubted)
+            added = _tied_and_adjusted(reconstruction, matched, groups, seed)
+            if _fit_as_well(had, reconstruction, matched, doubted):
                 break
     finally:
         opened.close()
     if added:
         out.mkdir(parents=True)
         reconstruction.write(str(out))
-    partners = {reconstruction.image(i).camera_id: reconstruction.image(i).name for i in reversed(had)}
     return {name: partners[camera_id] for name, camera_id in added.items()}
+
+
+def _doubted(reconstruction: pycolmap.Reconstruction, groups: Mapping[str, int]) -> list[str]:
+    """Images with a camera of their own though others of their group share one.
+
+    Where few features hold an image, its own focal length and its place make up for each other.
+    """
+    owners: dict[int, list[str]] = {}
+    for image_id in sorted(reconstruction.reg_image_ids()):
+        image = reconstruction.image(image_id)
+        owners.setdefault(image.camera_id, []).append(image.name)
+    shared = {groups[names[0]] for names in owners.values() if len(names) > 1}
+    return [names[0] for names in owners.values() if len(names) == 1 and groups[names[0]] in shared]
+
+
+def _without(model: Path, names: Collection[str]) -> pycolmap.Reconstruction:
+    """A model read without some images, which may be added again."""
+    reconstruction = pycolmap.Reconstruction(str(model))
+    if not names:
+        return reconstruction
+    deregister(reconstruction, names)
+    with tempfile.TemporaryDirectory() as folder:
+        reconstruction.write(folder)
+        return pycolmap.Reconstruction(folder)
+
+
+def _fit_as_well(
+    before: pycolmap.Reconstruction,
+    after: pycolmap.Reconstruction,
+    matched: Matched,
+    names: Collection[str],
+) -> bool:
+    """Whether images that were placed anew, with others' cameras, fit about as well as before."""
+    has = set(after.reg_image_ids())
+    return all(
+        matched.ids[name] in has
+        and _error(after, matched.ids[name]) <= _AS_GOOD * _error(before, matched.ids[name])
+        for name in names
+    )
+
+
+def _error(reconstruction: pycolmap.Reconstruction, image_id: int) -> float:
+    """The median distance in pixels between an image's features and its points."""
+    image = reconstruction.image(image_id)
+    seen = [point for point in image.points2D if point.has_point3D()]
+    found = [image.project_point(reconstruction.point3D(point.point3D_id).xyz) for point in seen]
+    lengths = [np.linalg.norm(xy - point.xy) for xy, point in zip(found, seen, strict=True) if xy is not None]
+    return float(np.median(lengths)) if lengths else np.inf
+
+
+def _tied_and_adjusted(
+    reconstruction: pycolmap.Reconstruction, matched: Matched, groups: Mapping[str, int], seed: int
+) -> dict[str, int]:
+    """Add images until none is left that can be placed; gives the camera of each."""
+    added: dict[str, int] = {}
+    # Adjusted neighbours tell better where an image is.
+    while new := _tied(reconstruction, matched, groups, seed):
+        _adjust(reconstruction)
+        lost = [n for n in new if reconstruction.image(matched.ids[n]).num_points3D < _LEAST_KEPT]
+        deregister(reconstruction, lost)
+        added |= {name: camera_id for name, camera_id in new.items() if name not in lost}
+        if lost:
+            break
+    return added
 
 
 def _tied(

@@ -293,3 +293,43 @@ def _center(model: pycolmap.Reconstruction, name: str) -> np.ndarray:
 def _spread(model: pycolmap.Reconstruction) -> float:
     centers = np.array([model.image(k).projection_center() for k in model.reg_image_ids()])
     return float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+
+
+def test_an_image_with_a_camera_of_its_own_gets_that_of_its_group(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0, 1.5) * 4)
+    frames = inputs["frame_extraction"]
+    names = read_frames(frames).names
+    attempts = Attempts(
+        frames,
+        inputs["feature_matching"],
+        SparseReconstructionOptions(),
+        tmp_path / "attempts",
+        tmp_path / "growing",
+        InlineContext(),
+    )
+    cameras = [SharedCamera(tuple(names[::2])), SharedCamera(tuple(names[1:7:2])), SharedCamera((names[7],))]
+    placed = attempts.make(FIRST, cameras=cameras)
+    assert placed.registered == len(names)
+    tied = attempts.tied(placed)
+    assert [camera.images for camera in tied.cameras] == [tuple(names[::2]), tuple(names[1::2]), ()]
+    assert tied.names == placed.names
+    # With nothing left to do, it is the same, and further attempts can be made.
+    assert attempts.tied(tied) is tied
+    assert attempts.make(FIRST, cameras=tied.cameras).registered == len(names)
+
+
+def test_an_image_that_is_zoomed_keeps_its_camera(tmp_path: Path) -> None:
+    inputs = _inputs(tmp_path, (1.0,) * 7 + (1.5,))
+    frames = inputs["frame_extraction"]
+    names = read_frames(frames).names
+    attempts = Attempts(
+        frames,
+        inputs["feature_matching"],
+        SparseReconstructionOptions(),
+        tmp_path / "attempts",
+        tmp_path / "growing",
+        InlineContext(),
+    )
+    placed = attempts.make(FIRST, cameras=[SharedCamera(tuple(names[:7])), SharedCamera((names[7],))])
+    assert placed.registered == len(names)
+    assert attempts.tied(placed) is placed

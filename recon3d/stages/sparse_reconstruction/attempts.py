@@ -191,6 +191,8 @@ class Attempts:
     def tied(self, placed: Placed) -> Placed:
         """Add images that match others well, but see few points of the model, and tell.
 
+        Images with cameras of their own may get those of others.
+
         Parameters
         ----------
         placed : Placed
@@ -198,15 +200,16 @@ class Attempts:
         Returns
         -------
         Placed
-            The same where none could be added, or the model got worse.
+            The same where nothing changed, or the model got worse.
         """
         left = self.graph.parts(placed.models)[0] - placed.names
-        if not left:
+        alone = {c.images[0] for c in placed.cameras if len(c.images) == 1} & placed.names
+        if placed.attempt.own_cameras or not left | alone:
             return placed
         job = MappingJob(
             frames=str(self._frames),
             matching=str(self._matching),
-            out=str(self._folder / str(len(self.made))),
+            out=str(self._folder / f"{len(self.made)}-tied"),
             growing="",
             options=self._options,
             attempt=replace(placed.attempt, name=f"{placed.attempt.name}, more tied to it"),
@@ -218,14 +221,17 @@ class Attempts:
             part=tuple(sorted(left)),
         )
         found = self._context.call(tie, job)
-        if found.registered <= placed.registered or found.error > _NOT_MUCH_WORSE * placed.error:
+        changed = (found.registered, found.cameras) != (placed.registered, placed.cameras)
+        worse = found.registered < placed.registered or found.error > _NOT_MUCH_WORSE * placed.error
+        if worse or not changed:
             return placed
         self.made.append(found)
         added = sorted(found.names - placed.names)
-        self._context.fallback(
-            f"{len(added)} more image{'s' if len(added) > 1 else ''} could be placed by matches with only one"
-            f" or two others each: {first_of(added)}."
-        )
+        if added:
+            self._context.fallback(
+                f"{len(added)} more image{'s' if len(added) > 1 else ''} could be placed by matches with only"
+                f" one or two others each: {first_of(added)}."
+            )
         return replace(found, confirmed=placed.confirmed)
 
     def corrected(self, placed: Placed) -> Placed:
