@@ -160,8 +160,8 @@ def surface_sample(
     """
     rng = np.random.default_rng(0)
     # Axis by axis: a surface of many triangles is gone through in a third of the time.
-    axes_ = np.ascontiguousarray(np.asarray(vertices, np.float64).T)
-    corners = [[axis[column] for axis in axes_] for column in np.ascontiguousarray(faces.T)]
+    columns = np.ascontiguousarray(np.asarray(vertices, np.float64).T)
+    corners = [[axis[index] for axis in columns] for index in np.ascontiguousarray(faces.T)]
     (ux, uy, uz), (vx, vy, vz) = (
         [b - a for a, b in zip(corners[0], corners[k], strict=True)] for k in (1, 2)
     )
