@@ -77,7 +77,7 @@ def finite_points(cloud: PointCloud, notes: list[str]) -> PointCloud:
     -------
     PointCloud
     """
-    finite = np.isfinite(cloud.points).all(axis=1)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(cloud.points), axis=1)
     if finite.all():
         return cloud
     notes.append(f"{np.sum(~finite):,} points without finite coordinates left out")
@@ -98,7 +98,7 @@ def finite_mesh(mesh: Mesh | TexturedMesh, notes: list[str]) -> Mesh | TexturedM
     -------
     Mesh or TexturedMesh
     """
-    finite = np.isfinite(mesh.vertices).all(axis=1)
+    finite: NDArray[np.bool_] = np.all(np.isfinite(mesh.vertices), axis=1)
     if finite.all():
         return mesh
     whole = finite[mesh.faces].all(axis=1)
