@@ -59,3 +59,21 @@ class Grid:
         if step == 0 or float(np.linalg.norm(near[1] - near[0])) < 10_000 * step:
             return cls(positions, np.zeros(3), 1.0)
         return cls(np.round((positions - low) / step).astype(np.uint16), low, step)
+
+
+def as_shares(uv: Floats32) -> NDArray[np.uint16] | Floats32:
+    """Round texture coordinates to 65536 steps, at half the bytes of float32.
+
+    Parameters
+    ----------
+    uv : ndarray of float32, shape (N, 2)
+
+    Returns
+    -------
+    ndarray of uint16 or float32, shape (N, 2)
+        Shares of 65535, a sixteenth of a pixel of a 4K texture; as they were where some are not from
+        0 to 1, as of a picture that repeats itself.
+    """
+    if not len(uv) or not (uv.min() >= 0 and uv.max() <= 1):
+        return uv
+    return np.round(uv * 65535).astype(np.uint16)

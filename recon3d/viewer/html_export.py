@@ -19,7 +19,7 @@ from recon3d.io.atomic import atomic_path
 from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
 from recon3d.viewer.aligning import aligned, facing
-from recon3d.viewer.grid import Grid
+from recon3d.viewer.grid import Grid, as_shares
 from recon3d.viewer.page_files import page_file, viewer_script
 from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
 from recon3d.viewer.still import quick_picture
@@ -189,9 +189,11 @@ def _arrays(content: Content, prefix: str) -> tuple[dict[str, dict[str, Any]], l
             put(name, grid.values, low=grid.low.tolist(), step=grid.step)
     if content.faces is not None and content.vertices is not None:
         put("faces", content.faces.astype(np.uint16 if len(content.vertices) <= 65536 else np.uint32))
-    for name in ("vertex_colors", "point_colors", "uv"):
+    for name in ("vertex_colors", "point_colors"):
         if getattr(content, name) is not None:
             put(name, getattr(content, name))
+    if content.uv is not None:
+        put("uv", as_shares(content.uv))
     if content.jpeg:
         elements.append(_element(f"{prefix}texture", content.jpeg))
         size += len(content.jpeg)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -62,6 +62,53 @@ def cluster_vertices(mesh: Mesh, max_faces: int) -> Mesh:
 
     colors = None if mesh.colors is None else mean(mesh.colors).round().astype(np.uint8)
     return Mesh(mean(mesh.vertices), faces[whole].astype(np.int32), colors)
+
+
+def finite_points(cloud: PointCloud, notes: list[str]) -> PointCloud:
+    """Leave out points that are nowhere, as other programs' files may have them.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    notes : list of str
+        Receives how many were left out, in words.
+
+    Returns
+    -------
+    PointCloud
+    """
+    finite: NDArray[np.bool_] = np.all(np.isfinite(cloud.points), axis=1)
+    if finite.all():
+        return cloud
+    notes.append(f"{np.sum(~finite):,} points without finite coordinates left out")
+    colors = None if cloud.colors is None else cloud.colors[finite]
+    return PointCloud(cloud.points[finite], colors=colors)
+
+
+def finite_mesh(mesh: Mesh | TexturedMesh, notes: list[str]) -> Mesh | TexturedMesh:
+    """Leave out triangles that are nowhere, as other programs' files may have them.
+
+    Parameters
+    ----------
+    mesh : Mesh or TexturedMesh
+    notes : list of str
+        Receives how many were left out, in words.
+
+    Returns
+    -------
+    Mesh or TexturedMesh
+    """
+    finite: NDArray[np.bool_] = np.all(np.isfinite(mesh.vertices), axis=1)
+    if finite.all():
+        return mesh
+    whole = finite[mesh.faces].all(axis=1)
+    notes.append(f"{np.sum(~whole):,} triangles without finite coordinates left out")
+    # No triangle that is left uses the others; they only must not count as extent.
+    somewhere = np.median(mesh.vertices[finite], axis=0) if finite.any() else np.zeros(3)
+    vertices = np.where(finite[:, None], mesh.vertices, somewhere)
+    if isinstance(mesh, TexturedMesh):
+        return replace(mesh, vertices=vertices, faces=mesh.faces[whole], face_uv=mesh.face_uv[whole])
+    return replace(mesh, vertices=vertices, faces=mesh.faces[whole])
 
 
 def thin_points(cloud: PointCloud, origin: Floats, budget: Budget, notes: list[str]) -> dict[str, object]:

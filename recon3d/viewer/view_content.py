@@ -26,7 +26,7 @@ from recon3d.rendering.opening import find_opening, opening_of
 from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
 from recon3d.viewer.camera_lines import frusta, photos_of
 from recon3d.viewer.grid import sample
-from recon3d.viewer.thinning import Budget, thin_mesh, thin_points
+from recon3d.viewer.thinning import Budget, finite_mesh, finite_points, thin_mesh, thin_points
 
 Shown = Project | RunRecord | Scene | PointCloud | Mesh | TexturedMesh
 Indices = NDArray[np.uint32]
@@ -222,6 +222,14 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
         mesh = shown
     if cloud is None and scene is not None and len(scene.points):
         cloud = PointCloud(scene.points.xyz, colors=scene.points.rgb)
+    if cloud is not None:
+        cloud = finite_points(cloud, notes)
+        cloud = cloud if len(cloud) else None
+    if mesh is not None:
+        mesh = finite_mesh(mesh, notes)
+        if not len(mesh.faces):
+            notes.append("the mesh has no triangles")
+            mesh = None
     positions = mesh.vertices if mesh is not None else cloud.points if cloud is not None else None
     if positions is None and scene is not None and len(scene):
         positions = np.array([view.center for view in scene])
@@ -231,7 +239,10 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
                 f"Nothing is left to show of the run {shown.name}.",
                 "It ended before it had a model, or `recon3d clean` removed it. Choose another run.",
             )
-        raise InputError("There is nothing to show yet.", "Run the pipeline first.")
+        raise InputError(
+            "There is nothing to show" + (f": {', '.join(notes)}." if notes else " yet."),
+            "Check the file that it was read from." if notes else "Run the pipeline first.",
+        )
     origin = np.median(positions, axis=0)
     size = float(np.linalg.norm(np.percentile(positions, 98, axis=0) - np.percentile(positions, 2, axis=0)))
     parts: dict[str, object] = {}

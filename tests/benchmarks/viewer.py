@@ -291,7 +291,7 @@ def _cpu() -> float:
     total = 0.0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess, psutil.ZombieProcess):
-            if process.name() != "node":
+            if not process.name().startswith("node"):  # "node-MainThread" of newer ones
                 times = process.cpu_times()
                 total += times.user + times.system
     return total

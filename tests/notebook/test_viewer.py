@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def _click(viewer: Viewer, thing: Any, point: Any, face: int | None = None) -> N
 def test_what_is_too_large_is_thinned_told_and_sent_in_slices() -> None:
     viewer = Viewer(_cloud(), budget=Budget(points=1000))
     assert viewer.layers["points"].first.geometry.attributes["position"].array.shape == (1000, 3)
+    viewer.detail.join()
     assert "1,000 of 3,000 points, 0.0 MB sent" in viewer.toolbar._told.value
     viewer.close()
     large = Viewer(_cloud(500_000))
@@ -81,11 +83,13 @@ def test_the_texture_follows_the_bare_surface() -> None:
     assert layer.styles == ("textured", "shaded", "wireframe")
     assert viewer.style == "textured"
     assert layer.object.material.map is None  # grey until then
-    sent = viewer.bytes_sent
+    assert viewer.bytes_sent == layer.first_bytes
+    assert "sent" not in viewer.toolbar._told.value
     viewer.detail.join()
     assert layer.object.material.map.imageUri.startswith("data:image/jpeg;base64,")
     uri = len(layer.object.material.map.imageUri) - len("data:image/jpeg;base64,")
-    assert sent == viewer.bytes_sent == layer.first_bytes + uri
+    assert viewer.bytes_sent == layer.first_bytes + uri
+    assert "MB sent" in viewer.toolbar._told.value
     viewer.close()
     # What was chosen while it was on its way stays.
     viewer = Viewer(box())
@@ -272,6 +276,22 @@ def test_the_page_tells_its_size_and_nothing_else_is_heard() -> None:
     viewer.close()
 
 
+def test_points_that_are_shown_later_are_all_sent() -> None:
+    surface = content_of(box())
+    content = replace(content_of(_cloud(400_000)), vertices=surface.vertices, faces=surface.faces)
+    viewer = Viewer(box(), content=content)
+    points = viewer.layers["points"]
+    viewer.detail.join()
+    assert points.bytes_sent == 0
+    assert not points.thinnable
+    viewer.toolbar.layer_boxes["points"].value = True
+    viewer.detail.join()
+    assert viewer.visible["points"]
+    assert points.bytes_sent == 400_000 * 9
+    assert points.thinnable
+    viewer.close()
+
+
 def test_fewer_points_are_drawn_while_a_hand_moves_the_camera() -> None:
     viewer = Viewer(_cloud(400_000))
     points = viewer.layers["points"]
@@ -387,7 +407,18 @@ def test_a_surface_is_shown_with_the_cameras_that_it_was_made_from(tmp_path: Pat
     viewer = project.view()
     # What would hide the surface is off until it is wanted.
     assert viewer.visible == {"mesh": True, "points": False, "cameras": False}
+    # Nor is it sent.
+    assert viewer.layers["points"].first is viewer.layers["cameras"].targets is None
+    viewer.detail.join()
+    sent = viewer.bytes_sent
+    viewer.select(viewer.content.names[0])
     assert not viewer.layers["cameras"].targets.visible
+    viewer.show(points=True, cameras=True)
+    viewer.detail.join()
+    assert viewer.layers["cameras"].targets.visible
+    cameras = len(viewer.content.names) * (16 * 12 + 5 * 12 + 18 * 4)
+    assert viewer.bytes_sent == sent + viewer.layers["points"].first_bytes + cameras
+    assert f"{viewer.bytes_sent / 1e6:.1f} MB sent" in viewer.toolbar._told.value
     assert viewer.content.reconstruction == "1" * 16
     start_anew(project)
     later = project.view()

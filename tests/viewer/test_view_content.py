@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from recon3d.errors import InputError
 from recon3d.types import Mesh, PointCloud
+from recon3d.viewer.html_export import export_html
 from recon3d.viewer.thinning import Budget, cluster_vertices
 from recon3d.viewer.view_content import content_of
+from tests.synthetic.made_project import box
 from tests.viewer.models import scene
 
 
@@ -64,3 +69,25 @@ def test_surveyed_coordinates_keep_their_precision() -> None:
 def test_nothing_to_show_is_an_error() -> None:
     with pytest.raises(InputError, match="nothing to show"):
         content_of(PointCloud(np.zeros((0, 3))))
+
+
+def test_what_has_no_finite_place_is_left_out_and_told(tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(500, 3))
+    points[3], points[4, 1] = np.nan, np.inf
+    content = content_of(PointCloud(points))
+    assert content.notes == ("2 points without finite coordinates left out",)
+    assert len(content.points) == 498
+    assert np.isfinite(content.opening.target).all()
+    mesh = box()
+    vertices = mesh.vertices.copy()
+    vertices[0] = np.nan
+    broken = replace(mesh, vertices=vertices)
+    left = int((mesh.faces != 0).all(axis=1).sum())
+    written = export_html(broken, tmp_path / "page.html")
+    assert written.notes == (f"{len(mesh.faces) - left} triangles without finite coordinates left out",)
+    assert len(written.faces) == left
+    assert np.isfinite(written.vertices).all()
+    with pytest.raises(InputError, match="no triangles"):
+        content_of(Mesh(mesh.vertices, np.zeros((0, 3), np.int32)))
+    with pytest.raises(InputError, match="10 points without"):
+        content_of(PointCloud(np.full((10, 3), np.nan)))

@@ -113,7 +113,7 @@ class Canvas:
 
     @property
     def bytes_sent(self) -> int:
-        """Size of the arrays and the texture that go to the browser."""
+        """Size of the arrays and the texture that went to the browser so far."""
         return sum(layer.bytes_sent for layer in self.layers.values())
 
     def close(self) -> None:
@@ -132,11 +132,9 @@ def _layers_of(content: Content) -> dict[str, Any]:
     layers: dict[str, Any] = {}
     if content.vertices is not None:
         layers["mesh"] = MeshLayer(content)
+    alone = "mesh" not in layers  # which the others would hide
     if content.points is not None:
-        layers["points"] = PointLayer(content)
+        layers["points"] = PointLayer(content, visible=alone)
     if content.frusta is not None:
-        layers["cameras"] = CameraLayer(content)
-    if "mesh" in layers:  # which the others would hide
-        for name in layers.keys() - {"mesh"}:
-            layers[name].visible = False
+        layers["cameras"] = CameraLayer(content, visible=alone)
     return layers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from recon3d.pipeline.background import Background
@@ -19,24 +19,29 @@ class Detail:
     Parameters
     ----------
     layers : mapping of str to layer
+    on_sent : callable
+        Called when all that is seen has been sent.
     """
 
-    def __init__(self, layers: Mapping[str, Any]) -> None:
-        self._layers = [layers[name] for name in ("mesh", "points") if name in layers]
+    def __init__(self, layers: Mapping[str, Any], on_sent: Callable[[], None]) -> None:
         self._points = layers.get("points")
+        self._on_sent = on_sent
         self._timer: threading.Timer | None = None
         self._closing = threading.Event()
-        self._sender = Background(self._send_rest, "recon3d-viewer")
-        self._sender.start()
+        self._sender: Background | None = None
+        self._send_rest([layers[name] for name in ("mesh", "points") if name in layers])
+        if self._points is not None:
+            self._points.on_first = lambda: self._send_rest([self._points])
 
     @property
     def complete(self) -> bool:
         """Whether all has been sent."""
-        return self._sender.ended
+        return self._sender is not None and self._sender.ended
 
     def join(self) -> None:
         """Wait until all has been sent."""
-        self._sender.wait()
+        if self._sender is not None:
+            self._sender.wait()
 
     def thin(self, seconds: float) -> None:
         """Draw only the first points for some seconds: moving needs speed, a still picture detail.
@@ -60,10 +65,20 @@ class Detail:
         self._closing.set()
         if self._timer is not None:
             self._timer.cancel()
-        self._sender.wait()
+        self.join()
 
-    def _send_rest(self) -> None:
-        self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in self._layers) / 1e6)
-        for layer in self._layers:
-            while not self._closing.is_set() and layer.send_next():
-                pass
+    def _send_rest(self, layers: list[Any]) -> None:
+        before = self._sender
+
+        def work() -> None:
+            if before is not None:
+                before.wait()
+            self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
+            for layer in layers:
+                while not self._closing.is_set() and layer.send_next():
+                    pass
+            if not self._closing.is_set():
+                self._on_sent()
+
+        self._sender = Background(work, "recon3d-viewer")
+        self._sender.start()

@@ -1,20 +1,27 @@
-"""The objects of the 3D scene: mesh, points, cameras."""
+"""The objects of the 3D scene: mesh, points, cameras.
+
+What is not seen yet is neither made nor sent: each widget and each megabyte delays the first picture.
+"""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pythreejs
 
-from recon3d.viewer.grid import Grid
+from recon3d.viewer.grid import Grid, as_shares
 from recon3d.viewer.view_content import Content
 
 #: Points of the first slice: drawn at once, and alone while a hand moves the camera.
 FIRST_SLICE = 150_000
 #: Points of each later slice.
 SLICE = 300_000
+
+#: Triangles of a camera's pyramid: its place, then the corners of its photo.
+_SIDES = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1], [1, 2, 3], [1, 3, 4]], np.uint32)
 
 #: Neither drawn nor shaded, yet hit by rays.
 _UNSEEN = {"visible": False, "side": "DoubleSide"}
@@ -41,6 +48,15 @@ class Layer:
         self.object.visible = value
 
 
+#: Styles that every surface has.
+_PLAIN: dict[str, Callable[[], Any]] = {
+    "shaded": lambda: pythreejs.MeshPhongMaterial(
+        side="DoubleSide", flatShading=True, color="#c4c0ba", shininess=5
+    ),
+    "wireframe": lambda: pythreejs.MeshBasicMaterial(color="#7fb2e5", wireframe=True),
+}
+
+
 class MeshLayer(Layer):
     """The surface, in several styles.
 
@@ -59,22 +75,19 @@ class MeshLayer(Layer):
             faces = faces.astype(np.uint16)
         attributes = {"position": _attribute(self._grid.values), "index": _attribute(faces)}
         self._photo: Content | None = None
-        # A data URI takes four characters for three bytes.
-        self._texture_bytes = 4 * ((len(content.jpeg) + 2) // 3)
+        self._texture_bytes = 0
         self._materials: dict[str, Any] = {}
         if content.texture is not None and content.uv is not None:
-            attributes["uv"] = _attribute(content.uv)
+            uv = as_shares(content.uv)
+            attributes["uv"] = _attribute(uv, normalized=uv.dtype == np.uint16)
             self._photo = content
         elif content.vertex_colors is not None:
             attributes["color"] = _attribute(content.vertex_colors, normalized=True)
             self._materials["textured"] = pythreejs.MeshBasicMaterial(
                 side="DoubleSide", vertexColors="VertexColors"
             )
-        self._materials["shaded"] = pythreejs.MeshPhongMaterial(
-            side="DoubleSide", flatShading=True, color="#c4c0ba", shininess=5
-        )
-        self._materials["wireframe"] = pythreejs.MeshBasicMaterial(color="#7fb2e5", wireframe=True)
-        self.styles: tuple[str, ...] = (*(() if self._photo is None else ("textured",)), *self._materials)
+        colored = self._photo is not None or bool(self._materials)
+        self.styles: tuple[str, ...] = (*(("textured",) if colored else ()), *_PLAIN)
         self._style: str = self.styles[0]
         geometry = pythreejs.BufferGeometry(attributes=attributes)
         self.object = pythreejs.Mesh(geometry, self._material(), **_place(self._grid))
@@ -100,6 +113,8 @@ class MeshLayer(Layer):
         if self._photo is None:
             return False
         image = "data:image/jpeg;base64," + base64.b64encode(self._photo.jpeg).decode("ascii")
+        # A data URI takes four characters for three bytes.
+        self._texture_bytes = 4 * ((len(self._photo.jpeg) + 2) // 3)
         texture = pythreejs.ImageTexture(imageUri=image, format="RGBFormat")
         self._materials["textured"] = pythreejs.MeshBasicMaterial(side="DoubleSide", map=texture)
         self._photo = None
@@ -108,17 +123,20 @@ class MeshLayer(Layer):
 
     def _material(self) -> Any:
         """Of the style; the surface is grey until its texture has been sent."""
-        return self._materials.get(self._style) or self._materials["shaded"]
+        style = "shaded" if self._style == "textured" and self._photo is not None else self._style
+        if style not in self._materials:
+            self._materials[style] = _PLAIN[style]()
+        return self._materials[style]
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes of arrays and texture."""
+        """Bytes of arrays and texture, so far."""
         return self._texture_bytes + self.first_bytes
 
     @property
     def first_bytes(self) -> int:
         """Bytes without the texture."""
-        return sum(int(a.array.nbytes) for a in self.object.geometry.attributes.values())
+        return _bytes_of(self.object)
 
     def close(self) -> None:
         """Free the browser's memory."""
@@ -128,10 +146,23 @@ class MeshLayer(Layer):
 
 
 class PointLayer(Layer):
-    """The points, in slices: the first is sent and drawn at once, the others follow."""
+    """The points, in slices: the first is sent and drawn at once, the others follow.
 
-    def __init__(self, content: Content) -> None:
+    Parameters
+    ----------
+    content : Content
+    visible : bool
+        Nothing is sent before the points are seen.
+
+    Attributes
+    ----------
+    on_first : callable
+        Called when the first slice has been sent, if that was not at the beginning.
+    """
+
+    def __init__(self, content: Content, visible: bool) -> None:
         assert content.points is not None
+        self.on_first: Callable[[], None] = lambda: None
         self._grid = Grid.of(content.points)
         self._colors = content.point_colors
         self.material = pythreejs.PointsMaterial(
@@ -141,9 +172,23 @@ class PointLayer(Layer):
         )
         edges = [0, *range(min(FIRST_SLICE, len(content.points)), len(content.points), SLICE)]
         self._slices = list(zip(edges, [*edges[1:], len(content.points)], strict=True))
-        self.first = self._slice(0)
+        self.first: Any | None = None
         self._rest = pythreejs.Group()
-        self.object = pythreejs.Group(children=[self.first, self._rest])
+        self.object = pythreejs.Group(visible=False)
+        self.visible = visible
+
+    @property
+    def visible(self) -> bool:
+        """Whether points are drawn."""
+        return bool(self.object.visible)
+
+    @visible.setter
+    def visible(self, value: bool) -> None:
+        if value and self.first is None:
+            self.first = self._slice(0)
+            self.object.children = (self.first, self._rest)
+            self.on_first()
+        self.object.visible = value
 
     def send_next(self) -> bool:
         """Send one more slice of the points.
@@ -153,6 +198,8 @@ class PointLayer(Layer):
         bool
             Whether slices are left.
         """
+        if self.first is None:
+            return False
         sent = 1 + len(self._rest.children)
         if sent < len(self._slices):
             self._rest.children = (*self._rest.children, self._slice(sent))
@@ -161,7 +208,7 @@ class PointLayer(Layer):
     @property
     def thinnable(self) -> bool:
         """Whether there are so many points that drawing the first slice alone helps."""
-        return bool(self._slices[-1][1] >= 2 * FIRST_SLICE)
+        return self.first is not None and bool(self._slices[-1][1] >= 2 * FIRST_SLICE)
 
     @property
     def thinned(self) -> bool:
@@ -183,18 +230,19 @@ class PointLayer(Layer):
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes of all slices."""
-        return self._grid.values.nbytes + (0 if self._colors is None else self._colors.nbytes)
+        """Bytes of the slices, so far."""
+        return self.first_bytes + sum(_bytes_of(part) for part in self._rest.children)
 
     @property
     def first_bytes(self) -> int:
-        """Bytes of the first slice."""
-        return sum(int(a.array.nbytes) for a in self.first.geometry.attributes.values())
+        """Bytes of the first slice; none while nobody sees the points."""
+        return 0 if self.first is None else _bytes_of(self.first)
 
     def close(self) -> None:
         """Free the browser's memory."""
         for part in (self.first, *self._rest.children):
-            _close(part)
+            if part is not None:
+                _close(part)
         self.material.close()
         self._rest.close()
         self.object.close()
@@ -212,23 +260,40 @@ class CameraLayer(Layer):
     """All cameras as lines in one object, and unseen pyramids that clicks hit.
 
     A widget for each camera would break near a thousand.
+
+    Parameters
+    ----------
+    content : Content
+    visible : bool
+        Nothing is sent before the cameras are seen.
+
+    Attributes
+    ----------
+    targets : pythreejs.Mesh or None
+        The pyramids.
+    drawn : pythreejs.Group
+        The lines, apart from the targets: pythreejs' rays hit every line within one unit.
     """
 
-    def __init__(self, content: Content) -> None:
+    def __init__(self, content: Content, visible: bool) -> None:
         assert content.frusta is not None
         self._frusta = content.frusta
-        lines = _attribute(content.frusta.reshape(-1, 3))
+        # Faint where there is a surface to see.
+        self._opacity = 1.0 if content.vertices is None else 0.45
+        self._aimed = True
+        self.targets: Any | None = None
+        self.drawn = pythreejs.Group(visible=False)
+        self.object = pythreejs.Group()
+        self.visible = visible
+
+    def _make(self) -> None:
+        lines = _attribute(self._frusta.reshape(-1, 3))
         self.lines = pythreejs.LineSegments(
             pythreejs.BufferGeometry(attributes={"position": lines}),
-            # Faint where there is a surface to see.
-            pythreejs.LineBasicMaterial(
-                color="#ff9a1a", transparent=True, opacity=1.0 if content.vertices is None else 0.45
-            ),
+            pythreejs.LineBasicMaterial(color="#ff9a1a", transparent=True, opacity=self._opacity),
         )
-        corners = np.concatenate([content.frusta[:, :1, 0], content.frusta[:, :4, 1]], axis=1)
-        sides = np.array([[0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 1], [1, 2, 3], [1, 3, 4]], np.uint32)
-        self._sides = len(sides)
-        faces = (5 * np.arange(len(corners), dtype=np.uint32)[:, None, None] + sides).ravel()
+        corners = np.concatenate([self._frusta[:, :1, 0], self._frusta[:, :4, 1]], axis=1)
+        faces = (5 * np.arange(len(corners), dtype=np.uint32)[:, None, None] + _SIDES).ravel()
         self.targets = pythreejs.Mesh(
             pythreejs.BufferGeometry(
                 attributes={"position": _attribute(corners.reshape(-1, 3)), "index": _attribute(faces)}
@@ -242,10 +307,8 @@ class CameraLayer(Layer):
             visible=False,
             frustumCulled=False,
         )
-        # Apart from the targets: pythreejs' rays hit every line within one unit.
-        self.drawn = pythreejs.Group(children=[self.lines, self._mark])
-        self.object = self.targets
-        self._aimed = True
+        self.drawn.children = (self.lines, self._mark)
+        self.object.children = (self.targets,)
 
     @property
     def visible(self) -> bool:
@@ -254,8 +317,10 @@ class CameraLayer(Layer):
 
     @visible.setter
     def visible(self, value: bool) -> None:
+        if value and self.targets is None:
+            self._make()
         self.drawn.visible = value
-        self.targets.visible = value and self._aimed
+        self._aim()
 
     @property
     def aimed(self) -> bool:
@@ -265,7 +330,11 @@ class CameraLayer(Layer):
     @aimed.setter
     def aimed(self, value: bool) -> None:
         self._aimed = value
-        self.targets.visible = value and self.visible
+        self._aim()
+
+    def _aim(self) -> None:
+        if self.targets is not None:
+            self.targets.visible = self._aimed and self.visible
 
     def camera_of(self, face: int) -> int:
         """Find the camera that a face of `targets` belongs to.
@@ -280,7 +349,7 @@ class CameraLayer(Layer):
         int
             Index of the camera.
         """
-        return face // self._sides
+        return face // len(_SIDES)
 
     def mark(self, camera: int | None) -> None:
         """Highlight a camera.
@@ -290,22 +359,26 @@ class CameraLayer(Layer):
         camera : int or None
             Its index; None for no camera.
         """
+        if self.targets is None:
+            self._make()
+            self._aim()
         self._mark.visible = camera is not None
         if camera is not None:
             self._marked.array = self._frusta[camera].reshape(-1, 3)
 
     @property
     def bytes_sent(self) -> int:
-        """Bytes of lines and pyramids."""
-        parts = (self.lines, self.targets)
-        return sum(a.array.nbytes for part in parts for a in part.geometry.attributes.values())
+        """Bytes of lines and pyramids; none while nobody sees the cameras."""
+        return 0 if self.targets is None else _bytes_of(self.lines) + _bytes_of(self.targets)
 
     def close(self) -> None:
         """Free the browser's memory."""
-        for part in (self.lines, self.targets, self._mark):
-            part.material.close()
-            _close(part)
+        if self.targets is not None:
+            for part in (self.lines, self.targets, self._mark):
+                part.material.close()
+                _close(part)
         self.drawn.close()
+        self.object.close()
 
 
 def unseen_box(center: Any, size: float) -> Any:
@@ -330,6 +403,10 @@ def unseen_box(center: Any, size: float) -> Any:
 
 def _attribute(array: Any, *, normalized: bool = False) -> Any:
     return pythreejs.BufferAttribute(np.ascontiguousarray(array), normalized=normalized)
+
+
+def _bytes_of(thing: Any) -> int:
+    return sum(int(a.array.nbytes) for a in thing.geometry.attributes.values())
 
 
 def _place(grid: Grid) -> dict[str, Any]:

@@ -26,6 +26,11 @@ class Ruler:
     def __init__(self) -> None:
         self._height = 0.0
         self.points: list[Floats] = []
+        self._parts: tuple[Any, ...] = ()
+        self.object = pythreejs.Group()
+
+    def _make(self) -> None:
+        """With the first point: most viewers measure nothing, and each part costs the first picture time."""
         self._line = pythreejs.BufferAttribute(np.zeros((2, 3), np.float32), normalized=False)
         over: dict[str, Any] = {"depthTest": False, "transparent": True}
         self._lines = pythreejs.LineSegments(
@@ -50,7 +55,8 @@ class Ruler:
         self._label = pythreejs.Sprite(
             pythreejs.SpriteMaterial(map=self._text, **over), visible=False, renderOrder=4
         )
-        self.object = pythreejs.Group(children=[self._lines, self._ends, self._plate, self._label])
+        self._parts = (self._lines, self._ends, self._plate, self._label)
+        self.object.children = self._parts
 
     @property
     def length(self) -> float | None:
@@ -67,6 +73,8 @@ class Ruler:
         point : ndarray of float64, shape (3,)
             In the scene's frame.
         """
+        if not self._parts:
+            self._make()
         self.points = [point] if len(self.points) == 2 else [*self.points, point]
         self._line.array = self._ends_as_array()
         self._ends.visible = True
@@ -75,7 +83,7 @@ class Ruler:
     def clear(self) -> None:
         """Take the points away."""
         self.points = []
-        for part in (self._ends, self._lines, self._plate, self._label):
+        for part in self._parts:
             part.visible = False
 
     def write(self, text: str, distance: float) -> None:
@@ -102,7 +110,7 @@ class Ruler:
         """
         wanted = _LABEL * distance
         # Not with each step of a wheel: each change is sent.
-        if self._label.visible and not 0.7 * self._height < wanted < 1.4 * self._height:
+        if len(self.points) == 2 and not 0.7 * self._height < wanted < 1.4 * self._height:
             self._height = wanted
             self._place()
 
@@ -118,12 +126,13 @@ class Ruler:
 
     def close(self) -> None:
         """Free the browser's memory."""
-        for part in (self._lines, self._ends, self._plate, self._label):
+        for part in self._parts:
             part.material.close()
             part.close()
-        self._lines.geometry.close()
-        self._line.close()
-        self._text.close()
+        if self._parts:
+            self._lines.geometry.close()
+            self._line.close()
+            self._text.close()
         self.object.close()
 
 

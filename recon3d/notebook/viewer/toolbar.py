@@ -1,10 +1,14 @@
-"""The tools above the picture, in one row; what a tool needs more folds out below it."""
+"""The tools above the picture, in one row; what a tool needs more folds out below it.
+
+A fold is made when it is first opened, and tools of a kind share their layout: each of these is a message
+to the browser before the first picture.
+"""
 
 from __future__ import annotations
 
 import html
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import ipywidgets
@@ -25,7 +29,6 @@ _MOVES: dict[Move, str] = {
     "up": "level-up",
     "down": "level-down",
 }
-_NARROW = {"width": "auto"}
 #: The photo lies over a corner of the picture, and clicks go through it.
 _STYLE = """<style>
 .recon3d-picture { position: relative }
@@ -48,6 +51,7 @@ class Controlled(Protocol):
     measuring: Any
     clip: Any
     background: Any
+    point_size: Any
 
     @property
     def visible(self) -> Mapping[str, bool]:
@@ -117,29 +121,31 @@ class Toolbar:
     def __init__(self, viewer: Controlled) -> None:
         self._viewer = viewer
         self._updating = False
-        self.layer_boxes = {
-            name: self._watch(
-                ipywidgets.Checkbox(on, description=name, indent=False, layout=_NARROW),
-                partial(self._switch, name),
-            )
-            for name, on in viewer.visible.items()
-        }
-        self._told = ipywidgets.HTML(html.escape(_told(viewer)))
-        self._photo = ipywidgets.Image(format="jpeg", layout={"max_width": "360px", "display": "none"})
-        self._caption = ipywidgets.HTML()
-        self._message = ipywidgets.HTML()
-        look, details = self._look()
-        move, pad, ups = self._move()
-        measure, length = self._measure()
-        clip, ranges = self._clip()
-        self.more = ipywidgets.ToggleButton(False, icon="ellipsis-h", tooltip="More", layout=_NARROW)
-        self.full = ipywidgets.Button(icon="expand", tooltip="Full screen", layout=_NARROW)
-        self.full.add_class("recon3d-full")
-        self._folds = {"pad": pad, "measure": length, "clip": ranges, "more": [*details, *ups]}
-        tools = [*look, *move, measure, clip, self.more, self.full]
-        self._tools = _row(tools)
-        self._below = {name: _row(parts) for name, parts in self._folds.items()}
+        self._narrow = ipywidgets.Layout(width="auto")
+        self._pressed = ipywidgets.ButtonStyle()
+        self._told = ipywidgets.HTML(html.escape(", ".join(viewer.content.notes)))
+        self._written = {"layout": self._told.layout, "style": self._told.style}
+        self._message = ipywidgets.HTML(**self._written)
+        self._side = ipywidgets.VBox()
+        self._side.add_class("recon3d-photo")
+        self.measure = ipywidgets.ToggleButton(
+            False, description="Measure", icon="arrows-h", tooltip="Click two points", layout=self._narrow
+        )
+        switches = {"layout": self._narrow, "style": self.measure.style}
+        self._watch(self.measure, lambda value: setattr(viewer, "measuring", value))
+        self.clip = ipywidgets.ToggleButton(
+            False, description="Clip box", icon="cube", tooltip="Show only what is inside", **switches
+        )
+        self._watch(self.clip, self._cut)
+        self.more = ipywidgets.ToggleButton(False, icon="ellipsis-h", tooltip="More", **switches)
         self.more.observe(lambda _: self.update(), "value")
+        self.full = ipywidgets.Button(
+            icon="expand", tooltip="Full screen", layout={"width": "auto"}, style=self._pressed
+        )
+        self.full.add_class("recon3d-full")
+        tools = [*self._look(), *self._move(), self.measure, self.clip, self.more, self.full]
+        self._tools = _row(tools)
+        self._below = {name: _row([]) for name in ("pad", "measure", "clip", "more")}
         self.update()
 
     def around(self, renderer: Any, ear: Any | None = None) -> Any:
@@ -157,11 +163,9 @@ class Toolbar:
         """
         if ear is None:
             self.full.layout.display = "none"
-        side = ipywidgets.VBox([self._photo, self._caption])
-        side.add_class("recon3d-photo")
-        picture = ipywidgets.VBox([renderer, side], layout={"overflow": "hidden"})
+        picture = ipywidgets.VBox([renderer, self._side], layout={"overflow": "hidden"})
         picture.add_class("recon3d-picture")
-        told = _row([self._message, self._told, ipywidgets.HTML(_STYLE)])
+        told = _row([self._message, self._told, ipywidgets.HTML(_STYLE, **self._written)])
         rows = [self._tools, *self._below.values(), picture, told, *(() if ear is None else (ear,))]
         around = ipywidgets.VBox(rows, layout={"width": None if ear is None else "100%"})
         around.add_class("recon3d-viewer")
@@ -178,19 +182,22 @@ class Toolbar:
                 self.style.value = viewer.style
             self.measure.value = viewer.measuring
             self.clip.value = viewer.clip is not None
-            shown = {
-                "pad": self.mode.value == "fly",
-                "measure": self.measure.value,
-                "clip": self.clip.value,
-                "more": self.more.value,
-            }
-            for name, row in self._below.items():
-                row.layout.display = None if shown[name] else "none"
-            self._length.value = self._length_in_words()
-            ready = viewer.measured is not None
-            self.true_length.disabled = self.set_scale.disabled = not ready
+            self._fold("pad", self.mode.value == "fly", lambda: list(self.steps.values()))
+            self._fold("clip", self.clip.value, lambda: self.clip_ranges)
+            self._fold("more", self.more.value, self._more)
+            if self.measure.value:
+                self._length.value = self._length_in_words()
+                self.true_length.disabled = self.set_scale.disabled = viewer.measured is None
+            self._fold(
+                "measure", self.measure.value, lambda: [self._length, self.true_length, self.set_scale]
+            )
         finally:
             self._updating = False
+
+    def tell(self) -> None:
+        """Say what was thinned and how much was sent."""
+        sent = f"{self._viewer.bytes_sent / 1e6:.1f} MB sent"
+        self._told.value = html.escape(", ".join([*self._viewer.content.notes, sent]))
 
     def show_photo(self, name: str | None, jpeg: bytes | None) -> None:
         """Show a camera's name and photo beside the picture.
@@ -202,75 +209,112 @@ class Toolbar:
         jpeg : bytes or None
             The photo.
         """
+        if not self._side.children:
+            self._side.children = (self._photo, self._caption)
         self._caption.value = html.escape(name or "") + ("" if jpeg or not name else " (no photo at hand)")
         self._photo.value = jpeg or b""
         self._photo.layout.display = None if jpeg else "none"
 
-    # --- rows -----------------------------------------------------------------------------------
+    # --- the row --------------------------------------------------------------------------------
 
-    def _look(self) -> tuple[list[Any], list[Any]]:
+    def _look(self) -> list[Any]:
         viewer = self._viewer
+        self.layer_boxes: dict[str, Any] = {}
+        shared: dict[str, Any] = {"layout": self._narrow}
+        for name, on in viewer.visible.items():
+            checkbox = ipywidgets.Checkbox(on, description=name, indent=False, **shared)
+            shared["style"] = checkbox.style
+            self.layer_boxes[name] = self._watch(checkbox, partial(self._switch, name))
         row: list[Any] = list(self.layer_boxes.values())
-        more: list[Any] = []
         styles = viewer.layers["mesh"].styles if "mesh" in viewer.layers else ()
         self.style = ipywidgets.Dropdown(options=styles, layout={"width": "7em"})
         if styles:
             row.append(self._watch(self.style, lambda value: setattr(viewer, "style", value)))
-        self.point_size = ipywidgets.FloatSlider(
-            2.0, min=1, max=8, step=0.5, description="Point size", layout={"width": "16em"}
-        )
-        if "points" in viewer.layers:
-            more.append(self._watch(self.point_size, lambda value: setattr(viewer, "point_size", value)))
-        self.back = ipywidgets.ColorPicker(value=viewer.background, concise=True, description="Background")
-        more.append(self._watch(self.back, lambda value: setattr(viewer, "background", value)))
-        return row, more
+        return row
 
-    def _move(self) -> tuple[list[Any], list[Any], list[Any]]:
-        viewer = self._viewer
-        self.fit = self._button("Fit", "arrows-alt", "See the whole model", viewer.fit)
-        self.up = ipywidgets.Dropdown(options=_UPS, description="Up", layout={"width": "9em"})
-        self.up.style.description_width = "2em"
-        self._watch(self.up, viewer.set_up)
+    def _move(self) -> list[Any]:
+        self.fit = self._button("Fit", "arrows-alt", "See the whole model", self._viewer.fit)
         self.mode = ipywidgets.ToggleButtons(
-            options=["orbit", "fly"], style={"button_width": "4em"}, layout=_NARROW
+            options=["orbit", "fly"], style={"button_width": "4em"}, layout=self._narrow
         )
-        self.steps = {
-            name: self._button("", icon, f"Move {name}", partial(viewer.navigation.step, name))
-            for name, icon in _MOVES.items()
-        }
 
         def choose(mode: str) -> None:
-            viewer.navigation.mode = mode
+            self._viewer.navigation.mode = mode
             self.update()
 
         self._watch(self.mode, choose)
-        return [self.fit, self.mode], list(self.steps.values()), [self.up]
+        return [self.fit, self.mode]
 
-    def _measure(self) -> tuple[Any, list[Any]]:
+    # --- the folds ------------------------------------------------------------------------------
+
+    def _fold(self, name: str, opened: bool, parts: Callable[[], list[Any]]) -> None:
+        row = self._below[name]
+        if opened and not row.children:
+            row.children = tuple(parts())
+        row.layout.display = None if opened else "none"
+
+    @cached_property
+    def steps(self) -> dict[Move, Any]:
+        """Buttons that fly."""
+        step = self._viewer.navigation.step
+        return {
+            name: self._button("", icon, f"Move {name}", partial(step, name)) for name, icon in _MOVES.items()
+        }
+
+    def _more(self) -> list[Any]:
+        points = [self.point_size] if "points" in self._viewer.layers else []
+        return [*points, self.back, self.up]
+
+    @cached_property
+    def point_size(self) -> Any:
+        """Slider, in pixels."""
         viewer = self._viewer
-        self.measure = ipywidgets.ToggleButton(
-            False, description="Measure", icon="arrows-h", tooltip="Click two points", layout=_NARROW
+        size = viewer.point_size or 2.0
+        slider = ipywidgets.FloatSlider(
+            size, min=1, max=8, step=0.5, description="Point size", layout={"width": "16em"}
         )
-        self._watch(self.measure, lambda value: setattr(viewer, "measuring", value))
-        self._length = ipywidgets.HTML()
-        self.true_length = ipywidgets.FloatText(
+        return self._watch(slider, lambda value: setattr(viewer, "point_size", value))
+
+    @cached_property
+    def back(self) -> Any:
+        """The background's colour."""
+        viewer = self._viewer
+        picker = ipywidgets.ColorPicker(value=viewer.background, concise=True, description="Background")
+        return self._watch(picker, lambda value: setattr(viewer, "background", value))
+
+    @cached_property
+    def up(self) -> Any:
+        """Which axis points up."""
+        choice = ipywidgets.Dropdown(options=_UPS, description="Up", layout={"width": "9em"})
+        choice.style.description_width = "2em"
+        return self._watch(choice, self._viewer.set_up)
+
+    @cached_property
+    def _length(self) -> Any:
+        return ipywidgets.HTML(**self._written)
+
+    @cached_property
+    def true_length(self) -> Any:
+        """How long the distance truly is."""
+        return ipywidgets.FloatText(
             0.0, description="True length (m)", layout={"width": "14em"}, style={"description_width": "8em"}
         )
-        self.set_scale = self._button(
+
+    @cached_property
+    def set_scale(self) -> Any:
+        """Button that takes the true length."""
+        return self._button(
             "Set scale",
             "check",
             "Say how long the distance truly is",
-            lambda: viewer.set_true_length(self.true_length.value) and None,
+            lambda: self._viewer.set_true_length(self.true_length.value) and None,
         )
-        return self.measure, [self._length, self.true_length, self.set_scale]
 
-    def _clip(self) -> tuple[Any, list[Any]]:
-        viewer = self._viewer
-        low, high = viewer.clipping.widest
-        self.clip = ipywidgets.ToggleButton(
-            False, description="Clip box", icon="cube", tooltip="Show only what is inside", layout=_NARROW
-        )
-        self.clip_ranges = [
+    @cached_property
+    def clip_ranges(self) -> list[Any]:
+        """Sliders of the box, along x, y and z."""
+        low, high = self._viewer.clipping.widest
+        ranges = [
             ipywidgets.FloatRangeSlider(
                 value=(float(low[i]), float(high[i])),
                 min=float(low[i]),
@@ -283,19 +327,24 @@ class Toolbar:
             )
             for i in range(3)
         ]
+        return [self._watch(widget, self._cut) for widget in ranges]
 
-        def cut(_: Any) -> None:
-            box = np.array([slider.value for slider in self.clip_ranges]).T + viewer.content.origin
-            viewer.clip = (box[0], box[1]) if self.clip.value else None
+    def _cut(self, _: Any) -> None:
+        box = np.array([slider.value for slider in self.clip_ranges]).T + self._viewer.content.origin
+        self._viewer.clip = (box[0], box[1]) if self.clip.value else None
 
-        for widget in (self.clip, *self.clip_ranges):
-            self._watch(widget, cut)
-        return self.clip, list(self.clip_ranges)
+    @cached_property
+    def _photo(self) -> Any:
+        return ipywidgets.Image(format="jpeg", layout={"max_width": "360px", "display": "none"})
+
+    @cached_property
+    def _caption(self) -> Any:
+        return ipywidgets.HTML(**self._written)
+
+    # --- parts ----------------------------------------------------------------------------------
 
     def _switch(self, name: str, value: bool) -> None:
         self._viewer.show(**{name: value})
-
-    # --- parts ----------------------------------------------------------------------------------
 
     def _watch(self, widget: Any, act: Callable[[Any], object]) -> Any:
         """Call `act` with each value that a person gives the widget."""
@@ -308,7 +357,9 @@ class Toolbar:
         return widget
 
     def _button(self, text: str, icon: str, tip: str, act: Callable[[], object]) -> Any:
-        button = ipywidgets.Button(description=text, icon=icon, tooltip=tip, layout=_NARROW)
+        button = ipywidgets.Button(
+            description=text, icon=icon, tooltip=tip, layout=self._narrow, style=self._pressed
+        )
         button.on_click(lambda _: self._try(act))
         return button
 
@@ -334,7 +385,3 @@ def _row(parts: list[Any]) -> Any:
     row = ipywidgets.HBox(parts, layout={"flex_flow": "row wrap", "align_items": "center"})
     row.add_class("recon3d-row")
     return row
-
-
-def _told(viewer: Controlled) -> str:
-    return ", ".join([*viewer.content.notes, f"{viewer.bytes_sent / 1e6:.1f} MB sent"])

@@ -91,7 +91,7 @@ class Viewer:
             self.canvas.renderer, None if self._ear is None else self._ear.widget
         )
         self.navigation.camera.observe(self._on_move, "position")
-        self.detail = Detail(self.layers)
+        self.detail = Detail(self.layers, self.toolbar.tell)
 
     # --- what is seen ---------------------------------------------------------------------------
 
@@ -373,7 +373,7 @@ class Viewer:
 
     @property
     def bytes_sent(self) -> int:
-        """Size of the arrays and the texture that go to the browser."""
+        """Size of the arrays and the texture that went to the browser so far."""
         return self.canvas.bytes_sent
 
     def close(self) -> None:

@@ -103,7 +103,8 @@ class Surfaces {
     this.gl.bindVertexArray(vao);
     this.attribute(0, place.values, 3);
     if (color) this.attribute(1, color, 3, true);
-    if (texture) this.attribute(2, texture, 2);
+    // Integers are shares of their greatest.
+    if (texture) this.attribute(2, texture, 2, !(texture instanceof Float32Array));
     const made = { name, primitive, place, vao, colored: !!color, plain, on, solid: indices && indices() };
     this.layers.push(made);
     return made;
