@@ -25,6 +25,7 @@ import numpy as np
 from recon3d import compute
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stage_table import STAGE_NAMES
+from recon3d.stages.sparse_reconstruction.partition import size_of_parts
 from tests.benchmarks.scale_tasks import MAPPING, Call, Table
 from tests.benchmarks.simulated_cluster import Cluster, Outcome, Simulation, Task
 
@@ -143,7 +144,7 @@ def simulate(
     stages = {name: StageResult() for name in STAGE_NAMES}
     for call in table.foretell(images):
         if 0 < parts < images and call.function == MAPPING:
-            call = in_parts(table, call, images, parts)
+            call = in_parts(table, call, images, size_of_parts(images, parts))
         stage = stages[call.stage]
         outcome = simulation.execute(call.function, call.tasks, call.memory)
         # Two files that are written at the same time are not what keeps a cluster busy.
