@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.benchmarks.kept_runs import kept_run, run
+from tests.benchmarks.kept_runs import kept_run, run, source
 from tests.compute import clusters
 from tests.compute.namespaces import NO_NAMESPACES, hosts_without_disk, network
 from tests.compute.task_times import TaskTimes, measured
@@ -78,7 +78,7 @@ def compare(name: str, quality: str, kept: Path, every: float, seed: int) -> boo
         measured(hosts.scheduler, hosts.processes, every, seed) as times,
     ):
         options = ["--scheduler", hosts.scheduler, "--storage", hosts.server.url]
-        seconds = run(name, quality, projects / "remote", options, hosts.server.environment)
+        seconds = run(source(name), quality, projects / "remote", options, hosts.server.environment)
     loads.append(os.getloadavg()[0])
     print(
         f"\n{name} at {quality}, {sum(_HOSTS.values())} workers on {len(_HOSTS)} hosts, {seconds:.0f} s, "
