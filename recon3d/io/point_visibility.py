@@ -84,7 +84,7 @@ def read_visibility_in_parts(path: Path, points: int) -> Iterator[tuple[NDArray[
     Yields
     ------
     (ndarray of int64, ndarray of int32)
-        As `read_visibility` gives them, for the points of a part.
+        As `read_visibility` gives them, for the points of a part: shapes (K + 1,) and (L,).
 
     Raises
     ------
