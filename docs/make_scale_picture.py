@@ -1,9 +1,9 @@
-"""Draw docs/images/scale.png: ``python -m docs.make_scale_picture TODAY PARTS``.
+"""Draw docs/images/scale.png: ``python -m docs.make_scale_picture TODAY WHOLE``.
 
 Both are files that the simulation keeps, for the same numbers of workers::
 
     python -m tests.benchmarks.scale 10000 1 10000 8 10000 64 10000 500 --json TODAY
-    python -m tests.benchmarks.scale 10000 1 10000 8 10000 64 10000 500 --parts 400 --json PARTS
+    python -m tests.benchmarks.scale 10000 1 10000 8 10000 64 10000 500 --parts 0 --json WHOLE
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ PICTURE = Path(__file__).parent / "images" / "scale.png"
 _SHOWN = 64
 
 
-def _lines(axes: Axes, today: list[RunResult], parts: list[RunResult]) -> None:
+def _lines(axes: Axes, today: list[RunResult], whole: list[RunResult]) -> None:
     """How busy the workers are, by their number."""
     lines = {
         "tasks that are shared": ([r.shared_efficiency for r in today], "#1b9e77", "-"),
         "whole run": ([r.run_efficiency for r in today], "#d95f02", "-"),
-        "whole run, mapped in parts (not built)": ([r.run_efficiency for r in parts], "#d95f02", ":"),
+        "whole run, mapped as one task": ([r.run_efficiency for r in whole], "#d95f02", ":"),
     }
     workers = [result.workers for result in today]
     for label, (values, color, style) in lines.items():
@@ -56,13 +56,13 @@ def main() -> None:
     """Draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("today", type=Path)
-    parser.add_argument("parts", type=Path)
+    parser.add_argument("whole", type=Path)
     given = parser.parse_args()
-    today, parts = read_results(given.today), read_results(given.parts)
+    today, whole = read_results(given.today), read_results(given.whole)
     (shown,) = (result for result in today if result.workers == _SHOWN)
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 3.8), layout="constrained")
     figure.suptitle(f"{shown.images} images, simulated")
-    _lines(left, today, parts)
+    _lines(left, today, whole)
     _bars(right, shown)
     figure.savefig(PICTURE, dpi=110)
 

@@ -13,6 +13,7 @@ from recon3d.colmap.components import write_components
 from recon3d.colmap.database import (
     ImageRow,
     camera_model,
+    copy_database,
     features_per_image,
     other_initial_pair,
     read_rows,
@@ -59,6 +60,7 @@ __all__ = [
     "calibrate_from_pairs",
     "camera_groups",
     "camera_model",
+    "copy_database",
     "copy_model",
     "drop_implausible",
     "drop_uncertain",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pycolmap
 from numpy.typing import NDArray
 
@@ -16,6 +18,9 @@ from recon3d.errors import InputError
 from recon3d.layout import read_frames
 
 Array = NDArray[Any]
+
+#: Where SQLite's header counts the changes of the file, and repeats that count for the number of pages.
+_CHANGES = (24, 92)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,50 @@ def read_rows(frames: Path) -> list[ImageRow]:
     ]
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a finished database; neither it nor its folder changes, as they do when COLMAP opens it.
+
+    Parameters
+    ----------
+    path : Path
+        The database; nobody writes it meanwhile.
+
+    Yields
+    ------
+    sqlite3.Connection
+    """
+    uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
+    with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+        yield database
+
+
+def _finish(path: Path) -> None:
+    """Set SQLite's count of changes to 1.
+
+    Each time that COLMAP opens a database counts as a change. How often that is depends on the blocks of
+    pairs, and so on the workers; the bytes of a finished database should not.
+    """
+    with open(path, "r+b") as file:
+        for place in _CHANGES:
+            file.seek(place)
+            file.write((1).to_bytes(4, "big"))
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a finished database, for COLMAP to change.
+
+    Parameters
+    ----------
+    source, target : Path
+        What a killed process has left at the target is removed: SQLite would take its log for the copy's.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for suffix in ("-wal", "-shm"):
+        target.with_name(target.name + suffix).unlink(missing_ok=True)
+    shutil.copyfile(source, target)
+
+
 def camera_model(path: Path) -> str:
     """Read a database's camera model; nothing is written.
 
@@ -66,7 +115,7 @@ def camera_model(path: Path) -> str:
     InputError
         The database has no camera.
     """
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with reading(path) as database:
         row = database.execute("SELECT model FROM cameras LIMIT 1").fetchone()
     if row is None:
         raise InputError(f"{path} has no camera.", "Run feature_extraction again.")
@@ -86,9 +135,28 @@ def features_per_image(path: Path) -> int:
     int
         On average; 0 without images.
     """
-    with contextlib.closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+    with reading(path) as database:
         (mean,) = database.execute("SELECT AVG(rows) FROM keypoints").fetchone()
     return round(mean or 0)
+
+
+def read_descriptors(database: sqlite3.Connection, image_id: int) -> Array:
+    """Read the descriptors of an image.
+
+    Parameters
+    ----------
+    database : sqlite3.Connection
+        See `reading`.
+    image_id : int
+
+    Returns
+    -------
+    ndarray of uint8, shape (N, 128)
+    """
+    rows, columns, data = database.execute(
+        "SELECT rows, cols, data FROM descriptors WHERE image_id = ?", (image_id,)
+    ).fetchone()
+    return np.frombuffer(data, np.uint8).reshape(rows, columns)
 
 
 def camera_of(model: str, row: ImageRow) -> Any:
@@ -157,6 +225,7 @@ def write_database(
                 )
     finally:
         database.close()
+    _finish(path)
 
 
 def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) -> None:
@@ -177,6 +246,7 @@ def write_matches(path: Path, entries: Sequence[tuple[int, int, Array, Any]]) ->
                 database.write_two_view_geometry(a, b, geometry)
     finally:
         database.close()
+    _finish(path)
 
 
 def write_known_cameras(database: Any, given: Any, images: Mapping[str, Any]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pycolmap
 
+from recon3d.colmap.database import read_descriptors, reading
 from recon3d.matching.mirror import Sightings
 
 
@@ -29,16 +30,13 @@ def read_sightings(model: Path, database: Path) -> Sightings:
     place = {number: index for index, number in enumerate(ids)}
     images = sorted(reconstruction.reg_image_ids())
     owners, views, descriptors = [], [], []
-    stored = pycolmap.Database.open(str(database))
-    try:
+    with reading(database) as stored:
         for index, image_id in enumerate(images):
             points = reconstruction.image(image_id).points2D
             rows = [row for row, point in enumerate(points) if point.has_point3D()]
             owners.append(np.array([place[points[row].point3D_id] for row in rows], np.int32))
             views.append(np.full(len(rows), index, np.int32))
-            descriptors.append(stored.read_descriptors(image_id).data[rows])
-    finally:
-        stored.close()
+            descriptors.append(read_descriptors(stored, image_id)[rows])
     order = np.argsort(np.concatenate(owners), kind="stable")
     return Sightings(
         points=np.array([reconstruction.point3D(number).xyz for number in ids], np.float64).reshape(-1, 3),

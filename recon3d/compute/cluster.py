@@ -12,15 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from recon3d.compute.delivery import deliver
+from recon3d.compute.delivery import Group, deliver
 from recon3d.compute.engine import Engine
+from recon3d.compute.grouping import Grouping
 from recon3d.compute.local_engine import LocalEngine
 from recon3d.compute.outcome import outcome
 from recon3d.compute.performance import PerformanceReport, check_report
 from recon3d.compute.remote_engine import RemoteEngine
 from recon3d.compute.usage import Usage
 from recon3d.compute.worker import PROGRESS_TOPIC, run_task
-from recon3d.errors import Cancelled, EngineUnavailable
+from recon3d.errors import Cancelled, EngineUnavailable, Recon3DError
 
 if TYPE_CHECKING:
     import distributed
@@ -215,23 +216,25 @@ class Cluster:
         with contextlib.suppress(OSError, TimeoutError):
             engine.count(timeout=1)  # workers of a cluster come and go
         width, where = self.room(memory, gpu)
+        # Tasks of a GPU are long, and their memory is planned for one of them.
+        grouping = Grouping(len(calls), width, most=1 if gpu else None)
         if width >= (self.gpus if gpu else self.workers):
             width *= 2  # a queued task each, which needs no memory yet, hides the scheduler's latency
-        finished: queue.SimpleQueue[tuple[int, distributed.Future | None]] = queue.SimpleQueue()
+        finished: queue.SimpleQueue[tuple[Group, distributed.Future | None]] = queue.SimpleQueue()
 
-        def tell(index: int, future: distributed.Future | None) -> None:
-            finished.put((index, future))
+        def tell(group: Group, future: distributed.Future | None) -> None:
+            finished.put((group, future))
 
-        delivery = deliver(fn, calls, tell, engine.carrier)
+        delivery = deliver(fn, calls, grouping, tell, engine.carrier)
         results: list[Any] = [None] * len(calls)
-        running: dict[int, distributed.Future] = {}
+        running: dict[Group, distributed.Future] = {}
         completed = 0
         run_id = os.urandom(6).hex()
         try:
             while completed < len(calls):
                 while len(running) < width and (entry := delivery.take()):
-                    index, sent, call = entry
-                    task = f"{run_id}-{index}"
+                    group, sent, call = entry
+                    task = f"{run_id}-{group[0]}"
                     if on_progress is not None:
                         self._listeners[task] = on_progress
                     future = self.client.submit(
@@ -240,17 +243,17 @@ class Cluster:
                         sent,
                         call,
                         engine.code,
-                        key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}",
+                        key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}-{len(group)}",
                         pure=False,
                         resources={"GPU": 1} if gpu else None,
                         workers=where,
                         # Those may be lost while others are there.
                         allow_other_workers=where is not None,
                     )
-                    running[index] = future
-                    future.add_done_callback(lambda f, i=index: delivery.ended(i, f))
+                    running[group] = future
+                    future.add_done_callback(lambda f, g=group: delivery.ended(g, f))
                 try:
-                    index, future = finished.get(timeout=0.1)
+                    group, future = finished.get(timeout=0.1)
                 except queue.Empty:
                     if cancelled.is_set():
                         raise Cancelled() from None
@@ -258,21 +261,36 @@ class Cluster:
                     continue
                 if future is None:
                     continue
-                running.pop(index)
+                running.pop(group)
                 if future.status == "error":
                     # A worker that dies takes its queued task along; the earlier one was running.
-                    failed = [(i, f) for i, f in running.items() if f.status == "error"]
-                    index, future = min([*failed, (index, future)], key=lambda entry: entry[0])
+                    failed = [(g, f) for g, f in running.items() if f.status == "error"]
+                    if max(map(len, [group, *(g for g, _ in failed)])) > 1:
+                        # Alone, the one that fails is known by its name.
+                        grouping.alone(group)
+                        future.release()
+                        continue
+                    group, future = min([*failed, (group, future)], key=lambda entry: entry[0])
                 if future.status == "cancelled":
                     raise engine.lost()
-                results[index], worker, cpu_seconds, peak = outcome(
-                    delivery.result_of(index, future),
-                    names[index],
-                    lambda nanny: engine.log_tail(time.monotonic() - began, nanny),
-                )
+                try:
+                    value, worker, seconds, cpu_seconds, peak = outcome(
+                        delivery.result_of(group, future),
+                        names[group[0]],
+                        lambda nanny: engine.log_tail(time.monotonic() - began, nanny),
+                    )
+                except Recon3DError:
+                    if len(group) == 1 or cancelled.is_set():
+                        raise
+                    grouping.alone(group)
+                    future.release()
+                    continue
+                for index, made in zip(group, value if len(group) > 1 else [value], strict=True):
+                    results[index] = made
                 usage.add(worker, cpu_seconds, peak)
+                grouping.ended(group, seconds)
                 future.release()
-                completed += 1
+                completed += len(group)
                 on_done(completed)
         except BaseException:
             delivery.stop()
@@ -281,7 +299,7 @@ class Cluster:
             raise
         finally:
             delivery.count(usage)
-            for index in range(len(calls)):
+            for index in range(len(calls) if on_progress is not None else 0):
                 self._listeners.pop(f"{run_id}-{index}", None)
         return results
 

@@ -10,7 +10,7 @@ Task = TypeVar("Task", bound=Callable[..., Any])
 _READS = "recon3d_reads"
 
 
-def reads(files: Callable[..., Iterable[str | Path]]) -> Callable[[Task], Task]:
+def reads(files: Callable[..., Iterable[str | Path] | None]) -> Callable[[Task], Task]:
     """Declare which files a task reads.
 
     A task without this may read all of each artifact that its arguments point into, and such a worker
@@ -21,7 +21,7 @@ def reads(files: Callable[..., Iterable[str | Path]]) -> Callable[[Task], Task]:
     ----------
     files : callable
         Takes the task's arguments; gives files, and folders that are read as a whole. Those that do
-        not exist are left out.
+        not exist are left out. None declares nothing.
 
     Returns
     -------
@@ -50,4 +50,5 @@ def declared_reads(task: Callable[..., Any], arguments: tuple[Any, ...]) -> list
         None if it declares nothing.
     """
     files = getattr(task, _READS, None)
-    return None if files is None else [Path(path) for path in files(*arguments)]
+    found = None if files is None else files(*arguments)
+    return None if found is None else [Path(path) for path in found]

@@ -38,7 +38,8 @@ from recon3d.storage import (
 
 #: Files that are fetched or sent at once.
 _AT_ONCE = 8
-#: Folders whose files nobody changes, so that tasks may share the cache's; SQLite writes when it reads.
+#: Folders whose files nobody changes, so that tasks may share the cache's; COLMAP writes a database that it
+#: reads.
 _UNCHANGING, _DATABASES = (ARTIFACTS, INPUTS), ".db"
 
 

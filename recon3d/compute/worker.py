@@ -49,7 +49,7 @@ def task_progress(done: float, total: float) -> None:
 
 def run_task(
     task: str, fn: Callable[..., R], args: tuple[Any, ...], code: str = ""
-) -> tuple[R, str, float, int]:
+) -> tuple[R, str, float, float, int]:
     """Run a task in a worker and measure it.
 
     Parameters
@@ -63,8 +63,8 @@ def run_task(
 
     Returns
     -------
-    (R, str, float, int)
-        The result, the worker's name, CPU seconds, and the most bytes that it held.
+    (R, str, float, float, int)
+        The result, the worker's name, seconds, CPU seconds, and the most bytes that it held.
 
     Raises
     ------
@@ -81,12 +81,12 @@ def run_task(
             "Install the same version there, and start the worker again.",
         )
     reset_peak_memory()
-    started = _cpu_seconds()
+    began, started = time.monotonic(), _cpu_seconds()
     try:
         value = fn(*args)
     finally:
         _current_task.name = None
-    return value, address, _cpu_seconds() - started, peak_memory()
+    return value, address, time.monotonic() - began, _cpu_seconds() - started, peak_memory()
 
 
 def _cpu_seconds() -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,39 @@ def read_point_cloud(path: Path) -> PointCloud:
     vertices, _ = _read(Path(path))
     points, normals, colors = _columns(Path(path), vertices)
     return PointCloud(points, normals, colors)
+
+
+def read_point_cloud_in_parts(path: Path, rows: int) -> Iterator[PointCloud]:
+    """Read a cloud that `write_point_clouds` wrote part by part.
+
+    Parameters
+    ----------
+    path : Path
+    rows : int
+        Points of a part; the last has fewer.
+
+    Yields
+    ------
+    PointCloud
+
+    Raises
+    ------
+    InputError
+        The file is not a binary PLY file that begins with vertices, or is damaged.
+    """
+    with open(path, "rb") as file:
+        order, elements, offset = _header(path, file.read(_LONGEST_HEADER))
+        vertices = elements[0] if elements else _Element("", 0, [])
+        if order == "=" or vertices.name != "vertex" or any(length for _, length, _ in vertices.properties):
+            raise _damaged(path, "it is no cloud of this program")
+        kind = np.dtype([(name, order + value) for name, _, value in vertices.properties])
+        file.seek(offset)
+        for start in range(0, vertices.count, rows):
+            count = min(rows, vertices.count - start)
+            data = file.read(count * kind.itemsize)
+            if len(data) < count * kind.itemsize:
+                raise _damaged(path, "vertex data end early")
+            yield PointCloud(*_columns(path, np.frombuffer(data, kind)))
 
 
 def read_mesh(path: Path) -> Mesh:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from recon3d.errors import InputError
 from recon3d.io.atomic import atomic_path
 from recon3d.types import Ints
+
+_FAULTS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 def write_visibility(
@@ -66,10 +68,64 @@ def read_visibility(path: Path) -> tuple[NDArray[np.int64], Ints]:
     try:
         with np.load(path) as data:
             return data["view_starts"], data["view_indices"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path} is missing or damaged: {error}.", "Run dense_reconstruction again: --rerun-from."
-        ) from error
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def read_visibility_in_parts(path: Path, points: int) -> Iterator[tuple[NDArray[np.int64], Ints]]:
+    """Read which views see each point part by part.
+
+    Parameters
+    ----------
+    path : Path
+    points : int
+        Points of a part; the last has fewer.
+
+    Yields
+    ------
+    (ndarray of int64, ndarray of int32)
+        As `read_visibility` gives them, for the points of a part: shapes (K + 1,) and (L,).
+
+    Raises
+    ------
+    InputError
+        The file is missing or damaged.
+    """
+    try:
+        with (
+            zipfile.ZipFile(path) as archive,
+            archive.open("view_starts.npy") as starts,
+            archive.open("view_indices.npy") as indices,
+        ):
+            total, kind = _header(starts)
+            _, index_kind = _header(indices)
+            end = _take(starts, kind, 1)
+            for start in range(0, total - 1, points):
+                ends = np.concatenate([end, _take(starts, kind, min(points, total - 1 - start))])
+                end = ends[-1:]
+                yield ends - ends[0], _take(indices, index_kind, int(ends[-1] - ends[0]))
+    except _FAULTS as error:
+        raise _damaged(path, error) from error
+
+
+def _header(file: IO[bytes]) -> tuple[int, np.dtype[Any]]:
+    """Length and type of an archive's array, whose first number comes next."""
+    np.lib.format.read_magic(file)
+    (length,), _, kind = np.lib.format.read_array_header_1_0(file)
+    return int(length), kind
+
+
+def _take(file: IO[bytes], kind: np.dtype[Any], count: int) -> NDArray[Any]:
+    data = file.read(count * kind.itemsize)
+    if len(data) < count * kind.itemsize:
+        raise EOFError("it ends early")
+    return np.frombuffer(data, kind)
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{path} is missing or damaged: {error}.", "Run dense_reconstruction again: --rerun-from."
+    )
 
 
 def _write_array(

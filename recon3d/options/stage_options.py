@@ -158,7 +158,8 @@ class SparseReconstructionOptions(StageOptions):
         Images that a component needs to be kept.
     part_size : int
         Images of a part. The incremental mapper cuts larger sets into parts that overlap by a fifth, maps
-        these at the same time, and joins them; 0 maps every set as a whole.
+        these at the same time, and joins them; sets above ten times as many images into parts of a
+        quarter. 0 maps every set as a whole.
     upright : bool
         Turn the model so that +y is up and centre it on its points.
     component : int

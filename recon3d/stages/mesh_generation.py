@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from recon3d.compute import StageContext, task_progress
 from recon3d.errors import OutOfMemory, ReconstructionError
 from recon3d.io.depth import read_packed_map
-from recon3d.io.ply import ply_vertex_count, read_point_cloud, write_mesh
-from recon3d.io.point_visibility import read_visibility
-from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
+from recon3d.io.ply import ply_vertex_count, write_mesh
+from recon3d.layout import MESH, POINT_CLOUD, MeshCounts, depth_map_file
 from recon3d.options import MeshGenerationOptions
-from recon3d.options.stage_options import Box
+from recon3d.stages.cloud_reading import PART, read_at_most
 from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene
 
-VERSION = 7
+VERSION = 8
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
@@ -30,6 +28,9 @@ _FRINGE = 0.04
 _MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
 _POINTS_PER_FACE, _POINTS = 15, 3_000_000
+#: Points that are in memory at most while a cloud is read, in any case and for each that is used; and bytes
+#: of each while a larger cloud is thinned.
+_READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 
@@ -57,6 +58,8 @@ def run(
     while True:
         later = _POINT_BYTES * min(points, _most_points(options)) + _FACE_BYTES * options.max_faces
         memory = _BASE_BYTES + max(_READ_BYTES * points, later)
+        if points > _most_read(options):
+            memory = _BASE_BYTES + max(_THIN_BYTES * (_most_read(options) + PART), later)
         try:
             counts, kind, guessed, torn = context.call(
                 _mesh, dense, out_dir, options, context.threads, memory=memory, unit="steps"
@@ -102,6 +105,10 @@ def _most_points(options: MeshGenerationOptions) -> int:
     return max(_POINTS, _POINTS_PER_FACE * options.max_faces)
 
 
+def _most_read(options: MeshGenerationOptions) -> int:
+    return max(_READ, _READ_PER_POINT * _most_points(options))
+
+
 def _mesh(
     dense: Path, out_dir: Path, options: MeshGenerationOptions, cores: int
 ) -> tuple[MeshCounts, str, float, float]:
@@ -117,8 +124,7 @@ def _mesh(
     task_progress(0, _STEPS)
     scene = Scene.load(dense)
     with Threads(cores) as threads:
-        cloud, outside, kind = _region(dense, scene, options.region, threads)
-        count = len(cloud)
+        cloud, count, outside, kind = _region(dense, scene, options, threads)
         cloud = at_most(cloud, _most_points(options), threads)
         free_space = FreeSpace(_depth_maps(dense, scene), threads=threads)
         mesh, cloud, facts = surface_from_points(
@@ -168,22 +174,26 @@ def _mesh(
     return counts, kind, facts["guessed"], torn
 
 
-def _region(dense: Path, scene: Scene, region: str | Box, threads: Threads) -> tuple[PointCloud, int, str]:
-    """The points to be meshed, how many others there are, and what those are."""
-    from recon3d.surface.cropping import points_in_box
+def _region(
+    dense: Path, scene: Scene, options: MeshGenerationOptions, threads: Threads
+) -> tuple[PointCloud, int, int, str]:
+    """The points to be meshed, how many points of the cloud these and the others are, and what others are."""
+    from recon3d.surface.cropping import in_box, points_in_box
     from recon3d.surface.region import find_region
 
-    cloud = read_point_cloud(dense / POINT_CLOUD)
+    region = options.region
+    read = read_at_most(dense, _most_read(options), views=region == "auto", part=PART)
+    total = int(read.counts.sum())
     if region == "all":
-        return cloud, 0, "all"
+        return read.cloud, total, 0, "all"
     if region == "auto":
-        starts, views = read_visibility(dense / VISIBILITY)
-        found = find_region(scene, replace(cloud, view_starts=starts, view_indices=views), threads)
-        chosen, kind = cloud.subset(found.inside), str(found.kind)
+        found = find_region(scene, read.cloud, threads)
+        chosen, inside, kind = read.cloud.subset(found.inside), found.inside, str(found.kind)
     else:
         assert not isinstance(region, str)
-        chosen, kind = points_in_box(cloud, region), "box"
-    return chosen, len(cloud) - len(chosen), kind
+        chosen, inside, kind = points_in_box(read.cloud, region), in_box(read.cloud.points, region), "box"
+    count = int(read.counts[inside].sum())
+    return chosen, count, total - count, kind
 
 
 def _depth_maps(dense: Path, scene: Scene) -> Iterator[tuple[Floats32, Camera, Floats]]:

@@ -3,9 +3,8 @@
 ``python -m tests.benchmarks.scale [IMAGES WORKERS ...]`` prints for each pair (10000 64 and 100000 1000 by
 default), stage by stage: tasks, core-hours, hours of the tasks that are shared among workers and how busy
 they keep them, hours of single tasks that all workers wait for, and bytes read and written. ``--series
-IMAGES`` prints one line for each of 1 to 1000 workers. Two things that recon3d does not do yet can be tried:
-``--parts N`` maps parts of N images at the same time, and ``--batch S`` sends views and images in tasks of
-about S seconds. `tests.benchmarks.scale_tasks` measures the tasks, and
+IMAGES`` prints one line for each of 1 to 1000 workers. ``--parts N`` maps parts of N images at the same time,
+as many as in a run by default; 0 maps all in one task. `tests.benchmarks.scale_tasks` measures the tasks, and
 `tests.benchmarks.simulated_cluster` says what is simulated. ``--json FILE`` keeps all figures. ``--check``
 compares the simulation with real workers of this machine, whose tasks sleep.
 """
@@ -24,12 +23,16 @@ from pathlib import Path
 import numpy as np
 
 from recon3d import compute
+from recon3d.options import SparseReconstructionOptions
 from recon3d.stage_table import STAGE_NAMES
+from recon3d.stages.sparse_reconstruction.partition import size_of_parts
 from tests.benchmarks.scale_tasks import MAPPING, Call, Table
 from tests.benchmarks.simulated_cluster import Cluster, Outcome, Simulation, Task
 
 #: Dollars for an hour of a core with 8 GB, about what large clouds ask.
 _PRICE = 0.05
+#: Images of a part that is mapped on its own.
+PART_SIZE = SparseReconstructionOptions().part_size
 #: Workers of the series.
 _SERIES = (1, 4, 16, 64, 256, 1000)
 #: Images that two neighbouring parts share, as a share of a part.
@@ -121,8 +124,7 @@ def simulate(
     table: Table,
     images: int,
     cluster: Cluster,
-    parts: int = 0,
-    batch: float = 0.0,
+    parts: int = PART_SIZE,
 ) -> RunResult:
     """Run all calls of a run on a simulated cluster.
 
@@ -132,9 +134,7 @@ def simulate(
     images : int
     cluster : Cluster
     parts : int
-        Images of a part that is mapped on its own; 0 maps all in one task, as recon3d does.
-    batch : float
-        Seconds of a task that is put together from several; 0 sends each alone, as recon3d does.
+        Images of a part that is mapped on its own; 0 maps all in one task.
 
     Returns
     -------
@@ -143,10 +143,8 @@ def simulate(
     simulation = Simulation(cluster)
     stages = {name: StageResult() for name in STAGE_NAMES}
     for call in table.foretell(images):
-        if parts and call.function == MAPPING:
-            call = in_parts(table, call, images, parts)
-        if batch and call.many:
-            call = in_batches(call, batch, cluster.workers)
+        if 0 < parts < images and call.function == MAPPING:
+            call = in_parts(table, call, images, size_of_parts(images, parts))
         stage = stages[call.stage]
         outcome = simulation.execute(call.function, call.tasks, call.memory)
         # Two files that are written at the same time are not what keeps a cluster busy.
@@ -162,17 +160,6 @@ def in_parts(table: Table, call: Call, images: int, size: int) -> Call:
     share = min(1.0, size / images)
     part = Task(whole.seconds * share**table.exponent, whole.read * share, whole.written * share)
     return replace(call, many=True, tasks=(part,) * count)
-
-
-def in_batches(call: Call, seconds: float, workers: int) -> Call:
-    """Tasks put together until they last so long, while each worker has four of them."""
-    each = sum(task.seconds for task in call.tasks) / len(call.tasks)
-    size = max(1, min(round(seconds / max(each, 1e-9)), len(call.tasks) // (4 * workers)))
-    groups = [call.tasks[k : k + size] for k in range(0, len(call.tasks), size)]
-    tasks = [
-        Task(sum(t.seconds for t in g), sum(t.read for t in g), sum(t.written for t in g)) for g in groups
-    ]
-    return replace(call, tasks=tuple(tasks))
 
 
 def check(dispatch: float) -> None:
@@ -231,8 +218,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("sizes", nargs="*", type=int, default=[10_000, 64, 100_000, 1000])
     parser.add_argument("--series", type=int)
-    parser.add_argument("--parts", type=int, default=0)
-    parser.add_argument("--batch", type=float, default=0.0)
+    parser.add_argument("--parts", type=int, default=PART_SIZE)
     parser.add_argument("--link", type=float, default=Cluster.link / 1e6, help="MB/s of each worker")
     parser.add_argument("--storage", type=float, default=Cluster.storage / 1e9, help="GB/s of the storage")
     parser.add_argument("--json", type=Path)
@@ -248,9 +234,7 @@ def main() -> None:
     if given.series:
         print(f"{given.series} images\n{'workers':>8}{'hours':>9}{'shared':>9}{'run':>7}{'TB':>7}{'$':>8}")
         for workers in _SERIES:
-            result = simulate(
-                table, given.series, replace(cluster, workers=workers), given.parts, given.batch
-            )
+            result = simulate(table, given.series, replace(cluster, workers=workers), given.parts)
             total = result.total()
             print(
                 f"{workers:>8}{_hours(total.seconds):>9}{100 * result.shared_efficiency:>8.0f}%"
@@ -260,9 +244,7 @@ def main() -> None:
             results.append(result)
     else:
         for images, workers in zip(given.sizes[::2], given.sizes[1::2], strict=True):
-            results.append(
-                simulate(table, images, replace(cluster, workers=workers), given.parts, given.batch)
-            )
+            results.append(simulate(table, images, replace(cluster, workers=workers), given.parts))
             print_run(results[-1])
     if given.json:
         given.json.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n")

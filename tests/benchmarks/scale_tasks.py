@@ -1,10 +1,10 @@
 """What the tasks of a run take: measured on two small sets, and foretold for a larger one.
 
 ``python -m tests.benchmarks.scale_tasks KEPT`` runs every stage on 10 and on 20 photos of the rock, one task
-after the other in one process, and writes each task's CPU-seconds and bytes read and written to
-scale_tasks.json. It also measures what Dask needs for a task that does nothing, and how the time of mapping
-grows with the images. ``--only 10`` (or ``20``, ``dispatch``, ``mapping``) measures one of these anew.
-`tests.benchmarks.scale` replays the table.
+after the other in one process, and writes each task's CPU-seconds, bytes read and written, and bytes of the
+files that the task before it read, too, to scale_tasks.json. It also measures what Dask needs for a task that
+does nothing, and how the time of mapping grows with the images. ``--only 10`` (or ``20``, ``dispatch``,
+``mapping``) measures one of these anew. `tests.benchmarks.scale` replays the table.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 
 from recon3d import Pipeline, Project
 from recon3d.compute import Cluster, InlineContext
+from recon3d.compute.reading import declared_reads
 from recon3d.compute.usage import Usage
 from recon3d.options import resolve_options
 from recon3d.stage_table import STAGES
@@ -43,7 +44,7 @@ _EMPTY = 1000
 #: Frames of the bust, and how many of them are mapped.
 _FRAMES, _MAPPED = 180, (30, 45, 90)
 #: The mapper's calls; how their time grows is measured for itself.
-MAPPING = "_place"
+MAPPING = "place"
 #: These are sent by `map` and work on the whole set, each on another part of its result.
 _WHOLE = ("merge",)
 
@@ -138,7 +139,8 @@ class Table:
 
 
 def _call(row: dict[str, Any]) -> Call:
-    tasks = tuple(Task(*task) for task in zip(row["seconds"], row["read"], row["written"], strict=True))
+    columns = (row["seconds"], row["read"], row["written"], row["again"])
+    tasks = tuple(Task(*task) for task in zip(*columns, strict=True))
     many = row["many"] and row["function"] not in _WHOLE
     return Call(row["stage"], row["function"], many, row["memory"], tasks)
 
@@ -182,13 +184,16 @@ class _Recorder(InlineContext):
 
     def _execute(self, fn: Callable[..., Any], calls: Sequence[tuple[Any, ...]], **how: Any) -> list[Any]:
         results, rows = [], []
+        files: dict[Path, int] = {}
         for index, call in enumerate(calls):
+            earlier, files = files, _declared(fn, call)
+            again = sum(size for path, size in files.items() if path in earlier)
             began, before = time.process_time(), _bytes()
             results.append(fn(*call))
-            read, written = (after - earlier for after, earlier in zip(_bytes(), before, strict=True))
-            rows.append((round(time.process_time() - began, 4), read, written))
+            read, written = (after - start for after, start in zip(_bytes(), before, strict=True))
+            rows.append((round(time.process_time() - began, 4), read, written, min(again, read)))
             how["on_done"](index + 1)
-        seconds, read, written = zip(*rows, strict=True)
+        seconds, read, written, again = zip(*rows, strict=True)
         name = getattr(fn, "__name__", "task")
         self._calls.append(
             {
@@ -199,9 +204,19 @@ class _Recorder(InlineContext):
                 "seconds": seconds,
                 "read": read,
                 "written": written,
+                "again": again,
             }
         )
         return results
+
+
+def _declared(fn: Callable[..., Any], call: tuple[Any, ...]) -> dict[Path, int]:
+    """The files that a call declares to read, and their bytes."""
+    files: dict[Path, int] = {}
+    for path in declared_reads(fn, call) or ():
+        inside = path.rglob("*") if path.is_dir() else (path,)
+        files |= {file: file.stat().st_size for file in inside if file.is_file()}
+    return files
 
 
 def _bytes() -> tuple[int, int]:

@@ -1,12 +1,13 @@
 """A Dask cluster in simulated time: distributed's own scheduler decides, workers and the network are made up.
 
 What runs for real is the state of `distributed.Scheduler`: which worker gets a task, and when a task may
-start. `recon3d.compute.cluster.Cluster.execute` is repeated as far as the scheduler sees it: it submits a
-task when another one ends, as many at once as there are workers, and one more for each. Work stealing is
-off, as in recon3d's own settings.
+start; and `recon3d.compute.grouping.Grouping`: which calls go together as one task.
+`recon3d.compute.cluster.Cluster.execute` is repeated as far as the scheduler sees it: it submits a task when
+another one ends, as many at once as there are workers, and one more for each. Work stealing is off, as in
+recon3d's own settings.
 
-A worker has one thread. It reads what a task needs, computes, writes, and takes its next task. Nothing is
-cached, so each byte counts each time. All workers share the storage evenly.
+A worker has one thread. It reads what a task needs, computes, writes, and takes its next task. What several
+calls of a task read is read once; beside that nothing is cached. All workers share the storage evenly.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import heapq
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import patch
@@ -28,6 +29,7 @@ from sortedcontainers import SortedDict
 
 from recon3d.compute.abandoned import TASK_MARK
 from recon3d.compute.engine import USED_MEMORY
+from recon3d.compute.grouping import Grouping
 from recon3d.compute.settings import DASK_SETTINGS
 
 _CLIENT = "client"
@@ -35,11 +37,28 @@ _CLIENT = "client"
 
 @dataclass(frozen=True)
 class Task:
-    """What a task takes: seconds of a core, and bytes."""
+    """What a call takes, or several that go together.
+
+    Parameters
+    ----------
+    seconds : float
+        Of a core.
+    read, written : float
+        Bytes.
+    again : float
+        Bytes of `read` that the call before it reads, too.
+    """
 
     seconds: float
     read: float = 0
     written: float = 0
+    again: float = 0
+
+
+def together(calls: Sequence[Task]) -> Task:
+    """What calls take that follow each other in one task."""
+    read = sum(call.read for call in calls) - sum(call.again for call in calls[1:])
+    return Task(sum(c.seconds for c in calls), read, sum(c.written for c in calls))
 
 
 @dataclass(frozen=True)
@@ -128,6 +147,8 @@ class Simulation:
         self._runs = itertools.count()
         #: When the client and the scheduler have time again.
         self._free = 0.0
+        #: Bytes a second of the storage, for each worker.
+        self._share = cluster.storage
         with dask.config.set(DASK_SETTINGS), patch("distributed.scheduler.time", self._time):
             self._state = _State(
                 aliases={},
@@ -185,26 +206,38 @@ class Simulation:
         width = cluster.workers
         if memory:
             width = min(width, max(1, int(USED_MEMORY * cluster.memory * cluster.workers / memory)))
-        width *= 2 if width >= cluster.workers else 1
         run, began = next(self._runs), self.now
-        keys = [f"{name}{TASK_MARK}{run:012x}-{index}" for index in range(len(tasks))]
-        self._tasks = dict(zip(keys, tasks, strict=True))
+        grouping = Grouping(len(tasks), width)
+        width *= 2 if width >= cluster.workers else 1
+        self._share = cluster.storage / min(cluster.workers, max(1, len(tasks)))
+        self._tasks: dict[str, Task] = {}
+        self._name = f"{name}{TASK_MARK}{run:012x}"
         with dask.config.set(DASK_SETTINGS), patch("distributed.scheduler.time", self._time):
-            self._run(iter(keys), width)
+            self._run(tasks, grouping, width)
         # A task alone has the storage for itself.
+        made = self._tasks.values()
         return Outcome(
             seconds=self.now - began,
-            computed=sum(task.seconds for task in tasks),
-            moved=sum(self._transfer(task) for task in tasks),
-            bytes=sum(task.read + task.written for task in tasks),
-            tasks=len(tasks),
+            computed=sum(task.seconds for task in made),
+            moved=sum(self._transfer(task) for task in made),
+            bytes=sum(task.read + task.written for task in made),
+            tasks=len(made),
         )
 
-    def _run(self, waiting: Iterator[str], width: int) -> None:
+    def _run(self, calls: Sequence[Task], grouping: Grouping, width: int) -> None:
         self._free = max(self._free, self.now)
-        left = len(self._tasks)
-        for key in itertools.islice(waiting, width):
-            self._later(self._serve(), "submit", key)
+        groups: dict[str, tuple[int, ...]] = {}
+
+        def submit() -> None:
+            if group := grouping.take():
+                key = f"{self._name}-{group[0]}"
+                groups[key] = group
+                self._tasks[key] = together([calls[index] for index in group])
+                self._later(self._serve(), "submit", key)
+
+        for _ in range(width):
+            submit()
+        left = len(calls)
         while left:
             self.now, _, what, key, address = heapq.heappop(self._events)
             if what == "submit":
@@ -216,10 +249,11 @@ class Simulation:
             elif what == "report":
                 self._report(key, address)
             else:
-                left -= 1
+                group = groups.pop(key)
+                left -= len(group)
+                grouping.ended(group, self._duration(self._tasks[key]))
                 self._release(key)
-                if (following := next(waiting, None)) is not None:
-                    self._later(self._serve(), "submit", following)
+                submit()
 
     def _serve(self) -> float:
         """When client and scheduler have dealt with one more task."""
@@ -298,5 +332,4 @@ class Simulation:
         return task.seconds + self._transfer(task)
 
     def _transfer(self, task: Task) -> float:
-        share = self.cluster.storage / min(self.cluster.workers, max(1, len(self._tasks)))
-        return (task.read + task.written) / min(self.cluster.link, share)
+        return (task.read + task.written) / min(self.cluster.link, self._share)

@@ -159,14 +159,17 @@ def small_run(project: Path, *options: object) -> subprocess.Popen[bytes]:
 
 
 def digests(project: Path) -> dict[str, str]:
-    """What each stage made; without manifests, which tell times, and without SQLite's side files.
-
-    SQLite leaves those beside a database when a process that reads it is killed.
-    """
+    """What each stage made; without manifests, which tell times."""
     found = {}
     for name, artifact in Project.open(project).artifacts.items():
         for path in sorted(artifact.path.rglob("*")):
-            if path.is_file() and path.name != "manifest.json" and not path.name.endswith(("-wal", "-shm")):
+            if path.is_file() and path.name != "manifest.json":
                 relative = path.relative_to(artifact.path)
                 found[f"{name}/{relative}"] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
+
+
+def moved(project: Path) -> dict[str, dict[str, int]]:
+    """Bytes that each stage moved, in the order of the stages."""
+    manifests = [json.loads(path.read_text()) for path in project.glob("artifacts/*/manifest.json")]
+    return {m["stage"]: m["moved"] for m in sorted(manifests, key=lambda m: m["started"])}

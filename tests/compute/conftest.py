@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.compute import clusters
+from tests.compute import clusters, namespaces
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +15,10 @@ def local_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     project = tmp_path_factory.mktemp("local") / "project"
     assert clusters.small_run(project, "--workers", "2").wait() == 0
     return clusters.digests(project)
+
+
+@pytest.fixture
+def network() -> Iterator[namespaces.Network]:
+    """A network of hosts on this machine."""
+    with namespaces.network() as made:
+        yield made

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -17,67 +14,9 @@ import pytest
 from recon3d.compute import Cluster, StageContext, cluster_for_run
 from recon3d.errors import EngineUnavailable
 from tests.compute import clusters
+from tests.compute.namespaces import NO_NAMESPACES, Network, without
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
-    ),
-]
-_NUMBER = itertools.count(2)
-
-
-def ip(*words: object) -> None:
-    subprocess.run(["ip", *map(str, words)], check=True)
-
-
-class Network:
-    """A bridge, whose address is this process's, and hosts behind it."""
-
-    def __init__(self) -> None:
-        self.bridge = f"r3d{os.getpid() % 100000}"
-        self.hosts: dict[str, str] = {}
-        ip("link", "add", self.bridge, "type", "bridge")
-        ip("address", "add", "10.77.0.1/24", "dev", self.bridge)
-        ip("link", "set", self.bridge, "up")
-
-    def host(self, name: str) -> str:
-        """Add a host, and return its address."""
-        space, number = f"{self.bridge}{name}", next(_NUMBER)
-        ip("netns", "add", space)
-        self.hosts[name] = space
-        outer = f"{self.bridge}v{number}"
-        ip("link", "add", outer, "type", "veth", "peer", "name", "eth0", "netns", space)
-        ip("link", "set", outer, "master", self.bridge, "up")
-        ip("-n", space, "address", "add", f"10.77.0.{number}/24", "dev", "eth0")
-        for device in ("lo", "eth0"):
-            ip("-n", space, "link", "set", device, "up")
-        return f"10.77.0.{number}"
-
-    def inside(self, name: str) -> list[str]:
-        """The beginning of a command that runs on a host."""
-        return ["ip", "netns", "exec", self.hosts[name]]
-
-    def cut(self, name: str, seconds: float) -> None:
-        """Take a host off the network for some time."""
-        ip("-n", self.hosts[name], "link", "set", "eth0", "down")
-        time.sleep(seconds)
-        ip("-n", self.hosts[name], "link", "set", "eth0", "up")
-
-    def close(self) -> None:
-        for space in self.hosts.values():
-            with contextlib.suppress(subprocess.CalledProcessError):
-                ip("netns", "delete", space)
-        ip("link", "delete", self.bridge)
-
-
-@pytest.fixture
-def network() -> Iterator[Network]:
-    made = Network()
-    try:
-        yield made
-    finally:
-        made.close()
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
 
 
 def nap(seconds: float) -> int:
@@ -126,10 +65,9 @@ def test_a_network_that_is_away_for_half_a_minute_loses_nothing(network: Network
 def test_a_worker_that_does_not_see_the_folder_is_refused_by_name(network: Network, tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
-    hidden = ["unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {project} && exec "$@"', "sh"]
     with (
         clusters.scheduler(tmp_path) as (_, scheduler),
-        clusters.workers(scheduler, tmp_path, "--processes", "1", prefix=hidden),
+        clusters.workers(scheduler, tmp_path, "--processes", "1", prefix=without(project)),
     ):
         with pytest.raises(EngineUnavailable, match=r"tcp://.* does not see .*project.*missing") as told:
             Cluster(scheduler, folder=project)

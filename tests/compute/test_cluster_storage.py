@@ -2,76 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from recon3d.compute import Cluster, StageContext, cluster_for_run, reads
 from recon3d.errors import StageError
 from recon3d.storage import store as store_module
 from tests.compute import clusters
-from tests.compute.test_cluster_hosts import Network, network
-from tests.storage.s3_server import S3Server, serving
+from tests.compute.namespaces import NO_NAMESPACES, Hosts, Network, hosts_without_disk, without
+from tests.compute.task_times import measured
 
-__all__ = ["network"]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.geteuid() != 0 or shutil.which("ip") is None, reason="network namespaces need root and iproute2"
-    ),
-]
-
-
-def without(folder: Path, *, mebibytes: int = 0, small: Path | None = None) -> list[str]:
-    """The beginning of a command that does not see a folder, and may have a small disk at another one."""
-    mounts = f"mount -t tmpfs none {folder}"
-    if small is not None:
-        mounts += f" && mount -t tmpfs -o size={mebibytes}m none {small}"
-    return ["unshare", "--mount", "sh", "-c", f'{mounts} && exec "$@"', "sh"]
-
-
-class Hosts:
-    """A scheduler, workers on two hosts, and S3, all with addresses of their own."""
-
-    def __init__(self, scheduler: str, workers: Sequence[psutil.Popen], server: S3Server) -> None:
-        self.scheduler, self.workers, self.server = scheduler, workers, server
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
 
 
 @pytest.fixture
 def hosts(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
     projects = tmp_path / "projects"
     projects.mkdir()
-    address = network.host("s")
-    with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serving("10.77.0.1"))
-        for name, value in server.environment.items():
+    with hosts_without_disk(network, tmp_path, projects, {"a": 2, "b": 2}) as made:
+        for name, value in made.server.environment.items():
             monkeypatch.setenv(name, value)
-        _, scheduler = stack.enter_context(
-            clusters.scheduler(tmp_path, host=address, prefix=[*network.inside("s"), *without(projects)])
-        )
-        started = []
-        for name in ("a", "b"):
-            network.host(name)
-            options = ["--processes", "1", "--cache", str(tmp_path / f"cache-{name}"), "--cache-size", "1GB"]
-            prefix = [*network.inside(name), *without(projects)]
-            started.append(
-                stack.enter_context(clusters.workers(scheduler, tmp_path, *options, prefix=prefix))
-            )
-        yield Hosts(scheduler, started, server)
-
-
-def moved(project: Path) -> dict[str, dict[str, int]]:
-    manifests = [json.loads(path.read_text()) for path in project.glob("artifacts/*/manifest.json")]
-    return {m["stage"]: m["moved"] for m in sorted(manifests, key=lambda m: m["started"])}
+        yield made
 
 
 def test_hosts_without_a_common_disk_make_the_same_model(
@@ -81,7 +37,7 @@ def test_hosts_without_a_common_disk_make_the_same_model(
     run = clusters.small_run(project, "--scheduler", hosts.scheduler, "--storage", hosts.server.url)
     assert run.wait() == 0
     assert clusters.digests(project) == local_model
-    counted = moved(project)
+    counted = clusters.moved(project)
     print(json.dumps(counted, indent=1))
     assert all(stage["fetched"] and stage["sent"] and stage["downloaded"] for stage in counted.values())
     # Each host fetches the film once, however many tasks read it.
@@ -97,20 +53,15 @@ def test_workers_that_are_killed_make_the_same_model(
 ) -> None:
     project = tmp_path / "projects" / "statue"
     run = clusters.small_run(project, "--scheduler", hosts.scheduler, "--storage", hosts.server.url)
-    choose, killed = random.Random(5), 0
-    while True:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            run.wait(6)
-            break
-        running = [process for worker in hosts.workers for process in clusters.worker_processes(worker)]
-        if running:
-            choose.choice(running).send_signal(signal.SIGKILL)
-            killed += 1
-    assert run.returncode == 0
-    assert killed >= 2
+    with measured(hosts.scheduler, hosts.processes, every=6) as times:
+        assert run.wait() == 0
+    print(times)
+    assert times.killed >= 2
+    assert sum(times.needed.values()) > 10
+    assert sum(times.lost.values()) < 6 * times.killed
     assert clusters.digests(project) == local_model
-    left = [path for name in "ab" for path in (tmp_path / f"cache-{name}" / "tasks").glob("*/*")]
-    assert len(left) <= killed
+    left = [path for cache in hosts.caches for path in (cache / "tasks").glob("*/*")]
+    assert len(left) <= times.killed
 
 
 def test_a_storage_that_fails_is_one_sentence_and_the_run_resumes(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks.scale import in_batches, simulate
+from tests.benchmarks.scale import simulate
 from tests.benchmarks.scale_tasks import Call, Table
 from tests.benchmarks.simulated_cluster import Cluster, Simulation, Task
 
@@ -54,7 +54,7 @@ def _table() -> Table:
         return (
             Call("feature_extraction", "_extract", True, 1e8, (Task(2.0, 10, 5),) * images),
             Call("feature_extraction", "_write", False, 0, (Task(1 + 0.1 * images, 10 * images),)),
-            Call("sparse_reconstruction", "_place", False, 0, (Task(3.0 * images),)),
+            Call("sparse_reconstruction", "place", False, 0, (Task(3.0 * images),)),
             Call("mesh_generation", "_mesh", False, 1e9 + 1e6 * images, (Task(40.0 - images),)),
         )
 
@@ -84,10 +84,10 @@ def test_what_runs_alone_counts_against_the_run_and_parts_of_it_do_not() -> None
     assert parts.run_efficiency > whole.run_efficiency
 
 
-def test_batches_put_tasks_together_and_leave_each_worker_four() -> None:
-    call = Call("texturing", "_rate_view", True, 0, tuple(Task(0.5, k) for k in range(100)))
-    longer = in_batches(call, 2.0, 2)
-    assert [task.seconds for task in longer.tasks] == [2.0] * 25
-    assert sum(task.read for task in longer.tasks) == sum(range(100))
-    assert len(in_batches(call, 100.0, 2).tasks) >= 8
-    assert in_batches(call, 2.0, 1000).tasks == call.tasks
+def test_calls_that_go_together_read_once_what_they_share() -> None:
+    calls = [Task(0.01, read=100, written=10, again=80)] * 1000
+    took = Simulation(Cluster(4, **_FREE)).execute("work", calls)
+    assert took.computed == pytest.approx(10)
+    assert took.tasks < 400
+    # All but the first of each task read 20 of their own.
+    assert took.bytes == pytest.approx(took.tasks * 100 + (1000 - took.tasks) * 20 + 1000 * 10)

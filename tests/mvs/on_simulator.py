@@ -114,9 +114,10 @@ def block() -> dict[str, Any]:
                     plane_tasks.match(task)
         for view in views:
             folders = [Folders("", f"{name}/{engine}") for engine in ("cpu", "cuda")]
-            a, b = (np.load(folder.planes(1, view.name)) for folder in folders)
+            a, b = (np.load(folder.states(1, view.name)) for folder in folders)
             found["same"].append(float((np.abs(a["cost"] - b["cost"]) < 1e-4).mean()))
-            found["known"].append(float((b["inverse_depth"] > 0).mean()))
+            known = np.load(folders[1].planes(1, view.name))
+            found["known"].append(float((known["inverse_depth"] > 0).mean()))
     return found
 
 

@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 
-from recon3d.stages.sparse_reconstruction.partition import cut
+from recon3d.stages.sparse_reconstruction.partition import cut, size_of_parts
 from recon3d.stages.sparse_reconstruction.view_graph import ViewGraph
 
 
@@ -60,3 +60,9 @@ def test_a_long_ring_is_cut_into_short_arcs() -> None:
         ring[part] = True
         assert np.count_nonzero(ring != np.roll(ring, 1)) == 2
     assert _numbers(cut(graph, size)) == parts
+
+
+def test_very_large_sets_have_smaller_parts() -> None:
+    assert [size_of_parts(images, 400) for images in (401, 4000, 4001, 100_000)] == [400, 400, 100, 100]
+    assert size_of_parts(4001, 60) == 60
+    assert size_of_parts(4001, 200) == 100

@@ -65,7 +65,7 @@ def read_start(task: MatchTask) -> Start:
         camera = reduced_camera(task.view.camera, task.start_level)
         state = planes_from_points(points_cam, camera, bounds, task.seed)
         return Start(PlaneMap.from_state(state), bounds)
-    with np.load(folders.planes(task.round - 1, name)) as data:
+    with np.load(folders.states(task.round - 1, name)) as data:
         return Start(PlaneMap(data["state"], data["cost"], data["chosen"]), bounds)
 
 
@@ -103,7 +103,8 @@ def files_read(task: MatchTask) -> list[Path]:
     folders, names = task.folders, [view.name for view in (task.view, *task.sources)]
     files = [folders.seen(task.view.name), folders.mask(task.view.name), *map(folders.gray, names)]
     if task.round:
-        files += [folders.planes(task.round - 1, name) for name in names]
+        files.append(folders.states(task.round - 1, task.view.name))
+        files += [folders.planes(task.round - 1, view.name) for view in task.sources]
     return files
 
 
@@ -142,14 +143,10 @@ def write_planes(task: MatchTask, planes: PlaneMap) -> None:
     if task.last:
         write_raw_map(folders, depth_map_of(name, task.view.camera, planes, _MAX_COST))
         return
+    with atomic_path(folders.states(task.round, name)) as temporary, open(temporary, "wb") as file:
+        np.savez(file, state=planes.state, cost=planes.cost, chosen=planes.chosen)
     with atomic_path(folders.planes(task.round, name)) as temporary, open(temporary, "wb") as file:
-        np.savez(
-            file,
-            state=planes.state,
-            cost=planes.cost,
-            chosen=planes.chosen,
-            inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)),
-        )
+        np.savez(file, inverse_depth=np.where(planes.cost < _MAX_COST, planes.state[0], np.float32(0)))
 
 
 def stereo_image(folders: Folders, view: View) -> StereoImage:

@@ -67,7 +67,8 @@ def run_rounds(
         unit = "depth maps" if number == 0 else f"depth maps, refinement {number}"
         run_round(items, products[number], names, unit, phases[number])
         if number > 1:
-            shutil.rmtree(Path(plan.folders.work) / f"planes_{number - 2}", ignore_errors=True)
+            for kind in ("states", "planes"):
+                shutil.rmtree(Path(plan.folders.work) / f"{kind}_{number - 2}", ignore_errors=True)
 
 
 def schedule(size: int, options: DenseReconstructionOptions) -> tuple[int, list[tuple[Sweeps, ...]]]:

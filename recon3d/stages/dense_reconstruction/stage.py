@@ -24,7 +24,7 @@ from recon3d.stages.dense_reconstruction.stereo_plan import BASE_MEMORY, Plan, m
 from recon3d.stages.dense_reconstruction.still_parts import hide_still_parts
 from recon3d.types import Ints, Scene
 
-VERSION = 8
+VERSION = 9
 
 #: What writes the depth maps before filtering, and what is added to the name of its working folder.
 _ENGINES: dict[str, tuple[Callable[[Plan, DenseReconstructionOptions, StageContext], None], str]] = {

@@ -89,8 +89,24 @@ class Folders:
         """
         return Path(self.work) / "visible" / f"{name}.npy"
 
+    def states(self, round_: int, name: str) -> Path:
+        """Locate the planes after a round of matching, which this view's next round starts from.
+
+        Parameters
+        ----------
+        round_ : int
+            The round.
+        name : str
+            Name of the view.
+
+        Returns
+        -------
+        Path
+        """
+        return Path(self.work) / f"states_{round_}" / f"{name}.npz"
+
     def planes(self, round_: int, name: str) -> Path:
-        """Locate the planes after a round of matching.
+        """Locate the inverse depths after a round, which other views read; written after the planes.
 
         Parameters
         ----------

@@ -161,10 +161,10 @@ def _again_where_needed(tasks: Sequence[Matching], context: StageContext) -> lis
 @reads(lambda features, out_dir, blocks: [Path(features) / DATABASE, *blocks])
 def _write(features: str, out_dir: str, blocks: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Write the database; the only process that does."""
-    from recon3d.colmap import write_matches
+    from recon3d.colmap import copy_database, write_matches
 
     target = Path(out_dir) / DATABASE
-    shutil.copyfile(Path(features) / DATABASE, target)
+    copy_database(Path(features) / DATABASE, target)
     raw: list[int] = []
     inliers: list[int] = []
     for block in blocks:

@@ -19,7 +19,7 @@ from recon3d.stages.sparse_reconstruction.mapping_tasks import (
     tie,
     without_misplaced,
 )
-from recon3d.stages.sparse_reconstruction.partition import cut
+from recon3d.stages.sparse_reconstruction.partition import cut, size_of_parts
 from recon3d.stages.sparse_reconstruction.view_graph import read_view_graph
 from recon3d.types import SharedCamera
 
@@ -143,7 +143,7 @@ class Attempts:
         whole = not size or len(self.names) <= size or job.known is not None
         if whole or self._options.mapper == "global":
             return None
-        parts = cut(self.graph, size)
+        parts = cut(self.graph, size_of_parts(len(self.names), size))
         if len(parts) < 2:
             return None
         jobs = [

@@ -163,6 +163,7 @@ def without_misplaced(folder: str, start: str) -> list[str]:
     """
     from recon3d import colmap
 
+    shutil.rmtree(start, ignore_errors=True)  # of a worker that was lost
     misplaced = colmap.without_misplaced(Path(folder) / "0", Path(start) / "0", *MISPLACED)
     for other in Path(folder).iterdir() if misplaced else ():
         if other.name != "0":
@@ -210,6 +211,7 @@ def join_parts(models: Sequence[str], out: str) -> int:
     """
     from recon3d import colmap
 
+    shutil.rmtree(out, ignore_errors=True)  # of a worker that was lost
     return len(colmap.join_models([Path(model) for model in models], Path(out)))
 
 
@@ -217,9 +219,9 @@ def _own_database(job: MappingJob) -> Path | None:
     """A copy of the database with the job's cameras; None where these are not plausible."""
     from recon3d import colmap
 
+    shutil.rmtree(job.out, ignore_errors=True)  # of a worker that was lost
     database = Path(job.out) / DATABASE
-    database.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
+    colmap.copy_database(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
     if _from_pairs(job) and not colmap.calibrate_from_pairs(database, seed=job.seed):
         database.unlink()
         return None

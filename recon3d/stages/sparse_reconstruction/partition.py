@@ -15,6 +15,8 @@ from recon3d.stages.sparse_reconstruction.view_graph import ViewGraph
 _STRONG = 200
 #: Images of its neighbours that a part gets, as a share of the size of a part, and at least.
 _OVERLAP, _LEAST_OVERLAP = 0.2, 3
+#: Sets of more parts than this are cut into parts of a quarter, but of as many images at least.
+_MANY_PARTS, _LEAST_OF_MANY = 10, 100
 #: A half has this share of the images at least.
 _SMALLER_HALF = 0.3
 #: Beyond the largest eigenvalue.
@@ -23,6 +25,23 @@ _BEYOND = 1.0001
 _FEW = 100
 
 Indices = NDArray[np.int64]
+
+
+def size_of_parts(images: int, most: int) -> int:
+    """Choose how many images a part has: smaller ones keep more workers busy, and take less time together.
+
+    Parameters
+    ----------
+    images : int
+        Of the set.
+    most : int
+        Images of a part at most.
+
+    Returns
+    -------
+    int
+    """
+    return most if images <= _MANY_PARTS * most else min(most, max(_LEAST_OF_MANY, most // 4))
 
 
 def cut(graph: ViewGraph, size: int) -> list[tuple[str, ...]]:

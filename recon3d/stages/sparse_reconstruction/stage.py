@@ -247,12 +247,12 @@ def _take_model(model: str, frames: str, matching: str | None, out_dir: str, see
 
     names = read_frames(Path(frames)).names
     target = Path(out_dir) / MODEL
-    target.mkdir(parents=True)
+    target.mkdir(parents=True, exist_ok=True)
     if matching is None:
         colmap.copy_model(Path(model), target)
     else:
         database = Path(out_dir) / DATABASE
-        shutil.copyfile(Path(matching) / DATABASE, database)
+        colmap.copy_database(Path(matching) / DATABASE, database)
         colmap.triangulate(database, images_folder(Path(frames)), Path(model), target, seed=seed)
         database.unlink()
     scene = colmap.read_scene(target, names)

@@ -1,0 +1,137 @@
+"""A mesh from a cloud that is read in small parts against one from the whole cloud.
+
+``python -m tests.benchmarks.blocks KEPT girl bust fountain [--quality low]`` takes the cloud of a kept run
+(KEPT/SET-QUALITY/posed, made first where it is missing, with the set's true cameras where there are some) and
+meshes it twice: as it is, and as if memory held a quarter of its points and a twentieth were read at once. It
+prints the F-scores of both at three distances and their difference, points, and the most memory that the
+worker held. The fountain has no true surface: there the first mesh is the truth for the second.
+``--memory POINTS …`` prints what reading made-up clouds of so many points takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from recon3d.compute import InlineContext
+from recon3d.compute.worker import peak_memory, reset_peak_memory
+from recon3d.evaluation import surface_scores
+from recon3d.io.ply import ply_vertex_count, read_mesh, write_point_clouds
+from recon3d.io.point_visibility import write_visibility
+from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY
+from recon3d.options import MeshGenerationOptions, resolve_options
+from recon3d.stages import mesh_generation
+from recon3d.stages.cloud_reading import read_at_most
+from recon3d.types import Mesh, PointCloud
+from tests.benchmarks.kept_runs import kept_cloud
+from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL
+
+#: Shares of the cloud that are in memory, and that are read at once.
+_HELD, _PART = 4, 20
+#: The bar, and distances as shares of the diagonal where the scale is unknown.
+_BAR, _SHARES = 0.003, (0.001, 0.002, 0.004)
+#: Points of a made-up cloud that are kept, and that are made at once.
+_KEPT, _MADE = 12_000_000, 1_000_000
+
+
+@contextlib.contextmanager
+def small_parts(points: int) -> Iterator[None]:
+    """Let mesh_generation read a cloud of so many points in small parts."""
+    with (
+        patch.object(mesh_generation, "_READ", points // _HELD),
+        patch.object(mesh_generation, "_READ_PER_POINT", 0),
+        patch.object(mesh_generation, "PART", points // _PART),
+    ):
+        yield
+
+
+def meshed(dense: Path, options: MeshGenerationOptions) -> tuple[Mesh, float, float]:
+    """The mesh, megabytes, and seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        reset_peak_memory()
+        began = time.monotonic()
+        inputs = {"dense_reconstruction": dense}
+        mesh_generation.run(inputs, options, Path(folder), InlineContext())
+        return read_mesh(Path(folder) / MESH), peak_memory() / 1e6, time.monotonic() - began
+
+
+def compare(kept: Path, name: str, quality: str) -> None:
+    """Mesh a set both ways and print."""
+    project = kept_cloud(kept, name, quality)
+    dense = project.artifacts["dense_reconstruction"].path
+    options = resolve_options(quality)["mesh_generation"]
+    assert isinstance(options, MeshGenerationOptions)
+    points = ply_vertex_count(dense / POINT_CLOUD)
+    whole = meshed(dense, options)
+    with small_parts(points):
+        parts = meshed(dense, options)
+    data = SETS[name]
+    print(f"\n{name} at {quality}: {points} points, {time.strftime('%F %H:%M')}")
+    if data.truth:
+        truth, distances = read_mesh(DATA / data.truth), DISTANCES
+        settings = {"box": data.box, "voxel": VOXEL}
+    else:
+        truth, settings = whole[0], {}
+        diagonal = float(np.linalg.norm(np.ptp(truth.vertices, axis=0)))
+        distances = tuple(share * diagonal for share in _SHARES)
+    scores = [surface_scores(made[0], truth, distances, **settings) for made in (whole, parts)]
+    for one, other in zip(*scores, strict=True):
+        change = other.f_score - one.f_score
+        print(
+            f"  {one.distance:.4g}: F {one.f_score:.4f} whole, {other.f_score:.4f} in parts, {change:+.4f}"
+            f"{'' if abs(change) <= _BAR else '  beyond the bar'}"
+        )
+    for title, (mesh, memory, seconds) in (("whole", whole), ("in parts", parts)):
+        print(f"  {title:<9} {len(mesh)} faces, {memory:.0f} MB, {seconds:.0f} s", flush=True)
+
+
+def memory_of(points: int) -> None:
+    """Print what reading a made-up cloud takes."""
+    rng = np.random.default_rng(0)
+    counts = [min(_MADE, points - start) for start in range(0, points, _MADE)]
+
+    def part(count: int) -> PointCloud:
+        xyz = rng.random((count, 3)) * (1, 1, 0)
+        return PointCloud(xyz, np.zeros((count, 3), np.float32), np.zeros((count, 3), np.uint8))
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_point_clouds(folder / POINT_CLOUD, map(part, counts), points)
+        seen = ((np.full(count, 4), np.zeros(4 * count, np.int32)) for count in counts)
+        lengths, views = zip(*seen, strict=True)
+        write_visibility(folder / VISIBILITY, lengths, views, points, 4 * points)
+        del lengths, views
+        reset_peak_memory()
+        began = time.monotonic()
+        read = read_at_most(folder, _KEPT)
+        print(
+            f"{points} points: {len(read.cloud)} kept, {peak_memory() / 1e6:.0f} MB, "
+            f"{time.monotonic() - began:.0f} s",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Run and print."""
+    plain = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
+    parser.add_argument("kept", type=Path)
+    parser.add_argument("sets", nargs="*", metavar="SET")
+    parser.add_argument("--quality", default="low")
+    parser.add_argument("--memory", nargs="+", type=int, default=[], metavar="POINTS")
+    given = parser.parse_args()
+    for name in given.sets:
+        compare(given.kept, name, given.quality)
+    for points in given.memory:
+        memory_of(points)
+
+
+if __name__ == "__main__":
+    main()
