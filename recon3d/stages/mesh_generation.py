@@ -187,7 +187,7 @@ def _region(
     if region == "all":
         return read.cloud, total, 0, "all"
     if region == "auto":
-        found = find_region(scene, read.cloud, threads)
+        found = find_region(scene, read.cloud, threads, read.counts)
         chosen, inside, kind = read.cloud.subset(found.inside), found.inside, str(found.kind)
     else:
         assert not isinstance(region, str)

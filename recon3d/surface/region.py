@@ -55,7 +55,9 @@ class Region:
     kind: Literal["orbit", "near"]
 
 
-def find_region(scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Region:
+def find_region(
+    scene: Scene, cloud: PointCloud, threads: Threads = ALONE, counts: NDArray[np.int64] | None = None
+) -> Region:
     """Find the points that a scene's cameras are about.
 
     Only cameras that surround what they look at make an orbit: they stand on all sides, look at a
@@ -69,6 +71,8 @@ def find_region(scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Re
     cloud : PointCloud
         With the views that see each point.
     threads : Threads, optional
+    counts : ndarray of int64, shape (N,), optional
+        Measured points that each stands for; by default one.
 
     Returns
     -------
@@ -77,7 +81,7 @@ def find_region(scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Re
     if not len(cloud) or not len(scene):
         return Region(np.ones(len(cloud), bool), "near")
     ring = _Ring(scene)
-    sample = every_nth(cloud, -(-len(cloud) // _SAMPLE))
+    sample = _sampled(cloud, counts)
     if ring.closed and _surrounds(ring, scene, sample):
         return Region(_in_parts(lambda points: ring.contains(points, _REACH), cloud, threads), "orbit")
     centers = ring.centers
@@ -88,6 +92,14 @@ def find_region(scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Re
         rows = doubtful[start : start + _BLOCK]
         inside[rows] = _parallax(_rows(cloud, rows), centers) >= _PARALLAX
     return Region(inside, "near")
+
+
+def _sampled(cloud: PointCloud, counts: NDArray[np.int64] | None) -> PointCloud:
+    if counts is None:
+        return every_nth(cloud, -(-len(cloud) // _SAMPLE))
+    total = int(counts.sum())
+    places = np.arange(0, total, -(-total // _SAMPLE))
+    return _rows(cloud, np.searchsorted(np.cumsum(counts), places, side="right"))
 
 
 def _in_parts(test: Callable[[Floats], Mask], cloud: PointCloud, threads: Threads) -> Mask:

@@ -1,10 +1,12 @@
 """A mesh from a cloud that is read in small parts against one from the whole cloud.
 
 ``python -m tests.benchmarks.blocks KEPT girl bust fountain [--quality low]`` takes the cloud of a kept run
-(KEPT/SET-QUALITY/posed, made first where it is missing, with the set's true cameras where there are some) and
-meshes it twice: as it is, and as if memory held a quarter of its points and a twentieth were read at once. It
-prints the F-scores of both at three distances and their difference, points, and the most memory that the
-worker held. The fountain has no true surface: there the first mesh is the truth for the second.
+(KEPT/SET-QUALITY/posed, made first where it is missing, with true cameras where the set has some) and meshes
+it twice: read as a whole, and read in 20 parts of which few points stay in memory. Such clouds have too
+few points to be thinned. So the mesh has a triangle for 80 points only, and the limits that hold for any mesh
+are taken away: what stays is twice what the mesh can use, as always. It prints the F-scores of both at three
+distances and their difference, triangles, and the most memory that the worker held. Where a set
+has no true surface, the mesh of the usual size takes its place.
 ``--memory POINTS …`` prints what reading made-up clouds of so many points takes.
 """
 
@@ -33,8 +35,8 @@ from recon3d.types import Mesh, PointCloud
 from tests.benchmarks.kept_runs import kept_cloud
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL
 
-#: Shares of the cloud that are in memory, and that are read at once.
-_HELD, _PART = 4, 20
+#: Points for each triangle, and parts that a cloud is read in.
+_POINTS_A_FACE, _PARTS = 80, 20
 #: The bar, and distances as shares of the diagonal where the scale is unknown.
 _BAR, _SHARES = 0.003, (0.001, 0.002, 0.004)
 #: Points of a made-up cloud that are kept, and that are made at once.
@@ -42,12 +44,12 @@ _KEPT, _MADE = 12_000_000, 1_000_000
 
 
 @contextlib.contextmanager
-def small_parts(points: int) -> Iterator[None]:
-    """Let mesh_generation read a cloud of so many points in small parts."""
+def without_floors(points: int, *, parts: bool) -> Iterator[None]:
+    """Let mesh_generation hold what a mesh can use of so many points and no more; read all, or in parts."""
     with (
-        patch.object(mesh_generation, "_READ", points // _HELD),
-        patch.object(mesh_generation, "_READ_PER_POINT", 0),
-        patch.object(mesh_generation, "PART", points // _PART),
+        patch.object(mesh_generation, "_POINTS", 0),
+        patch.object(mesh_generation, "_READ", 0 if parts else points),
+        patch.object(mesh_generation, "PART", points // _PARTS),
     ):
         yield
 
@@ -69,8 +71,10 @@ def compare(kept: Path, name: str, quality: str) -> None:
     options = resolve_options(quality)["mesh_generation"]
     assert isinstance(options, MeshGenerationOptions)
     points = ply_vertex_count(dense / POINT_CLOUD)
-    whole = meshed(dense, options)
-    with small_parts(points):
+    usual, options = options, options.model_copy(update={"max_faces": points // _POINTS_A_FACE})
+    with without_floors(points, parts=False):
+        whole = meshed(dense, options)
+    with without_floors(points, parts=True):
         parts = meshed(dense, options)
     data = SETS[name]
     print(f"\n{name} at {quality}: {points} points, {time.strftime('%F %H:%M')}")
@@ -78,7 +82,7 @@ def compare(kept: Path, name: str, quality: str) -> None:
         truth, distances = read_mesh(DATA / data.truth), DISTANCES
         settings = {"box": data.box, "voxel": VOXEL}
     else:
-        truth, settings = whole[0], {}
+        truth, settings = meshed(dense, usual)[0], {}
         diagonal = float(np.linalg.norm(np.ptp(truth.vertices, axis=0)))
         distances = tuple(share * diagonal for share in _SHARES)
     scores = [surface_scores(made[0], truth, distances, **settings) for made in (whole, parts)]

@@ -111,3 +111,23 @@ def test_every_nth_point_keeps_its_own_views() -> None:
 def test_a_cloud_without_points_is_kept() -> None:
     region = find_region(orbit().scene, PointCloud(np.zeros((0, 3))))
     assert region.inside.shape == (0,)
+
+
+def test_points_that_stand_for_many_decide_as_all_of_them_would() -> None:
+    """A cloud that was thinned evenly has more of its points in the background than were measured there."""
+    layout = orbit()
+    counts = np.where(layout.subject, 50, 1)
+    few = np.flatnonzero(layout.subject)[::50]
+    keep = np.concatenate([few, np.flatnonzero(~layout.subject)])
+    cloud = layout.cloud
+    assert cloud.view_starts is not None
+    assert cloud.view_indices is not None
+    lists = np.split(cloud.view_indices, cloud.view_starts[1:-1])
+    starts = np.concatenate([[0], np.cumsum([len(lists[row]) for row in keep])]).astype(np.int64)
+    thin = PointCloud(
+        cloud.points[keep], view_starts=starts, view_indices=np.concatenate([lists[row] for row in keep])
+    )
+    assert find_region(layout.scene, thin).kind == "near"
+    region = find_region(layout.scene, thin, counts=counts[keep])
+    assert region.kind == "orbit"
+    assert np.array_equal(region.inside, layout.subject[keep])
