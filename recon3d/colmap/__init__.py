@@ -31,6 +31,7 @@ from recon3d.colmap.joining import join_models
 from recon3d.colmap.mapping import Demands, map_globally, map_incrementally, triangulate
 from recon3d.colmap.models import (
     camera_groups,
+    color_points,
     copy_model,
     drop_implausible,
     drop_uncertain,
@@ -60,6 +61,7 @@ __all__ = [
     "calibrate_from_pairs",
     "camera_groups",
     "camera_model",
+    "color_points",
     "copy_database",
     "copy_model",
     "drop_implausible",

@@ -280,6 +280,21 @@ def _deviations(reconstruction: pycolmap.Reconstruction, images: dict[str, int])
     return deviations
 
 
+def color_points(model: Path, images: Path) -> None:
+    """Give the points of a model the colours of the images, in place.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    images : Path
+        Folder of the images.
+    """
+    reconstruction = pycolmap.Reconstruction(str(model))
+    reconstruction.extract_colors_for_all_images(str(images))
+    reconstruction.write(str(model))
+
+
 def copy_model(model: Path, out: Path) -> None:
     """Write a COLMAP model, binary or text, as binary.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -21,8 +21,8 @@ Matches = NDArray[np.int64]
 _LEAST_POINTS, _AGREE = 8, 0.5
 #: How well, in pixels.
 _PIXELS = 4.0
-#: Bound on the work: an image is compared with so many placed ones.
-_MOST_OTHERS = 4
+#: Bounds on the work: an image is compared with so many placed ones, by about so many matches with each.
+_MOST_OTHERS, _MOST_MATCHES = 4, 150
 #: Steps within which a pose is found, or is not.
 _STEPS = 50
 #: Pixels that are far for sure.
@@ -70,6 +70,19 @@ class Matched:
         found = self._counts[image_id]
         return sorted(found, key=lambda other: (-found[other], other))
 
+    def most(self, image_id: int) -> int:
+        """Count the matches of an image's best pair.
+
+        Parameters
+        ----------
+        image_id : int
+
+        Returns
+        -------
+        int
+        """
+        return max(self._counts[image_id].values(), default=0)
+
     def matches(self, first: int, second: int) -> Matches:
         """Read the matches of a pair.
 
@@ -98,8 +111,8 @@ class Matched:
             Pixels.
         """
         if image_id not in self._keypoints:
-            read = np.asarray(self._database.read_keypoints(image_id), np.float64)
-            self._keypoints[image_id] = read[:, :2]
+            read = np.asarray(self._database.read_keypoints(image_id))
+            self._keypoints[image_id] = read[:, :2].astype(np.float64)
         return self._keypoints[image_id]
 
 
@@ -195,13 +208,15 @@ def resect(
         evidence = _evidence(reconstruction, matched, image_id, camera_id, subset)
         if len(evidence.points) < _LEAST_POINTS:
             continue
-        for start in _starts(reconstruction, matched, image_id, evidence, subset, seed):
-            found = scipy.optimize.least_squares(evidence.residuals, start, loss="cauchy", max_nfev=_STEPS)
-            near = evidence.reprojection(found.x) < _PIXELS
-            along = evidence.epipolar(found.x) < _PIXELS
-            if near.sum() >= _LEAST_POINTS and min(near.mean(), along.mean()) >= _AGREE:
-                pose = pycolmap.Rigid3d(pycolmap.Rotation3d(_rotation(found.x)), found.x[3:])
-                hypotheses.append(Resection(found.cost / len(found.fun), int(near.sum()), camera_id, pose))
+        start = _start(evidence, seed)
+        if start is None:
+            continue
+        found = scipy.optimize.least_squares(evidence.residuals, start, loss="cauchy", max_nfev=_STEPS)
+        near = evidence.reprojection(found.x) < _PIXELS
+        along = evidence.epipolar(found.x) < _PIXELS
+        if near.sum() >= _LEAST_POINTS and min(near.mean(), along.mean()) >= _AGREE:
+            pose = pycolmap.Rigid3d(pycolmap.Rotation3d(_rotation(found.x)), found.x[3:])
+            hypotheses.append(Resection(found.cost / len(found.fun), int(near.sum()), camera_id, pose))
     return max(hypotheses, key=lambda row: (row.agreeing, -row.cost), default=None)
 
 
@@ -213,70 +228,37 @@ def _evidence(
     others: Collection[int],
 ) -> _Evidence:
     camera = reconstruction.camera(camera_id)
-    pixels, points, pairs = [], [], []
+    seen: dict[int, tuple[Floats, Floats]] = {}  # by point: several images may see the same
+    pairs = []
     for other in others:
         image, matches = reconstruction.image(other), matched.matches(image_id, other)
         mine = matched.keypoints(image_id)[matches[:, 0]]
+        own = rays_of(camera, mine)
         rays = rays_of(reconstruction.camera(image.camera_id), matched.keypoints(other)[matches[:, 1]])
-        rays = rays @ image.cam_from_world().rotation.matrix()
-        pairs.append((image.projection_center(), rays, rays_of(camera, mine)))
-        for xy, row in zip(mine, matches[:, 1], strict=True):
-            point = image.points2D[int(row)]
+        # Distortion has no inverse far from the centre.
+        usable = np.flatnonzero(np.isfinite(own).all(axis=1) & np.isfinite(rays).all(axis=1))
+        for row in usable:
+            point = image.points2D[int(matches[row, 1])]
             if point.has_point3D():
-                pixels.append(xy)
-                points.append(reconstruction.point3D(point.point3D_id).xyz)
-    return _Evidence(camera, np.array(pixels), np.array(points), tuple(pairs))
+                seen[point.point3D_id] = (mine[row], reconstruction.point3D(point.point3D_id).xyz)
+        usable = usable[:: max(1, len(usable) // _MOST_MATCHES)]
+        world = rays[usable] @ image.cam_from_world().rotation.matrix()
+        pairs.append((image.projection_center(), world, own[usable]))
+    pixels = np.array([xy for xy, _ in seen.values()])
+    return _Evidence(camera, pixels, np.array([xyz for _, xyz in seen.values()]), tuple(pairs))
 
 
-def _starts(
-    reconstruction: pycolmap.Reconstruction,
-    matched: Matched,
-    image_id: int,
-    evidence: _Evidence,
-    others: Collection[int],
-    seed: int,
-) -> Iterator[Floats]:
-    """Poses to start from: by the points alone, and by the relative pose to each image."""
+def _start(evidence: _Evidence, seed: int) -> Floats | None:
+    """The pose by the points alone."""
     options = pycolmap.AbsolutePoseEstimationOptions()
     options.ransac.random_seed = seed
     options.ransac.max_error = _PIXELS
     found = pycolmap.estimate_absolute_pose(evidence.pixels, evidence.points, evidence.camera, options)
-    if found is not None:
-        yield _vector(found["cam_from_world"])
-    pair = pycolmap.TwoViewGeometryOptions()
-    pair.compute_relative_pose = True
-    pair.ransac.random_seed = seed
-    for other in others:
-        image, matches = reconstruction.image(other), matched.matches(image_id, other)
-        geometry = pycolmap.estimate_calibrated_two_view_geometry(
-            reconstruction.camera(image.camera_id),
-            matched.keypoints(other),
-            evidence.camera,
-            matched.keypoints(image_id),
-            np.ascontiguousarray(matches[:, ::-1]).astype(np.uint32),
-            pair,
-        )
-        relative = geometry.cam2_from_cam1
-        if relative is None:
-            continue
-        turned = relative.rotation * image.cam_from_world().rotation
-        near = relative.rotation * image.cam_from_world().translation
-        length = _step(evidence, turned.matrix(), near, relative.translation)
-        yield _vector(pycolmap.Rigid3d(turned, near + length * relative.translation))
-
-
-def _step(evidence: _Evidence, rotation: Floats, start: Floats, direction: Floats) -> float:
-    """The length of a step with which the points project best to where they are seen."""
-    camera = evidence.camera
-    rays = rays_of(camera, evidence.pixels)
-    points = evidence.points @ rotation.T + start
-    across = np.cross(rays, direction)
-    lengths = -(across * np.cross(rays, points)).sum(axis=1) / (across**2).sum(axis=1)
-    return float(np.median(lengths))
-
-
-def _vector(pose: pycolmap.Rigid3d) -> Floats:
-    return np.concatenate([cv2.Rodrigues(pose.rotation.matrix())[0].ravel(), pose.translation])
+    if found is None:
+        return None
+    pose = found["cam_from_world"]
+    vector = np.concatenate([cv2.Rodrigues(pose.rotation.matrix())[0].ravel(), pose.translation])
+    return vector if np.isfinite(vector).all() else None
 
 
 def _projected(camera: pycolmap.Camera, points: Floats) -> Floats:

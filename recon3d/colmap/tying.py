@@ -22,8 +22,8 @@ _LEAST_KEPT = 15
 _PIXELS, _DEGREES = 4.0, 1.0
 #: An image that gets another's camera may have this much larger an error: two cameras fit noise better.
 _AS_GOOD = 1.25
-#: Bound on the work: so many cameras are tried for an image.
-_MOST_CAMERAS = 4
+#: Bounds on the work: cameras that are tried for an image, images that are tried, and adjustments.
+_MOST_CAMERAS, _MOST_LEFT, _ROUNDS = 4, 100, 4
 
 
 def tie_images(
@@ -44,7 +44,7 @@ def tie_images(
     model : Path
         Folder of the model.
     database : Path
-        COLMAP's database with verified matches.
+        COLMAP's database with verified matches; a copy, since COLMAP writes even when it reads.
     out : Path
         Folder for the new model. None is written if no image could be added.
     groups : mapping of str to int
@@ -63,8 +63,9 @@ def tie_images(
     try:
         matched = Matched(opened, _LEAST_MATCHES)
         for doubted in (_doubted(had, groups), ()):
-            reconstruction = _without(model, doubted)
-            added = _tied_and_adjusted(reconstruction, matched, groups, seed)
+            start = pycolmap.Reconstruction(str(model))
+            deregister(start, doubted)
+            reconstruction, added = _tied_and_adjusted(_copy(start), matched, groups, seed)
             if _fit_as_well(had, reconstruction, matched, doubted):
                 break
     finally:
@@ -86,17 +87,6 @@ def _doubted(reconstruction: pycolmap.Reconstruction, groups: Mapping[str, int])
         owners.setdefault(image.camera_id, []).append(image.name)
     shared = {groups[names[0]] for names in owners.values() if len(names) > 1}
     return [names[0] for names in owners.values() if len(names) == 1 and groups[names[0]] in shared]
-
-
-def _without(model: Path, names: Collection[str]) -> pycolmap.Reconstruction:
-    """A model read without some images, which may be added again."""
-    reconstruction = pycolmap.Reconstruction(str(model))
-    if not names:
-        return reconstruction
-    deregister(reconstruction, names)
-    with tempfile.TemporaryDirectory() as folder:
-        reconstruction.write(folder)
-        return pycolmap.Reconstruction(folder)
 
 
 def _fit_as_well(
@@ -125,28 +115,63 @@ def _error(reconstruction: pycolmap.Reconstruction, image_id: int) -> float:
 
 def _tied_and_adjusted(
     reconstruction: pycolmap.Reconstruction, matched: Matched, groups: Mapping[str, int], seed: int
-) -> dict[str, int]:
-    """Add images until none is left that can be placed; gives the camera of each."""
-    added: dict[str, int] = {}
-    # Adjusted neighbours tell better where an image is.
-    while new := _tied(reconstruction, matched, groups, seed):
-        _adjust(reconstruction)
-        lost = [n for n in new if reconstruction.image(matched.ids[n]).num_points3D < _LEAST_KEPT]
-        deregister(reconstruction, lost)
-        added |= {name: camera_id for name, camera_id in new.items() if name not in lost}
-        if lost:
+) -> tuple[pycolmap.Reconstruction, dict[str, int]]:
+    """Add images until none is left that can be placed; gives the model and the camera of each."""
+    placed = {reconstruction.image(image_id).name for image_id in reconstruction.reg_image_ids()}
+    left = [name for name in groups if name not in placed]
+    # Those that match most are most likely placed.
+    left.sort(key=lambda name: (-matched.most(matched.ids[name]), name))
+    allowed = set(left[:_MOST_LEFT])
+    waiting, added = set(allowed), dict[str, int]()
+    for _ in range(_ROUNDS):
+        before = _copy(reconstruction)
+        # Adjusted neighbours tell better where an image is.
+        new = _tied(reconstruction, matched, groups, allowed, waiting, seed)
+        if not new:
             break
-    return added
+        _adjust(reconstruction)
+        lost = _lost(before, reconstruction, [matched.ids[name] for name in new])
+        if lost:
+            # Its matches were wrong, and have become points: all that the round changed goes.
+            reconstruction = before
+            allowed -= {name for name in new if matched.ids[name] in lost}
+            if lost.isdisjoint(matched.ids[name] for name in new):
+                break
+            waiting = set(allowed)
+            continue
+        added |= new
+        allowed -= set(new)
+        near = {other for name in new for other in matched.neighbors(matched.ids[name])}
+        waiting = {name for name in allowed if matched.ids[name] in near}
+    return reconstruction, added
+
+
+def _copy(reconstruction: pycolmap.Reconstruction) -> pycolmap.Reconstruction:
+    """A model with its registered images only."""
+    with tempfile.TemporaryDirectory() as folder:
+        reconstruction.write(folder)
+        return pycolmap.Reconstruction(folder)
+
+
+def _lost(before: pycolmap.Reconstruction, after: pycolmap.Reconstruction, new: Collection[int]) -> set[int]:
+    """Images that have too few points: new ones, or others that had enough."""
+    few = {i for i in after.reg_image_ids() if after.image(i).num_points3D < _LEAST_KEPT}
+    had = {i for i in before.reg_image_ids() if before.image(i).num_points3D >= _LEAST_KEPT}
+    return few & (had | set(new))
 
 
 def _tied(
-    reconstruction: pycolmap.Reconstruction, matched: Matched, groups: Mapping[str, int], seed: int
+    reconstruction: pycolmap.Reconstruction,
+    matched: Matched,
+    groups: Mapping[str, int],
+    allowed: Collection[str],
+    waiting: Collection[str],
+    seed: int,
 ) -> dict[str, int]:
     """Add the images that can be placed, the surest first; gives the camera of each."""
     cameras = _cameras_of_groups(reconstruction, groups)
-    placed = {reconstruction.image(image_id).name for image_id in reconstruction.reg_image_ids()}
-    left = set(groups) - placed
-    waiting, found, added = set(left), dict[str, Resection](), dict[str, int]()
+    left = set(allowed)
+    found, added = dict[str, Resection](), dict[str, int]()
     while True:
         for name in sorted(waiting):
             best = resect(reconstruction, matched, matched.ids[name], cameras.get(groups[name], ()), seed)
@@ -246,6 +271,8 @@ def _triangulated(
         ray = image.cam_from_world().rotation.inverse() * ray
         rays.append(ray / np.linalg.norm(ray))
         centers.append(image.projection_center())
+    if not np.isfinite(rays).all():
+        return None
     cosine = float(rays[0] @ rays[1])
     if np.arccos(np.clip(cosine, -1.0, 1.0)) < np.radians(_DEGREES):
         return None

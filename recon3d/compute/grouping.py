@@ -57,6 +57,8 @@ class Grouping:
         if not self._taken:
             return 1
         wanted = round(self._target * self._taken / max(self._seconds, 1e-9))
+        # A few short calls say little about the others.
+        wanted = min(wanted, 2 * self._taken)
         return max(1, min(wanted, self._most, len(self._waiting) // (_LEFT * self._workers)))
 
     def ended(self, calls: Sequence[int], seconds: float) -> None:

@@ -239,16 +239,19 @@ class RunRows:
             run.seconds = self._seconds
             project = session.get_one(Project, run.project_id)
             held = self._held
-            completed = isinstance(self.end, run_events.RunCompleted) and not self.cancel
+            whole = isinstance(self.end, run_events.RunCompleted)
+            completed = whole and not self.cancel
             failed = isinstance(self.end, run_events.RunFailed)
             if held is not None and (completed or failed):
                 job = next(job for job in run.jobs if job.job_type == held.stage)
                 self._conclude(session, run, job, held)
+            if whole and run.full:
+                project.processing_time = round(run.seconds, 2)
+                opened = self._storage.open(self._claim.folder)
+                project.reconstruction_quality = quality_score(opened) if opened else 0.0
+                # The results are this run's, even if it counts as cancelled.
+                run.kept_numbers = None
             if completed:
-                if run.full:
-                    project.processing_time = round(run.seconds, 2)
-                    opened = self._storage.open(self._claim.folder)
-                    project.reconstruction_quality = quality_score(opened) if opened else 0.0
                 run.fraction = 1.0
                 end_run(session, run, "completed")
             elif isinstance(self.end, run_events.RunFailed):

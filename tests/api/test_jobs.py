@@ -233,6 +233,8 @@ def test_a_request_to_cancel_is_kept_though_the_process_reaches_its_end(
     wait_for(lambda: worker.get(f"/jobs/{job['id']}").json()["status"] not in ("pending", "running"))
     wait_status(worker, number, "draft")
     assert {row["status"] for row in jobs_of(worker, number)} == {"cancelled"}
+    if not until:
+        assert worker.get(f"/projects/{number}").json()["total_frames"] == 12
     # What the process made is kept, and the next run uses it.
     working.behave(number)
     started(worker, number)

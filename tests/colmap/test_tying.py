@@ -11,6 +11,7 @@ import pytest
 
 from recon3d import colmap
 from recon3d.colmap.database import write_database, write_matches
+from recon3d.colmap.resection import Matched, rays_of, resect
 from recon3d.colmap.tying import tie_images
 from recon3d.similarity import umeyama
 
@@ -26,6 +27,7 @@ class Ring:
     """Photos of a ball from a ring of cameras that are zoomed in turns."""
 
     common: int  # points that the pairs of a lost image share with other pairs
+    same_place: bool = False  # whether the first lost image is taken where the one before is
     poses: list[pycolmap.Rigid3d] = field(default_factory=list)
     features: list[dict[tuple[int, str], int]] = field(default_factory=list)
     keypoints: list[list[np.ndarray]] = field(default_factory=list)
@@ -36,7 +38,7 @@ class Ring:
         balls = self.rng.normal(size=(1200, 3))
         self.points = balls / np.linalg.norm(balls, axis=1, keepdims=True)
         for index in range(IMAGES):
-            angle = 2 * np.pi * index / IMAGES
+            angle = 2 * np.pi * (index - (self.same_place and index == LOST[0])) / IMAGES
             center = 3.5 * np.array([np.cos(angle), np.sin(angle), 0.0])
             forward = -center / np.linalg.norm(center)
             right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -163,6 +165,9 @@ def test_both_images_are_tied_with_the_right_cameras(tmp_path: Path) -> None:
     assert (model.image(5).camera_id, model.image(6).camera_id) == (7, 8)
     # All matches of a pair have become points, but for the wrong ones.
     assert model.image(5).num_points3D > 300
+    for point in model.points3D.values():
+        images = [element.image_id for element in point.track.elements]
+        assert len(set(images)) == len(images)
 
 
 def test_a_ring_that_was_open_and_bent_closes(tmp_path: Path) -> None:
@@ -187,3 +192,48 @@ def test_an_image_gets_no_camera_of_another_group(tmp_path: Path, other: dict[st
     model = ring.model(tmp_path / "model")
     groups = {name: 3 for name in GROUPS if name not in ("4.jpg", "5.jpg")} | other
     assert tie_images(model, ring.database(tmp_path / "db"), tmp_path / "out", groups, seed=0) == {}
+
+
+def test_points_that_several_images_see_count_once(tmp_path: Path) -> None:
+    ring = Ring(common=14)
+    model = pycolmap.Reconstruction(str(ring.model(tmp_path / "model")))
+    opened = pycolmap.Database.open(str(ring.database(tmp_path / "db")))
+    try:
+        matched = Matched(opened, 30)
+        found = resect(model, matched, 5, [7], 0)
+        assert found is not None
+        keep = sorted(
+            {
+                point.point3D_id
+                for _, row in matched.matches(5, 4)
+                if (point := model.image(4).points2D[int(row)]).has_point3D()
+            }
+        )
+        for point_id in keep[7:]:
+            model.delete_point3D(point_id)
+        assert resect(model, matched, 5, [7], 0) is None
+    finally:
+        opened.close()
+
+
+def test_an_image_taken_from_the_place_of_another_is_no_error(tmp_path: Path) -> None:
+    ring = Ring(common=14, same_place=True)
+    added = tie_images(
+        ring.model(tmp_path / "model"), ring.database(tmp_path / "db"), tmp_path / "out", GROUPS, seed=0
+    )
+    assert "4.jpg" in added
+    assert ring.errors(tmp_path / "out").max() < 0.004
+
+
+def test_pixels_beyond_the_distortion_are_left_out(tmp_path: Path) -> None:
+    ring = Ring(common=14)
+    folder = ring.model(tmp_path / "model")
+    model = pycolmap.Reconstruction(str(folder))
+    for camera in model.cameras.values():
+        camera.params = [*camera.params[:3], -3.0]
+    assert not np.isfinite(rays_of(next(iter(model.cameras.values())), np.zeros((1, 2)))).all()
+    model.write(str(folder))
+    tie_images(folder, ring.database(tmp_path / "db"), tmp_path / "out", GROUPS, seed=0)
+    if (tmp_path / "out").exists():
+        tied = pycolmap.Reconstruction(str(tmp_path / "out"))
+        assert all(np.isfinite(point.xyz).all() for point in tied.points3D.values())

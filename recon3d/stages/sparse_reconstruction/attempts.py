@@ -220,10 +220,10 @@ class Attempts:
             seed=self._context.seed,
             part=tuple(sorted(left)),
         )
-        found = self._context.call(tie, job)
-        changed = (found.registered, found.cameras) != (placed.registered, placed.cameras)
-        worse = found.registered < placed.registered or found.error > _NOT_MUCH_WORSE * placed.error
-        if worse or not changed:
+        found: Placed | None = self._context.call(tie, job)
+        if found is None or not found.names >= placed.names:
+            return placed
+        if found.error > _NOT_MUCH_WORSE * placed.error:
             return placed
         self.made.append(found)
         added = sorted(found.names - placed.names)

@@ -256,7 +256,7 @@ def place(job: MappingJob) -> Placed:
 
 
 @reads(lambda job: [job.frames, Path(job.matching) / DATABASE, job.known])
-def tie(job: MappingJob) -> Placed:
+def tie(job: MappingJob) -> Placed | None:
     """Add images to the largest known model that match one of its images well, but see few of its points.
 
     Parameters
@@ -266,21 +266,26 @@ def tie(job: MappingJob) -> Placed:
 
     Returns
     -------
-    Placed
-        Of no images if none could be added.
+    Placed or None
+        None if nothing changed.
     """
     from recon3d import colmap
 
     out, known = Path(job.out), Path(str(job.known))
+    shutil.rmtree(out, ignore_errors=True)  # of a worker that died
     models = sorted(known.iterdir(), key=lambda path: int(path.name))
-    frames = read_frames(Path(job.frames)).frames
+    frames = Path(job.frames)
     wanted = {*job.part, *_names(models[0])}
-    groups = {frame.name: frame.camera for frame in frames if frame.name in wanted}
-    partners = colmap.tie_images(
-        models[0], Path(job.matching) / DATABASE, out / "raw" / "0", groups, seed=job.seed
-    )
+    groups = {frame.name: frame.camera for frame in read_frames(frames).frames if frame.name in wanted}
+    database, tied = out / DATABASE, out / "raw" / "0"
+    colmap.copy_database(Path(job.matching) / DATABASE, database)
+    partners = colmap.tie_images(models[0], database, tied, groups, seed=job.seed)
+    database.unlink()
+    if not partners:
+        return None
+    colmap.color_points(tied, images_folder(frames))
     cameras = tuple(_regrouped(camera, partners) for camera in job.cameras)
-    return _placed(replace(job, cameras=cameras), [out / "raw" / "0"] if partners else [])
+    return _placed(replace(job, cameras=cameras), [tied])
 
 
 def _regrouped(camera: SharedCamera, partners: Mapping[str, str]) -> SharedCamera:

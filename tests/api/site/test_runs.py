@@ -118,8 +118,14 @@ def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
     (root / "step").touch()
     page.get_by_text("25 %", exact=True).wait_for()
     depth = page.get_by_role("img", name="Depth map of a.jpg")
-    photo = page.get_by_role("img", name="Picture a.jpg").bounding_box()
-    box = depth.bounding_box()
+    picture = page.get_by_role("img", name="Picture a.jpg")
+
+    def laid_out() -> Any:
+        # Each word of progress draws the pictures anew.
+        boxes = picture.bounding_box(), depth.bounding_box()
+        return boxes if all(boxes) else None
+
+    photo, box = wait_for(laid_out)
     assert photo["x"] + photo["width"] <= box["x"]
     assert photo["y"] == box["y"]
     assert abs(photo["width"] - box["width"]) < 1
