@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -24,22 +25,31 @@ from scipy.sparse import csr_matrix, diags
 from scipy.sparse.linalg import LinearOperator, cg
 
 from recon3d.surface.photo_kernels import gather, render, warp
-from recon3d.surface.smoothing import face_geometry, vertex_neighbors, vertex_normals
+from recon3d.surface.smoothing import (
+    Strength,
+    face_geometry,
+    smooth_surface,
+    vertex_neighbors,
+    vertex_normals,
+)
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints, Mesh
 
 Mask = NDArray[np.bool_]
 
-#: Sizes of the images in the rounds, relative to the depth maps.
-SIZES = (0.8, 1.0, 1.6, 1.6, 2.4)
+#: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed.
+SIZES = (0.8, 1.0, 1.6, 1.6, 1.6)
 #: Side of the windows in which two photos are evened, in pixels, and the share of one that both must show.
 _WINDOW, _SHOWN = 7, 0.6
 #: Least correlation in a window that counts.
 _ALIKE = 0.3
 #: Noise of a photo's brightness, of 255; differences of so many times this lose half of their weight.
 _NOISE, _ROBUST = 3.0, 3.0
-#: Usual bend of a step at a vertex, in lengths of edges.
-_BEND = 0.12
+#: Usual bend of a step at a vertex, in lengths of edges; in the last round, which gives back what smoothing
+#: takes off outlines.
+_BEND, _LAST_BEND = 0.12, 0.03
+#: Smoothing that takes off what noise of the photos did.
+_EVEN = Strength(angle=12.0, normal_rounds=4, vertex_rounds=8)
 #: Photos that each is compared with, and the angles between their rays, in degrees: below and above the
 #: first two they count less, above the third not at all.
 _OTHERS, _ANGLES = 3, (10.0, 25.0, 45.0)
@@ -163,12 +173,19 @@ def refine(
     means = (diags(1 / np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)) @ near).tocsr()
     vertices = mesh.vertices
     pairs: list[list[int]] | None = None
-    for scale in SIZES:
+    for number, scale in enumerate(SIZES):
+        last = number == len(SIZES) - 1
+        if last:
+            vertices = smooth_surface(
+                replace(mesh, vertices=vertices), strength=_EVEN, threads=threads
+            ).vertices
         scaled = [photo.fitted(round(scale * size)) for photo in photos]
         surface = _Surface(replace(mesh, vertices=vertices, normals=None), scaled, threads)
         if pairs is None:
             pairs = surface.pairs()
-        step = _smooth_step(*surface.terms(pairs), means, _NOISE / (_BEND * surface.edge))
+        step = _smooth_step(
+            *surface.terms(pairs), means, _NOISE / ((_LAST_BEND if last else _BEND) * surface.edge)
+        )
         step = np.clip(step, -_STEP * pixel / scale, _STEP * pixel / scale)
         vertices = vertices + step[:, None] * vertex_normals(surface.mesh)
     away = vertices - mesh.vertices
@@ -311,7 +328,7 @@ def _gradient(image: Floats32) -> tuple[Floats32, Floats32]:
 
 def _compared(
     own: Floats32, seen: Floats32, slope: Floats32, shown: Floats32
-) -> tuple[Floats32, Floats32, Floats32]:
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """What a carried photo lacks when both have the same mean and contrast in a window; slope; weight."""
 
     def total(values: Floats32) -> Floats32:
@@ -331,4 +348,4 @@ def _compared(
     difference = (first - mean) * np.sqrt(other_variance / variance) - (second - other_mean)
     counts = (shown > 0) & (number >= _SHOWN * _WINDOW**2) & (alike > _ALIKE)
     weight = np.where(counts, alike / (1 + np.square(difference / (_ROBUST * _NOISE))), 0)
-    return difference, slope - total(slope) * share, np.asarray(weight, np.float32)
+    return difference, slope - total(slope) * share, weight
