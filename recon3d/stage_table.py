@@ -77,7 +77,7 @@ STAGES: tuple[Stage, ...] = (
     ),
     Stage(
         "mesh_generation",
-        ("dense_reconstruction",),
+        ("frame_extraction", "sparse_reconstruction", "dense_reconstruction"),
         0.08,
         publishes={"mesh": Published(MESH, MESH)},
     ),

@@ -1,0 +1,198 @@
+"""What photos say of a surface: the compiled inner loops of `refinement`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from recon3d.kernels import kernel
+
+#: Cosine between a face's normal and a ray, below which the photo says nothing of the face.
+_GRAZING = 0.3
+
+
+@kernel(error_model="numpy")
+def render(corners: Any, faces: Any, inverse: Any, face: Any) -> None:  # pragma: no cover
+    """Find the nearest face at each pixel centre.
+
+    Parameters
+    ----------
+    corners : ndarray of float64, shape (V, 3)
+        Vertices in pixels, and their inverse depth; 0 behind the camera.
+    faces : ndarray of int32, shape (F, 3)
+        Those with a corner behind the camera are left out.
+    inverse : ndarray of float32, shape (H, W)
+        Zeros; filled with the inverse depth.
+    face : ndarray of int32, shape (H, W)
+        Filled where there is one.
+    """
+    height, width = inverse.shape
+    for f in range(len(faces)):
+        a, b, c = corners[faces[f, 0]], corners[faces[f, 1]], corners[faces[f, 2]]
+        if a[2] <= 0 or b[2] <= 0 or c[2] <= 0:
+            continue
+        left = max(0, int(np.ceil(max(-1.0, min(a[0], b[0], c[0]) - 0.5))))
+        right = min(width - 1, int(np.floor(min(width, max(a[0], b[0], c[0]) - 0.5))))
+        top = max(0, int(np.ceil(max(-1.0, min(a[1], b[1], c[1]) - 0.5))))
+        bottom = min(height - 1, int(np.floor(min(height, max(a[1], b[1], c[1]) - 0.5))))
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        if area == 0:
+            continue
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
+                u, v = x + 0.5 - a[0], y + 0.5 - a[1]
+                second = (u * (c[1] - a[1]) - v * (c[0] - a[0])) / area
+                third = ((b[0] - a[0]) * v - (b[1] - a[1]) * u) / area
+                first = 1 - second - third
+                if first < 0 or second < 0 or third < 0:
+                    continue
+                near = np.float32(first * a[2] + second * b[2] + third * c[2])
+                if near > inverse[y, x]:
+                    inverse[y, x], face[y, x] = near, f
+
+
+@kernel(error_model="numpy")
+def warp(
+    inverse: Any,
+    face: Any,
+    normals: Any,
+    intrinsics: Any,
+    rotation: Any,
+    center: Any,
+    other_inverse: Any,
+    other_intrinsics: Any,
+    other_rotation: Any,
+    other_center: Any,
+    image: Any,
+    across: Any,
+    down: Any,
+    tolerance: float,
+    seen: Any,
+    slope: Any,
+    shown: Any,
+) -> None:  # pragma: no cover
+    """Carry one photo over a surface into another.
+
+    Parameters
+    ----------
+    inverse, face : ndarray of float32 and int32, shape (H, W)
+        What the first photo shows, from `render`; -1 where it does not count.
+    normals : ndarray of float64, shape (F, 3)
+    intrinsics, rotation, center : ndarray of float64, shapes (3, 3), (3, 3) and (3,)
+        The first photo's camera, with the rotation from the world.
+    other_inverse, other_intrinsics, other_rotation, other_center : ndarray
+        The same of the second photo.
+    image, across, down : ndarray of float32, shape (H, W)
+        The second photo and its gradient; NaN where it does not count.
+    tolerance : float
+        A surface this far in front of a place hides it.
+    seen, slope, shown : ndarray of float32, shape (H, W)
+        Zeros; filled with the second photo's value, with its change when the surface moves by one along
+        its normal, and with 1 where both photos show the same place.
+    """
+    height, width = inverse.shape
+    rows, columns = other_inverse.shape
+    ray, place, along = np.empty(3), np.empty(3), np.empty(3)
+    for y in range(height):
+        for x in range(width):
+            f = face[y, x]
+            if f < 0:
+                continue
+            far = 1.0 / inverse[y, x]
+            i = (x + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0] * far
+            j = (y + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1] * far
+            ahead, length, other_ahead, other_length = 0.0, 0.0, 0.0, 0.0
+            for axis in range(3):
+                ray[axis] = rotation[0, axis] * i + rotation[1, axis] * j + rotation[2, axis] * far
+                offset = center[axis] + ray[axis] - other_center[axis]
+                place[axis] = offset
+                ahead += normals[f, axis] * ray[axis]
+                length += ray[axis] ** 2
+                other_ahead += normals[f, axis] * offset
+                other_length += offset**2
+            if -ahead < _GRAZING * np.sqrt(length) or -other_ahead < _GRAZING * np.sqrt(other_length):
+                continue
+            px = py = pz = ax = ay = az = 0.0
+            for axis in range(3):
+                # The point of the surface on the ray moves along the ray.
+                along[axis] = ray[axis] / ahead
+                px += other_rotation[0, axis] * place[axis]
+                py += other_rotation[1, axis] * place[axis]
+                pz += other_rotation[2, axis] * place[axis]
+                ax += other_rotation[0, axis] * along[axis]
+                ay += other_rotation[1, axis] * along[axis]
+                az += other_rotation[2, axis] * along[axis]
+            if pz <= 0:
+                continue
+            u = other_intrinsics[0, 0] * px / pz + other_intrinsics[0, 2] - 0.5
+            v = other_intrinsics[1, 1] * py / pz + other_intrinsics[1, 2] - 0.5
+            if not (u >= 0 and v >= 0 and u < columns - 1 and v < rows - 1):
+                continue
+            column, row = int(u), int(v)
+            hidden = False
+            for r in range(row, row + 2):
+                for c in range(column, column + 2):
+                    hidden |= other_inverse[r, c] * (pz - tolerance) > 1.0
+            if hidden:
+                continue
+            s, t = u - column, v - row
+            value = change_x = change_y = 0.0
+            for r in range(2):
+                for c in range(2):
+                    weight = (s if c else 1 - s) * (t if r else 1 - t)
+                    value += weight * image[row + r, column + c]
+                    change_x += weight * across[row + r, column + c]
+                    change_y += weight * down[row + r, column + c]
+            if not np.isfinite(value + change_x + change_y):
+                continue
+            seen[y, x] = value
+            slope[y, x] = (
+                change_x * other_intrinsics[0, 0] * (ax - px / pz * az)
+                + change_y * other_intrinsics[1, 1] * (ay - py / pz * az)
+            ) / pz
+            shown[y, x] = 1.0
+
+
+@kernel(error_model="numpy")
+def gather(
+    face: Any,
+    corners: Any,
+    faces: Any,
+    difference: Any,
+    slope: Any,
+    weight: Any,
+    hold: Any,
+    right: Any,
+) -> None:  # pragma: no cover
+    """Add up, at each vertex, the terms of the step that makes two photos agree.
+
+    Parameters
+    ----------
+    face : ndarray of int32, shape (H, W)
+        From `render`.
+    corners, faces : ndarray
+        As `render` takes them.
+    difference, slope, weight : ndarray of float32, shape (H, W)
+        What the second photo lacks, what a step adds to it, and trust; pixels without trust are left out.
+    hold, right : ndarray of float64, shape (V,)
+        Added to: squares of slopes, and products of slopes and differences.
+    """
+    height, width = face.shape
+    parts = np.empty(3)
+    for y in range(height):
+        for x in range(width):
+            if weight[y, x] <= 0:
+                continue
+            f = face[y, x]
+            a, b, c = corners[faces[f, 0]], corners[faces[f, 1]], corners[faces[f, 2]]
+            area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+            u, v = x + 0.5 - a[0], y + 0.5 - a[1]
+            parts[1] = (u * (c[1] - a[1]) - v * (c[0] - a[0])) / area
+            parts[2] = ((b[0] - a[0]) * v - (b[1] - a[1]) * u) / area
+            parts[0] = 1 - parts[1] - parts[2]
+            square = weight[y, x] * slope[y, x] * slope[y, x]
+            product = weight[y, x] * slope[y, x] * difference[y, x]
+            for k in range(3):
+                hold[faces[f, k]] += parts[k] * square
+                right[faces[f, k]] += parts[k] * product
