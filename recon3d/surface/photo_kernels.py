@@ -81,8 +81,10 @@ def warp(
     normals : ndarray of float64, shape (F, 3)
     intrinsics, rotation, center : ndarray of float64, shapes (3, 3), (3, 3) and (3,)
         The first photo's camera, with the rotation from the world.
-    other_inverse, other_intrinsics, other_rotation, other_center : ndarray
-        The same of the second photo.
+    other_inverse : ndarray of float32, shape (H, W)
+        What the second photo shows.
+    other_intrinsics, other_rotation, other_center : ndarray of float64, shapes (3, 3), (3, 3) and (3,)
+        Its camera.
     image, across, down : ndarray of float32, shape (H, W)
         The second photo and its gradient; NaN where it does not count.
     tolerance : float
@@ -171,7 +173,9 @@ def gather(
     ----------
     face : ndarray of int32, shape (H, W)
         From `render`.
-    corners, faces : ndarray
+    corners : ndarray of float64, shape (V, 3)
+        As `render` takes them.
+    faces : ndarray of int32, shape (F, 3)
         As `render` takes them.
     difference, slope, weight : ndarray of float32, shape (H, W)
         What the second photo lacks, what a step adds to it, and trust; pixels without trust are left out.

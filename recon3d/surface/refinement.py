@@ -126,7 +126,17 @@ class Photo:
         return place
 
     def corners(self, vertices: Floats) -> Floats:
-        """Vertices as `render` takes them, shape (V, 3)."""
+        """Project vertices, as `render` takes them.
+
+        Parameters
+        ----------
+        vertices : ndarray of float64, shape (V, 3)
+
+        Returns
+        -------
+        ndarray of float64, shape (V, 3)
+            Pixels and inverse depth; that is 0 behind the camera.
+        """
         place = vertices @ self.rotation.T + self.cam_from_world[:3, 3]
         ahead = place[:, 2] > 0
         depth = np.where(ahead, place[:, 2], 1.0)

@@ -65,11 +65,11 @@ def _click(viewer: Viewer, thing: Any, point: Any, face: int | None = None) -> N
 def test_what_is_too_large_is_thinned_told_and_sent_in_slices() -> None:
     viewer = Viewer(_cloud(), budget=Budget(points=1000))
     assert viewer.layers["points"].first.geometry.attributes["position"].array.shape == (1000, 3)
-    viewer.detail.join()
+    viewer.detail.wait()
     assert "1,000 of 3,000 points, 0.0 MB sent" in viewer.toolbar._told.value
     viewer.close()
     large = Viewer(_cloud(500_000))
-    large.detail.join()
+    large.detail.wait()
     slices = [large.layers["points"].first, *large.layers["points"]._rest.children]
     sizes = [len(part.geometry.attributes["position"].array) for part in slices]
     assert sizes == [150_000, 300_000, 50_000]
@@ -85,7 +85,7 @@ def test_the_texture_follows_the_bare_surface() -> None:
     assert layer.object.material.map is None  # grey until then
     assert viewer.bytes_sent == layer.first_bytes
     assert "sent" not in viewer.toolbar._told.value
-    viewer.detail.join()
+    viewer.detail.wait()
     assert layer.object.material.map.imageUri.startswith("data:image/jpeg;base64,")
     uri = len(layer.object.material.map.imageUri) - len("data:image/jpeg;base64,")
     assert viewer.bytes_sent == layer.first_bytes + uri
@@ -94,7 +94,7 @@ def test_the_texture_follows_the_bare_surface() -> None:
     # What was chosen while it was on its way stays.
     viewer = Viewer(box())
     viewer.style = "wireframe"
-    viewer.detail.join()
+    viewer.detail.wait()
     assert viewer.layers["mesh"].object.material.wireframe
     viewer.style = "textured"
     assert viewer.layers["mesh"].object.material.map is not None
@@ -281,11 +281,11 @@ def test_points_that_are_shown_later_are_all_sent() -> None:
     content = replace(content_of(_cloud(400_000)), vertices=surface.vertices, faces=surface.faces)
     viewer = Viewer(box(), content=content)
     points = viewer.layers["points"]
-    viewer.detail.join()
+    viewer.detail.wait()
     assert points.bytes_sent == 0
     assert not points.thinnable
     viewer.toolbar.layer_boxes["points"].value = True
-    viewer.detail.join()
+    viewer.detail.wait()
     assert viewer.visible["points"]
     assert points.bytes_sent == 400_000 * 9
     assert points.thinnable
@@ -409,12 +409,12 @@ def test_a_surface_is_shown_with_the_cameras_that_it_was_made_from(tmp_path: Pat
     assert viewer.visible == {"mesh": True, "points": False, "cameras": False}
     # Nor is it sent.
     assert viewer.layers["points"].first is viewer.layers["cameras"].targets is None
-    viewer.detail.join()
+    viewer.detail.wait()
     sent = viewer.bytes_sent
     viewer.select(viewer.content.names[0])
     assert not viewer.layers["cameras"].targets.visible
     viewer.show(points=True, cameras=True)
-    viewer.detail.join()
+    viewer.detail.wait()
     assert viewer.layers["cameras"].targets.visible
     cameras = len(viewer.content.names) * (16 * 12 + 5 * 12 + 18 * 4)
     assert viewer.bytes_sent == sent + viewer.layers["points"].first_bytes + cameras

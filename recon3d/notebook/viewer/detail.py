@@ -38,7 +38,7 @@ class Detail:
         """Whether all has been sent."""
         return self._sender is not None and self._sender.ended
 
-    def join(self) -> None:
+    def wait(self) -> None:
         """Wait until all has been sent."""
         if self._sender is not None:
             self._sender.wait()
@@ -65,7 +65,7 @@ class Detail:
         self._closing.set()
         if self._timer is not None:
             self._timer.cancel()
-        self.join()
+        self.wait()
 
     def _send_rest(self, layers: list[Any]) -> None:
         before = self._sender
