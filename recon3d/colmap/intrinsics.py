@@ -11,7 +11,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.adjustment import adjuster_of, quiet_options
-from recon3d.colmap.models import add_copy
+from recon3d.colmap.models import add_copy, median_errors
 from recon3d.types import SharedCamera
 
 #: Relative standard deviations that are believed. An image without points has none, one with few says
@@ -79,7 +79,7 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
     adjuster = _adjuster(freed)
     if not adjuster.solve().is_solution_usable():
         return []
-    before, after = _errors(shared), _errors(freed)
+    before, after = median_errors(shared), median_errors(freed)
     options = pycolmap.BACovarianceOptions()
     options.params = pycolmap.BACovarianceOptionsParams.ALL
     covariance = pycolmap.estimate_ba_covariance(options, freed, adjuster)
@@ -152,21 +152,6 @@ def _adjuster(reconstruction: pycolmap.Reconstruction) -> pycolmap.CeresBundleAd
     options.ceres.solver_options.function_tolerance = 1e-6
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY
     return adjuster_of(reconstruction, options)
-
-
-def _errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
-    """Median reprojection error of each image."""
-    errors = {}
-    for image_id in reconstruction.reg_image_ids():
-        image = reconstruction.image(image_id)
-        lengths = []
-        for point in image.points2D:
-            if point.has_point3D():
-                projected = image.project_point(reconstruction.point3D(point.point3D_id).xyz)
-                if projected is not None:  # a point behind the camera has no projection
-                    lengths.append(float(np.hypot(*(projected - point.xy))))
-        errors[image_id] = float(np.median(lengths)) if lengths else 0.0
-    return errors
 
 
 def calibrate_from_pairs(database: Path, *, seed: int) -> bool:

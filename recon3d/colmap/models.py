@@ -228,6 +228,31 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
     return dropped
 
 
+def median_errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
+    """Measure how well each image fits its points.
+
+    Parameters
+    ----------
+    reconstruction : pycolmap.Reconstruction
+
+    Returns
+    -------
+    dict of int to float
+        Median reprojection error in pixels, by image; 0 without points.
+    """
+    errors = {}
+    for image_id in reconstruction.reg_image_ids():
+        image = reconstruction.image(image_id)
+        lengths = []
+        for point in image.points2D:
+            if point.has_point3D():
+                projected = image.project_point(reconstruction.point3D(point.point3D_id).xyz)
+                if projected is not None:  # a point behind the camera has no projection
+                    lengths.append(float(np.hypot(*(projected - point.xy))))
+        errors[image_id] = float(np.median(lengths)) if lengths else 0.0
+    return errors
+
+
 def deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
     """Take images out of a model.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -202,10 +202,13 @@ def resect(
     hypotheses = []
     has = set(reconstruction.reg_image_ids())
     others = [other for other in matched.neighbors(image_id) if other in has][:_MOST_OTHERS]
+    matches = {other: matched.matches(image_id, other) for other in others}
     # Where a ring of images is open, its two ends contradict each other.
     subsets = [others, *([other] for other in others if len(others) > 1)]
     for camera_id, subset in itertools.product(sorted(cameras), subsets):
-        evidence = _evidence(reconstruction, matched, image_id, camera_id, subset)
+        evidence = _evidence(
+            reconstruction, matched, image_id, camera_id, {other: matches[other] for other in subset}
+        )
         if len(evidence.points) < _LEAST_POINTS:
             continue
         start = _start(evidence, seed)
@@ -225,13 +228,13 @@ def _evidence(
     matched: Matched,
     image_id: int,
     camera_id: int,
-    others: Collection[int],
+    matches_with: Mapping[int, Matches],
 ) -> _Evidence:
     camera = reconstruction.camera(camera_id)
     seen: dict[int, tuple[Floats, Floats]] = {}  # by point: several images may see the same
     pairs = []
-    for other in others:
-        image, matches = reconstruction.image(other), matched.matches(image_id, other)
+    for other, matches in matches_with.items():
+        image = reconstruction.image(other)
         mine = matched.keypoints(image_id)[matches[:, 0]]
         own = rays_of(camera, mine)
         rays = rays_of(reconstruction.camera(image.camera_id), matched.keypoints(other)[matches[:, 1]])

@@ -11,7 +11,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.adjustment import quiet_options
-from recon3d.colmap.models import deregister
+from recon3d.colmap.models import deregister, median_errors
 from recon3d.colmap.resection import Floats, Matched, Resection, rays_of, resect
 
 #: Matches that tie an image to a placed one.
@@ -96,21 +96,11 @@ def _fit_as_well(
     names: Collection[str],
 ) -> bool:
     """Whether images that were placed anew, with others' cameras, fit about as well as before."""
-    has = set(after.reg_image_ids())
-    return all(
-        matched.ids[name] in has
-        and _error(after, matched.ids[name]) <= _AS_GOOD * _error(before, matched.ids[name])
-        for name in names
-    )
-
-
-def _error(reconstruction: pycolmap.Reconstruction, image_id: int) -> float:
-    """The median distance in pixels between an image's features and its points."""
-    image = reconstruction.image(image_id)
-    seen = [point for point in image.points2D if point.has_point3D()]
-    found = [image.project_point(reconstruction.point3D(point.point3D_id).xyz) for point in seen]
-    lengths = [np.linalg.norm(xy - point.xy) for xy, point in zip(found, seen, strict=True) if xy is not None]
-    return float(np.median(lengths)) if lengths else np.inf
+    if not names:
+        return True
+    had, has = median_errors(before), median_errors(after)
+    ids = [matched.ids[name] for name in names]
+    return all(image_id in has and has[image_id] <= _AS_GOOD * had[image_id] for image_id in ids)
 
 
 def _tied_and_adjusted(

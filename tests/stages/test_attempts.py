@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 from dataclasses import replace
@@ -35,6 +36,17 @@ def _inputs(
     frames = photographed(tmp_path / "frames", photographers(zooms, arc), [0] * len(zooms))
     matches = _matches(tmp_path, frames, _features(tmp_path, frames, max_features=features))
     return {"frame_extraction": frames, "feature_matching": matches}
+
+
+def _attempts(tmp_path: Path, inputs: dict[str, Path], context: InlineContext | None = None) -> Attempts:
+    return Attempts(
+        inputs["frame_extraction"],
+        inputs["feature_matching"],
+        SparseReconstructionOptions(),
+        tmp_path / "attempts",
+        tmp_path / "growing",
+        context or InlineContext(),
+    )
 
 
 def test_a_weak_set_gets_what_colmaps_defaults_register(tmp_path: Path) -> None:
@@ -94,8 +106,10 @@ def test_the_pairs_imply_the_focal_length(tmp_path: Path) -> None:
 def test_features_are_not_looked_for_again_where_there_are_many(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, (1.0,) * 3)
     frames, matching = inputs["frame_extraction"], inputs["feature_matching"]
-    with sqlite3.connect(matching / "database.db") as database:
+    # Closed, so that SQLite's log is in the file: finished databases are read without one.
+    with contextlib.closing(sqlite3.connect(matching / "database.db")) as database:
         database.execute("UPDATE keypoints SET rows = 5000")
+        database.commit()
     assert find_more(frames, matching, frozenset(), tmp_path / "more", InlineContext()) is None
     assert not (tmp_path / "more").exists()
 
@@ -156,14 +170,7 @@ def test_a_bent_model_is_found_out_and_its_groups_are_found_from_scratch(
     zooms = (1.0, 1.6) * 4
     inputs = _inputs(tmp_path, zooms)
     frames, context = inputs["frame_extraction"], InlineContext()
-    attempts = Attempts(
-        frames,
-        inputs["feature_matching"],
-        SparseReconstructionOptions(),
-        tmp_path / "attempts",
-        tmp_path / "growing",
-        context,
-    )
+    attempts = _attempts(tmp_path, inputs, context)
     names = attempts.names
     bent = attempts.make(Attempt("weaker demands", "weak"), cameras=[SharedCamera(names)])
     assert bent.registered == 8
@@ -297,16 +304,8 @@ def _spread(model: pycolmap.Reconstruction) -> float:
 
 def test_an_image_with_a_camera_of_its_own_gets_that_of_its_group(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, (1.0, 1.5) * 4)
-    frames = inputs["frame_extraction"]
-    names = read_frames(frames).names
-    attempts = Attempts(
-        frames,
-        inputs["feature_matching"],
-        SparseReconstructionOptions(),
-        tmp_path / "attempts",
-        tmp_path / "growing",
-        InlineContext(),
-    )
+    attempts = _attempts(tmp_path, inputs)
+    names = attempts.names
     cameras = [SharedCamera(tuple(names[::2])), SharedCamera(tuple(names[1:7:2])), SharedCamera((names[7],))]
     placed = attempts.make(FIRST, cameras=cameras)
     assert placed.registered == len(names)
@@ -320,16 +319,8 @@ def test_an_image_with_a_camera_of_its_own_gets_that_of_its_group(tmp_path: Path
 
 def test_an_image_that_is_zoomed_keeps_its_camera(tmp_path: Path) -> None:
     inputs = _inputs(tmp_path, (1.0,) * 7 + (1.5,))
-    frames = inputs["frame_extraction"]
-    names = read_frames(frames).names
-    attempts = Attempts(
-        frames,
-        inputs["feature_matching"],
-        SparseReconstructionOptions(),
-        tmp_path / "attempts",
-        tmp_path / "growing",
-        InlineContext(),
-    )
+    attempts = _attempts(tmp_path, inputs)
+    names = attempts.names
     placed = attempts.make(FIRST, cameras=[SharedCamera(tuple(names[:7])), SharedCamera((names[7],))])
     assert placed.registered == len(names)
     assert attempts.tied(placed) is placed

@@ -119,7 +119,16 @@ class Attempts:
         """
         if attempt.own_cameras:
             cameras = [SharedCamera((name,)) for name in self.names]
-        job = MappingJob(
+        job = self._job(attempt, cameras, known, extend=extend)
+        started = self._started_in_parts(job)
+        placed = self._context.call(place, started or job, unit="frames")
+        self.made.append(placed)
+        return placed
+
+    def _job(
+        self, attempt: Attempt, cameras: Sequence[SharedCamera], known: Placed | None, *, extend: bool
+    ) -> MappingJob:
+        return MappingJob(
             frames=str(self._frames),
             matching=str(self._matching),
             out=str(self._folder / str(len(self.made))),
@@ -132,10 +141,6 @@ class Attempts:
             extend=extend,
             seed=self._context.seed,
         )
-        started = self._started_in_parts(job)
-        placed = self._context.call(place, started or job, unit="frames")
-        self.made.append(placed)
-        return placed
 
     def _started_in_parts(self, job: MappingJob) -> MappingJob | None:
         """Map the parts of a large set at the same time; gives the job that goes on from all of them."""
@@ -206,20 +211,9 @@ class Attempts:
         alone = {c.images[0] for c in placed.cameras if len(c.images) == 1} & placed.names
         if placed.attempt.own_cameras or not left | alone:
             return placed
-        job = MappingJob(
-            frames=str(self._frames),
-            matching=str(self._matching),
-            out=str(self._folder / f"{len(self.made)}-tied"),
-            growing="",
-            options=self._options,
-            attempt=replace(placed.attempt, name=f"{placed.attempt.name}, more tied to it"),
-            cameras=placed.cameras,
-            known=str(placed.folder),
-            used=placed.names,
-            extend=True,
-            seed=self._context.seed,
-            part=tuple(sorted(left)),
-        )
+        attempt = replace(placed.attempt, name=f"{placed.attempt.name}, more tied to it")
+        job = self._job(attempt, placed.cameras, placed, extend=True)
+        job = replace(job, out=f"{job.out}-tied", part=tuple(sorted(left)))
         found: Placed | None = self._context.call(tie, job)
         if found is None or not found.names >= placed.names:
             return placed

@@ -215,13 +215,21 @@ def join_parts(models: Sequence[str], out: str) -> int:
     return len(colmap.join_models([Path(model) for model in models], Path(out)))
 
 
-def _own_database(job: MappingJob) -> Path | None:
-    """A copy of the database with the job's cameras; None where these are not plausible."""
+def _copied_database(job: MappingJob) -> Path:
+    """A copy of the database in the job's folder, which is made anew: COLMAP writes even when it reads."""
     from recon3d import colmap
 
     shutil.rmtree(job.out, ignore_errors=True)  # of a worker that was lost
     database = Path(job.out) / DATABASE
-    colmap.copy_database(Path(job.matching) / DATABASE, database)  # COLMAP writes even when it reads
+    colmap.copy_database(Path(job.matching) / DATABASE, database)
+    return database
+
+
+def _own_database(job: MappingJob) -> Path | None:
+    """A copy of the database with the job's cameras; None where these are not plausible."""
+    from recon3d import colmap
+
+    database = _copied_database(job)
     if _from_pairs(job) and not colmap.calibrate_from_pairs(database, seed=job.seed):
         database.unlink()
         return None
@@ -271,14 +279,11 @@ def tie(job: MappingJob) -> Placed | None:
     """
     from recon3d import colmap
 
-    out, known = Path(job.out), Path(str(job.known))
-    shutil.rmtree(out, ignore_errors=True)  # of a worker that died
-    models = sorted(known.iterdir(), key=lambda path: int(path.name))
+    models = _numbered(Path(str(job.known)))
     frames = Path(job.frames)
     wanted = {*job.part, *_names(models[0])}
     groups = {frame.name: frame.camera for frame in read_frames(frames).frames if frame.name in wanted}
-    database, tied = out / DATABASE, out / "raw" / "0"
-    colmap.copy_database(Path(job.matching) / DATABASE, database)
+    database, tied = _copied_database(job), Path(job.out) / "raw" / "0"
     partners = colmap.tie_images(models[0], database, tied, groups, seed=job.seed)
     database.unlink()
     if not partners:
@@ -302,7 +307,7 @@ def _placed(job: MappingJob, models: list[Path]) -> Placed:
     out = Path(job.out)
     if job.known is not None:
         placed = set(_names(models[0])) if models else set()
-        others = sorted(Path(job.known).iterdir(), key=lambda path: int(path.name))
+        others = _numbered(Path(job.known))
         # Nothing is lost: another part of the scene stays unless the new model holds it all.
         others = others[1:] if job.extend and models else others
         models = [*models, *(model for model in others if not placed.issuperset(_names(model)))]
@@ -358,3 +363,8 @@ def _names(model: Path) -> list[str]:
     from recon3d import colmap
 
     return [name for _, shared in colmap.camera_groups(model).values() for name in shared]
+
+
+def _numbered(folder: Path) -> list[Path]:
+    """The folders of models, by number."""
+    return sorted(folder.iterdir(), key=lambda path: int(path.name))
