@@ -16,6 +16,12 @@ from tests.api.conftest import Api, wait_for
 from tests.api.site.conftest import Visitor, open_project
 from tests.api.test_stage_pictures import write_frame, write_map
 
+BOXES = """names => {
+  const pictures = names.map(name => document.querySelector(`img[alt='${name}']`));
+  if (!pictures.every(picture => picture?.complete)) return null;
+  return pictures.map(picture => picture.getBoundingClientRect().toJSON());
+}"""
+
 
 def started(api: Api, visit: Callable[..., Visitor], **behaviour: Any) -> tuple[Visitor, int]:
     """Start a run that behaves as it is told."""
@@ -118,14 +124,9 @@ def test_depth_maps_are_shown_beside_their_pictures_as_they_come(
     (root / "step").touch()
     page.get_by_text("25 %", exact=True).wait_for()
     depth = page.get_by_role("img", name="Depth map of a.jpg")
-    picture = page.get_by_role("img", name="Picture a.jpg")
-
-    def laid_out() -> Any:
-        # Each word of progress draws the pictures anew.
-        boxes = picture.bounding_box(), depth.bounding_box()
-        return boxes if all(boxes) else None
-
-    photo, box = wait_for(laid_out)
+    # In one look: each word of progress draws the pictures anew, and what stands above them moves.
+    names = ["Picture a.jpg", "Depth map of a.jpg"]
+    photo, box = page.wait_for_function(BOXES, arg=names).json_value()
     assert photo["x"] + photo["width"] <= box["x"]
     assert photo["y"] == box["y"]
     assert abs(photo["width"] - box["width"]) < 1
