@@ -6,10 +6,9 @@ sizes; ``python -m tests.docs.small_runs SCRIPT …`` runs a script whose preset
 
 from __future__ import annotations
 
+import importlib
 import runpy
 import sys
-
-import recon3d.options
 
 SMALL = {
     "frame_extraction": {"max_frames": 24, "min_frames": 24, "max_image_size": 480},
@@ -56,8 +55,10 @@ def main() -> None:
     if sys.argv[1] == "serve":
         serve(int(sys.argv[2]))
     else:
-        presets = dict.fromkeys(recon3d.options.presets(), SMALL)
-        recon3d.options.presets = lambda: presets  # type: ignore[assignment]
+        # The module: `recon3d.options.presets` is its function.
+        module = importlib.import_module("recon3d.options.presets")
+        presets = dict.fromkeys(module.presets(), SMALL)
+        module.__dict__["presets"] = lambda: presets
         sys.argv = sys.argv[1:]
         runpy.run_path(sys.argv[0], run_name="__main__")
 
