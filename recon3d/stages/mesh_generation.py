@@ -45,7 +45,7 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: of each while a larger cloud is thinned.
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
 #: Pixels of all photos that refine the surface, at most, and bytes that each takes.
-_PHOTO_PIXELS, _PIXEL_BYTES = 32_000_000, 8
+_PHOTO_PIXELS, _PIXEL_BYTES = 32_000_000, 12
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 

@@ -13,6 +13,33 @@ _GRAZING = 0.3
 
 
 @kernel(error_model="numpy")
+def project(vertices: Any, intrinsics: Any, cam_from_world: Any, corners: Any) -> None:  # pragma: no cover
+    """Find where a photo shows vertices.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    intrinsics, cam_from_world : ndarray of float64, shapes (3, 3) and (4, 4)
+        The photo's camera.
+    corners : ndarray of float64, shape (V, 3)
+        Filled with pixels and inverse depth; that is 0 behind the camera.
+    """
+    m = cam_from_world
+    for n in range(len(vertices)):
+        x, y, z = vertices[n, 0], vertices[n, 1], vertices[n, 2]
+        depth = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        near = 1.0 / depth if depth > 0 else 0.0
+        scale = near if depth > 0 else 1.0
+        corners[n, 0] = (
+            intrinsics[0, 0] * (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * scale + intrinsics[0, 2]
+        )
+        corners[n, 1] = (
+            intrinsics[1, 1] * (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * scale + intrinsics[1, 2]
+        )
+        corners[n, 2] = near
+
+
+@kernel(error_model="numpy")
 def render(corners: Any, faces: Any, inverse: Any, face: Any) -> None:  # pragma: no cover
     """Find the nearest face at each pixel centre.
 
@@ -154,6 +181,83 @@ def warp(
                 + change_y * other_intrinsics[1, 1] * (ay - py / pz * az)
             ) / pz
             shown[y, x] = 1.0
+
+
+@kernel(error_model="numpy")
+def compare(
+    own: Any,
+    seen: Any,
+    slope: Any,
+    shown: Any,
+    half: int,
+    fewest: float,
+    alike: float,
+    noise: float,
+    difference: Any,
+    change: Any,
+    weight: Any,
+) -> None:  # pragma: no cover
+    """Compare a photo with a carried one, once both have the same mean and contrast around each pixel.
+
+    Parameters
+    ----------
+    own : ndarray of uint8, shape (H, W)
+    seen, slope, shown : ndarray of float32, shape (H, W)
+        The carried photo, from `warp`.
+    half : int
+        Pixels of a window on each side of its middle.
+    fewest, alike : float
+        Pixels that a window must have, and the correlation that it must exceed.
+    noise : float
+        A difference of so much has half of the weight.
+    difference, change, weight : ndarray of float32, shape (H, W)
+        Zeros; filled with what the carried photo lacks, with what a step adds to it, and trust.
+    """
+    height, width = seen.shape
+    # Of each column in the rows of the window: pixels, both photos, their squares and product, slopes.
+    columns = np.zeros((width, 7))
+    total = np.empty(7)
+    least = 0.01  # variance of a window without contrast
+    for y in range(-half, height):
+        for row, sign in ((y + half, 1.0), (y - half - 1, -1.0)):
+            if row < 0 or row >= height:
+                continue
+            for x in range(width):
+                if shown[row, x] > 0:
+                    # Around the middle brightness, so that squares lose no precision.
+                    a, b = own[row, x] - 128.0, seen[row, x] - 128.0
+                    columns[x, 0] += sign
+                    columns[x, 1] += sign * a
+                    columns[x, 2] += sign * b
+                    columns[x, 3] += sign * a * a
+                    columns[x, 4] += sign * b * b
+                    columns[x, 5] += sign * a * b
+                    columns[x, 6] += sign * slope[row, x]
+        if y < 0:
+            continue
+        for k in range(7):
+            total[k] = 0.0
+        for x in range(-half, width):
+            if x + half < width:
+                for k in range(7):
+                    total[k] += columns[x + half, k]
+            if x - half - 1 >= 0:
+                for k in range(7):
+                    total[k] -= columns[x - half - 1, k]
+            if x < 0 or shown[y, x] <= 0 or total[0] < fewest:
+                continue
+            share = 1.0 / total[0]
+            mean, other_mean = total[1] * share, total[2] * share
+            variance = max(total[3] * share - mean * mean, least)
+            other_variance = max(total[4] * share - other_mean * other_mean, least)
+            correlation = (total[5] * share - mean * other_mean) / np.sqrt(variance * other_variance)
+            if correlation <= alike:
+                continue
+            lacks = (own[y, x] - 128.0 - mean) * np.sqrt(other_variance / variance)
+            lacks -= seen[y, x] - 128.0 - other_mean
+            difference[y, x] = lacks
+            change[y, x] = slope[y, x] - total[6] * share
+            weight[y, x] = correlation / (1.0 + (lacks / noise) ** 2)
 
 
 @kernel(error_model="numpy")
