@@ -304,3 +304,61 @@ def gather(
             for k in range(3):
                 hold[faces[f, k]] += parts[k] * square
                 right[faces[f, k]] += parts[k] * product
+
+
+@kernel(error_model="numpy")
+def bend(
+    starts: Any, neighbors: Any, step: Any, bent: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    """Find how far a step is from the mean of its neighbours.
+
+    Parameters
+    ----------
+    starts, neighbors : ndarray of int32, shapes (V + 1,) and (N,)
+        Rows of the vertices' adjacency, which is symmetric.
+    step : ndarray of float64, shape (V,)
+    bent : ndarray of float64, shape (V,)
+        Filled from `start` to `stop`.
+    start, stop : int
+    """
+    for v in range(start, stop):
+        total = 0.0
+        for k in range(starts[v], starts[v + 1]):
+            total += step[neighbors[k]]
+        bent[v] = step[v] - total / max(starts[v + 1] - starts[v], 1)
+
+
+@kernel(error_model="numpy")
+def resist(
+    starts: Any,
+    neighbors: Any,
+    hold: Any,
+    weight: float,
+    step: Any,
+    bent: Any,
+    result: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover
+    """Apply the normal equations of a step that fits and bends little.
+
+    Parameters
+    ----------
+    starts, neighbors : ndarray of int32, shapes (V + 1,) and (N,)
+        As `bend` takes them.
+    hold : ndarray of float64, shape (V,)
+        What the photos hold a vertex with.
+    weight : float
+        Of the bends' squares.
+    step, bent : ndarray of float64, shape (V,)
+        From `bend`.
+    result : ndarray of float64, shape (V,)
+        Filled from `start` to `stop`.
+    start, stop : int
+    """
+    for v in range(start, stop):
+        total = 0.0
+        for k in range(starts[v], starts[v + 1]):
+            other = neighbors[k]
+            total += bent[other] / (starts[other + 1] - starts[other])
+        result[v] = hold[v] * step[v] + weight * (bent[v] - total)

@@ -20,10 +20,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
-from recon3d.surface.photo_kernels import compare, gather, project, render, warp
+from recon3d.surface.photo_kernels import bend, compare, gather, project, render, resist, warp
 from recon3d.surface.smoothing import (
     Strength,
     face_geometry,
@@ -60,7 +60,10 @@ _SAMPLE = 2000
 _HIDES = 3.0
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.
 _STEP, _FARTHEST = 1.0, 3.0
-_SOLVER_ROUNDS, _PRECISION = 60, 1e-3
+#: Rounds and precision of the solver, and vertices that are worth a thread.
+_SOLVER_ROUNDS, _PRECISION, _LEAST = 60, 1e-3, 20_000
+#: Photos whose terms are kept until they are added up, for each thread: so none waits long for another.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,8 +177,7 @@ def refine(
     """
     if not len(mesh.faces) or pixel <= 0:
         return mesh
-    near = (vertex_neighbors(mesh.faces, len(mesh.vertices)) > 0).astype(np.float64)
-    means = (diags(1 / np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)) @ near).tocsr()
+    near = vertex_neighbors(mesh.faces, len(mesh.vertices))
     vertices = mesh.vertices
     pairs: list[list[int]] | None = None
     for number, scale in enumerate(SIZES):
@@ -188,9 +190,8 @@ def refine(
         surface = _Surface(replace(mesh, vertices=vertices, normals=None), scaled, threads)
         if pairs is None:
             pairs = surface.pairs()
-        step = _smooth_step(
-            *surface.terms(pairs), means, _NOISE / ((_LAST_BEND if last else _BEND) * surface.edge)
-        )
+        stiffness = _NOISE / ((_LAST_BEND if last else _BEND) * surface.edge)
+        step = _smooth_step(*surface.terms(pairs), near, stiffness, threads)
         step = np.clip(step, -_STEP * pixel / scale, _STEP * pixel / scale)
         vertices = vertices + step[:, None] * vertex_normals(surface.mesh)
     away = vertices - mesh.vertices
@@ -199,14 +200,16 @@ def refine(
     return replace(mesh, vertices=vertices, normals=None)
 
 
-def _smooth_step(hold: Floats, right: Floats, means: csr_matrix, stiffness: float) -> Floats:
+def _smooth_step(hold: Floats, right: Floats, near: csr_matrix, stiffness: float, threads: Threads) -> Floats:
     """The step that fits best and bends little: the mean of a vertex's neighbours is near its own."""
-    back = means.T.tocsr()
     weight = stiffness**2
+    bent = np.empty_like(hold)
 
     def apply(step: Floats) -> Floats:
-        bend = step - means @ step
-        result: Floats = hold * step + weight * (bend - back @ bend)
+        result = np.empty_like(step)
+        threads.run(bend, near.indptr, near.indices, step, bent, count=count, least=_LEAST)
+        rows = (near.indptr, near.indices, hold, weight, step, bent, result)
+        threads.run(resist, *rows, count=count, least=_LEAST)
         return result
 
     count = len(hold)
@@ -274,8 +277,9 @@ class _Surface:
         count = len(self.mesh.vertices)
         hold, right = np.zeros(count), np.zeros(count)
         indices = [index for index, others in enumerate(pairs) if others]
-        for start in range(0, len(indices), self.threads.count):
-            part = indices[start : start + self.threads.count]
+        at_once = _AT_ONCE * self.threads.count
+        for start in range(0, len(indices), at_once):
+            part = indices[start : start + at_once]
             found: list[tuple[Floats, Floats]] = [(hold, right)] * len(part)
 
             def gather_part(
