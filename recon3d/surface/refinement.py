@@ -203,12 +203,12 @@ def refine(
 def _smooth_step(hold: Floats, right: Floats, near: csr_matrix, stiffness: float, threads: Threads) -> Floats:
     """The step that fits best and bends little: the mean of a vertex's neighbours is near its own."""
     weight = stiffness**2
-    bent = np.empty_like(hold)
+    bent, shared = np.empty_like(hold), np.empty_like(hold)
 
     def apply(step: Floats) -> Floats:
         result = np.empty_like(step)
-        threads.run(bend, near.indptr, near.indices, step, bent, count=count, least=_LEAST)
-        rows = (near.indptr, near.indices, hold, weight, step, bent, result)
+        threads.run(bend, near.indptr, near.indices, step, bent, shared, count=count, least=_LEAST)
+        rows = (near.indptr, near.indices, hold, weight, step, bent, shared, result)
         threads.run(resist, *rows, count=count, least=_LEAST)
         return result
 
