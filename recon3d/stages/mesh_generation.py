@@ -26,7 +26,7 @@ from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene, Spa
 if TYPE_CHECKING:
     from recon3d.surface.refinement import Photo
 
-VERSION = 9
+VERSION = 10
 
 #: The folder of the photos, and the scene with their cameras.
 PhotoSet = tuple[Path, Scene]
