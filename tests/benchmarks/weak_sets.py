@@ -137,7 +137,12 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as temporary:
             paths = photos(name, int(step or 1), int(width or 0), Path(temporary))
             whole = None
-            if arguments.kept and (arguments.kept / f"{_KEPT.get(name, name)}-low").is_dir():
+            # The bust's frames have names of their own here.
+            if (
+                arguments.kept
+                and name in FOLDERS
+                and (arguments.kept / f"{_KEPT.get(name, name)}-low").is_dir()
+            ):
                 whole = Project.open(arguments.kept / f"{_KEPT.get(name, name)}-low").scene
             found = _compared(paths, Path(temporary), whole)
         off = " ".join(f"{error:.1f}" for error in found.errors)
