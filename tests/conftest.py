@@ -64,6 +64,21 @@ def data_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
+def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for compiled code that a session's real runs share, also those of xdist's other worker."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def compiles_once(compiled_code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services that the test starts keep compiled code there, and not each in its own data folder."""
+    monkeypatch.setenv("NUMBA_CACHE_DIR", str(compiled_code))
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     """Chromium with software WebGL; skips where it or playwright is absent."""
     with launch_or_skip() as started:

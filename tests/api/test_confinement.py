@@ -124,6 +124,30 @@ def test_a_run_reaches_its_own_project_only(
         assert not list(Path(tempfile.gettempdir()).glob(f"recon3d-run-{runner._service}-*"))
 
 
+@needs_landlock
+@pytest.mark.parametrize("given", [True, False])
+def test_compiled_code_is_kept_where_it_is_asked_for(
+    given: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a wish: in the data folder, beside which a run can write nothing that lasts."""
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    if given:
+        monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "compiled"))
+    storage = _storage(tmp_path / "data")
+    script = (
+        "from recon3d.kernels import cache_folder\n"
+        "from recon3d.surface.point_kernels import quadratic\n"
+        "print(quadratic(1.0), cache_folder(quadratic))"
+    )
+    with confinement.confined(storage, "mine", "test") as launcher:
+        command = [*launcher, sys.executable, "-c", script]
+        found = subprocess.run(command, capture_output=True, text=True, check=True, env=child_environment())
+    value, folder = found.stdout.split()
+    assert value == "0.125"
+    assert Path(folder).parent == (tmp_path / "compiled" if given else tmp_path / "data" / "cache" / "numba")
+    assert list(Path(folder).glob("*quadratic*.nbc"))
+
+
 def _storage(folder: Path, **settings: str) -> Storage:
     storage = Storage(Settings(data_dir=folder, **settings).prepare())  # type: ignore[arg-type]
     storage.root("mine").mkdir()
