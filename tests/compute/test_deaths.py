@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -55,22 +57,24 @@ def nanny_of(process: subprocess.Popen[bytes]) -> Any:
     return SimpleNamespace(process=SimpleNamespace(process=inner), get_logs=lambda: logs, logs=logs)
 
 
-def holding(size: int) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def holding(size: int) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that holds so many bytes; it is killed at the end."""
     code = f"import sys, time; b = bytearray({size}); b[::4096] = b'x' * len(b[::4096]); print(1, flush=True)"
-    process = subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(60)"], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    assert process.stdout.readline()
-    return process
+    command = [sys.executable, "-c", f"{code}; time.sleep(60)"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        yield process
+        process.kill()
 
 
 def test_a_nanny_knows_what_its_worker_held_when_it_was_killed() -> None:
-    process = holding(300_000_000)
-    nanny = nanny_of(process)
-    nanny.recon3d_watch = watch = Watch(nanny)
-    watch.look()
-    assert not watch.has_ended(process.pid)
-    process.kill()
-    process.wait()
+    with holding(300_000_000) as process:
+        nanny = nanny_of(process)
+        nanny.recon3d_watch = watch = Watch(nanny)
+        watch.look()
+        assert not watch.has_ended(process.pid)
     nanny.logs.append(("INFO", f"Worker process {process.pid} was killed by signal 9"))
     nanny.logs.append(("INFO", "Worker process 1 exited with status 1"))
     watch.look()
@@ -89,13 +93,10 @@ def test_what_the_kernel_ended_meanwhile_counts(monkeypatch: pytest.MonkeyPatch)
     """The kernel counts a kill before the process is gone: looks from before that decide."""
     counts = iter([3, 3, 4, 4, 4])
     monkeypatch.setattr(deaths, "oom_kills", lambda: next(counts))
-    process = holding(1)
-    nanny = nanny_of(process)
-    watch = Watch(nanny)
-    for _ in range(3):
-        watch.look()
-    process.kill()
-    process.wait()
+    with holding(1) as process:
+        watch = Watch(nanny_of(process))
+        for _ in range(3):
+            watch.look()
     watch.look()
     assert watch.seen(process.pid)["oom_kills"] == 1
 
@@ -109,12 +110,8 @@ def test_a_nanny_that_has_not_looked_tells_what_its_log_says() -> None:
 def test_free_memory_is_what_this_process_can_take() -> None:
     before = free_memory()
     assert 0 < before <= usable_memory()
-    process = holding(1_000_000_000)
-    try:
+    with holding(1_000_000_000):
         assert free_memory() < before - 500_000_000
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_the_limit_of_a_control_group_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
