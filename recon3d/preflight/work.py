@@ -23,6 +23,9 @@ Counts = Mapping[str, float]
 #: Units by the name of the part.
 Parts = dict[str, float]
 
+#: Photos that refine a surface: their sides against those of the depth maps, and megapixels of all at most.
+_PHOTO_SCALE, _PHOTO_MEGAPIXELS = 1.6, 32
+
 
 @functools.cache
 def cost_model() -> dict[str, dict[str, dict[str, float]]]:
@@ -69,12 +72,18 @@ def cpu_parts(stage: str, counts: Counts) -> Parts:
         pixels = images * c["depth_pixels"] * c["sources"]
         return {"once": 1.0, "megapixels": pixels, "refined_megapixels": pixels * c["refinements"]}
     if stage == "mesh_generation":
-        return {"million_faces": c["faces"], "million_points": c["points"]}
+        parts = {"million_faces": c["faces"], "million_points": c["points"]}
+        return {**parts, "photo_megapixels": _photo_megapixels(c)}
     return {
         "megapixels": images * c["texture_pixels"],
         "million_faces": c["faces"],
         "megatexels": c["texels"],
     }
+
+
+def _photo_megapixels(counts: Counts) -> float:
+    pixels = counts["images"] * counts["depth_pixels"] * _PHOTO_SCALE**2
+    return min(pixels, _PHOTO_MEGAPIXELS)
 
 
 def memory_parts(stage: str, counts: Counts, workers: int) -> Parts:
@@ -96,7 +105,7 @@ def memory_parts(stage: str, counts: Counts, workers: int) -> Parts:
     if stage == "dense_reconstruction":
         return {"workers": each, "megapixels": each * c["depth_pixels"] * (1 + c["sources"])}
     if stage == "mesh_generation":
-        return {"workers": each, "million_points": c["points"]}
+        return {"workers": each, "million_points": c["points"], "photo_megapixels": _photo_megapixels(c)}
     if stage == "texturing":
         return {"workers": each, "megapixels": each * c["texture_pixels"], "megatexels": c["texels"]}
     return {}

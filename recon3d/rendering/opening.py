@@ -33,9 +33,14 @@ _CELLS, _THICK = 40, 0.06
 _NEIGHBORS = 8
 #: The best elevation in degrees; and how much the first photo counts more than the last.
 _ELEVATION, _FIRST = 12.0, 0.02
+#: The greatest elevation in degrees: a picture from above has no up.
+_STEEPEST = 60.0
 #: A ground: this cosine between its normals and up, the share of all points in it, the share of the
 #: others above it, its thickness in sizes of the model, and the share of the subject that is no ground.
 _FLAT, _GROUND, _ABOVE, _GROUND_THICK, _STANDING = 0.9, 0.2, 0.9, 0.015, 0.1
+#: A subject is a landscape when its height is below this share of its lesser width, and the camera is this
+#: share of its height above it. It is seen from this elevation in degrees at least, or it would be a strip.
+_LOW, _OVER, _LANDSCAPE = 0.4, 0.2, 40.0
 #: Points that tell which part of a photo the model covers, at least.
 _LEAST_SHOWN = 50
 #: This share of the points behind a photo's camera means that it stands inside the scene.
@@ -133,6 +138,8 @@ def find_opening(
     if some is None:
         return _framed(frame, middle, ways[best], upward, None, None)
     chosen = int(rated[best])
+    if _is_landscape(frame, some.centers[chosen], upward):
+        return _framed(frame, middle, _raised(ways[best], upward), upward, None, chosen)
     if _inside(points, some.centers[chosen], -some.cam_from_world[chosen, 2, :3]):
         return _as_taken(points, some, chosen, upward)
     way = _lowered(ways[best], upward)
@@ -329,15 +336,38 @@ def _as_taken(points: Floats, photos: Photos, index: int, up: Floats) -> Opening
     return Opening(target, (place - target) / distance, up, frame, distance, index)
 
 
+def _is_landscape(frame: Floats, center: Floats, up: Floats) -> bool:
+    """Whether the subject is wide to all sides against its height, and the photo was taken from above it."""
+    height = frame @ up
+    flat = frame - height[:, None] * up
+    flat = flat - flat.mean(axis=0)
+    sides = np.linalg.svd(flat, full_matrices=False)[2][:2]
+    above = center @ up - height.max() > _OVER * np.ptp(height)
+    return bool(above and np.ptp(height) < _LOW * np.ptp(flat @ sides.T, axis=0).min())
+
+
+def _raised(way: Floats, up: Floats) -> Floats:
+    """A direction from which a landscape is no strip."""
+    rise = float(np.degrees(np.arcsin(np.clip(way @ up, -1, 1))))
+    return _at_elevation(way, up, float(np.clip(rise, _LANDSCAPE, _STEEPEST)))
+
+
 def _lowered(way: Floats, up: Floats) -> Floats:
-    """A direction that is not steeper than 60 degrees, so that the picture has an up."""
-    rise = float(way @ up)
-    flat = way - rise * up
-    if abs(rise) <= np.sin(np.radians(60)) or np.linalg.norm(flat) < 1e-9:
+    """A direction that is not so steep that the picture has no up."""
+    rise = float(np.degrees(np.arcsin(np.clip(way @ up, -1, 1))))
+    if abs(rise) <= _STEEPEST:
         return way
-    angle = np.radians(60) * np.sign(rise)
-    lowered: Floats = np.cos(angle) * flat / np.linalg.norm(flat) + np.sin(angle) * up
-    return lowered
+    return _at_elevation(way, up, float(np.sign(rise)) * _STEEPEST)
+
+
+def _at_elevation(way: Floats, up: Floats, degrees: float) -> Floats:
+    """A direction with another elevation; one that is vertical has no other."""
+    flat = way - float(way @ up) * up
+    if np.linalg.norm(flat) < 1e-9:
+        return way
+    angle = np.radians(degrees)
+    turned: Floats = np.cos(angle) * flat / np.linalg.norm(flat) + np.sin(angle) * up
+    return turned
 
 
 def _framed(

@@ -13,6 +13,33 @@ _GRAZING = 0.3
 
 
 @kernel(error_model="numpy")
+def project(vertices: Any, intrinsics: Any, cam_from_world: Any, corners: Any) -> None:  # pragma: no cover
+    """Find where a photo shows vertices.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    intrinsics, cam_from_world : ndarray of float64, shapes (3, 3) and (4, 4)
+        The photo's camera.
+    corners : ndarray of float64, shape (V, 3)
+        Filled with pixels and inverse depth; that is 0 behind the camera.
+    """
+    m = cam_from_world
+    for n in range(len(vertices)):
+        x, y, z = vertices[n, 0], vertices[n, 1], vertices[n, 2]
+        depth = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        near = 1.0 / depth if depth > 0 else 0.0
+        scale = near if depth > 0 else 1.0
+        corners[n, 0] = (
+            intrinsics[0, 0] * (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) * scale + intrinsics[0, 2]
+        )
+        corners[n, 1] = (
+            intrinsics[1, 1] * (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) * scale + intrinsics[1, 2]
+        )
+        corners[n, 2] = near
+
+
+@kernel(error_model="numpy")
 def render(corners: Any, faces: Any, inverse: Any, face: Any) -> None:  # pragma: no cover
     """Find the nearest face at each pixel centre.
 
@@ -95,65 +122,146 @@ def warp(
     """
     height, width = inverse.shape
     rows, columns = other_inverse.shape
-    ray, place, along = np.empty(3), np.empty(3), np.empty(3)
+    m, n = rotation, other_rotation
+    to_x, to_y, to_z = center[0] - other_center[0], center[1] - other_center[1], center[2] - other_center[2]
+    # The first camera, as the second one sees it.
+    tx = n[0, 0] * to_x + n[0, 1] * to_y + n[0, 2] * to_z
+    ty = n[1, 0] * to_x + n[1, 1] * to_y + n[1, 2] * to_z
+    tz = n[2, 0] * to_x + n[2, 1] * to_y + n[2, 2] * to_z
+    grazing = _GRAZING * _GRAZING
+    wide, high = 1.0 / intrinsics[0, 0], 1.0 / intrinsics[1, 1]
     for y in range(height):
+        j = (y + 0.5 - intrinsics[1, 2]) * high
         for x in range(width):
             f = face[y, x]
             if f < 0:
                 continue
             far = 1.0 / inverse[y, x]
-            i = (x + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0] * far
-            j = (y + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1] * far
-            ahead, length, other_ahead, other_length = 0.0, 0.0, 0.0, 0.0
-            for axis in range(3):
-                ray[axis] = rotation[0, axis] * i + rotation[1, axis] * j + rotation[2, axis] * far
-                offset = center[axis] + ray[axis] - other_center[axis]
-                place[axis] = offset
-                ahead += normals[f, axis] * ray[axis]
-                length += ray[axis] ** 2
-                other_ahead += normals[f, axis] * offset
-                other_length += offset**2
-            if -ahead < _GRAZING * np.sqrt(length) or -other_ahead < _GRAZING * np.sqrt(other_length):
+            i = (x + 0.5 - intrinsics[0, 2]) * wide
+            rx = (m[0, 0] * i + m[1, 0] * j + m[2, 0]) * far
+            ry = (m[0, 1] * i + m[1, 1] * j + m[2, 1]) * far
+            rz = (m[0, 2] * i + m[1, 2] * j + m[2, 2]) * far
+            ox, oy, oz = rx + to_x, ry + to_y, rz + to_z
+            ahead = normals[f, 0] * rx + normals[f, 1] * ry + normals[f, 2] * rz
+            other_ahead = normals[f, 0] * ox + normals[f, 1] * oy + normals[f, 2] * oz
+            if ahead >= 0 or other_ahead >= 0:
                 continue
-            px = py = pz = ax = ay = az = 0.0
-            for axis in range(3):
-                # The point of the surface on the ray moves along the ray.
-                along[axis] = ray[axis] / ahead
-                px += other_rotation[0, axis] * place[axis]
-                py += other_rotation[1, axis] * place[axis]
-                pz += other_rotation[2, axis] * place[axis]
-                ax += other_rotation[0, axis] * along[axis]
-                ay += other_rotation[1, axis] * along[axis]
-                az += other_rotation[2, axis] * along[axis]
+            if ahead * ahead < grazing * (rx * rx + ry * ry + rz * rz):
+                continue
+            if other_ahead * other_ahead < grazing * (ox * ox + oy * oy + oz * oz):
+                continue
+            pz = n[2, 0] * ox + n[2, 1] * oy + n[2, 2] * oz
             if pz <= 0:
                 continue
-            u = other_intrinsics[0, 0] * px / pz + other_intrinsics[0, 2] - 0.5
-            v = other_intrinsics[1, 1] * py / pz + other_intrinsics[1, 2] - 0.5
+            near = 1.0 / pz
+            px = (n[0, 0] * ox + n[0, 1] * oy + n[0, 2] * oz) * near
+            py = (n[1, 0] * ox + n[1, 1] * oy + n[1, 2] * oz) * near
+            u = other_intrinsics[0, 0] * px + other_intrinsics[0, 2] - 0.5
+            v = other_intrinsics[1, 1] * py + other_intrinsics[1, 2] - 0.5
             if not (u >= 0 and v >= 0 and u < columns - 1 and v < rows - 1):
                 continue
-            column, row = int(u), int(v)
-            hidden = False
-            for r in range(row, row + 2):
-                for c in range(column, column + 2):
-                    hidden |= other_inverse[r, c] * (pz - tolerance) > 1.0
-            if hidden:
+            c, r = int(u), int(v)
+            nearest = max(
+                max(other_inverse[r, c], other_inverse[r, c + 1]),
+                max(other_inverse[r + 1, c], other_inverse[r + 1, c + 1]),
+            )
+            if nearest * (pz - tolerance) > 1.0:
                 continue
-            s, t = u - column, v - row
-            value = change_x = change_y = 0.0
-            for r in range(2):
-                for c in range(2):
-                    weight = (s if c else 1 - s) * (t if r else 1 - t)
-                    value += weight * image[row + r, column + c]
-                    change_x += weight * across[row + r, column + c]
-                    change_y += weight * down[row + r, column + c]
+            s, t = u - c, v - r
+            a, b, d, e = (1 - s) * (1 - t), s * (1 - t), (1 - s) * t, s * t
+            value = a * image[r, c] + b * image[r, c + 1] + d * image[r + 1, c] + e * image[r + 1, c + 1]
+            change_x = (
+                a * across[r, c] + b * across[r, c + 1] + d * across[r + 1, c] + e * across[r + 1, c + 1]
+            )
+            change_y = a * down[r, c] + b * down[r, c + 1] + d * down[r + 1, c] + e * down[r + 1, c + 1]
             if not np.isfinite(value + change_x + change_y):
                 continue
             seen[y, x] = value
+            # The point of the surface on the ray moves along the ray, by `along` in the second camera.
+            along = 1.0 / ahead
+            ax, ay, az = (px * pz - tx) * along, (py * pz - ty) * along, (pz - tz) * along
             slope[y, x] = (
-                change_x * other_intrinsics[0, 0] * (ax - px / pz * az)
-                + change_y * other_intrinsics[1, 1] * (ay - py / pz * az)
-            ) / pz
+                change_x * other_intrinsics[0, 0] * (ax - px * az)
+                + change_y * other_intrinsics[1, 1] * (ay - py * az)
+            ) * near
             shown[y, x] = 1.0
+
+
+@kernel(error_model="numpy")
+def compare(
+    own: Any,
+    seen: Any,
+    slope: Any,
+    shown: Any,
+    half: int,
+    fewest: float,
+    alike: float,
+    noise: float,
+    difference: Any,
+    change: Any,
+    weight: Any,
+) -> None:  # pragma: no cover
+    """Compare a photo with a carried one, once both have the same mean and contrast around each pixel.
+
+    Parameters
+    ----------
+    own : ndarray of uint8, shape (H, W)
+    seen, slope, shown : ndarray of float32, shape (H, W)
+        The carried photo, from `warp`.
+    half : int
+        Pixels of a window on each side of its middle.
+    fewest, alike : float
+        Pixels that a window must have, and the correlation that it must exceed.
+    noise : float
+        A difference of so much has half of the weight.
+    difference, change, weight : ndarray of float32, shape (H, W)
+        Zeros; filled with what the carried photo lacks, with what a step adds to it, and trust.
+    """
+    height, width = seen.shape
+    # Of each column in the rows of the window: pixels, both photos, their squares and product, slopes.
+    columns = np.zeros((width, 7))
+    total = np.empty(7)
+    least = 0.01  # variance of a window without contrast
+    for y in range(-half, height):
+        for row, sign in ((y + half, 1.0), (y - half - 1, -1.0)):
+            if row < 0 or row >= height:
+                continue
+            for x in range(width):
+                if shown[row, x] > 0:
+                    # Around the middle brightness, so that squares lose no precision.
+                    a, b = own[row, x] - 128.0, seen[row, x] - 128.0
+                    columns[x, 0] += sign
+                    columns[x, 1] += sign * a
+                    columns[x, 2] += sign * b
+                    columns[x, 3] += sign * a * a
+                    columns[x, 4] += sign * b * b
+                    columns[x, 5] += sign * a * b
+                    columns[x, 6] += sign * slope[row, x]
+        if y < 0:
+            continue
+        for k in range(7):
+            total[k] = 0.0
+        for x in range(-half, width):
+            if x + half < width:
+                for k in range(7):
+                    total[k] += columns[x + half, k]
+            if x - half - 1 >= 0:
+                for k in range(7):
+                    total[k] -= columns[x - half - 1, k]
+            if x < 0 or shown[y, x] <= 0 or total[0] < fewest:
+                continue
+            share = 1.0 / total[0]
+            mean, other_mean = total[1] * share, total[2] * share
+            variance = max(total[3] * share - mean * mean, least)
+            other_variance = max(total[4] * share - other_mean * other_mean, least)
+            correlation = (total[5] * share - mean * other_mean) / np.sqrt(variance * other_variance)
+            if correlation <= alike:
+                continue
+            lacks = (own[y, x] - 128.0 - mean) * np.sqrt(other_variance / variance)
+            lacks -= seen[y, x] - 128.0 - other_mean
+            difference[y, x] = lacks
+            change[y, x] = slope[y, x] - total[6] * share
+            weight[y, x] = correlation / (1.0 + (lacks / noise) ** 2)
 
 
 @kernel(error_model="numpy")
@@ -200,3 +308,63 @@ def gather(
             for k in range(3):
                 hold[faces[f, k]] += parts[k] * square
                 right[faces[f, k]] += parts[k] * product
+
+
+@kernel(error_model="numpy")
+def bend(
+    starts: Any, neighbors: Any, step: Any, bent: Any, shared: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    """Find how far a step is from the mean of its neighbours.
+
+    Parameters
+    ----------
+    starts, neighbors : ndarray of int32, shapes (V + 1,) and (N,)
+        Rows of the vertices' adjacency, which is symmetric.
+    step : ndarray of float64, shape (V,)
+    bent, shared : ndarray of float64, shape (V,)
+        Filled from `start` to `stop`: the distance, and its part for each neighbour.
+    start, stop : int
+    """
+    for v in range(start, stop):
+        total = 0.0
+        for k in range(starts[v], starts[v + 1]):
+            total += step[neighbors[k]]
+        share = 1.0 / max(starts[v + 1] - starts[v], 1)
+        bent[v] = step[v] - total * share
+        shared[v] = bent[v] * share
+
+
+@kernel(error_model="numpy")
+def resist(
+    starts: Any,
+    neighbors: Any,
+    hold: Any,
+    weight: float,
+    step: Any,
+    bent: Any,
+    shared: Any,
+    result: Any,
+    start: int,
+    stop: int,
+) -> None:  # pragma: no cover
+    """Apply the normal equations of a step that fits and bends little.
+
+    Parameters
+    ----------
+    starts, neighbors : ndarray of int32, shapes (V + 1,) and (N,)
+        As `bend` takes them.
+    hold : ndarray of float64, shape (V,)
+        What the photos hold a vertex with.
+    weight : float
+        Of the bends' squares.
+    step, bent, shared : ndarray of float64, shape (V,)
+        As `bend` takes and fills them.
+    result : ndarray of float64, shape (V,)
+        Filled from `start` to `stop`.
+    start, stop : int
+    """
+    for v in range(start, stop):
+        total = 0.0
+        for k in range(starts[v], starts[v + 1]):
+            total += shared[neighbors[k]]
+        result[v] = hold[v] * step[v] + weight * (bent[v] - total)

@@ -16,15 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
-from recon3d.surface.photo_kernels import gather, render, warp
+from recon3d.surface.photo_kernels import bend, compare, gather, project, render, resist, warp
 from recon3d.surface.smoothing import (
     Strength,
     face_geometry,
@@ -61,7 +60,10 @@ _SAMPLE = 2000
 _HIDES = 3.0
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.
 _STEP, _FARTHEST = 1.0, 3.0
-_SOLVER_ROUNDS, _PRECISION = 60, 1e-3
+#: Rounds and precision of the solver, and vertices that are worth a thread.
+_SOLVER_ROUNDS, _PRECISION, _LEAST = 60, 1e-3, 20_000
+#: Photos whose terms are kept until they are added up, for each thread: so none waits long for another.
+_AT_ONCE = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,18 +139,14 @@ class Photo:
         ndarray of float64, shape (V, 3)
             Pixels and inverse depth; that is 0 behind the camera.
         """
-        place = vertices @ self.rotation.T + self.cam_from_world[:3, 3]
-        ahead = place[:, 2] > 0
-        depth = np.where(ahead, place[:, 2], 1.0)
-        K = self.camera.K
-        return np.stack(
-            [
-                K[0, 0] * place[:, 0] / depth + K[0, 2],
-                K[1, 1] * place[:, 1] / depth + K[1, 2],
-                np.where(ahead, 1 / depth, 0),
-            ],
-            axis=1,
+        found = np.empty((len(vertices), 3))
+        project(
+            np.ascontiguousarray(vertices, np.float64),
+            self.camera.K,
+            np.ascontiguousarray(self.cam_from_world, np.float64),
+            found,
         )
+        return found
 
 
 def refine(
@@ -179,8 +177,7 @@ def refine(
     """
     if not len(mesh.faces) or pixel <= 0:
         return mesh
-    near = (vertex_neighbors(mesh.faces, len(mesh.vertices)) > 0).astype(np.float64)
-    means = (diags(1 / np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)) @ near).tocsr()
+    near = vertex_neighbors(mesh.faces, len(mesh.vertices))
     vertices = mesh.vertices
     pairs: list[list[int]] | None = None
     for number, scale in enumerate(SIZES):
@@ -193,9 +190,8 @@ def refine(
         surface = _Surface(replace(mesh, vertices=vertices, normals=None), scaled, threads)
         if pairs is None:
             pairs = surface.pairs()
-        step = _smooth_step(
-            *surface.terms(pairs), means, _NOISE / ((_LAST_BEND if last else _BEND) * surface.edge)
-        )
+        stiffness = _NOISE / ((_LAST_BEND if last else _BEND) * surface.edge)
+        step = _smooth_step(*surface.terms(pairs), near, stiffness, threads)
         step = np.clip(step, -_STEP * pixel / scale, _STEP * pixel / scale)
         vertices = vertices + step[:, None] * vertex_normals(surface.mesh)
     away = vertices - mesh.vertices
@@ -204,14 +200,16 @@ def refine(
     return replace(mesh, vertices=vertices, normals=None)
 
 
-def _smooth_step(hold: Floats, right: Floats, means: csr_matrix, stiffness: float) -> Floats:
+def _smooth_step(hold: Floats, right: Floats, near: csr_matrix, stiffness: float, threads: Threads) -> Floats:
     """The step that fits best and bends little: the mean of a vertex's neighbours is near its own."""
-    back = means.T.tocsr()
     weight = stiffness**2
+    bent, shared = np.empty_like(hold), np.empty_like(hold)
 
     def apply(step: Floats) -> Floats:
-        bend = step - means @ step
-        result: Floats = hold * step + weight * (bend - back @ bend)
+        result = np.empty_like(step)
+        threads.run(bend, near.indptr, near.indices, step, bent, shared, count=count, least=_LEAST)
+        rows = (near.indptr, near.indices, hold, weight, step, bent, shared, result)
+        threads.run(resist, *rows, count=count, least=_LEAST)
         return result
 
     count = len(hold)
@@ -233,20 +231,15 @@ class _Surface:
         self.mesh, self.photos, self.threads = mesh, photos, threads
         self.normals, areas, _ = face_geometry(mesh.vertices, mesh.faces, threads)
         self.edge = float(np.sqrt(2 * np.median(areas)))
+        # At each pixel of each photo: inverse depth, and the face that it shows.
         self.inverse: list[Floats32] = [np.zeros(photo.brightness.shape, np.float32) for photo in photos]
+        self.face: list[Ints] = [np.full(photo.brightness.shape, -1, np.int32) for photo in photos]
         threads.run(self._render, count=len(photos))
 
     def _render(self, start: int, stop: int) -> None:
         for index in range(start, stop):
-            self._shown(index, self.inverse[index])
-
-    def _shown(self, index: int, inverse: Floats32) -> tuple[Floats, Ints]:
-        """Fill in the inverse depth of what a photo shows; the vertices in it, and the face at each pixel."""
-        photo = self.photos[index]
-        corners = photo.corners(self.mesh.vertices)
-        face = np.full(inverse.shape, -1, np.int32)
-        render(corners, self.mesh.faces, inverse, face)
-        return corners, face
+            corners = self.photos[index].corners(self.mesh.vertices)
+            render(corners, self.mesh.faces, self.inverse[index], self.face[index])
 
     def pairs(self) -> list[list[int]]:
         """The photos that each is compared with: those that show most of the same from another side."""
@@ -284,8 +277,9 @@ class _Surface:
         count = len(self.mesh.vertices)
         hold, right = np.zeros(count), np.zeros(count)
         indices = [index for index, others in enumerate(pairs) if others]
-        for start in range(0, len(indices), self.threads.count):
-            part = indices[start : start + self.threads.count]
+        at_once = _AT_ONCE * self.threads.count
+        for start in range(0, len(indices), at_once):
+            part = indices[start : start + at_once]
             found: list[tuple[Floats, Floats]] = [(hold, right)] * len(part)
 
             def gather_part(
@@ -302,16 +296,16 @@ class _Surface:
         return hold, right
 
     def _terms_of(self, index: int, others: list[int]) -> tuple[Floats, Floats]:
-        photo = self.photos[index]
-        corners, face = self._shown(index, np.zeros_like(self.inverse[index]))
+        photo, face = self.photos[index], self.face[index]
+        corners = photo.corners(self.mesh.vertices)
         if photo.counts is not None:
-            face[~photo.counts] = -1
-        own = photo.brightness.astype(np.float32)
+            face = np.where(photo.counts, face, np.int32(-1))
+        own = photo.brightness
         hold, right = np.zeros(len(corners)), np.zeros(len(corners))
         for other in others:
             second = self.photos[other]
             values = second.values
-            seen, slope, shown = (np.zeros_like(own) for _ in range(3))
+            seen, slope, shown = (np.zeros(own.shape, np.float32) for _ in range(3))
             warp(
                 self.inverse[index],
                 face,
@@ -323,8 +317,13 @@ class _Surface:
                 _HIDES * self.edge,
                 *(seen, slope, shown),
             )
-            difference, slope, weight = _compared(own, seen, slope, shown)
-            gather(face, corners, self.mesh.faces, difference, slope, weight, hold, right)
+            difference, change, weight = (np.zeros(own.shape, np.float32) for _ in range(3))
+            compare(
+                *(own, seen, slope, shown),
+                *(_WINDOW // 2, _SHOWN * _WINDOW**2, _ALIKE, _ROBUST * _NOISE),
+                *(difference, change, weight),
+            )
+            gather(face, corners, self.mesh.faces, difference, change, weight, hold, right)
         return hold, right
 
 
@@ -334,28 +333,3 @@ def _gradient(image: Floats32) -> tuple[Floats32, Floats32]:
         for axis in ((1, 0), (0, 1))
     )
     return across, down
-
-
-def _compared(
-    own: Floats32, seen: Floats32, slope: Floats32, shown: Floats32
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """What a carried photo lacks when both have the same mean and contrast in a window; slope; weight."""
-
-    def total(values: Floats32) -> Floats32:
-        size = (_WINDOW, _WINDOW)
-        sums = cv2.boxFilter(values, cv2.CV_32F, size, normalize=False, borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(sums, np.float32)
-
-    number = total(shown)
-    share = 1 / np.maximum(number, 1)
-    # Around the photos' middle brightness, so that squares lose no precision.
-    first, second = (own - 128) * shown, (seen - 128) * shown
-    mean, other_mean = total(first) * share, total(second) * share
-    least = 0.01  # of 255², where a window has no contrast
-    variance = np.maximum(total(first * first) * share - mean * mean, least)
-    other_variance = np.maximum(total(second * second) * share - other_mean * other_mean, least)
-    alike = (total(first * second) * share - mean * other_mean) / np.sqrt(variance * other_variance)
-    difference = (first - mean) * np.sqrt(other_variance / variance) - (second - other_mean)
-    counts = (shown > 0) & (number >= _SHOWN * _WINDOW**2) & (alike > _ALIKE)
-    weight = np.where(counts, alike / (1 + np.square(difference / (_ROBUST * _NOISE))), 0)
-    return difference, slope - total(slope) * share, weight

@@ -2,7 +2,9 @@
 
 ``python -m tests.benchmarks.weak_sets [SET[/N][@WIDTH] ...]``, where N takes every Nth photo and WIDTH
 scales them down. It prints the registered images of the largest model of both, and fails where the stage
-registers fewer.
+registers fewer. With ``--kept FOLDER``, whose projects SET-low are of the whole sets (as `preflight_times`
+keeps them), it tells for each image how far its direction from the others is from where the whole set has
+it: the median of the errors of its pairs, in degrees.
 """
 
 from __future__ import annotations
@@ -10,13 +12,17 @@ from __future__ import annotations
 import argparse
 import itertools
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pycolmap
 
 from recon3d import Pipeline, Project
 from recon3d.errors import Recon3DError
+from recon3d.evaluation import pose_errors
+from recon3d.types import Floats, Scene
 from tests.benchmarks.sets import DATA
 
 FOLDERS = {
@@ -29,6 +35,8 @@ FOLDERS = {
     "cyprus": "dim_cyprus",
     "sceaux": "sceaux_1600",
 }
+#: What `preflight_times` calls them.
+_KEPT = {"sacre_coeur": "coeur"}
 TRIED = (
     *("sacre_coeur", "saharov/3", "rock/3", "girl/2", "temple/3", "monstree/2"),
     *("cyprus", "cyprus/2", "temple/2", "sceaux/2", "bust/2@480", "rock/4@640"),
@@ -72,15 +80,38 @@ def _files(name: str) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
 
 
-def _compared(photos: list[Path], work: Path) -> tuple[int, int, float, str]:
-    """Images by the stage and by COLMAP's defaults, seconds of the stage, and the attempt used."""
+@dataclass(frozen=True)
+class Outcome:
+    """What the stage gave, and what COLMAP's defaults give."""
+
+    ours: int
+    plain: int
+    seconds: float
+    notes: str
+    errors: Floats
+
+
+def image_errors(made: Scene, whole: Scene) -> Floats:
+    """Median error of each image's pairs in degrees, of images that both scenes have; largest last."""
+    found = pose_errors(made, whole)
+    count = len(found.names)
+    pairs = np.full((count, count), np.nan)
+    pairs[np.triu_indices(count, 1)] = found.relative
+    pairs = np.fmin(pairs, pairs.T)
+    return np.sort(np.nanmedian(pairs, axis=1)) if count > 1 else np.zeros(0)
+
+
+def _compared(photos: list[Path], work: Path, whole: Scene | None) -> Outcome:
     project = Project.create(work / "project")
     project.add_photos(photos)
+    errors = np.zeros(0)
     try:
         Pipeline("low").run(project, until="sparse_reconstruction")
         made = project.artifacts["sparse_reconstruction"]
         ours, seconds = made.counts.registered, made.manifest.seconds or 0.0
         notes = " ".join(made.manifest.fallbacks)
+        if whole is not None and ours >= 3:
+            errors = image_errors(project.scene, whole)
     except Recon3DError as error:
         ours, seconds, notes = 0, 0.0, str(error)
     matched, taken = (project.artifacts[stage].path for stage in ("feature_matching", "frame_extraction"))
@@ -88,23 +119,31 @@ def _compared(photos: list[Path], work: Path) -> tuple[int, int, float, str]:
     database.write_bytes((matched / "database.db").read_bytes())
     (work / "plain").mkdir()
     models = pycolmap.incremental_mapping(str(database), str(taken / "images"), str(work / "plain"))
-    return ours, max((model.num_reg_images() for model in models.values()), default=0), seconds, notes
+    plain = max((model.num_reg_images() for model in models.values()), default=0)
+    return Outcome(ours, plain, seconds, notes, errors)
 
 
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=TRIED)
+    parser.add_argument("--kept", type=Path, help="projects of the whole sets")
+    arguments = parser.parse_args()
     fewer = []
-    print(f"{'set':<14}{'photos':>7}{'stage':>7}{'COLMAP':>8}{'seconds':>9}   notes")
-    for given in parser.parse_args().sets:
+    print(f"{'set':<14}{'photos':>7}{'stage':>7}{'COLMAP':>8}{'seconds':>9}   degrees off; notes")
+    for given in arguments.sets:
         thinned, _, width = given.partition("@")
         name, _, step = thinned.partition("/")
         with tempfile.TemporaryDirectory() as temporary:
             paths = photos(name, int(step or 1), int(width or 0), Path(temporary))
-            ours, plain, seconds, notes = _compared(paths, Path(temporary))
-        print(f"{given:<14}{len(paths):>7}{ours:>7}{plain:>8}{seconds:>9.1f}   {notes}", flush=True)
-        if ours < plain:
+            whole = None
+            if arguments.kept and (arguments.kept / f"{_KEPT.get(name, name)}-low").is_dir():
+                whole = Project.open(arguments.kept / f"{_KEPT.get(name, name)}-low").scene
+            found = _compared(paths, Path(temporary), whole)
+        off = " ".join(f"{error:.1f}" for error in found.errors)
+        start = f"{given:<14}{len(paths):>7}{found.ours:>7}{found.plain:>8}{found.seconds:>9.1f}"
+        print(f"{start}   {off}; {found.notes}", flush=True)
+        if found.ours < found.plain:
             fewer.append(given)
     if fewer:
         raise SystemExit(f"Fewer images than COLMAP's defaults: {', '.join(fewer)}")

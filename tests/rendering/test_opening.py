@@ -124,6 +124,23 @@ def test_a_landscape_below_the_sky_stands_in_the_middle_of_the_picture() -> None
     assert bottom > 0.8 * 300
 
 
+def test_a_landscape_is_seen_from_above() -> None:
+    """A flight along a valley, with the scene on all sides: not a strip in the middle of the picture."""
+    rng = np.random.default_rng(0)
+    land = np.stack([rng.uniform(-15, 15, 8000), np.zeros(8000), rng.uniform(-13, 13, 8000)], axis=1)
+    land[:, 1] = 2 * np.sin(land[:, 0] / 4) + rng.normal(0, 0.3, 8000)
+    views = [
+        looking(np.array([x, 6.0, 0.0]), np.array([x + 6.0, 2.0, 0.0]), _UP, f"{x}.jpg", _CAMERA)
+        for x in np.linspace(-12, 8, 20)
+    ]
+    opening = find_opening(land, photos=Photos.of(views), up=_UP)
+    low, high = _extent(opening, opening.frame, (800, 600))  # what the photos show of it
+    assert low.min() >= 0
+    assert high.max() <= 1
+    assert high[1] - low[1] > 0.6
+    assert opening.back @ _UP == pytest.approx(np.sin(np.radians(40)))
+
+
 def test_inside_a_room_it_stays_where_the_photo_was_taken() -> None:
     walls, views = _room()
     opening = find_opening(walls, photos=Photos.of(views), up=_UP)

@@ -27,7 +27,7 @@ from recon3d.stages.mesh_generation.mesh_steps import (
 )
 from recon3d.types import Scene, SparsePoints
 
-VERSION = 9
+VERSION = 10
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
@@ -41,7 +41,7 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: of each while a larger cloud is thinned.
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
 #: Bytes for each pixel of the photos that refine the surface.
-_PIXEL_BYTES = 8
+_PIXEL_BYTES = 12
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 
