@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recon3d.compute.facts import describe_worker
-from recon3d.compute.preload import preparing_plugin
+from recon3d.compute.preload import preparing_plugin, watching_plugin
 from recon3d.compute.settings import DASK_SETTINGS
 from recon3d.compute.versions import code_digest, versions
 from recon3d.errors import Cancelled, EngineUnavailable, Recon3DError
@@ -95,6 +95,7 @@ def admit_workers(
     if any(isinstance(answer, dict) and not answer["preloaded"] for answer, _, _ in answers.values()):
         # A worker that crashes is started anew, and would lack what was set in the first one.
         client.register_plugin(preparing_plugin())
+        client.register_plugin(watching_plugin())
     return admission
 
 

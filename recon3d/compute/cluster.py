@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +17,7 @@ from recon3d.compute.delivery import Group, deliver
 from recon3d.compute.engine import Engine
 from recon3d.compute.grouping import Grouping
 from recon3d.compute.local_engine import LocalEngine
-from recon3d.compute.outcome import outcome
+from recon3d.compute.outcome import MOST_LOST, WorkersLost, outcome
 from recon3d.compute.performance import PerformanceReport, check_report
 from recon3d.compute.remote_engine import RemoteEngine
 from recon3d.compute.usage import Usage
@@ -175,6 +176,7 @@ class Cluster:
         usage: Usage,
         on_done: Callable[[int], None],
         on_progress: Callable[[int, int], None] | None = None,
+        on_note: Callable[[str], None] = lambda note: None,
     ) -> list[R]:
         """Run ``fn(*call)`` for every call in worker processes.
 
@@ -198,6 +200,8 @@ class Cluster:
             Receives the number of finished tasks.
         on_progress : callable, optional
             Receives what a task reports with `task_progress`.
+        on_note : callable
+            Receives a sentence for the log when a task is run again.
 
         Returns
         -------
@@ -229,6 +233,7 @@ class Cluster:
         results: list[Any] = [None] * len(calls)
         running: dict[Group, distributed.Future] = {}
         completed = 0
+        lost: Counter[int] = Counter()
         run_id = os.urandom(6).hex()
         try:
             while completed < len(calls):
@@ -243,7 +248,9 @@ class Cluster:
                         sent,
                         call,
                         engine.code,
-                        key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}-{len(group)}",
+                        # Dask must not take a task that is run again for the one that it gave up.
+                        key=f"{getattr(fn, '__name__', 'task')}{TASK_MARK}{task}-{len(group)}"
+                        + (f"-{lost[group[0]]}" if lost[group[0]] else ""),
                         pure=False,
                         resources={"GPU": 1} if gpu else None,
                         workers=where,
@@ -262,6 +269,7 @@ class Cluster:
                 if future is None:
                     continue
                 running.pop(group)
+                blamed, fault = group, future
                 if future.status == "error":
                     # A worker that dies takes its queued task along; the earlier one was running.
                     failed = [(g, f) for g, f in running.items() if f.status == "error"]
@@ -270,15 +278,25 @@ class Cluster:
                         grouping.alone(group)
                         future.release()
                         continue
-                    group, future = min([*failed, (group, future)], key=lambda entry: entry[0])
+                    blamed, fault = min([*failed, (group, future)], key=lambda entry: entry[0])
                 if future.status == "cancelled":
                     raise engine.lost()
                 try:
                     value, worker, seconds, cpu_seconds, peak = outcome(
-                        delivery.result_of(group, future),
-                        names[group[0]],
-                        lambda nanny: engine.log_tail(time.monotonic() - began, nanny),
+                        delivery.result_of(blamed, fault),
+                        names[blamed[0]],
+                        engine,
+                        time.monotonic() - began,
+                        lost[blamed[0]],
                     )
+                except WorkersLost as error:
+                    lost[group[0]] += error.times
+                    if lost[group[0]] >= MOST_LOST or cancelled.is_set():
+                        raise
+                    on_note(f"{names[group[0]]} is run again: {error.how}.")
+                    grouping.alone(group)
+                    future.release()
+                    continue
                 except Recon3DError:
                     if len(group) == 1 or cancelled.is_set():
                         raise

@@ -152,7 +152,7 @@ class StageContext:
         cluster = self.cluster()
         for note in cluster.take_notes():
             self.fallback(note)
-        return cluster.execute(fn, calls, cancelled=self.cancelled, usage=self.usage, **how)
+        return cluster.execute(fn, calls, cancelled=self.cancelled, usage=self.usage, on_note=self.log, **how)
 
     def progress(self, done: float, total: float, unit: str = "", message: str = "") -> None:
         """Report progress.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -9,12 +10,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from recon3d.compute.carrying import Carrier
+from recon3d.compute.deaths import Death, describe_death
 from recon3d.errors import Cancelled, StageError
 
 #: Importing Dask and our preload takes seconds, on a busy machine a minute.
 START_SECONDS = 120
 #: Seconds in which a scheduler must answer.
 CONNECT_SECONDS = 15
+#: Seconds in which a nanny tells how its worker ended.
+_TOLD = 10.0
 #: Share of the memory that tasks may take.
 USED_MEMORY = 0.8
 
@@ -163,6 +167,35 @@ class Engine(ABC):
         bool
             Whether the workers can still be used.
         """
+
+    def death_of(self, nanny: str, pid: int) -> Death:
+        """Ask how a worker's process ended.
+
+        Parameters
+        ----------
+        nanny : str
+            Address of its nanny; ``""`` if it had none.
+        pid : int
+            Of the process.
+
+        Returns
+        -------
+        Death
+        """
+        if not nanny:
+            return Death()
+        found: dict[str, Any] = {}
+        with contextlib.suppress(OSError, TimeoutError):
+            # The worker may not be back: the nanny is asked by its own address.
+            found = self.client.sync(
+                self.client.run,
+                describe_death,
+                pid,
+                workers=[nanny],
+                on_error="ignore",
+                callback_timeout=_TOLD,
+            )
+        return Death(**found[nanny]) if nanny in found else Death(lost=True)
 
     @abstractmethod
     def log_tail(self, seconds: float = 600, nanny: str = "") -> str:

@@ -18,9 +18,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from distributed import WorkerPlugin
+from distributed import NannyPlugin, WorkerPlugin
 
 from recon3d.compute.abandoned import EndAbandonedTasks
+from recon3d.compute.deaths import watch_worker
 from recon3d.compute.settings import ALLOCATION, PARENT, THREADS
 from recon3d.compute.worker import die_with_parent
 
@@ -50,13 +51,24 @@ def dask_setup(server: Any) -> None:
         for environment in (server.pre_spawn_env, server.env):
             environment.update({name: os.environ.get(name, value) for name, value in ALLOCATION.items()})
             environment.update(THREADS)
-        # How a worker ended, as killed by the system for its memory, it tells at this level only.
-        logging.getLogger("distributed.nanny").setLevel(logging.INFO)
+        watch(server)
     else:
         # kill -9 of the pipeline must not leave workers behind.
         if server.nanny:
             die_with_parent()
         prepare(server)
+
+
+def watch(nanny: Any) -> None:
+    """Have a nanny see how its worker ends.
+
+    Parameters
+    ----------
+    nanny : distributed.Nanny
+    """
+    # By which signal, it tells at this level only.
+    logging.getLogger("distributed.nanny").setLevel(logging.INFO)
+    watch_worker(nanny)
 
 
 def _die_with_starter() -> None:
@@ -148,3 +160,25 @@ def preparing_plugin() -> Any:
             prepare(worker)
 
     return PrepareWorkers()
+
+
+def watching_plugin() -> Any:
+    """Make the plugin that lets nannies see how their workers end, as `preparing_plugin` for workers.
+
+    Returns
+    -------
+    distributed.NannyPlugin
+    """
+
+    class WatchWorkers(NannyPlugin):  # type: ignore[misc]
+        name = "recon3d-watch"
+        restart = False
+
+        def setup(self, nanny: Any) -> None:
+            try:
+                from recon3d.compute.preload import watch
+            except ImportError:
+                return
+            watch(nanny)
+
+    return WatchWorkers()

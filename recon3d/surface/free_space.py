@@ -166,7 +166,7 @@ class FreeSpace:
             if pixels > _MOST_PIXELS:
                 self._maps = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in self._maps]
                 times, pixels = times + 1, sum(d.size for d, _, _ in self._maps)
-        self._views, self._threads, self._shrunk = views, threads, _BLOCK**times
+        self._views, self._threads = views, threads
 
     def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:
         """Tell whether photos see through places.
@@ -207,25 +207,28 @@ class FreeSpace:
             self._threads.run(_expose, *given, count=len(points), least=_LEAST)
         return views
 
-    def pixel(self, points: Floats) -> float:
-        """Compute the usual size of a pixel of the depth maps, as they were given, on a surface.
 
-        Parameters
-        ----------
-        points : ndarray of float64, shape (N, 3)
-            Of the surface.
+def usual_pixel(points: Floats, maps: Iterable[tuple[float, Floats]]) -> float:
+    """Compute the usual size of a pixel of depth maps on a surface.
 
-        Returns
-        -------
-        float
-            In the view that is nearest to each point; 0 without maps.
-        """
-        nearest = np.full(len(points), np.inf)
-        for _, camera, pose in self._maps:
-            far = points @ pose[2, :3] + pose[2, 3]
-            nearest = np.minimum(nearest, np.where(far > 0, far / (camera.K[0, 0] * self._shrunk), np.inf))
-        known = nearest[np.isfinite(nearest)]
-        return float(np.median(known)) if len(known) else 0.0
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+        Of the surface.
+    maps : iterable of (float, ndarray of float64)
+        Focal length in pixels, and ``cam_from_world`` of shape (4, 4), of each map.
+
+    Returns
+    -------
+    float
+        In the view that is nearest to each point; 0 without maps.
+    """
+    nearest = np.full(len(points), np.inf)
+    for focal, pose in maps:
+        far = points @ pose[2, :3] + pose[2, 3]
+        nearest = np.minimum(nearest, np.where(far > 0, far / focal, np.inf))
+    known = nearest[np.isfinite(nearest)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 def shrunk(camera: Camera) -> Camera:

@@ -60,6 +60,31 @@ class TextureCounts:
     doubted: float
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """Which photo paints which face.
+
+    Parameters
+    ----------
+    labels : ndarray of int32, shape (F,)
+        View of each face; -1 for none.
+    quality : ndarray of float32, shape (F,)
+        Of each face in its view, relative to its best one.
+    gains : ndarray of float64, shape (V, 3)
+        Of each view and channel, as `view_gains` gives them.
+    outliers : int
+        As in `TextureCounts`.
+    doubted : float
+        As in `TextureCounts`.
+    """
+
+    labels: Ints
+    quality: Floats32
+    gains: Floats
+    outliers: int
+    doubted: float
+
+
 def texture_mesh(
     mesh: Mesh,
     views: Sequence[View],
@@ -108,8 +133,44 @@ def texture_mesh(
     OptionError
         `texture_size` is too small for the charts.
     """
+    mesh, choice = choose_photos(mesh, len(views), candidates, guesses, splits, max_faces)
+    return paint_mesh(
+        mesh,
+        choice,
+        views,
+        load_photo,
+        texture_size=texture_size,
+        seam_levelling=seam_levelling,
+        progress=progress,
+    )
+
+
+def choose_photos(
+    mesh: Mesh,
+    views: int,
+    candidates: Candidates,
+    guesses: NDArray[np.bool_] | None = None,
+    splits: Splits | None = None,
+    max_faces: int | None = None,
+) -> tuple[Mesh, Choice]:
+    """Choose the photo that paints each face.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    views : int
+        How many there are.
+    candidates, guesses, splits, max_faces : object
+        See `texture_mesh`.
+
+    Returns
+    -------
+    mesh : Mesh
+        Joined where splits cost more than they give; its colours are continued where no photo is right.
+    choice : Choice
+    """
     pairs = face_pairs(mesh.faces)
-    gains = view_gains(candidates, len(views))
+    gains = view_gains(candidates, views)
     candidates, outliers = remove_outliers(candidates, pairs, gains)
     candidates = without(candidates, foreign_at_outlines(candidates, pairs, gains))
     if guesses is not None:
@@ -124,8 +185,41 @@ def texture_mesh(
         limit = len(mesh.faces) if max_faces is None else max_faces
         joined = rejoin(mesh, splits, labels, candidates, limit)
         mesh, labels, quality = joined.mesh, joined.labels, joined.quality
-        pairs = face_pairs(mesh.faces)
-    charts = build_charts(mesh, pairs, labels, views)
+    return mesh, Choice(labels, quality, gains, outliers, doubted_share)
+
+
+def paint_mesh(
+    mesh: Mesh,
+    choice: Choice,
+    views: Sequence[View],
+    load_photo: Callable[[int], Bytes],
+    *,
+    texture_size: int = 4096,
+    seam_levelling: bool = True,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> tuple[TexturedMesh, TextureCounts]:
+    """Paint a mesh from the photos that were chosen.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    choice : Choice
+        Both from `choose_photos`.
+    views, load_photo, texture_size, seam_levelling, progress : object
+        See `texture_mesh`.
+
+    Returns
+    -------
+    TexturedMesh
+    TextureCounts
+
+    Raises
+    ------
+    OptionError
+        `texture_size` is too small for the charts.
+    """
+    pairs, gains = face_pairs(mesh.faces), choice.gains
+    charts = build_charts(mesh, pairs, choice.labels, views)
     layout = lay_out(charts, views, texture_size)
     atlas = Atlas.empty(layout.size)
     used = np.unique(charts.chart_view)
@@ -136,7 +230,7 @@ def texture_mesh(
     progress(len(used), len(used) + 1)
     atlas.outline(charts, layout)
     if seam_levelling:
-        seams = find_seams(charts, pairs, quality)
+        seams = find_seams(charts, pairs, choice.quality)
         offsets = global_corrections(charts, seams, *seam_differences(atlas, layout, seams))
         atlas.correct(charts, layout, offsets)
         blend_seams(atlas, charts, layout, seams)
@@ -149,11 +243,11 @@ def texture_mesh(
         faces_unseen=unseen,
         views_used=len(used),
         charts=len(charts),
-        outliers=outliers,
+        outliers=choice.outliers,
         atlas_size=layout.size,
         scale=round(float(layout.image_sizes.max(initial=1)) / largest, 4),
         filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
-        doubted=round(doubted_share, 4),
+        doubted=round(choice.doubted, 4),
     )
     texture = atlas.finish(layout)
     progress(1, 1)

@@ -29,8 +29,8 @@ from recon3d.io.ply import ply_vertex_count, read_mesh, write_point_clouds
 from recon3d.io.point_visibility import write_visibility
 from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY
 from recon3d.options import MeshGenerationOptions, resolve_options
-from recon3d.stages import mesh_generation
 from recon3d.stages.cloud_reading import read_at_most
+from recon3d.stages.mesh_generation import stage as mesh_generation
 from recon3d.types import Mesh, PointCloud
 from tests.benchmarks.kept_runs import kept_cloud
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL

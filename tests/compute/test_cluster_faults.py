@@ -17,6 +17,7 @@ import pytest
 from recon3d.compute import Cluster, StageContext, cluster_for_run
 from recon3d.errors import OutOfMemory, StageError
 from tests.compute import clusters
+from tests.compute.memory_groups import NO_GROUPS, limited_to
 
 
 @pytest.fixture
@@ -40,6 +41,16 @@ def take_memory(size: int) -> None:
     block = bytearray(size)
     block[::4096] = b"x" * len(block[::4096])
     time.sleep(60)
+
+
+def be_killed_often(count: str) -> str:
+    with open(count, "a+") as file:
+        file.seek(0)
+        if len(file.read()) < 5:
+            file.write("x")
+            file.flush()
+            os.kill(os.getpid(), signal.SIGKILL)
+    return "IMG_5 is whole"
 
 
 @pytest.mark.slow
@@ -111,7 +122,39 @@ def test_a_worker_above_its_memory_limit_is_out_of_memory(tmp_path: Path) -> Non
         with pytest.raises(OutOfMemory, match=r"IMG_5.*memory") as told:
             context.map(take_memory, [1_500_000_000], names=["IMG_5"])
         assert "exceeded 95% memory budget" in told.value.log_tail
+        assert "of its limit of 1.0 GB" in told.value.message
         assert context.call(nap, 0) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(NO_GROUPS), reason=NO_GROUPS)
+def test_a_worker_that_the_kernel_ends_for_memory_is_out_of_memory(tmp_path: Path) -> None:
+    with (
+        limited_to(1_000_000_000) as prefix,
+        clusters.scheduler(tmp_path) as (_, address),
+        clusters.workers(address, tmp_path, "--processes", "1", prefix=prefix),
+        cluster_for_run(lambda: Cluster(address)) as cluster,
+    ):
+        context = StageContext(cluster, lambda *_: None)
+        with pytest.raises(OutOfMemory, match=r"IMG_5 was killed for its memory"):
+            context.map(take_memory, [1_500_000_000], names=["IMG_5"])
+        assert context.call(nap, 0) > 0
+
+
+@pytest.mark.slow
+def test_a_killed_worker_with_little_memory_is_not_out_of_memory(tmp_path: Path) -> None:
+    """Five times: a cluster's scheduler gives up after four."""
+    with (
+        clusters.scheduler(tmp_path) as (_, address),
+        clusters.workers(address, tmp_path, "--processes", "1", "--memory-limit", "1GB"),
+        cluster_for_run(lambda: Cluster(address)) as cluster,
+    ):
+        notes: list[str] = []
+        context = StageContext(cluster, lambda *told: notes.append(told[3]))
+        assert context.map(be_killed_often, [str(tmp_path / "count")], names=["IMG_5"]) == ["IMG_5 is whole"]
+        assert (tmp_path / "count").read_text() == "xxxxx"
+        assert [note for note in notes if note.startswith("IMG_5")] != []
+        assert "of its limit of 1.0 GB" in "".join(notes)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -42,6 +43,16 @@ def crash(_: int) -> None:
 
 def be_killed(_: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def be_killed_until(task: tuple[list[str], int]) -> int:
+    """Is killed until all markers exist, one at a time."""
+    markers, value = task
+    for marker in markers:
+        with contextlib.suppress(FileExistsError):
+            Path(marker).touch(exist_ok=False)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return value * value
 
 
 def crash_at_two(index: int) -> int:
@@ -142,9 +153,30 @@ def test_workers_keep_freed_memory_and_dask_does_not_measure_itself(context: Sta
     assert context.call(worker_settings) == (str(2**25), str(2**27), False, "1s")
 
 
-def test_what_the_system_kills_twice_ran_out_of_memory(context: StageContext) -> None:
-    with pytest.raises(OutOfMemory, match="IMG_5"):
+def test_what_somebody_kills_again_and_again_is_told_and_is_not_out_of_memory(
+    context: StageContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d.compute.cluster.MOST_LOST", 4)
+    with pytest.raises(StageError) as told:
         context.map(be_killed, [1], names=["IMG_5"])
+    assert not isinstance(told.value, OutOfMemory)
+    assert re.match(
+        r"Somebody ended the worker process that worked on IMG_5 by signal 9, 4 times, and not for its "
+        r"memory: it held 0\.\d GB while \d+\.\d GB were free",
+        told.value.message,
+    )
+    assert "run the same command again" in told.value.hint
+    assert any("IMG_5 is run again: somebody ended its process" in row[3] for row in context.counts["told"])
+
+
+def test_a_task_that_is_killed_more_often_than_dask_tries_ends_with_its_result(
+    context: StageContext, tmp_path: Path
+) -> None:
+    """Dask gives up after two."""
+    markers = [str(tmp_path / name) for name in ("a", "b", "c")]
+    assert context.map(be_killed_until, [(markers, 7)]) == [49]
+    assert all(Path(marker).exists() for marker in markers)
+    assert context.map(be_killed_until, [(markers, index) for index in range(4)]) == [0, 1, 4, 9]
 
 
 def test_a_lost_worker_is_replaced(context: StageContext, tmp_path: Path) -> None:

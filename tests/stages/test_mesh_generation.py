@@ -192,3 +192,47 @@ def test_out_of_memory_gives_a_coarser_mesh_and_says_so(tmp_path: Path) -> None:
     context.failures = 100
     with pytest.raises(OutOfMemory):
         mesh_generation.run(inputs, MeshGenerationOptions(max_faces=8000), tmp_path / "out", context)
+
+
+class _Interrupted(InlineContext):
+    """Is interrupted before one of its calls, counted from 0."""
+
+    def __init__(self, at: int) -> None:
+        super().__init__()
+        self.left = at
+        self.called: list[str] = []
+
+    def _execute(self, fn: Callable[..., Any], calls: Any, **how: Any) -> list[Any]:
+        if not self.left:
+            raise KeyboardInterrupt
+        self.left -= 1
+        self.called.append(fn.__name__)
+        return super()._execute(fn, calls, **how)
+
+
+def test_an_interrupted_run_goes_on_after_the_last_whole_step(tmp_path: Path) -> None:
+    layout = orbit()
+    inputs = _dense(tmp_path / "dense", layout.cloud, layout.scene)
+    options = MeshGenerationOptions(max_faces=5000)
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    for folder in (whole, out):
+        folder.mkdir()
+    undisturbed = InlineContext()
+    mesh_generation.run(inputs, options, whole, undisturbed)
+    called: list[str] = []
+    for at in (2, 0, 1):
+        context = _Interrupted(at)
+        with pytest.raises(KeyboardInterrupt):
+            mesh_generation.run(inputs, options, out, context)
+        called += context.called
+    (half,) = out.rglob("smooth.npz")
+    half.write_bytes(half.read_bytes()[:-100])
+    context = _Interrupted(-1)
+    mesh_generation.run(inputs, options, out, context)
+    assert called == ["read_points", "make_surface", "smooth"]
+    assert context.called == ["smooth", "finish"]
+    assert sorted(path.name for path in out.iterdir()) == ["mesh.ply", "preview.png"]
+    for path in whole.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+    assert context.counts == undisturbed.counts
+    assert context.fallbacks == undisturbed.fallbacks

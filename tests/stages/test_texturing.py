@@ -17,6 +17,7 @@ from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages import texturing
+from recon3d.stages.texturing.texture_tasks import paint
 from recon3d.types import Camera, Mesh, Scene, View
 from tests.synthetic.box import box_mesh, cast, joined, panel, photograph, ring, true_color
 from tests.synthetic.shapes import grid_mesh
@@ -150,10 +151,33 @@ def test_whole_views_of_an_interrupted_run_are_reused(inputs: dict[str, Path], t
     assert (out / "textured_mesh.glb").is_file()
 
 
+def test_the_choice_of_photos_of_an_interrupted_run_is_reused(
+    inputs: dict[str, Path], tmp_path: Path
+) -> None:
+    called: list[str] = []
+
+    class Interrupted(InlineContext):
+        def call(self, fn: Any, *args: Any, **how: Any) -> Any:
+            called.append(fn.__name__)
+            if called.count("paint") == 1 and fn is paint:
+                raise KeyboardInterrupt
+            return super().call(fn, *args, **how)
+
+    context, out, whole = Interrupted(), tmp_path / "out", tmp_path / "whole"
+    with pytest.raises(KeyboardInterrupt):
+        run(inputs, out, context, texture_size=1024)
+    run(inputs, out, context, texture_size=1024)
+    assert called == ["prepare", "choose", "paint", "paint"]
+    undisturbed = run(inputs, whole, texture_size=1024)
+    for path in whole.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()
+    assert context.counts == undisturbed.counts
+
+
 def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
     class Small(InlineContext):
         def call(self, fn: Any, *args: Any, **how: Any) -> Any:
-            if fn is texturing._assemble and args[0].texture_size > 1024:
+            if fn is paint and args[1] > 1024:
                 raise OutOfMemory("The worker was killed.", "Use a lower quality.")
             return super().call(fn, *args, **how)
 

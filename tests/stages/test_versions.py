@@ -12,7 +12,8 @@ from recon3d.stage_table import STAGE_NAMES
 from tests.stages import versions
 
 SEAMS = Path("recon3d/texture/seams.py")
-TEXTURING = Path("recon3d/stages/texturing.py")
+TEXTURING = Path("recon3d/stages/texturing/stage.py")
+TASKS = TEXTURING.with_name("texture_tasks.py")
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_lazy_import_counts(copy: tuple[Path, Path]) -> None:
             '"""',
             '"""Other words. ',
         ),
-        (TEXTURING, "None of the ", "Not one of the "),
+        (TASKS, "None of the ", "Not one of the "),
         (TEXTURING, "A texture of ", "An atlas of "),
         (
             Path("recon3d/errors.py"),
