@@ -8,12 +8,19 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.notebook.browser import launch_or_skip
 
 # Shells start background jobs with SIGINT ignored, and processes that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes to make or to run says how busy the machine is.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 #: With RECON3D_NO_SKIPS=1, as .ci/run sets it, only these words in a skip's reason excuse it.
 _EXCUSED = ("GPU", "CUDA")

@@ -98,7 +98,7 @@ def streams() -> st.SearchStrategy[list[ev.Event]]:
 
 
 @given(streams(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_live_and_replayed_states_are_equal_and_never_go_backwards(
     events: list[ev.Event], data: st.DataObject
 ) -> None:

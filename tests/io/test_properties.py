@@ -23,7 +23,7 @@ from recon3d.io.gltf_scale import scale_glb
 from recon3d.io.ply import read_mesh, read_point_cloud, write_mesh, write_point_cloud
 from recon3d.types import Mesh, PointCloud, TexturedMesh
 
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=40)
 EXIF = 0x8769
 coordinate = st.floats(-1e6, 1e6, width=32)
 
@@ -117,7 +117,7 @@ def refusal(read: Callable[[Path], object], path: Path) -> str:
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_file_is_read_or_refused_by_name(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = sample_files(Path(folder))
@@ -192,7 +192,7 @@ value = st.one_of(
 @given(
     st.dictionaries(st.sampled_from([0x920A, 0xA405, 0xA20E, 0xA20F, 0xA210, 0xA002, 0xA003]), value), sizes
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_exif_gives_a_plausible_focal_length_or_none(
     details: dict[int, object], size: tuple[int, int]
 ) -> None:

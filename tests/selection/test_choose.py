@@ -87,7 +87,7 @@ def test_a_jump_does_not_break_the_path() -> None:
     assert np.diff(position[chosen]).max() == pytest.approx(2.0, abs=0.1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     steps=st.lists(st.floats(0, 0.3), min_size=1, max_size=120),
     seed=st.integers(0, 1000),

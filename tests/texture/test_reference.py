@@ -32,7 +32,7 @@ def charts(draw: st.DrawFn) -> Shapes:
 
 
 @given(charts(), st.integers(4, 40), st.integers(4, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_packed_charts_lie_inside_and_apart_as_the_twin_has_it(
     shapes: Shapes, width: int, height: int
 ) -> None:
