@@ -139,10 +139,12 @@ def find_opening(
         return _framed(frame, middle, ways[best], upward, None, None)
     chosen = int(rated[best])
     if _is_landscape(frame, some.centers[chosen], upward):
-        return _framed(frame, middle, _raised(ways[best], upward), upward, None, chosen)
+        return _framed(
+            frame, middle, _at_elevation(ways[best], upward, _LANDSCAPE, _STEEPEST), upward, None, chosen
+        )
     if _inside(points, some.centers[chosen], -some.cam_from_world[chosen, 2, :3]):
         return _as_taken(points, some, chosen, upward)
-    way = _lowered(ways[best], upward)
+    way = _at_elevation(ways[best], upward, -_STEEPEST, _STEEPEST)
     return _framed(frame, middle, way, upward, None, chosen)
 
 
@@ -346,26 +348,13 @@ def _is_landscape(frame: Floats, center: Floats, up: Floats) -> bool:
     return bool(above and np.ptp(height) < _LOW * np.ptp(flat @ sides.T, axis=0).min())
 
 
-def _raised(way: Floats, up: Floats) -> Floats:
-    """A direction from which a landscape is no strip."""
+def _at_elevation(way: Floats, up: Floats, lowest: float, highest: float) -> Floats:
+    """A direction turned up or down into a range of degrees; one that is vertical has nowhere to turn."""
     rise = float(np.degrees(np.arcsin(np.clip(way @ up, -1, 1))))
-    return _at_elevation(way, up, float(np.clip(rise, _LANDSCAPE, _STEEPEST)))
-
-
-def _lowered(way: Floats, up: Floats) -> Floats:
-    """A direction that is not so steep that the picture has no up."""
-    rise = float(np.degrees(np.arcsin(np.clip(way @ up, -1, 1))))
-    if abs(rise) <= _STEEPEST:
-        return way
-    return _at_elevation(way, up, float(np.sign(rise)) * _STEEPEST)
-
-
-def _at_elevation(way: Floats, up: Floats, degrees: float) -> Floats:
-    """A direction with another elevation; one that is vertical has no other."""
     flat = way - float(way @ up) * up
-    if np.linalg.norm(flat) < 1e-9:
+    if lowest <= rise <= highest or np.linalg.norm(flat) < 1e-9:
         return way
-    angle = np.radians(degrees)
+    angle = np.radians(np.clip(rise, lowest, highest))
     turned: Floats = np.cos(angle) * flat / np.linalg.norm(flat) + np.sin(angle) * up
     return turned
 

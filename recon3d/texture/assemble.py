@@ -85,66 +85,6 @@ class Choice:
     doubted: float
 
 
-def texture_mesh(
-    mesh: Mesh,
-    views: Sequence[View],
-    candidates: Candidates,
-    load_photo: Callable[[int], Bytes],
-    *,
-    guesses: NDArray[np.bool_] | None = None,
-    splits: Splits | None = None,
-    max_faces: int | None = None,
-    texture_size: int = 4096,
-    seam_levelling: bool = True,
-    progress: Callable[[float, float], None] = lambda done, total: None,
-) -> tuple[TexturedMesh, TextureCounts]:
-    """Texture a mesh from photos.
-
-    Parameters
-    ----------
-    mesh : Mesh
-    views : sequence of View
-        With pinhole cameras.
-    candidates : Candidates
-        What the views show, from `recon3d.texture.face_visibility`.
-    load_photo : callable
-        Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
-        photo is asked for once at most.
-    guesses : ndarray of bool, shape (F,), optional
-        Faces that no photo measured: they take their neighbours' colours unless photos agree on them.
-    splits : Splits, optional
-        How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
-    max_faces : int, optional
-        Faces that the result may have; splits are undone until it does.
-    texture_size : int
-        Largest side of the texture.
-    seam_levelling : bool
-        Even out exposures and seams.
-    progress : callable
-        Receives (done, total).
-
-    Returns
-    -------
-    TexturedMesh
-    TextureCounts
-
-    Raises
-    ------
-    OptionError
-        `texture_size` is too small for the charts.
-    """
-    mesh, choice = choose_photos(mesh, len(views), candidates, guesses, splits, max_faces)
-    return paint_mesh(
-        mesh,
-        choice,
-        views,
-        load_photo,
-        texture_size=texture_size,
-        seam_levelling=seam_levelling,
-        progress=progress,
-    )
-
-
 def choose_photos(
     mesh: Mesh,
     views: int,
@@ -160,8 +100,14 @@ def choose_photos(
     mesh : Mesh
     views : int
         How many there are.
-    candidates, guesses, splits, max_faces : object
-        See `texture_mesh`.
+    candidates : Candidates
+        What the views show, from `recon3d.texture.face_visibility`.
+    guesses : ndarray of bool, shape (F,), optional
+        Faces that no photo measured: they take their neighbours' colours unless photos agree on them.
+    splits : Splits, optional
+        How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
+    max_faces : int, optional
+        Faces that the result may have; splits are undone until it does.
 
     Returns
     -------
@@ -205,8 +151,17 @@ def paint_mesh(
     mesh : Mesh
     choice : Choice
         Both from `choose_photos`.
-    views, load_photo, texture_size, seam_levelling, progress : object
-        See `texture_mesh`.
+    views : sequence of View
+        With pinhole cameras.
+    load_photo : callable
+        Gives the undistorted photo of a view by its number, uint8 RGB of the camera's size. Each
+        photo is asked for once at most.
+    texture_size : int
+        Largest side of the texture.
+    seam_levelling : bool
+        Even out exposures and seams.
+    progress : callable
+        Receives (done, total).
 
     Returns
     -------

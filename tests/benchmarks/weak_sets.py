@@ -123,6 +123,12 @@ def _compared(photos: list[Path], work: Path, whole: Scene | None) -> Outcome:
     return Outcome(ours, plain, seconds, notes, errors)
 
 
+def _whole(kept: Path, name: str) -> Scene | None:
+    """The kept model of a whole set, if there is one; the bust's frames have names of their own here."""
+    folder = kept / f"{_KEPT.get(name, name)}-low"
+    return Project.open(folder).scene if name in FOLDERS and folder.is_dir() else None
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,14 +142,7 @@ def main() -> None:
         name, _, step = thinned.partition("/")
         with tempfile.TemporaryDirectory() as temporary:
             paths = photos(name, int(step or 1), int(width or 0), Path(temporary))
-            whole = None
-            # The bust's frames have names of their own here.
-            if (
-                arguments.kept
-                and name in FOLDERS
-                and (arguments.kept / f"{_KEPT.get(name, name)}-low").is_dir()
-            ):
-                whole = Project.open(arguments.kept / f"{_KEPT.get(name, name)}-low").scene
+            whole = _whole(arguments.kept, name) if arguments.kept else None
             found = _compared(paths, Path(temporary), whole)
         off = " ".join(f"{error:.1f}" for error in found.errors)
         start = f"{given:<14}{len(paths):>7}{found.ours:>7}{found.plain:>8}{found.seconds:>9.1f}"

@@ -18,7 +18,7 @@ import recon3d
 from recon3d.cli.commands import app
 from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
 from recon3d.options import resolve_options
-from recon3d.preflight import history
+from recon3d.preflight import history, work
 from recon3d.preflight.check import _environment, check_project
 from recon3d.preflight.cost import Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import examine
@@ -30,6 +30,8 @@ from recon3d.preflight.sampling import draw
 from recon3d.project import gathering
 from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
+from recon3d.stages.mesh_generation.mesh_steps import PHOTO_PIXELS
+from recon3d.surface.refinement import SIZES
 from tests.synthetic import media
 
 SIZE = (640, 480)
@@ -432,6 +434,12 @@ def test_the_model_foretells_kept_runs() -> None:
         counts = expected_counts(job, options)
         foretold = sum(stage_work(stage, counts) for stage in STAGE_NAMES)
         assert seconds / 1.5 < foretold < 1.5 * seconds
+
+
+def test_the_model_knows_the_photos_that_refine_a_surface() -> None:
+    """It has the numbers twice, so that a check need not load the mesh's code."""
+    assert max(SIZES) == work._PHOTO_SCALE
+    assert work._PHOTO_MEGAPIXELS * 1e6 == PHOTO_PIXELS
 
 
 def test_without_kept_runs_the_speed_is_calibrated_and_uncertain(tmp_path: Path) -> None:

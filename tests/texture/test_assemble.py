@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recon3d.texture.assemble import texture_mesh
 from recon3d.types import Mesh, TexturedMesh, View
 from tests.synthetic.box import box_mesh, joined, panel, photograph, rate, ring, true_color
+from tests.texture.whole import texture_mesh
 
 
 def lookup(mesh: TexturedMesh, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

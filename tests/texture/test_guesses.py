@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.face_visibility import CandidateTable, seen_faces
 from recon3d.texture.guesses import guessed_faces
 from recon3d.texture.refine import split_large_faces
@@ -15,6 +14,7 @@ from recon3d.types import Mesh
 from tests.stages.test_texturing import project_folder, run
 from tests.synthetic.box import box_mesh, photograph, ring, true_color
 from tests.texture.test_assemble import lookup, random_weights
+from tests.texture.whole import texture_mesh
 
 
 def dented(depth: float) -> Mesh:

@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from recon3d.texture.assemble import texture_mesh
 from recon3d.texture.outlines import shows_behind
 from recon3d.types import Floats, Mesh, TexturedMesh, View
 from tests.synthetic.box import SKY, box_mesh, cast, looking_at, rate
 from tests.texture.test_assemble import lookup, random_weights
+from tests.texture.whole import texture_mesh
 
 UP = np.array([0.0, 1.0, 0.0])
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.compute import reads, task_progress
 from recon3d.errors import ReconstructionError
-from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import write_glb
 from recon3d.io.masks import load_view_mask, visible_at
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.layout import TEXTURED_MESH, TextureCounts, mask_file
-from recon3d.stages.kept_steps import keep_step, kept_part
+from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.preview import write_preview
 from recon3d.texture.assemble import Choice, choose_photos, paint_mesh
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
@@ -27,9 +25,6 @@ from recon3d.texture.refine import Splits, split_large_faces
 from recon3d.types import Bytes, Mesh, PointCloud, Scene, View
 
 _JPEG_QUALITY = 92
-_SPLITS = "splits_"
-#: What a mesh may have beside its vertices and faces.
-_OPTIONAL = ("colors", "guessed")
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
 #: A smaller mesh has no faces to spare.
@@ -103,12 +98,8 @@ def prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path)
         # Some splits must stay, at borders of photos and of what hides others: they need room.
         room = min(len(splits) // _SPLITS_A_PLACE, len(whole) // _ROOM)
         mesh, splits = split_large_faces(_fewer(whole, len(whole) - room), fitted)
-    arrays: dict[str, NDArray[Any]] = {"vertices": mesh.vertices, "faces": mesh.faces}
-    arrays["max_faces"] = np.array(len(whole))
-    arrays |= {name: value for name in _OPTIONAL if (value := getattr(mesh, name)) is not None}
-    arrays |= {f"{_SPLITS}{field.name}": getattr(splits, field.name) for field in fields(splits)}
-    with atomic_path(output) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    # Painting needs no normals.
+    keep_step(output, {"max_faces": len(whole)}, mesh=replace(mesh, normals=None), splits=splits)
 
 
 def _fewer(mesh: Mesh, faces: int) -> Mesh:
@@ -122,16 +113,7 @@ def _fewer(mesh: Mesh, faces: int) -> Mesh:
 @functools.lru_cache(maxsize=1)
 def _load_mesh(path: Path) -> Mesh:
     """The prepared mesh; a worker rates many views of the same one."""
-    with np.load(path) as data:
-        optional = {name: data[name] for name in _OPTIONAL if name in data.files}
-        return Mesh(data["vertices"], data["faces"], **optional)
-
-
-def _load_splits(path: Path) -> tuple[Splits, int]:
-    """How the prepared mesh was split, and the number of faces before."""
-    with np.load(path) as data:
-        splits = Splits(**{field.name: data[f"{_SPLITS}{field.name}"] for field in fields(Splits)})
-        return splits, int(data["max_faces"])
+    return kept_part(path, "mesh", Mesh)
 
 
 @reads(lambda task: [task.mesh, task.images / task.view.name, mask_file(task.images, task.view.name)])
@@ -152,8 +134,7 @@ def rate_view(task: ViewTask) -> None:
         shown = visible_at(visible, pixel)
         valid = shown if valid is None else valid & shown
     seen = seen_faces(mesh, view, rgb, valid=valid, guesses=guessed_faces(mesh))
-    with atomic_path(task.output) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **{field.name: getattr(seen, field.name) for field in fields(ViewFaces)})
+    keep_step(task.output, {}, seen=seen)
 
 
 def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
@@ -183,11 +164,10 @@ def choose(task: PaintTask) -> None:
         No photo shows any of the surface.
     """
     mesh = _load_mesh(task.mesh)
-    splits, max_faces = _load_splits(task.mesh)
+    splits, max_faces = kept_part(task.mesh, "splits", Splits), kept_facts(task.mesh)["max_faces"]
     table = CandidateTable(len(mesh))
     for index, path in enumerate(task.ratings):
-        with np.load(path) as data:
-            table.add(index, ViewFaces(**{field.name: data[field.name] for field in fields(ViewFaces)}))
+        table.add(index, kept_part(path, "seen", ViewFaces))
     candidates = table.candidates()
     if not np.any(candidates.counts):
         raise ReconstructionError(
