@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import pluggy
 import pytest
 
 from tests.notebook.browser import launch_or_skip
 
 # Shells start background jobs with SIGINT ignored, and processes that tests start inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# One folder for compiled code: pytest's own process, and the runs and services that tests start, which would
+# keep it in their own data folders. Set before numba is imported.
+os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).parents[1] / ".pytest_cache" / "numba"))
 
 # How long an example takes to make or to run says how busy the machine is.
 hypothesis.settings.register_profile(
@@ -35,10 +40,17 @@ def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         report.longrepr = f"RECON3D_NO_SKIPS=1 refuses this skip. {reason}"
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Make a skip for a missing tool or missing data a failure, where nothing may be missing."""
-    report = yield
+    try:
+        report = yield
+    except (SystemError, pluggy.PluggyTeardownRaisedWarning):
+        # Before Python 3.11.8, parsing fails while another thread parses too (cpython issue 106905):
+        # that of a failure's source, for its report. Without a report, xdist loses the worker.
+        report = pytest.TestReport.from_item_and_call(item, call)
     _refuse_skip(report)
     return report
 
@@ -68,21 +80,6 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no test data at {folder}; set RECON3D_TEST_DATA")
     return folder
-
-
-@pytest.fixture(scope="session")
-def compiled_code(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for compiled code that a session's real runs share, also those of xdist's other worker."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "compiled"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-@pytest.fixture
-def compiles_once(compiled_code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Services that the test starts keep compiled code there, and not each in its own data folder."""
-    monkeypatch.setenv("NUMBA_CACHE_DIR", str(compiled_code))
 
 
 @pytest.fixture(scope="session")

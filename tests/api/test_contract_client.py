@@ -197,7 +197,6 @@ def test_with_the_stand_in(serve: Callable[..., Any], video: Path) -> None:
 
 @pytest.mark.attack("The same client with a real reconstruction", "all green")
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiles_once")
 def test_with_a_real_reconstruction(serve: Callable[..., Any]) -> None:
     with serve(fake=False, runners=1) as api:
         whole_story(api, recon3d.sample_video().read_bytes(), 0.2, 900)

@@ -356,7 +356,6 @@ def test_the_run_does_not_know_the_services_secrets(worker: httpx.Client, workin
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiles_once")
 def test_the_real_thing(serve: object) -> None:
     """A video through recon3d itself: five downloads, and a score."""
     sample = Path(__file__).parents[2] / "examples" / "data" / "bust.mp4"

@@ -51,7 +51,7 @@ def test_video_to_mesh(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, compiles_once: None) -> Iterator[str]:
+def server(tmp_path: Path) -> Iterator[str]:
     """Address of a service in a process of its own, whose runs are real and small."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

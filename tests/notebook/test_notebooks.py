@@ -136,7 +136,6 @@ def test_05_uses_the_cluster_and_leaves_it_running(execute: Callable[[str], Exec
     assert len(project.cloud) > 20_000
 
 
-@pytest.mark.usefixtures("compiles_once")
 def test_06_goes_through_the_whole_service_and_ends_it(execute: Callable[[str], Executed]) -> None:
     notebook = execute("06_service_from_python")
     assert notebook.printed("server") == "ready\n"

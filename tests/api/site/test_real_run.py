@@ -19,7 +19,6 @@ MINUTES = 60_000
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("compiles_once")
 def test_the_bust(visit: Callable[..., Visitor], tmp_path: Path) -> None:
     with served(Settings(data_dir=tmp_path, min_free_mb=1), fake=False) as api:
         visitor = visit(api.url, expected=("/preview",))
