@@ -63,14 +63,21 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+#: Folders whose tests take both cores. Their tests, and those beside them in `tests`, run one after the other.
+_HEAVY = {"compute", "docs", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``, the service's tests, which mostly wait, run beside all others."""
+    """With ``-n 2 --dist loadgroup``, one worker runs the heavy tests while the other takes the files left."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
-    service = Path(__file__).parent / "api"
+    here = Path(__file__).parent
+    heavy = {item for item in items if item.path.relative_to(here).parts[0] in {*_HEAVY, item.path.name}}
     for item in items:
-        group = "service" if service in item.path.parents else "pipeline"
-        item.add_marker(pytest.mark.xdist_group(group))
+        group = "heavy" if item in heavy else item.path.relative_to(here)
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+    items.sort(key=lambda item: item not in heavy)
 
 
 @pytest.fixture(scope="session")
