@@ -63,13 +63,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-#: Folders whose tests take both cores. Their tests, and those beside them in `tests`, run one after the other.
+#: Folders whose tests take both cores. They run one after the other, as do the files beside these folders.
 _HEAVY = {"compute", "docs", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``, one worker runs the heavy tests while the other takes the files left."""
+    """With ``-n 2 --dist loadgroup``, one worker runs the heavy tests, the other the files left."""
     if not config.pluginmanager.hasplugin("xdist"):
         return
     here = Path(__file__).parent
