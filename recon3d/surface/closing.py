@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from recon3d.surface.connectivity import adjacent_faces, label_patches
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Mesh
+from recon3d.types import Ints, Mesh
 
 Mask = NDArray[np.bool_]
 
@@ -20,6 +21,9 @@ Mask = NDArray[np.bool_]
 _ISLAND, _ISLAND_SHARE = 150, 0.02
 #: Photos see through a gap when they see through more than this share of it; less is noise of a few depths.
 _HOLLOW = 0.05
+#: A gap that is too long in all may still be narrow, as one along the foot of a plinth: no place in it is
+#: further from measured faces than this share of the widest gap, and it is this many times as long at most.
+_NARROW, _LONG = 0.25, 2.0
 
 
 def close_gaps(
@@ -28,8 +32,8 @@ def close_gaps(
     """Cut a closed surface back to what is known, but keep guesses that close a gap.
 
     Faces whose vertices are all supported stay. Of the others, a connected patch stays when it is
-    small, nothing sees through it, and supported faces surround it. Patches that reach further are cut
-    as they would be without this.
+    small or narrow, nothing sees through it, and supported faces surround it. Patches that reach further
+    are cut as they would be without this.
 
     Parameters
     ----------
@@ -40,7 +44,7 @@ def close_gaps(
     empty : ndarray of bool, shape (V,)
         Vertices in space that photos see through.
     widest : float
-        Longest diagonal of the box around a patch that stays.
+        Longest diagonal of the box around a patch that stays; that of a narrow patch is twice as long.
     threads : Threads, optional
 
     Returns
@@ -70,11 +74,26 @@ def close_gaps(
         rows = np.flatnonzero(part >= 0)
         np.minimum.at(low, part[rows], corners[rows].min(axis=1))
         np.maximum.at(high, part[rows], corners[rows].max(axis=1))
-        closes = np.linalg.norm(high - low, axis=1) <= widest
+        length = np.linalg.norm(high - low, axis=1)
+        closes = length <= widest
         shared = np.bincount(pairs[~hollow[pairs].any(axis=1)].ravel(), minlength=len(faces))
+        closes |= _narrow(mesh, known, part, np.flatnonzero(~closes & (length <= _LONG * widest)), widest)
         closes[part[rows[shared[rows] < 3]]] = False
         stays[rows] = closes[part[rows]]
     guessed = np.zeros(len(mesh.vertices), bool)
     guessed[faces[stays & ~known]] = True
     guessed[faces[known]] = False
     return Mesh(mesh.vertices, faces[stays]), guessed
+
+
+def _narrow(mesh: Mesh, known: Mask, part: Ints, patches: Ints, widest: float) -> Mask:
+    """Which of the patches are near to `known` everywhere; false for all other patches."""
+    rows = np.flatnonzero(np.isin(part, patches))
+    narrow = np.zeros(int(part.max()) + 1, bool)
+    if len(rows):
+        narrow[patches] = True
+        tree = cKDTree(mesh.vertices[np.unique(mesh.faces[known])], balanced_tree=False)
+        reach = _NARROW * widest
+        away = tree.query(mesh.vertices[mesh.faces[rows, 0]], distance_upper_bound=reach)[0]
+        narrow[part[rows[np.isinf(away)]]] = False
+    return narrow

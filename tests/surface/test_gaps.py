@@ -93,6 +93,18 @@ def test_noise_in_a_gap_neither_keeps_it_open_nor_holds_it() -> None:
     assert not guessed.any()
 
 
+@pytest.mark.parametrize(
+    ("length", "width", "closes"), [(1.2, 0.2, True), (1.2, 0.6, False), (1.8, 0.2, False)]
+)
+def test_a_long_gap_is_closed_where_it_is_narrow(length: float, width: float, closes: bool) -> None:
+    sheet = grid_mesh(2.0, cells=80)
+    x, _, z = np.abs(sheet.vertices).T
+    slot = (x < length / 2) & (z < width / 2)
+    mesh, guessed = close_gaps(sheet, ~slot, np.zeros(len(x), bool), 0.8)
+    assert (len(mesh.faces) == len(sheet.faces)) == closes
+    assert guessed.any() == closes
+
+
 def test_planes_are_found_in_a_rim_and_noise_is_in_none() -> None:
     rng = np.random.default_rng(0)
     normals = np.repeat(np.eye(3)[:2], (120, 60), axis=0) + rng.normal(0, 0.03, (180, 3))
