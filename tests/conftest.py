@@ -67,17 +67,22 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 _HEAVY = {"compute", "docs", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the marks
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n 2 --dist loadgroup``, one worker runs the heavy tests, the other the files left."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    here = Path(__file__).parent
-    heavy = {item for item in items if item.path.relative_to(here).parts[0] in {*_HEAVY, item.path.name}}
-    for item in items:
-        group = "heavy" if item in heavy else item.path.relative_to(here)
-        item.add_marker(pytest.mark.xdist_group(str(group)))
-    items.sort(key=lambda item: item not in heavy)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n 2``, one worker runs the heavy tests, the other takes the files left, one by one.
+
+    Not by xdist's own groups: since pytest 9, xdist 3.8 deals tests singly in spite of them, so that each
+    worker starts the servers and browsers of each file, and two heavy tests share the two cores.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            folder = file.removeprefix("tests/").partition("/")[0]
+            return "heavy" if folder in _HEAVY or folder.endswith(".py") else file
+
+    return Lanes(config, log)
 
 
 @pytest.fixture(scope="session")
