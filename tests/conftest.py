@@ -85,6 +85,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Lanes(config, log)
 
 
+@pytest.fixture(autouse=True)
+def _leaves_others_their_time() -> Iterator[None]:
+    """A test that gives its process a real-time priority starves all that runs beside it and after it."""
+    policy = getattr(os, "sched_getscheduler", lambda _: 0)
+    before = policy(0)
+    yield
+    assert policy(0) == before
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """The folder of real image sets and videos; skips where it is absent."""

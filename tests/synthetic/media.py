@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,22 @@ def slide(picture: Image, positions: Iterable[float], size: tuple[int, int] = (3
     return frames
 
 
+@contextlib.contextmanager
+def _ordinary_priority() -> Iterator[None]:
+    """Undo what SVT-AV1 does for root: it gives the thread that calls it the highest real-time priority.
+
+    That thread, and all processes that it starts from then on, would leave nothing to all others.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, priority = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, priority)
+
+
 def write_video(
     path: Path,
     frames: Sequence[Image | av.VideoFrame],
@@ -48,7 +66,7 @@ def write_video(
     prepare: Callable[[Any], None] | None = None,
 ) -> Path:
     """Encode BGR images, or frames; `pts` are in units of 1 / `rate`."""
-    with av.open(str(path), "w") as container:
+    with _ordinary_priority(), av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
         first = frames[0]
         is_frame = isinstance(first, av.VideoFrame)
