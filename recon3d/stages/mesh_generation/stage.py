@@ -162,7 +162,7 @@ def _mesh(
     cut = step(cutting, "cut.npz", cut_surface, dense, scene, surface, options)
     fitted = step(smoothing, "smooth.npz", smooth, cut, options)
     if photos is not None:
-        size = max(max(view.camera.width, view.camera.height) for view in scene)
+        size = max((max(view.camera.width, view.camera.height) for view in scene), default=0)
         fitted = fit_to_photos(fitting, fitted, size, photos, folder, _MESH_BYTES * options.max_faces)
     finishing.progress(0, 1)
     made: tuple[MeshCounts, str, float, float] = finishing.call(
