@@ -826,7 +826,7 @@ class MeshCounts:
 
 @dataclass(frozen=True)
 class TextureCounts:
-    """Counts of texturing, as `recon3d.texture.assemble.TextureCounts` describes them."""
+    """Counts of texturing, as `recon3d.texture.painting.TextureCounts` describes them."""
 
     stage: ClassVar[str] = "texturing"
     faces_seen: int

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 import numpy as np
 
@@ -48,12 +48,11 @@ def keep_step(path: Path, facts: Mapping[str, Any], **parts: DataclassInstance) 
     facts : mapping of str to object
         What JSON can hold.
     **parts : dataclass
-        With fields that are arrays, numbers or None.
+        With fields that are arrays, numbers, None or such dataclasses.
     """
     arrays: dict[str, Any] = {_FACTS: np.array(json.dumps(dict(facts)))}
     for name, part in parts.items():
-        held = {field.name: getattr(part, field.name) for field in fields(part)}
-        arrays |= {f"{name}.{key}": value for key, value in held.items() if value is not None}
+        arrays |= _flat(name, part)
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
@@ -90,6 +89,28 @@ def kept_part(path: Path, name: str, kind: type[Part]) -> Part:
     dataclass
     """
     with np.load(path) as data:
-        named = {field.name: f"{name}.{field.name}" for field in fields(kind)}
-        held = {field: data[key] for field, key in named.items() if key in data.files}
-    return kind(**{field: value if value.ndim else value.item() for field, value in held.items()})
+        part: Part = _made(name, kind, data)
+    return part
+
+
+def _flat(name: str, part: DataclassInstance) -> dict[str, Any]:
+    arrays: dict[str, Any] = {}
+    for field in fields(part):
+        value, key = getattr(part, field.name), f"{name}.{field.name}"
+        if is_dataclass(value) and not isinstance(value, type):
+            arrays |= _flat(key, value)
+        elif value is not None:
+            arrays[key] = value
+    return arrays
+
+
+def _made(name: str, kind: Any, data: Mapping[str, Any]) -> Any:
+    held, hints = {}, get_type_hints(kind)
+    for field in fields(kind):
+        key = f"{name}.{field.name}"
+        if is_dataclass(hints[field.name]):
+            held[field.name] = _made(key, hints[field.name], data)
+        elif key in data:
+            value = data[key]
+            held[field.name] = value if value.ndim else value.item()
+    return kind(**held)

@@ -188,16 +188,37 @@ def _area_and_spacing(cloud: PointCloud, threads: Threads) -> tuple[float, float
     return area, part.typical / np.sqrt(step)
 
 
-def surface_from_points(
+@dataclass(frozen=True)
+class Grid:
+    """Of what size a surface was made.
+
+    Parameters
+    ----------
+    octree_depth : int
+        The grid has two to the power of this many vertices along a side.
+    cell : float
+        Their distance.
+    diagonal : float
+        Of the points, without the outer ones.
+    noise : float
+        Of the points, in cells.
+    """
+
+    octree_depth: int
+    cell: float
+    diagonal: float
+    noise: float
+
+
+def surface_of_points(
     cloud: PointCloud,
     *,
     faces: int = 200_000,
     depth: int = 0,
-    trim_factor: float = 3.0,
     see_through: FreeSpace | None = None,
     threads: Threads = ALONE,
-) -> tuple[Mesh, PointCloud, dict[str, float]]:
-    """Surface of an oriented cloud, open where neither points nor a gap between them justify it.
+) -> tuple[Mesh, PointCloud, Spacing, Grid]:
+    """Surface of an oriented cloud, closed also where no points are.
 
     Parameters
     ----------
@@ -207,8 +228,6 @@ def surface_from_points(
         Triangles that are wanted in the end, about.
     depth : int
         The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
-    trim_factor : float
-        Beyond this many spacings from the points the surface is a guess.
     see_through : FreeSpace, optional
         What photos see through.
     threads : Threads, optional
@@ -216,12 +235,11 @@ def surface_from_points(
     Returns
     -------
     mesh : Mesh
-        It tells which vertices close gaps, without points nearby.
     used : PointCloud
         The points of which it was made, thinned.
-    facts : dict
-        Number of points used, depth, spacing, cell, diagonal, noise in cells, and share of the area that
-        is guessed.
+    spacing : Spacing
+        Of these.
+    grid : Grid
 
     Raises
     ------
@@ -247,32 +265,58 @@ def surface_from_points(
     assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
     diagonal = float(np.linalg.norm(high - low))
-    widest = _WIDEST * diagonal
     samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
-    field = solve(samples, cell, gap=widest / 2, see_through=see_through, threads=threads)
+    field = solve(samples, cell, gap=_WIDEST * diagonal / 2, see_through=see_through, threads=threads)
     depth = int(np.log2(field.level.size * SIDE))
     mesh = extract(field.level, field.values, threads)
-    del field
-    supported = near_points(mesh.vertices, used.points, spacing, trim_factor, cell, threads)
+    return mesh, used, spacing, Grid(depth, cell, diagonal, noise / cell)
+
+
+def justified(
+    mesh: Mesh,
+    points: Floats,
+    spacing: Spacing,
+    grid: Grid,
+    *,
+    trim_factor: float = 3.0,
+    see_through: FreeSpace | None = None,
+    threads: Threads = ALONE,
+) -> tuple[Mesh, float]:
+    """Cut a surface where neither points nor a gap between them justify it.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    points : ndarray of float64, shape (N, 3)
+        Of which it was made.
+    spacing : Spacing
+    grid : Grid
+        All from `surface_of_points`.
+    trim_factor : float
+        Beyond this many spacings from the points the surface is a guess.
+    see_through : FreeSpace, optional
+        What photos see through.
+    threads : Threads, optional
+
+    Returns
+    -------
+    mesh : Mesh
+        It tells which vertices close gaps, without points nearby.
+    guessed : float
+        Share of its area that does.
+    """
+    supported = near_points(mesh.vertices, points, spacing, trim_factor, grid.cell, threads)
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
-        empty[~supported] = see_through(mesh.vertices[~supported], 2 * cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, widest, threads)
+        empty[~supported] = see_through(mesh.vertices[~supported], 2 * grid.cell)
+    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * grid.diagonal, threads)
     exposure = None
     if see_through is not None:
-        exposure = functools.partial(see_through.exposure, radius=2 * cell)
+        exposure = functools.partial(see_through.exposure, radius=2 * grid.cell)
     mesh = fair_guesses(mesh, guessed, exposure)
     areas = face_areas(mesh.vertices, mesh.faces)
-    facts = {
-        "guessed": float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300)),
-        "points_used": len(used),
-        "octree_depth": depth,
-        "spacing": spacing.typical,
-        "cell": cell,
-        "noise": noise / cell,
-        "diagonal": diagonal,
-    }
-    return replace(mesh, guessed=guessed), used, facts
+    share = float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300))
+    return replace(mesh, guessed=guessed), share
 
 
 def near_points(

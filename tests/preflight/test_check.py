@@ -30,7 +30,7 @@ from recon3d.preflight.sampling import draw
 from recon3d.project import gathering
 from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
-from recon3d.stages.mesh_generation.mesh_steps import PHOTO_PIXELS
+from recon3d.stages.mesh_generation.fit import PHOTO_PIXELS
 from recon3d.surface.refinement import SIZES
 from tests.synthetic import media
 

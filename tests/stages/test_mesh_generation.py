@@ -14,11 +14,14 @@ from PIL import Image
 
 from recon3d.compute import InlineContext
 from recon3d.errors import OptionError, OutOfMemory, ReconstructionError
+from recon3d.io.depth import write_depth_map
 from recon3d.io.ply import read_mesh, write_point_cloud
 from recon3d.io.point_visibility import write_visibility
+from recon3d.layout import depth_map_file
 from recon3d.options import MeshGenerationOptions, resolve_options
 from recon3d.stages import mesh_generation
-from recon3d.types import PointCloud, Scene
+from recon3d.types import DepthMap, PointCloud, Scene
+from tests.synthetic.box import box_mesh, cast, ring, true_color
 from tests.synthetic.layouts import courtyard, orbit
 from tests.synthetic.shapes import orbit_scene, sphere_cloud
 
@@ -173,66 +176,148 @@ def test_too_few_points_are_named(tmp_path: Path) -> None:
 class _SmallMachine(InlineContext):
     """Runs out of memory in the first calls."""
 
-    failures = 1
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        # Shared with the contexts of the stage's parts.
+        self.left = [OutOfMemory("A worker ran out of memory.", "Use a lower quality.")] * failures
 
     def _execute(self, fn: Callable[..., Any], calls: Any, **how: Any) -> list[Any]:
-        if self.failures:
-            self.failures -= 1
-            raise OutOfMemory("A worker ran out of memory.", "Use a lower quality.")
+        if self.left:
+            raise self.left.pop()
         return super()._execute(fn, calls, **how)
 
 
 def test_out_of_memory_gives_a_coarser_mesh_and_says_so(tmp_path: Path) -> None:
     inputs = _dense(tmp_path / "dense", sphere_cloud(8000))
     (tmp_path / "out").mkdir()
-    context = _SmallMachine()
+    context = _SmallMachine(1)
     mesh_generation.run(inputs, MeshGenerationOptions(max_faces=8000), tmp_path / "out", context)
     assert len(read_mesh(tmp_path / "out" / "mesh.ply").faces) <= 2000
     assert any("2000" in message for message in context.fallbacks)
-    context.failures = 100
     with pytest.raises(OutOfMemory):
-        mesh_generation.run(inputs, MeshGenerationOptions(max_faces=8000), tmp_path / "out", context)
+        mesh_generation.run(
+            inputs, MeshGenerationOptions(max_faces=8000), tmp_path / "out", _SmallMachine(100)
+        )
 
 
 class _Interrupted(InlineContext):
-    """Is interrupted before one of its calls, counted from 0."""
+    """Is interrupted after one task."""
 
-    def __init__(self, at: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.left = at
+        # Shared with the contexts of the stage's parts.
         self.called: list[str] = []
 
     def _execute(self, fn: Callable[..., Any], calls: Any, **how: Any) -> list[Any]:
-        if not self.left:
+        if self.called:
             raise KeyboardInterrupt
-        self.left -= 1
         self.called.append(fn.__name__)
-        return super()._execute(fn, calls, **how)
+        made = super()._execute(fn, calls[:1], **how)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return made
 
 
-def test_an_interrupted_run_goes_on_after_the_last_whole_step(tmp_path: Path) -> None:
-    layout = orbit()
-    inputs = _dense(tmp_path / "dense", layout.cloud, layout.scene)
-    options = MeshGenerationOptions(max_faces=5000)
-    whole, out = tmp_path / "whole", tmp_path / "out"
-    for folder in (whole, out):
-        folder.mkdir()
-    undisturbed = InlineContext()
-    mesh_generation.run(inputs, options, whole, undisturbed)
+def _striped(points: np.ndarray) -> np.ndarray:
+    x, y, z = np.moveaxis(points, -1, 0)
+    stripes = 40 * np.sin(30 * x + 4 * y) * np.sin(27 * y + 9 * z) * np.sin(31 * z - 7 * x)
+    return np.rint(np.clip(true_color(points) + stripes[..., None], 0, 255)).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def photographed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A box with its depth maps, cloud and photos."""
+    root = tmp_path_factory.mktemp("photographed")
+    box, views = box_mesh(4), ring(8)
+    corners = box.vertices[box.faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    images, parts = root / "frames" / "images", []
+    images.mkdir(parents=True)
+    for index, view in enumerate(views):
+        depth, points, face = cast(box, view)
+        known = np.isfinite(depth)
+        picture = np.where(known[..., None], _striped(points), np.uint8(90))
+        Image.fromarray(picture).save(images / view.name)
+        ahead = np.where(known[..., None], normals[face] @ view.cam_from_world[:3, :3].T, 0)
+        packed = DepthMap(
+            view.name,
+            view.camera,
+            np.where(known, depth, 0).astype(np.float32),
+            ahead.astype(np.float32),
+            known.astype(np.float32),
+        )
+        write_depth_map(depth_map_file(root / "dense", view.name), packed)
+        rows = np.flatnonzero(known)[index::9]
+        parts.append((points.reshape(-1, 3)[rows], normals[face].reshape(-1, 3)[rows]))
+    places, directions = (np.concatenate(part) for part in zip(*parts, strict=True))
+    scene = Scene(tuple(views))
+    inputs = _dense(root / "dense", PointCloud(places, directions.astype(np.float32)), scene)
+    scene.save(root / "sparse")
+    return {**inputs, "frame_extraction": root / "frames", "sparse_reconstruction": root / "sparse"}
+
+
+_OPTIONS = MeshGenerationOptions(max_faces=1500, region="all")
+
+
+@pytest.fixture(scope="module")
+def whole(
+    photographed: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, InlineContext]:
+    """Its mesh, made without a pause by one worker."""
+    out, context = tmp_path_factory.mktemp("whole"), InlineContext()
+    mesh_generation.run(photographed, _OPTIONS, out, context)
+    return out, context
+
+
+def test_an_interrupted_run_goes_on_after_the_last_whole_task(
+    photographed: dict[str, Path], whole: tuple[Path, InlineContext], tmp_path: Path
+) -> None:
+    out, (folder, undisturbed) = tmp_path / "out", whole
+    out.mkdir()
     called: list[str] = []
-    for at in (2, 0, 1):
-        context = _Interrupted(at)
-        with pytest.raises(KeyboardInterrupt):
-            mesh_generation.run(inputs, options, out, context)
-        called += context.called
-    (half,) = out.rglob("smooth.npz")
-    half.write_bytes(half.read_bytes()[:-100])
-    context = _Interrupted(-1)
-    mesh_generation.run(inputs, options, out, context)
-    assert called == ["read_points", "make_surface", "smooth"]
-    assert context.called == ["smooth", "finish"]
+    while True:
+        context = _Interrupted()
+        try:
+            mesh_generation.run(photographed, _OPTIONS, out, context)
+            break
+        except KeyboardInterrupt:
+            called += context.called
+        if called.count("smooth") == 1 and called[-1] == "smooth":
+            (half,) = out.rglob("smooth.npz")
+            half.write_bytes(half.read_bytes()[:-100])
+        # Of the rounds' files, those of the last one stay at most.
+        assert len(list(out.rglob("terms-*"))) <= 1
+    rounds = ["compare", "compare", "move"] * 5
+    assert called == [
+        *("read_points", "make_surface", "cut_surface", "smooth", "smooth"),
+        *(["scale_photo"] * 8 + ["pair_photos"] + rounds),
+    ]
+    assert context.called == ["finish"]
     assert sorted(path.name for path in out.iterdir()) == ["mesh.ply", "preview.png"]
-    for path in whole.iterdir():
+    for path in folder.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes()
     assert context.counts == undisturbed.counts
     assert context.fallbacks == undisturbed.fallbacks
+
+
+class _Many(InlineContext):
+    """Has many workers."""
+
+    @property
+    def workers(self) -> int:
+        return 3
+
+
+def test_photos_move_the_surface_by_the_same_whatever_the_number_of_workers(
+    photographed: dict[str, Path], whole: tuple[Path, InlineContext], tmp_path: Path
+) -> None:
+    without = {"dense_reconstruction": photographed["dense_reconstruction"]}
+    made = {"one": (whole[0] / "mesh.ply").read_bytes()}
+    for name, inputs, context in (("three", photographed, _Many()), ("without", without, InlineContext())):
+        out = tmp_path / name
+        out.mkdir()
+        mesh_generation.run(inputs, _OPTIONS, out, context)
+        made[name] = (out / "mesh.ply").read_bytes()
+    assert made["one"] == made["three"]
+    assert made["one"] != made["without"]

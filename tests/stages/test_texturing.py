@@ -17,7 +17,7 @@ from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages import texturing
-from recon3d.stages.texturing.texture_tasks import paint
+from recon3d.stages.texturing.paint_tasks import plan
 from recon3d.types import Camera, Mesh, Scene, View
 from tests.synthetic.box import box_mesh, cast, joined, panel, photograph, ring, true_color
 from tests.synthetic.shapes import grid_mesh
@@ -130,54 +130,72 @@ def test_large_faces_are_painted_within_the_budget_of_triangles(tmp_path: Path) 
     assert np.mean(quality) > 31
 
 
-def test_whole_views_of_an_interrupted_run_are_reused(inputs: dict[str, Path], tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    seen: list[str] = []
+class _Interrupted(InlineContext):
+    """Is interrupted after one task."""
 
-    class Interrupted(InlineContext):
-        def map(self, fn: Any, items: Any, **how: Any) -> Any:
-            seen.append(f"{how['done']}+{len(items)}")
-            if len(seen) == 1:
-                super().map(fn, items[:3], **{**how, "names": how["names"][:3]})
-                raise KeyboardInterrupt
-            return super().map(fn, items, **how)
+    def __init__(self) -> None:
+        super().__init__()
+        # Shared with the contexts of the stage's parts.
+        self.called: list[str] = []
 
-    context = Interrupted()
-    with pytest.raises(KeyboardInterrupt):
-        run(inputs, out, context)
-    (out / "views" / "002.png.npz").write_bytes(b"half a file")
-    run(inputs, out, context)
-    assert seen == ["0+8", "2+6"]
-    assert (out / "textured_mesh.glb").is_file()
+    def _execute(self, fn: Any, calls: Any, **how: Any) -> Any:
+        if self.called:
+            raise KeyboardInterrupt
+        self.called.append(fn.__name__)
+        made = super()._execute(fn, calls[:1], **how)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        return made
 
 
-def test_the_choice_of_photos_of_an_interrupted_run_is_reused(
-    inputs: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("level", [True, False])
+def test_an_interrupted_run_goes_on_after_the_last_whole_task(
+    inputs: dict[str, Path], tmp_path: Path, level: bool
 ) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    options = {"texture_size": 1024, "seam_levelling": level}
+    undisturbed = run(inputs, whole, **options)
     called: list[str] = []
-
-    class Interrupted(InlineContext):
-        def call(self, fn: Any, *args: Any, **how: Any) -> Any:
-            called.append(fn.__name__)
-            if called.count("paint") == 1 and fn is paint:
-                raise KeyboardInterrupt
-            return super().call(fn, *args, **how)
-
-    context, out, whole = Interrupted(), tmp_path / "out", tmp_path / "whole"
-    with pytest.raises(KeyboardInterrupt):
-        run(inputs, out, context, texture_size=1024)
-    run(inputs, out, context, texture_size=1024)
-    assert called == ["prepare", "choose", "paint", "paint"]
-    undisturbed = run(inputs, whole, texture_size=1024)
+    while True:
+        context = _Interrupted()
+        try:
+            run(inputs, out, context, **options)
+            break
+        except KeyboardInterrupt:
+            called += context.called
+        if called.count("rate_view") == 3 and called[-1] == "rate_view":
+            (out / "views" / "002.png.npz").write_bytes(b"half a file")
+    rest = ["blend"] if level else []
+    assert called == [
+        *("prepare", *["rate_view"] * 9, "choose", "plan"),
+        *(["copy_photo"] * undisturbed.counts["views_used"] + ["join", *rest]),
+    ]
+    assert context.called == ["write"]
+    assert sorted(path.name for path in out.iterdir()) == ["preview.png", "textured_mesh.glb"]
     for path in whole.iterdir():
         assert (out / path.name).read_bytes() == path.read_bytes()
     assert context.counts == undisturbed.counts
+    assert context.fallbacks == undisturbed.fallbacks
+
+
+def test_files_of_finished_steps_do_not_pile_up(inputs: dict[str, Path], tmp_path: Path) -> None:
+    seen: dict[str, set[str]] = {}
+
+    class Watched(InlineContext):
+        def _execute(self, fn: Any, calls: Any, **how: Any) -> Any:
+            folder = tmp_path / "out" / "views" / "size-1024"
+            seen[fn.__name__] = {path.name for path in folder.glob("*.npz")}
+            return super()._execute(fn, calls, **how)
+
+    run(inputs, tmp_path / "out", Watched(), texture_size=1024)
+    assert seen["blend"] == {"plan.npz", "joined.npz"}
+    assert seen["write"] == {"plan.npz", "blended.npz"}
 
 
 def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
     class Small(InlineContext):
         def call(self, fn: Any, *args: Any, **how: Any) -> Any:
-            if fn is paint and args[1] > 1024:
+            if fn is plan and args[0].texture_size > 1024:
                 raise OutOfMemory("The worker was killed.", "Use a lower quality.")
             return super().call(fn, *args, **how)
 

@@ -8,12 +8,12 @@ import pytest
 from recon3d.surface import field_kernels, point_kernels
 from recon3d.surface.blocks import SIDE, Level
 from recon3d.surface.isosurface import extract, triangles_of_cells
-from recon3d.surface.meshing import surface_from_points
 from recon3d.surface.poisson import Samples, solve
 from recon3d.surface.sorted_points import SortedPoints
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Mesh
 from tests.benchmarks.surface_faults import border
+from tests.surface.whole import surface_from_points
 from tests.synthetic.shapes import sphere_cloud
 
 

@@ -12,9 +12,9 @@ from recon3d.surface.closing import close_gaps
 from recon3d.surface.corners import find_planes
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import surface_from_points
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
+from tests.surface.whole import surface_from_points
 from tests.synthetic.shapes import grid_mesh, looking, sphere_cloud
 
 CAMERA = Camera("PINHOLE", 120, 120, (200.0, 200.0, 60.0, 60.0))

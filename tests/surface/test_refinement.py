@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from recon3d.surface.photo_kernels import render
-from recon3d.surface.refinement import Photo, refine
+from recon3d.surface.photo_terms import Photo
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Mesh
+from tests.surface.whole import refine
 from tests.synthetic.shapes import grid_mesh, looking
 
 CAMERA = Camera("PINHOLE", 240, 180, (260.0, 260.0, 120.0, 90.0))
@@ -106,7 +107,6 @@ def test_photos_without_contrast_or_partner_move_nothing(photos: list[Photo], wr
     blank = [replace(photo, brightness=np.full_like(photo.brightness, 90)) for photo in photos]
     for given in (blank, photos[:1], []):
         assert np.abs(refine(wrong, given, 240, PIXEL).vertices - wrong.vertices).max() < 0.5 * PIXEL
-    assert refine(wrong, photos, 240, 0.0) is wrong
 
 
 def test_no_vertex_moves_further_than_some_pixels(photos: list[Photo], wrong: Mesh) -> None:

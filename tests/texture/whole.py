@@ -1,12 +1,15 @@
-"""Texturing in one call, as the stage does it in two tasks."""
+"""Texturing in one call, as the stage does it in several tasks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from recon3d.texture.assemble import TextureCounts, choose_photos, paint_mesh
+import numpy as np
+
+from recon3d.texture.assemble import choose_photos
 from recon3d.texture.face_visibility import Candidates
+from recon3d.texture.painting import TextureCounts, blended, joined, paint_view, plan_atlas, textured
 from recon3d.types import Bytes, Mesh, TexturedMesh, View
 
 
@@ -16,8 +19,15 @@ def texture_mesh(
     candidates: Candidates,
     load_photo: Callable[[int], Bytes],
     guesses: Any = None,
-    **how: Any,
+    texture_size: int = 4096,
+    seam_levelling: bool = True,
 ) -> tuple[TexturedMesh, TextureCounts]:
-    """Texture a mesh; `how` is for `paint_mesh`."""
+    """Texture a mesh."""
     mesh, choice = choose_photos(mesh, len(views), candidates, guesses)
-    return paint_mesh(mesh, choice, views, load_photo, **how)
+    plan = plan_atlas(mesh, choice, views, texture_size)
+    gains = choice.gains if seam_levelling else np.ones_like(choice.gains)
+    painted = [paint_view(plan, view, load_photo(view), gains[view]) for view in plan.views.tolist()]
+    atlas = joined(plan, painted, level=seam_levelling)
+    if seam_levelling:
+        atlas = blended(plan, atlas)
+    return textured(mesh, choice, views, plan, atlas)

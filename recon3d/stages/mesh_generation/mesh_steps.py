@@ -6,20 +6,17 @@ The file of a step holds the facts of those before it, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cv2
 import numpy as np
 
 from recon3d.compute import reads
 from recon3d.errors import ReconstructionError
-from recon3d.io.depth import read_packed_map
-from recon3d.io.masks import load_view_mask
+from recon3d.io.depth import read_depth_camera, read_packed_map
 from recon3d.io.ply import write_mesh
-from recon3d.io.undistort import load_view_image, undistorted_pixels
-from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file, mask_file
+from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.cloud_reading import read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
@@ -27,29 +24,8 @@ from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene, scene_files
 
-if TYPE_CHECKING:
-    from recon3d.surface.refinement import Photo
-
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
-#: Pixels of all photos that refine the surface, at most.
-PHOTO_PIXELS = 32_000_000
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """The photos that refine the surface.
-
-    Parameters
-    ----------
-    images : Path
-        Their folder.
-    scene : Scene
-        Their cameras, with distortion.
-    """
-
-    images: Path
-    scene: Scene
 
 
 @dataclass(frozen=True)
@@ -111,7 +87,23 @@ def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str
     return chosen, count, total - count, kind
 
 
-@reads(lambda dense, scene, cloud, *_: [cloud, *(depth_map_file(dense, view.name) for view in scene)])
+def _with_maps(dense: Path, scene: Scene) -> list[tuple[Path, Floats]]:
+    """The depth maps that there are, and ``cam_from_world`` of each."""
+    files = ((depth_map_file(dense, view.name), view.cam_from_world) for view in scene)
+    return [(path, pose) for path, pose in files if path.exists()]
+
+
+def _depth_maps(maps: list[tuple[Path, Floats]]) -> Iterator[tuple[Floats32, Camera, Floats]]:
+    for path, pose in maps:
+        packed = read_packed_map(path)
+        yield packed.depth, packed.camera, pose
+
+
+def _map_files(dense: Path, scene: Scene) -> list[Path]:
+    return [depth_map_file(dense, view.name) for view in scene]
+
+
+@reads(lambda dense, scene, cloud, *_: [cloud, *_map_files(dense, scene)])
 def make_surface(
     dense: Path, scene: Scene, cloud: Path, options: MeshGenerationOptions, output: Path, cores: int
 ) -> None:
@@ -129,37 +121,58 @@ def make_surface(
     output : Path
     cores : int
     """
-    from recon3d.surface.cropping import cropped
     from recon3d.surface.free_space import FreeSpace
-    from recon3d.surface.meshing import surface_from_points
+    from recon3d.surface.meshing import surface_of_points
 
-    seen: list[tuple[float, list[list[float]]]] = []
     with Threads(cores) as threads:
-        free_space = FreeSpace(_depth_maps(dense, scene, seen), threads=threads)
-        mesh, used, facts = surface_from_points(
+        mesh, used, spacing, grid = surface_of_points(
             kept_part(cloud, "cloud", PointCloud),
             faces=options.max_faces,
             depth=options.poisson_depth,
+            see_through=FreeSpace(_depth_maps(_with_maps(dense, scene)), threads=threads),
+            threads=threads,
+        )
+    keep_step(output, kept_facts(cloud), mesh=mesh, cloud=used, spacing=spacing, grid=grid)
+
+
+@reads(lambda dense, scene, surface, *_: [surface, *_map_files(dense, scene)])
+def cut_surface(
+    dense: Path, scene: Scene, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
+) -> None:
+    """Take off what neither points nor a gap between them justify, and what is outside the box.
+
+    Parameters
+    ----------
+    dense : Path
+        The artifact of dense_reconstruction.
+    scene : Scene
+        Its views.
+    surface : Path
+        What `make_surface` left.
+    options : MeshGenerationOptions
+    output : Path
+    cores : int
+    """
+    from recon3d.surface.cropping import cropped
+    from recon3d.surface.free_space import FreeSpace
+    from recon3d.surface.meshing import Grid, Spacing, justified
+
+    maps, grid = _with_maps(dense, scene), kept_part(surface, "grid", Grid)
+    with Threads(cores) as threads:
+        mesh, guessed = justified(
+            kept_part(surface, "mesh", Mesh),
+            kept_part(surface, "cloud", PointCloud).points,
+            kept_part(surface, "spacing", Spacing),
+            grid,
             trim_factor=options.trim,
-            see_through=free_space,
+            see_through=FreeSpace(_depth_maps(maps), threads=threads),
             threads=threads,
         )
         if not isinstance(options.region, str):
             mesh = cropped(mesh, options.region)
-    facts = {name: float(value) for name, value in facts.items()}
-    keep_step(output, {**kept_facts(cloud), **facts, "maps": seen}, mesh=mesh, cloud=used)
-
-
-def _depth_maps(
-    dense: Path, scene: Scene, seen: list[tuple[float, list[list[float]]]]
-) -> Iterator[tuple[Floats32, Camera, Floats]]:
-    """The depth maps that there are, one after the other; writes down their focal lengths and poses."""
-    for view in scene:
-        path = depth_map_file(dense, view.name)
-        if path.exists():
-            packed = read_packed_map(path)
-            seen.append((float(packed.camera.K[0, 0]), view.cam_from_world.tolist()))
-            yield packed.depth, packed.camera, view.cam_from_world
+    seen = [(float(read_depth_camera(path).K[0, 0]), pose.tolist()) for path, pose in maps]
+    facts = {**kept_facts(surface), **asdict(grid), "guessed": guessed, "maps": seen}
+    keep_step(output, facts, mesh=mesh)
 
 
 @reads(lambda surface, *_: [surface])
@@ -169,7 +182,7 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     Parameters
     ----------
     surface : Path
-        What `make_surface` left.
+        What `cut_surface` left.
     options : MeshGenerationOptions
     output : Path
     cores : int
@@ -211,56 +224,6 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     keep_step(output, {**facts, "torn": torn, "pixel": pixel}, mesh=mesh)
 
 
-@reads(
-    lambda smoothed, scene, photos, *_: [
-        smoothed,
-        *(photos.images / view.name for view in photos.scene),
-        *(mask_file(photos.images, view.name) for view in photos.scene),
-    ]
-)
-def fit_to_photos(smoothed: Path, scene: Scene, photos: PhotoSet, output: Path, cores: int) -> None:
-    """Move the surface until the photos agree on it.
-
-    Parameters
-    ----------
-    smoothed : Path
-        What `smooth` left.
-    scene : Scene
-        The views of dense_reconstruction.
-    photos : PhotoSet
-    output : Path
-    cores : int
-    """
-    from recon3d.surface.refinement import refine
-
-    facts = kept_facts(smoothed)
-    size = max((max(view.camera.width, view.camera.height) for view in scene), default=0)
-    with Threads(cores) as threads:
-        mesh = kept_part(smoothed, "mesh", Mesh)
-        mesh = refine(mesh, list(_photos(photos, size)), size, facts["pixel"], threads)
-    keep_step(output, facts, mesh=mesh)
-
-
-def _photos(photos: PhotoSet, size: int) -> Iterator[Photo]:
-    """The photos as the surface's refinement takes them; `size` is that of the depth maps."""
-    from recon3d.surface.refinement import SIZES, Photo
-
-    images, scene = photos.images, photos.scene
-    largest = round(max(SIZES) * size)
-    cameras = [view.camera.fitted(largest) for view in scene]
-    pixels = sum(camera.width * camera.height for camera in cameras)
-    largest = round(largest * min(1.0, (PHOTO_PIXELS / max(pixels, 1)) ** 0.5))
-    for view in scene:
-        rgb, camera = load_view_image(images, view, largest)
-        brightness = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8)
-        counts = load_view_mask(mask_file(images, view.name), view, largest)
-        if not view.camera.is_pinhole:
-            whole = np.full((view.camera.height, view.camera.width), 255, np.uint8)
-            inside = undistorted_pixels(whole, view.camera, largest)[0] == 255
-            counts = inside if counts is None else counts & inside
-        yield Photo(brightness, camera, view.cam_from_world, counts)
-
-
 @reads(lambda scene, surface, fitted, *_: [surface, fitted])
 def finish(
     scene: Scene, surface: Path, fitted: Path, options: MeshGenerationOptions, out_dir: Path, cores: int
@@ -274,7 +237,7 @@ def finish(
     surface : Path
         What `make_surface` left: its points give the colours.
     fitted : Path
-        What `fit_to_photos` or `smooth` left.
+        What `move` or `smooth` left.
     options : MeshGenerationOptions
     out_dir : Path
         Receives ``mesh.ply`` and ``preview.png``.

@@ -15,12 +15,11 @@ from recon3d.layout import POINT_CLOUD, MeshCounts, images_folder
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.cloud_reading import PART
 from recon3d.stages.kept_steps import is_whole
+from recon3d.stages.mesh_generation.fit import PhotoSet, fit_to_photos
 from recon3d.stages.mesh_generation.mesh_steps import (
-    PHOTO_PIXELS,
-    PhotoSet,
     ReadTask,
+    cut_surface,
     finish,
-    fit_to_photos,
     make_surface,
     read_points,
     smooth,
@@ -32,7 +31,8 @@ VERSION = 11
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
 _READ_BYTES, _POINT_BYTES, _FACE_BYTES, _BASE_BYTES = 150, 150, 1000, 500_000_000
-_STEPS = 5
+#: Work of the steps: reading, making, cutting, smoothing, fitting to photos, finishing.
+_SHARES = (1, 12, 12, 3, 20, 7)
 #: More guessed or dropped area than this is said.
 _MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
@@ -40,8 +40,8 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: Points that are in memory at most while a cloud is read, in any case and for each that is used; and bytes
 #: of each while a larger cloud is thinned.
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
-#: Bytes for each pixel of the photos that refine the surface.
-_PIXEL_BYTES = 12
+#: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
+_MESH_BYTES = 1000
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 
@@ -71,7 +71,6 @@ def run(
     kept = out_dir / "steps"
     while True:
         later = _POINT_BYTES * min(points, _most_points(options)) + _FACE_BYTES * options.max_faces
-        later += _PIXEL_BYTES * PHOTO_PIXELS if photos else 0
         memory = _BASE_BYTES + max(_READ_BYTES * points, later)
         if points > _most_read(options):
             memory = _BASE_BYTES + max(_THIN_BYTES * (_most_read(options) + PART), later)
@@ -147,24 +146,27 @@ def _mesh(
 ) -> tuple[MeshCounts, str, float, float]:
     """Run the steps that an earlier run has not finished; see `finish`."""
     scene, cores = _cameras(dense), context.threads
+    reading, making, cutting, smoothing, fitting, finishing = context.phases(*_SHARES)
 
-    def step(number: int, name: str, fn: Callable[..., None], *given: Any) -> Path:
-        context.progress(number, _STEPS, "steps")
+    def step(part: StageContext, name: str, fn: Callable[..., None], *given: Any) -> Path:
+        part.progress(0, 1)
         output = folder / name
         if not is_whole(output):
-            context.call(fn, *given, output, cores, memory=memory)
+            part.call(fn, *given, output, cores, memory=memory)
         return output
 
     most_read, most = _most_read(options), _most_points(options)
     read = ReadTask(dense, options.region, most_read, PART, most)
-    cloud = step(0, "cloud.npz", read_points, read)
-    surface = step(1, "surface.npz", make_surface, dense, scene, cloud, options)
-    fitted = step(2, "smooth.npz", smooth, surface, options)
+    cloud = step(reading, "cloud.npz", read_points, read)
+    surface = step(making, "raw.npz", make_surface, dense, scene, cloud, options)
+    cut = step(cutting, "cut.npz", cut_surface, dense, scene, surface, options)
+    fitted = step(smoothing, "smooth.npz", smooth, cut, options)
     if photos is not None:
-        fitted = step(3, "fitted.npz", fit_to_photos, fitted, scene, photos)
-    context.progress(4, _STEPS, "steps")
-    made: tuple[MeshCounts, str, float, float] = context.call(
+        size = max((max(view.camera.width, view.camera.height) for view in scene), default=0)
+        fitted = fit_to_photos(fitting, fitted, size, photos, folder, _MESH_BYTES * options.max_faces)
+    finishing.progress(0, 1)
+    made: tuple[MeshCounts, str, float, float] = finishing.call(
         finish, scene, surface, fitted, options, out_dir, cores, memory=memory
     )
-    context.progress(_STEPS, _STEPS, "steps")
+    finishing.progress(1, 1)
     return made

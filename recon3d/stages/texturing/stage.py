@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,25 +11,23 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory
-from recon3d.layout import MESH, TEXTURED_MESH, images_folder
+from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
-from recon3d.stages.kept_steps import is_whole
-from recon3d.stages.texturing.texture_tasks import (
-    PaintTask,
-    ViewTask,
-    choose,
-    paint,
-    prepare,
-    rate_view,
-)
+from recon3d.stages.kept_steps import is_whole, kept_facts
+from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photo, join, plan, write
+from recon3d.stages.texturing.texture_tasks import Sources, ViewTask, choose, prepare, rate_view
 from recon3d.types import Camera, Scene, SparsePoints
 
 VERSION = 5
 
+#: Work of the steps: making the mesh ready, rating views, choosing photos, painting; and of the last one's:
+#: planning the atlas, copying photos, joining and blending them, writing.
+_SHARES, _PAINT_SHARES = (2, 8, 5, 10), (3, 2, 4, 4, 6)
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
 _PHOTO_BYTES = 48
-#: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG.
-_TEXEL_BYTES = 24
+#: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG. And while a
+#: photo is copied: the colours, and whose the blocks are.
+_TEXEL_BYTES, _COPIED_BYTES = 24, 8
 _BASE_BYTES = 400_000_000
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024
@@ -63,21 +61,22 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
     work = out_dir / "views"
     mesh = work / "mesh.npz"
     face_bytes = surface.stat().st_size * 40
+    preparing, rating, choosing, painting = context.phases(*_SHARES)
     if not is_whole(mesh):
-        context.call(prepare, surface, scene.views, options.max_image_size, mesh, memory=face_bytes)
+        preparing.call(prepare, surface, scene.views, options.max_image_size, mesh, memory=face_bytes)
     tasks = [
         ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene
     ]
     missing = [task for task in tasks if not is_whole(task.output)]
     largest = max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
-    context.map(
+    rating.map(
         rate_view,
         missing,
         names=[task.view.name for task in missing],
         done=len(tasks) - len(missing),
         memory=_BASE_BYTES + largest * _PHOTO_BYTES + face_bytes,
     )
-    painting = PaintTask(
+    sources = Sources(
         images,
         mesh,
         replace(scene, points=SparsePoints.empty()),
@@ -85,15 +84,13 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         options.max_image_size,
         work / "chosen.npz",
     )
-    if not is_whole(painting.chosen):
-        context.call(choose, painting, memory=_BASE_BYTES + face_bytes)
+    if not is_whole(sources.chosen):
+        choosing.call(choose, sources, memory=_BASE_BYTES + face_bytes)
     size = options.texture_size
     while True:
-        memory = _BASE_BYTES + size * size * _TEXEL_BYTES + face_bytes + largest * 8
+        task = Painting(sources, size, options.seam_levelling, work / f"size-{size}")
         try:
-            counts, doubted = context.call(
-                paint, painting, size, options.seam_levelling, out_dir, memory=memory, unit="views"
-            )
+            counts, doubted = _paint(task, out_dir, painting, _BASE_BYTES + face_bytes + largest * 8)
             break
         except OutOfMemory:
             if size // 2 < _SMALLEST_ATLAS:
@@ -115,6 +112,41 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             "upright. PLY, OBJ and COLMAP files keep the axes of the world."
         )
     shutil.rmtree(work)
+
+
+def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) -> tuple[TextureCounts, float]:
+    """Run the steps that an earlier run has not finished; see `write`. `memory` is that without the atlas."""
+    texels = task.texture_size**2
+    planning, copying, joining, blending, writing = context.phases(*_PAINT_SHARES)
+
+    def step(part: StageContext, fn: Callable[[Painting], None], output: Path) -> None:
+        part.progress(0, 1)
+        if not is_whole(output):
+            part.call(fn, task, memory=memory + texels * _TEXEL_BYTES)
+
+    step(planning, plan, task.plan)
+    views: list[int] = kept_facts(task.plan)["views"]
+    if not (is_whole(task.joined) or is_whole(task.blended)):
+        missing = [view for view in views if not is_whole(task.painted(view))]
+        copying.map(
+            copy_photo,
+            [CopyTask(task, view) for view in missing],
+            names=[task.sources.scene.views[view].name for view in missing],
+            done=len(views) - len(missing),
+            memory=memory + texels * _COPIED_BYTES,
+        )
+        step(joining, join, task.joined)
+    for view in views:
+        task.painted(view).unlink(missing_ok=True)
+    if task.level:
+        step(blending, blend, task.blended)
+        task.joined.unlink(missing_ok=True)
+    writing.progress(0, 1)
+    made: tuple[TextureCounts, float] = writing.call(
+        write, task, out_dir, memory=memory + texels * _TEXEL_BYTES
+    )
+    writing.progress(1, 1)
+    return made
 
 
 def _pixels(camera: Camera, max_size: int) -> int:

@@ -1,30 +1,27 @@
-"""The tasks of texturing: the mesh made ready, each view rated, photos chosen, and the mesh painted."""
+"""The tasks of texturing before it paints: the mesh made ready, each view rated, and photos chosen."""
 
 from __future__ import annotations
 
 import functools
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.compute import reads, task_progress
+from recon3d.compute import reads
 from recon3d.errors import ReconstructionError
-from recon3d.io.gltf import write_glb
 from recon3d.io.masks import load_view_mask, visible_at
 from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
-from recon3d.layout import TEXTURED_MESH, TextureCounts, mask_file
+from recon3d.layout import mask_file
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
-from recon3d.stages.preview import write_preview
-from recon3d.texture.assemble import Choice, choose_photos, paint_mesh
+from recon3d.texture.assemble import choose_photos
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
 from recon3d.texture.guesses import guessed_faces
 from recon3d.texture.refine import Splits, split_large_faces
-from recon3d.types import Bytes, Mesh, PointCloud, Scene, View
+from recon3d.types import Mesh, PointCloud, Scene, View
 
-_JPEG_QUALITY = 92
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
 #: A smaller mesh has no faces to spare.
@@ -53,7 +50,7 @@ class ViewTask:
 
 
 @dataclass(frozen=True)
-class PaintTask:
+class Sources:
     """What is painted from what.
 
     Parameters
@@ -151,12 +148,12 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
 
 
 @reads(lambda task: [task.mesh, *task.ratings])
-def choose(task: PaintTask) -> None:
+def choose(task: Sources) -> None:
     """Choose the photo that paints each face.
 
     Parameters
     ----------
-    task : PaintTask
+    task : Sources
 
     Raises
     ------
@@ -176,50 +173,3 @@ def choose(task: PaintTask) -> None:
         )
     mesh, choice = choose_photos(mesh, len(task.scene), candidates, guessed_faces(mesh), splits, max_faces)
     keep_step(task.chosen, {}, mesh=mesh, choice=choice)
-
-
-@reads(lambda task, *_: [task.chosen, *(task.images / view.name for view in task.scene)])
-def paint(
-    task: PaintTask, texture_size: int, seam_levelling: bool, out_dir: Path
-) -> tuple[TextureCounts, float]:
-    """Paint the mesh and level it; write the model.
-
-    Parameters
-    ----------
-    task : PaintTask
-        Whose `choose` is done.
-    texture_size : int
-        Largest side of the texture.
-    seam_levelling : bool
-        Even out exposures and seams.
-    out_dir : Path
-        Receives ``textured_mesh.glb`` and ``preview.png``.
-
-    Returns
-    -------
-    counts : TextureCounts
-    doubted : float
-        The doubted share of the surface.
-    """
-    pinholes = []
-    for view in task.scene:
-        camera = view.camera.fitted(task.max_size).undistorted()
-        pinholes.append(View(view.name, camera, view.cam_from_world))
-
-    def load_photo(index: int) -> Bytes:
-        return load_view_image(task.images, task.scene.views[index], task.max_size)[0]
-
-    textured, counts = paint_mesh(
-        kept_part(task.chosen, "mesh", Mesh),
-        kept_part(task.chosen, "choice", Choice),
-        pinholes,
-        load_photo,
-        texture_size=texture_size,
-        seam_levelling=seam_levelling,
-        progress=task_progress,
-    )
-    write_glb(out_dir / TEXTURED_MESH, textured, quality=_JPEG_QUALITY, up=task.scene.up)
-    write_preview(out_dir, task.scene, textured)
-    facts = asdict(counts)
-    doubted = facts.pop("doubted")
-    return TextureCounts(**facts), doubted
