@@ -31,7 +31,7 @@ _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
 _AT_OUTLINE = 0.03
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -267,8 +267,10 @@ def _insert(
             for k in range(worst, size - 1):
                 table_view[f, k] = table_view[f, k + 1]
                 table_quality[f, k] = table_quality[f, k + 1]
-                table_color[f, k] = table_color[f, k + 1]
+                for channel in range(3):
+                    table_color[f, k, channel] = table_color[f, k + 1, channel]
             place = size - 1
         table_view[f, place] = view
         table_quality[f, place] = quality[n]
-        table_color[f, place] = color[n]
+        for channel in range(3):
+            table_color[f, place, channel] = color[n, channel]

@@ -1,0 +1,72 @@
+"""What compiling costs a new installation: numba compiles each kernel once, and no more than it needs.
+
+Slices and expressions of whole arrays pull numba's own functions in, which it compiles for each shape and
+type, with their error messages. Loops over scalars compile several times faster, and run as fast.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+#: Of NumPy: scalars, and arrays that are only made.
+SCALAR = {"sqrt", "exp", "arccos", "floor", "ceil", "isfinite", "empty"}
+SCALAR |= {"float32", "float64", "int16", "int32", "int64", "uint8"}
+#: What a small model does without.
+NOT_NEEDED = {"surface.decimation.find_shared"}
+
+
+def _kernels(path: Path) -> Iterator[ast.FunctionDef]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef):
+            for mark in node.decorator_list:
+                name = mark.func if isinstance(mark, ast.Call) else mark
+                if isinstance(name, ast.Name) and name.id in ("kernel", "_compiled"):
+                    yield node
+
+
+def _expensive(kernel: ast.FunctionDef) -> Iterator[str]:
+    for node in (found for line in kernel.body for found in ast.walk(line)):
+        if isinstance(node, ast.Slice | ast.Raise | ast.JoinedStr | ast.In | ast.List | ast.Dict):
+            yield type(node).__name__
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value
+            module = owner.id if isinstance(owner, ast.Name) else ""
+            if module != "math" and not (module == "np" and node.func.attr in SCALAR):
+                yield ast.unparse(node.func)
+        elif isinstance(node, ast.For) and not (
+            isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func) == "range"
+        ):
+            yield f"for … in {ast.unparse(node.iter)}"
+
+
+@pytest.mark.parametrize("package", ["surface", "texture"])
+def test_kernels_are_loops_over_scalars(package: str) -> None:
+    kernels = [(path.name, k) for path in (ROOT / "recon3d" / package).glob("*.py") for k in _kernels(path)]
+    assert len(kernels) > 15
+    found = {f"{name}: {k.name}": what for name, k in kernels if (what := sorted(set(_expensive(k))))}
+    assert found == {}
+
+
+def test_no_kernel_is_compiled_twice(compiled_code: Path, tmp_path: Path) -> None:
+    """A caller with another type, or with an array that is not contiguous, has all compiled again."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.stages.small_model", tmp_path],
+        cwd=ROOT,
+        env={**os.environ, "NUMBA_CACHE_DIR": str(compiled_code)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    kinds = json.loads(done.stdout.splitlines()[-1])
+    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+    assert {name.removeprefix("recon3d.") for name, found in kinds.items() if not found} == NOT_NEEDED
