@@ -105,7 +105,7 @@ def _find_repeated(faces: Any, starts: Any, around: Any, repeated: Any) -> None:
             if g >= f:
                 break
             x, y, z = faces[g, 0], faces[g, 1], faces[g, 2]
-            if (b == x or b == y or b == z) and (c == x or c == y or c == z):
+            if (b == x or b == y or b == z) and (c == x or c == y or c == z):  # noqa: SIM109
                 repeated[f] = True
 
 

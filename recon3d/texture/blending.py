@@ -50,7 +50,11 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     longest = side_lengths(layout.node_xy, seams.nodes).max(axis=1)
     counts = np.maximum(np.ceil(2 * longest).astype(np.int64), 2)
     total = 2 * int(counts.sum())
-    chart, texel, offset = np.empty(total, np.int32), np.empty(total, np.int32), np.empty((total, 3), np.float32)
+    chart, texel, offset = (
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+        np.empty((total, 3), np.float32),
+    )
     place = (charts.node_chart, layout.target, layout.extent)
     scratch = np.empty((2, 3)), np.empty((2, 2))
     _sample_seams(

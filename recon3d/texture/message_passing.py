@@ -16,7 +16,14 @@ _compiled = kernel(_nrt=False)
 
 @_compiled
 def _send(
-    reduced: Floats32, messages: Floats32, view: Ints, f: int, other: int, weight: float, here: int, there: int
+    reduced: Floats32,
+    messages: Floats32,
+    view: Ints,
+    f: int,
+    other: int,
+    weight: float,
+    here: int,
+    there: int,
 ) -> None:
     """Message of a Potts edge between two faces with their own sorted lists of labels.
 
@@ -69,7 +76,7 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
         Place of the chosen candidate of each node.
     """
     count, size = data.shape
-    # edge lists, node by node, the ends of edges: end 2 e + s is pairs[e, s], and messages[2 e + s] goes there.
+    # edge lists the ends of edges, node by node: end 2 e + s is pairs[e, s], where messages[2 e + s] goes.
     edge = np.argsort(pairs.ravel(), kind="stable")
     starts = np.append(0, np.cumsum(np.bincount(pairs.ravel(), minlength=count)))
     messages = np.zeros((2 * len(pairs), size), np.float32)
