@@ -7,6 +7,7 @@ type, with their error messages. Loops over scalars compile several times faster
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import subprocess
@@ -15,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.stages.small_model import kernels
 
 ROOT = Path(__file__).parents[1]
 #: Of NumPy: scalars, and arrays that are only made.
@@ -50,18 +53,26 @@ def _expensive(kernel: ast.FunctionDef) -> Iterator[str]:
 
 @pytest.mark.parametrize("package", ["surface", "texture"])
 def test_kernels_are_loops_over_scalars(package: str) -> None:
-    kernels = [(path.name, k) for path in (ROOT / "recon3d" / package).glob("*.py") for k in _kernels(path)]
-    assert len(kernels) > 15
-    found = {f"{name}: {k.name}": what for name, k in kernels if (what := sorted(set(_expensive(k))))}
+    compiled = [(path.name, k) for path in (ROOT / "recon3d" / package).glob("*.py") for k in _kernels(path)]
+    assert len(compiled) > 15
+    found = {f"{name}: {k.name}": what for name, k in compiled if (what := sorted(set(_expensive(k))))}
     assert found == {}
 
 
-def test_no_kernel_is_compiled_twice(compiled_code: Path, tmp_path: Path) -> None:
+def test_kernels_that_make_no_array_count_no_references() -> None:
+    counts = {name: k.targetoptions.get("_nrt", True) for name, k in kernels()}
+    makes = {name: "np.empty" in inspect.getsource(k.py_func) for name, k in kernels()}
+    assert counts == makes
+    assert True in counts.values()
+
+
+@pytest.mark.slow
+def test_no_kernel_is_compiled_twice(tmp_path: Path) -> None:
     """A caller with another type, or with an array that is not contiguous, has all compiled again."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.stages.small_model", tmp_path],
         cwd=ROOT,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(compiled_code)},
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")},
         capture_output=True,
         text=True,
         check=False,

@@ -127,7 +127,7 @@ def _spread(
         count -= 1
         if count:
             heap[0] = heap[count]
-            sink(0, count, heap, place, far)
+            sink(np.int64(0), count, heap, place, far)
         place[near] = -1
         for at in range(starts[near], starts[near + 1]):
             for k in range(3):

@@ -321,6 +321,7 @@ class _Surface:
             compare(
                 *(own, seen, slope, shown),
                 *(_WINDOW // 2, _SHOWN * _WINDOW**2, _ALIKE, _ROBUST * _NOISE),
+                *(np.zeros((own.shape[1], 7)), np.zeros(7)),
                 *(difference, change, weight),
             )
             gather(face, corners, self.mesh.faces, difference, change, weight, hold, right)
