@@ -7,7 +7,6 @@ type, with their error messages. Loops over scalars compile several times faster
 from __future__ import annotations
 
 import ast
-import inspect
 import json
 import os
 import subprocess
@@ -20,8 +19,8 @@ import pytest
 from tests.stages.small_model import kernels
 
 ROOT = Path(__file__).parents[1]
-#: Of NumPy: scalars, and arrays that are only made.
-SCALAR = {"sqrt", "exp", "arccos", "floor", "ceil", "isfinite", "empty"}
+#: Of NumPy: functions of scalars, and their types.
+SCALAR = {"sqrt", "exp", "arccos", "floor", "ceil", "isfinite"}
 SCALAR |= {"float32", "float64", "int16", "int32", "int64", "uint8"}
 #: What a small model does without.
 NOT_NEEDED = {"surface.decimation.find_shared"}
@@ -59,11 +58,9 @@ def test_kernels_are_loops_over_scalars(package: str) -> None:
     assert found == {}
 
 
-def test_kernels_that_make_no_array_count_no_references() -> None:
-    counts = {name: k.targetoptions.get("_nrt", True) for name, k in kernels()}
-    makes = {name: "np.empty" in inspect.getsource(k.py_func) for name, k in kernels()}
-    assert counts == makes
-    assert True in counts.values()
+def test_kernels_count_no_references() -> None:
+    """None makes an array; numba would count the references to those that it is given, too."""
+    assert [name for name, k in kernels() if k.targetoptions.get("_nrt", True)] == []
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
+from recon3d.types import Floats32
 
 
 @kernel(_nrt=False)
@@ -36,9 +37,14 @@ def cross(values: Any, found: Any, start: int, stop: int) -> None:  # pragma: no
             found[b, octant] = changes
 
 
-@kernel()
+def refine_scratch() -> tuple[Floats32, ...]:
+    """Make what a part of `refine` needs for itself."""
+    return (np.empty((5, 5, 5), np.float32),)
+
+
+@kernel(_nrt=False)
 def refine(
-    blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any, start: int, stop: int
+    blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any, part: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
     """Interpolate values at a finer level's vertices, linearly.
 
@@ -52,10 +58,11 @@ def refine(
     coarse : ndarray of float32, shape (C, 8, 8, 8)
     fine : ndarray of float32, shape (B, 8, 8, 8)
         Filled.
+    part : ndarray of float32, shape (5, 5, 5)
+        See `refine_scratch`.
     start, stop : int
         Finer blocks to fill.
     """
-    part = np.empty((5, 5, 5), np.float32)
     for b in range(start, stop):
         parent = parents[b]
         if parent < 0:
@@ -91,9 +98,14 @@ def refine(
                     )
 
 
-@kernel()
+def relax_scratch() -> tuple[Floats32, ...]:
+    """Make what a part of `relax` needs for itself."""
+    return (np.empty((10, 10, 10), np.float32),)
+
+
+@kernel(_nrt=False)
 def relax(
-    values: Any, right: Any, hold: Any, around: Any, rows: Any, start: int, stop: int
+    values: Any, right: Any, hold: Any, around: Any, rows: Any, box: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
     """Gauss-Seidel sweeps of the field's equation over some blocks, in their order.
 
@@ -108,10 +120,11 @@ def relax(
     around : ndarray of int32, shape (B, 27)
     rows : ndarray of int64, shape (N,)
         Solved blocks.
+    box : ndarray of float32, shape (10, 10, 10)
+        See `relax_scratch`.
     start, stop : int
         Of `rows`.
     """
-    box = np.empty((10, 10, 10), np.float32)
     for row in range(start, stop):
         b = rows[row]
         for i in range(8):

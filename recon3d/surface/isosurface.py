@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.blocks import SIDE, Level
@@ -63,10 +64,11 @@ def extract(level: Level, values: Floats32, threads: Threads = ALONE) -> Mesh:
     triangles, none = np.zeros(len(cells), np.int64), np.zeros(0, np.int64)
     places = (values, around, cells, slots, starts, edges, *table)
     empty = np.empty((0, 3), np.int32)
-    threads.run(connect, *places, none, triangles, empty, count=len(cells), least=_BLOCKS)
+    least, scratch = _BLOCKS, _connect_scratch
+    threads.run(connect, *places, none, triangles, empty, count=len(cells), least=least, scratch=scratch)
     first = np.cumsum(triangles) - triangles
     faces = np.empty((int(triangles.sum()), 3), np.int32)
-    threads.run(connect, *places, first, triangles, faces, count=len(cells), least=_BLOCKS)
+    threads.run(connect, *places, first, triangles, faces, count=len(cells), least=least, scratch=scratch)
     vertices *= level.cell
     vertices += level.origin
     return Mesh(vertices, faces)
@@ -223,7 +225,11 @@ def place_vertices(
                         count += 1
 
 
-@kernel()
+def _connect_scratch() -> tuple[NDArray[np.uint8], ...]:
+    return (np.empty((9, 9, 9), np.uint8),)
+
+
+@kernel(_nrt=False)
 def connect(
     values: Any,
     around: Any,
@@ -236,6 +242,7 @@ def connect(
     first: Any,
     triangles: Any,
     faces: Any,
+    side: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -260,11 +267,11 @@ def connect(
         Filled with their numbers.
     faces : ndarray of int32, shape (F, 3)
         Filled; of length 0 only to count.
+    side : ndarray of uint8, shape (9, 9, 9)
+        For a part alone; filled: at each vertex 0 outside, 1 inside, 2 not stored.
     start, stop : int
         Of `cells`.
     """
-    # 0 outside, 1 inside, 2 not stored.
-    side = np.empty((9, 9, 9), np.uint8)
     for row in range(start, stop):
         b = cells[row]
         for x in range(9):

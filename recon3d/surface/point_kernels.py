@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
+from recon3d.types import Floats, Floats32
 
 
 @kernel(_nrt=False, forceinline=True)
@@ -111,9 +112,25 @@ def reach(
         masks[r] = mask
 
 
-@kernel()
+def density_scratch() -> tuple[Floats, ...]:
+    """Make what a part of `gather_density` or `sample` needs for itself."""
+    return tuple(np.empty(4) for _ in range(4))
+
+
+@kernel(_nrt=False)
 def gather_density(
-    points: Any, scale: float, first: Any, blocks: Any, around: Any, density: Any, start: int, stop: int
+    points: Any,
+    scale: float,
+    first: Any,
+    blocks: Any,
+    around: Any,
+    density: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    slopes: Any,
+    start: int,
+    stop: int,
 ) -> None:  # pragma: no cover
     """Sum the splines of the points around each vertex.
 
@@ -128,11 +145,11 @@ def gather_density(
         See `Level`.
     density : ndarray of float32, shape (S, 8, 8, 8)
         Added to.
+    wx, wy, wz, slopes : ndarray of float64, shape (4,)
+        See `density_scratch`.
     start, stop : int
         Blocks to fill.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    slopes = np.empty(4)
     for b in range(start, stop):
         for side in range(27):
             source = around[b, side]
@@ -154,7 +171,7 @@ def gather_density(
                             density[b, ix + i, iy + j, iz + k] += part * wz[k]
 
 
-@kernel()
+@kernel(_nrt=False)
 def sample(
     points: Any,
     scale: float,
@@ -163,6 +180,10 @@ def sample(
     around: Any,
     values: Any,
     found: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    slopes: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -180,11 +201,11 @@ def sample(
     values : ndarray of float32, shape (S, 8, 8, 8)
     found : ndarray of float32, shape (N,)
         Filled.
+    wx, wy, wz, slopes : ndarray of float64, shape (4,)
+        See `density_scratch`.
     start, stop : int
         Points to look at.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    slopes = np.empty(4)
     for p in range(start, stop):
         b = block[p]
         ix = _spline(points[p, 0] * scale, wx, slopes) - 8 * blocks[b, 0]
@@ -204,7 +225,12 @@ def sample(
         found[p] = total
 
 
-@kernel()
+def normals_scratch() -> tuple[Floats | Floats32, ...]:
+    """Make what a part of `gather_normals` needs for itself."""
+    return *(np.empty(4) for _ in range(6)), np.empty((8, 8, 8, 5), np.float32)
+
+
+@kernel(_nrt=False)
 def gather_normals(
     points: Any,
     scale: float,
@@ -219,6 +245,13 @@ def gather_normals(
     right: Any,
     sparse: Any,
     hold: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    dx: Any,
+    dy: Any,
+    dz: Any,
+    plane: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -248,12 +281,11 @@ def gather_normals(
         Receives the divergence of the inherited points, if it is not empty.
     hold : ndarray of float32, shape (S, 8, 8, 8)
         Filled: the pull.
+    wx, wy, wz, dx, dy, dz, plane : ndarray of float64, shape (4,), and of float32, shape (8, 8, 8, 5)
+        See `normals_scratch`.
     start, stop : int
         Blocks to fill.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    dx, dy, dz = np.empty(4), np.empty(4), np.empty(4)
-    plane = np.empty((8, 8, 8, 5), np.float32)
     keep = len(sparse) > 0
     for b in range(start, stop):
         for i in range(8):
