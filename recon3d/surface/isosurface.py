@@ -157,7 +157,7 @@ def count_edges(values: Any, around: Any, counts: Any, start: int, stop: int) ->
                     here = values[b, i, j, k] < 0
                     for axis in range(3):
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b
+                        other: Any = b
                         if max(x, y, z) == 8:
                             ahead = _AHEAD_X if axis == 0 else (_AHEAD_Y if axis == 1 else _AHEAD_Z)
                             other = np.int64(around[b, ahead])
@@ -205,7 +205,7 @@ def place_vertices(
                     begin = values[b, i, j, k]
                     for axis in range(3):
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b
+                        other: Any = b
                         if max(x, y, z) == 8:
                             ahead = _AHEAD_X if axis == 0 else (_AHEAD_Y if axis == 1 else _AHEAD_Z)
                             other = np.int64(around[b, ahead])

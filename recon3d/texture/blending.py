@@ -66,11 +66,11 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     chart, texel, offset = chart[order], texel[order], offset[order]
     first = np.flatnonzero(np.append(True, (chart[1:] != chart[:-1]) | (texel[1:] != texel[:-1])))
     count = np.diff(np.append(first, len(chart)))
-    offset = np.add.reduceat(offset, first, axis=0) / count[:, None]
+    mean = np.add.reduceat(offset, first, axis=0) / count[:, None]
     chart, texel = chart[first], texel[first]
     starts = np.searchsorted(chart, np.arange(len(charts) + 1))
     where = layout.owner, layout.target, layout.extent
-    _membranes(atlas.color, atlas.mask, *where, starts, texel, offset, strip)
+    _membranes(atlas.color, atlas.mask, *where, starts, texel, mean, strip)
 
 
 @_compiled
@@ -132,7 +132,7 @@ def _membranes(
     extent: Ints,
     starts: NDArray[np.int64],
     texel: Ints,
-    offset: Floats32,
+    offset: Floats,
     strip: int,
 ) -> None:
     most = int((extent[:, 0].astype(np.int64) * extent[:, 1]).max(initial=0))
@@ -149,7 +149,7 @@ def _continue_offsets(
     extent: Ints,
     starts: NDArray[np.int64],
     texel: Ints,
-    offset: Floats32,
+    offset: Floats,
     strip: int,
     depth: Ints,
     value: Floats32,

@@ -102,7 +102,7 @@ def _find_runs(
                     high[total] = row
                     total += 1
             runs[columns[chart] + column + 1] = total
-    return extent.shape[0]
+    return extent.shape[0]  # type: ignore[no-any-return]
 
 
 def owners(

@@ -221,7 +221,7 @@ def _place(
                 if not move:
                     break
         if best_x < 0:
-            return rows + 1
+            return rows + 1  # type: ignore[no-any-return]
         positions[number, 0], positions[number, 1] = best_x * step, best_y
         used = max(used, best_y + extents[number, 1])
         for i in range(wide):
