@@ -1,4 +1,4 @@
-"""What compiling costs a new installation: numba compiles each kernel once, and no more than it needs.
+"""What compiling costs a new installation: kernels have numba compile no more than they need.
 
 Slices and expressions of whole arrays pull numba's own functions in, which it compiles for each shape and
 type, with their error messages. Loops over scalars compile several times faster, and run as fast.
@@ -7,23 +7,22 @@ type, with their error messages. Loops over scalars compile several times faster
 from __future__ import annotations
 
 import ast
-import json
-import os
-import subprocess
-import sys
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from numba.core.dispatcher import Dispatcher
 
-from tests.stages.small_model import kernels
+import recon3d.surface
+import recon3d.texture
 
 ROOT = Path(__file__).parents[1]
 #: Of NumPy: functions of scalars, and their types.
 SCALAR = {"sqrt", "exp", "arccos", "floor", "ceil", "isfinite"}
 SCALAR |= {"float32", "float64", "int16", "int32", "int64", "uint8"}
-#: What a small model does without.
-NOT_NEEDED = {"surface.decimation.find_shared"}
 
 
 def _kernels(path: Path) -> Iterator[ast.FunctionDef]:
@@ -50,6 +49,16 @@ def _expensive(kernel: ast.FunctionDef) -> Iterator[str]:
             yield f"for … in {ast.unparse(node.iter)}"
 
 
+def kernels() -> Iterator[tuple[str, Any]]:
+    """The kernels of both packages, by their full names."""
+    for package in (recon3d.surface, recon3d.texture):
+        for found in pkgutil.iter_modules(package.__path__):
+            module = importlib.import_module(f"{package.__name__}.{found.name}")
+            for name, value in vars(module).items():
+                if isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__:
+                    yield f"{module.__name__}.{name}", value
+
+
 @pytest.mark.parametrize("package", ["surface", "texture"])
 def test_kernels_are_loops_over_scalars(package: str) -> None:
     compiled = [(path.name, k) for path in (ROOT / "recon3d" / package).glob("*.py") for k in _kernels(path)]
@@ -61,20 +70,3 @@ def test_kernels_are_loops_over_scalars(package: str) -> None:
 def test_kernels_count_no_references() -> None:
     """None makes an array; numba would count the references to those that it is given, too."""
     assert [name for name, k in kernels() if k.targetoptions.get("_nrt", True)] == []
-
-
-@pytest.mark.slow
-def test_no_kernel_is_compiled_twice(tmp_path: Path) -> None:
-    """A caller with another type, or with an array that is not contiguous, has all compiled again."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.stages.small_model", tmp_path],
-        cwd=ROOT,
-        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    kinds = json.loads(done.stdout.splitlines()[-1])
-    assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
-    assert {name.removeprefix("recon3d.") for name, found in kinds.items() if not found} == NOT_NEEDED
