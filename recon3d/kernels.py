@@ -17,6 +17,7 @@ import numba
 def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Decorate a function that numba compiles, nogil, and keeps in its cache.
 
+    A division by zero gives infinity or NaN, as NumPy's: kernels test what they divide by.
     Kernels inline functions and constants of the modules beside theirs, but numba's cache looks at
     the function's own file only, and outlives an upgrade. Here the sources of the whole package count.
     Where numba finds no folder that it may write to, as in a container that is read-only or not run by
@@ -25,7 +26,8 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     Parameters
     ----------
     **options
-        As for `numba.njit`.
+        As for `numba.njit`. ``_nrt=False`` suits kernels that make no array: numba need not count
+        references, which takes long to compile.
 
     Returns
     -------
@@ -35,7 +37,9 @@ def kernel(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     compiled: Any = numba.njit
 
     def decorate(function: Callable[..., Any]) -> Any:
-        dispatcher = compiled(nogil=True, **options)(function)
+        # Nobody hands a kernel to C: the wrapper for it would only take time.
+        given = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True, **options}
+        dispatcher = compiled(**given)(function)
         keep_compiled(dispatcher, Path(function.__code__.co_filename).parent)
         return dispatcher
 

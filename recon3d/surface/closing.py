@@ -86,7 +86,7 @@ def close_gaps(
     return Mesh(mesh.vertices, faces[stays]), guessed
 
 
-def _narrow(mesh: Mesh, known: Mask, part: Ints, patches: Ints, widest: float) -> Mask:
+def _narrow(mesh: Mesh, known: Mask, part: Ints, patches: NDArray[np.int64], widest: float) -> Mask:
     """Which of the patches are near to `known` everywhere; false for all other patches."""
     rows = np.flatnonzero(np.isin(part, patches))
     narrow = np.zeros(int(part.max()) + 1, bool)

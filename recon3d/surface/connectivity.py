@@ -38,7 +38,7 @@ def faces_around_vertices(faces: Ints, vertices: int) -> tuple[Ints, Ints]:
     return starts, around
 
 
-@kernel()
+@kernel(_nrt=False)
 def _list_faces(faces: Any, ends: Any, around: Any) -> None:  # pragma: no cover
     for f in range(len(faces)):
         for k in range(3):
@@ -66,7 +66,7 @@ def edge_counts(faces: Ints, starts: Ints, around: Ints) -> NDArray[np.int32]:
     return counts
 
 
-@kernel()
+@kernel(_nrt=False)
 def _count_at_edges(faces: Any, starts: Any, around: Any, counts: Any) -> None:  # pragma: no cover
     for f in range(len(faces)):
         for k in range(3):
@@ -96,7 +96,7 @@ def repeated_faces(faces: Ints, starts: Ints, around: Ints) -> Mask:
     return repeated
 
 
-@kernel()
+@kernel(_nrt=False)
 def _find_repeated(faces: Any, starts: Any, around: Any, repeated: Any) -> None:  # pragma: no cover
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -105,7 +105,7 @@ def _find_repeated(faces: Any, starts: Any, around: Any, repeated: Any) -> None:
             if g >= f:
                 break
             x, y, z = faces[g, 0], faces[g, 1], faces[g, 2]
-            if b in (x, y, z) and c in (x, y, z):
+            if (b == x or b == y or b == z) and (c == x or c == y or c == z):  # noqa: SIM109
                 repeated[f] = True
 
 
@@ -149,7 +149,7 @@ def adjacent_faces(faces: Ints, threads: Threads = ALONE) -> Ints:
     return pairs
 
 
-@kernel()
+@kernel(_nrt=False)
 def _pair_faces(
     faces: Any, starts: Any, around: Any, first: Any, counts: Any, pairs: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
@@ -187,7 +187,7 @@ def label_patches(count: int, chosen: Mask, pairs: Ints) -> Ints:
     return patch
 
 
-@kernel()
+@kernel(_nrt=False)
 def _join_faces(chosen: Any, pairs: Any, parent: Any, patch: Any) -> None:  # pragma: no cover
     for p in range(len(pairs)):
         a, b = pairs[p, 0], pairs[p, 1]
@@ -215,7 +215,7 @@ def _join_faces(chosen: Any, pairs: Any, parent: Any, patch: Any) -> None:  # pr
             patch[f] = patch[root]
 
 
-@kernel()
+@kernel(_nrt=False)
 def rings_around(faces: Any, ring: Any, most: int) -> None:  # pragma: no cover
     """Count the edges from each vertex to the nearest of some.
 

@@ -7,12 +7,16 @@ vertices by it.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.quadrics import join_cost, weight_of
+from recon3d.surface.vertex_heap import rise, sink
+from recon3d.types import Floats, Floats32, Ints
 
 #: A vertex with more neighbours stays as it is.
 _MOST = 60
@@ -20,10 +24,9 @@ _MOST = 60
 _TURN, _THIN = 0.2, 0.02
 
 
-@kernel()
 def collapse_edges(
-    vertices: Any, faces: Any, quadrics: Any, marks: Any, locked: Any, wanted: int
-) -> int:  # pragma: no cover
+    vertices: Floats, faces: Ints, quadrics: Floats, marks: Floats32, locked: NDArray[np.bool_], wanted: int
+) -> int:
     """Join vertices along edges, the cheapest first.
 
     Parameters
@@ -47,22 +50,52 @@ def collapse_edges(
         Faces that are left.
     """
     count = len(vertices)
-    head, follow = _corners(count, faces)
+    head, follow = np.full(count, -1, np.int32), np.empty(3 * len(faces), np.int32)
     cost, partner = np.full(count, np.inf), np.full(count, -1, np.int32)
     heap, place = np.arange(count, dtype=np.int32), np.arange(count, dtype=np.int32)
-    ring, times = np.empty(_MOST + 2, np.int32), np.empty(_MOST + 2, np.int32)
-    other, other_times = np.empty(_MOST + 2, np.int32), np.empty(_MOST + 2, np.int32)
-    spot = np.empty(3)
-    for v in range(count):
-        _choose(v, -1.0, vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner)
+    rings = (np.empty(_MOST + 2, np.int32) for _ in range(4))
+    given = (vertices, faces, quadrics, marks, locked, head, follow, cost, partner, heap, place, *rings)
+    return int(_collapse(*given, np.empty(3), wanted))
+
+
+@kernel(_nrt=False)
+def _collapse(
+    vertices: Any,
+    faces: Any,
+    quadrics: Any,
+    marks: Any,
+    locked: Any,
+    head: Any,
+    follow: Any,
+    cost: Any,
+    partner: Any,
+    heap: Any,
+    place: Any,
+    ring: Any,
+    times: Any,
+    other: Any,
+    other_times: Any,
+    spot: Any,
+    wanted: int,
+) -> int:  # pragma: no cover
+    # Vertices are int64 wherever they are handed on: with int32, too, numba would compile all twice.
+    count = len(vertices)
+    for corner in range(3 * len(faces) - 1, -1, -1):
+        owner = faces[corner // 3, corner % 3]
+        follow[corner] = head[owner]
+        head[owner] = corner
+    for vertex in range(count):
+        _choose(
+            vertex, -1.0, vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner
+        )
     for slot in range(count // 2, -1, -1):
-        _sink(slot, heap, place, cost)
+        sink(slot, count, heap, place, cost)
     left = len(faces)
     while left > wanted:
-        v = int(heap[0])
+        v = np.int64(heap[0])
         if not cost[v] < np.inf:
             break
-        u = int(partner[v])
+        u = np.int64(partner[v])
         size = _ring(v, faces, head, follow, ring, times)
         more = _ring(u, faces, head, follow, other, other_times)
         join_cost(vertices, quadrics, v, u, spot)
@@ -74,19 +107,21 @@ def collapse_edges(
             _choose(
                 v, cost[v], vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner
             )
-            _sink(int(place[v]), heap, place, cost)
+            sink(np.int64(place[v]), count, heap, place, cost)
             continue
-        here, there = weight_of(quadrics[v]), weight_of(quadrics[u])
+        here, there = weight_of(quadrics, v), weight_of(quadrics, u)
         if here + there > 0:
             marks[v] = (here * marks[v] + there * marks[u]) / (here + there)
-        vertices[v] = spot
-        quadrics[v] += quadrics[u]
+        for axis in range(3):
+            vertices[v, axis] = spot[axis]
+        for k in range(10):
+            quadrics[v, k] += quadrics[u, k]
         left -= _join(v, u, faces, head, follow)
         cost[u] = np.inf
-        _sink(int(place[u]), heap, place, cost)
+        sink(np.int64(place[u]), count, heap, place, cost)
         size = _ring(v, faces, head, follow, ring, times)
         for k in range(size):
-            n = int(ring[k])
+            n = np.int64(ring[k])
             if partner[n] == v or partner[n] == u:
                 _choose(
                     n,
@@ -107,25 +142,15 @@ def collapse_edges(
                 value = join_cost(vertices, quadrics, n, v, spot)
                 if value < cost[n]:
                     cost[n], partner[n] = value, v
-            _rise(int(place[n]), heap, place, cost)
-            _sink(int(place[n]), heap, place, cost)
+            rise(np.int64(place[n]), heap, place, cost)
+            sink(np.int64(place[n]), count, heap, place, cost)
         _choose(v, -1.0, vertices, faces, quadrics, locked, head, follow, ring, times, spot, cost, partner)
-        _rise(int(place[v]), heap, place, cost)
-        _sink(int(place[v]), heap, place, cost)
+        rise(np.int64(place[v]), heap, place, cost)
+        sink(np.int64(place[v]), count, heap, place, cost)
     return left
 
 
-@kernel()
-def _corners(count: int, faces: Any) -> Any:  # pragma: no cover
-    head, follow = np.full(count, -1, np.int32), np.empty(3 * len(faces), np.int32)
-    for corner in range(3 * len(faces) - 1, -1, -1):
-        v = faces[corner // 3, corner % 3]
-        follow[corner] = head[v]
-        head[v] = corner
-    return head, follow
-
-
-@kernel()
+@kernel(_nrt=False)
 def _ring(v: int, faces: Any, head: Any, follow: Any, ring: Any, times: Any) -> int:  # pragma: no cover
     """List a vertex's neighbours, and how many faces each shares with it; forget faces that are gone."""
     size, before, corner = 0, -1, head[v]
@@ -153,7 +178,7 @@ def _ring(v: int, faces: Any, head: Any, follow: Any, ring: Any, times: Any) -> 
     return size
 
 
-@kernel()
+@kernel(_nrt=False)
 def _choose(
     v: int,
     above: float,
@@ -177,14 +202,14 @@ def _choose(
     if size > _MOST:
         return
     for k in range(size):
-        n = int(ring[k])
+        n = np.int64(ring[k])
         if not locked[n]:
             value = join_cost(vertices, quadrics, v, n, spot)
             if above < value < cost[v]:
                 cost[v], partner[v] = value, n
 
 
-@kernel()
+@kernel(_nrt=False)
 def _simple(
     v: int, u: int, ring: Any, times: Any, size: int, other: Any, other_times: Any, more: int
 ) -> bool:  # pragma: no cover
@@ -208,7 +233,7 @@ def _simple(
     return size + more - 3 > 1
 
 
-@kernel()
+@kernel(_nrt=False)
 def _unfolded(
     v: int, u: int, spot: Any, vertices: Any, faces: Any, head: Any, follow: Any
 ) -> bool:  # pragma: no cover
@@ -231,7 +256,7 @@ def _unfolded(
         ox, oy, oz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
         nx, ny, nz = ay * cz - az * cy, az * cx - ax * cz, ax * cy - ay * cx
         old, new = ox * ox + oy * oy + oz * oz, nx * nx + ny * ny + nz * nz
-        if old > 0 and ox * nx + oy * ny + oz * nz < _TURN * np.sqrt(old * new):
+        if old > 0 and ox * nx + oy * ny + oz * nz < _TURN * math.sqrt(old * new):
             return False
         dx, dy, dz = cx - ax, cy - ay, cz - az
         longest = max(ax * ax + ay * ay + az * az, cx * cx + cy * cy + cz * cz, dx * dx + dy * dy + dz * dz)
@@ -240,7 +265,7 @@ def _unfolded(
     return True
 
 
-@kernel()
+@kernel(_nrt=False)
 def _join(v: int, u: int, faces: Any, head: Any, follow: Any) -> int:  # pragma: no cover
     """Give v the faces of u; how many lay between them."""
     gone, corner, last = 0, head[u], -1
@@ -260,37 +285,7 @@ def _join(v: int, u: int, faces: Any, head: Any, follow: Any) -> int:  # pragma:
     return gone
 
 
-@kernel()
-def _sink(slot: int, heap: Any, place: Any, cost: Any) -> None:  # pragma: no cover
-    v = heap[slot]
-    while True:
-        child = 2 * slot + 1
-        if child >= len(heap):
-            break
-        if child + 1 < len(heap) and cost[heap[child + 1]] < cost[heap[child]]:
-            child += 1
-        if cost[heap[child]] >= cost[v]:
-            break
-        heap[slot] = heap[child]
-        place[heap[slot]] = slot
-        slot = child
-    heap[slot], place[v] = v, slot
-
-
-@kernel()
-def _rise(slot: int, heap: Any, place: Any, cost: Any) -> None:  # pragma: no cover
-    v = heap[slot]
-    while slot > 0:
-        parent = (slot - 1) // 2
-        if cost[heap[parent]] <= cost[v]:
-            break
-        heap[slot] = heap[parent]
-        place[heap[slot]] = slot
-        slot = parent
-    heap[slot], place[v] = v, slot
-
-
-@kernel()
+@kernel(_nrt=False)
 def find_shared(faces: Any, parts: Any, owner: Any, shared: Any) -> None:  # pragma: no cover
     """Find the vertices with faces of several parts.
 

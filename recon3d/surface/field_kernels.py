@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
+from recon3d.types import Floats32
 
 
-@kernel()
+@kernel(_nrt=False)
 def cross(values: Any, found: Any, start: int, stop: int) -> None:  # pragma: no cover
     """Tell in which eighths of blocks (with a margin of a vertex) the field changes its sign.
 
@@ -36,9 +37,14 @@ def cross(values: Any, found: Any, start: int, stop: int) -> None:  # pragma: no
             found[b, octant] = changes
 
 
-@kernel()
+def refine_scratch() -> tuple[Floats32, ...]:
+    """Make what a part of `refine` needs for itself."""
+    return (np.empty((5, 5, 5), np.float32),)
+
+
+@kernel(_nrt=False)
 def refine(
-    blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any, start: int, stop: int
+    blocks: Any, parents: Any, coarse_around: Any, coarse: Any, fine: Any, part: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
     """Interpolate values at a finer level's vertices, linearly.
 
@@ -52,14 +58,18 @@ def refine(
     coarse : ndarray of float32, shape (C, 8, 8, 8)
     fine : ndarray of float32, shape (B, 8, 8, 8)
         Filled.
+    part : ndarray of float32, shape (5, 5, 5)
+        See `refine_scratch`.
     start, stop : int
         Finer blocks to fill.
     """
-    part = np.empty((5, 5, 5), np.float32)
     for b in range(start, stop):
         parent = parents[b]
         if parent < 0:
-            fine[b] = 0
+            for i in range(8):
+                for j in range(8):
+                    for k in range(8):
+                        fine[b, i, j, k] = 0
             continue
         ox, oy, oz = 4 * (blocks[b, 0] & 1), 4 * (blocks[b, 1] & 1), 4 * (blocks[b, 2] & 1)
         for i in range(5):
@@ -88,9 +98,14 @@ def refine(
                     )
 
 
-@kernel()
+def relax_scratch() -> tuple[Floats32, ...]:
+    """Make what a part of `relax` needs for itself."""
+    return (np.empty((10, 10, 10), np.float32),)
+
+
+@kernel(_nrt=False)
 def relax(
-    values: Any, right: Any, hold: Any, around: Any, rows: Any, start: int, stop: int
+    values: Any, right: Any, hold: Any, around: Any, rows: Any, box: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
     """Gauss-Seidel sweeps of the field's equation over some blocks, in their order.
 
@@ -105,21 +120,26 @@ def relax(
     around : ndarray of int32, shape (B, 27)
     rows : ndarray of int64, shape (N,)
         Solved blocks.
+    box : ndarray of float32, shape (10, 10, 10)
+        See `relax_scratch`.
     start, stop : int
         Of `rows`.
     """
-    box = np.empty((10, 10, 10), np.float32)
-    for b in rows[start:stop]:
-        box[1:9, 1:9, 1:9] = values[b]
-        low, high = around[b, 4], around[b, 22]
-        box[0, 1:9, 1:9] = values[low, 7] if low >= 0 else values[b, 0]
-        box[9, 1:9, 1:9] = values[high, 0] if high >= 0 else values[b, 7]
-        low, high = around[b, 10], around[b, 16]
-        box[1:9, 0, 1:9] = values[low, :, 7] if low >= 0 else values[b, :, 0]
-        box[1:9, 9, 1:9] = values[high, :, 0] if high >= 0 else values[b, :, 7]
-        low, high = around[b, 12], around[b, 14]
-        box[1:9, 1:9, 0] = values[low, :, :, 7] if low >= 0 else values[b, :, :, 0]
-        box[1:9, 1:9, 9] = values[high, :, :, 0] if high >= 0 else values[b, :, :, 7]
+    for row in range(start, stop):
+        b = rows[row]
+        for i in range(8):
+            for j in range(8):
+                for k in range(8):
+                    box[i + 1, j + 1, k + 1] = values[b, i, j, k]
+        # Beyond the six sides: the neighbours' nearest values, or the block's own where there is none.
+        for side in range(2):
+            end, inner, outer = 9 * side, 7 * side, 7 * (1 - side)
+            x, y, z = around[b, 4 + 18 * side], around[b, 10 + 6 * side], around[b, 12 + 2 * side]
+            for i in range(8):
+                for j in range(8):
+                    box[end, i + 1, j + 1] = values[x, outer, i, j] if x >= 0 else values[b, inner, i, j]
+                    box[i + 1, end, j + 1] = values[y, i, outer, j] if y >= 0 else values[b, i, inner, j]
+                    box[i + 1, j + 1, end] = values[z, i, j, outer] if z >= 0 else values[b, i, j, inner]
         for _ in range(2):
             for i in range(8):
                 for j in range(8):
@@ -135,4 +155,7 @@ def relax(
                         box[i + 1, j + 1, k + 1] = (total - right[b, i, j, k]) / (
                             np.float32(6) + hold[b, i, j, k]
                         )
-        values[b] = box[1:9, 1:9, 1:9]
+        for i in range(8):
+            for j in range(8):
+                for k in range(8):
+                    values[b, i, j, k] = box[i + 1, j + 1, k + 1]

@@ -6,6 +6,7 @@ nothing of that: it closes gaps that the photos look through.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -62,7 +63,7 @@ def count_empty(
     return empty, solid
 
 
-@kernel()
+@kernel(_nrt=False)
 def _vote(
     points: Any,
     margin: Any,
@@ -76,14 +77,14 @@ def _vote(
 ) -> None:  # pragma: no cover
     height, width = depth.shape
     for i in range(start, stop):
-        x, y, z = points[i]
+        x, y, z = points[i, 0], points[i, 1], points[i, 2]
         far = pose[2, 0] * x + pose[2, 1] * y + pose[2, 2] * z + pose[2, 3]
         if far <= 0:
             continue
         across = pose[0, 0] * x + pose[0, 1] * y + pose[0, 2] * z + pose[0, 3]
         down = pose[1, 0] * x + pose[1, 1] * y + pose[1, 2] * z + pose[1, 3]
-        column = int(np.floor(intrinsics[0, 0] * across / far + intrinsics[0, 2]))
-        row = int(np.floor(intrinsics[1, 1] * down / far + intrinsics[1, 2]))
+        column = math.floor(intrinsics[0, 0] * across / far + intrinsics[0, 2])
+        row = math.floor(intrinsics[1, 1] * down / far + intrinsics[1, 2])
         if column < 1 or row < 1 or column >= width - 1 or row >= height - 1 or depth[row, column] <= 0:
             continue
         known, nearest = 0, np.inf
@@ -98,7 +99,7 @@ def _vote(
             empty[i] += 1
 
 
-@kernel()
+@kernel(_nrt=False)
 def _expose(
     points: Any,
     normals: Any,
@@ -111,22 +112,23 @@ def _expose(
     stop: int,
 ) -> None:  # pragma: no cover
     height, width = depth.shape
-    place, ahead = np.empty(3), np.empty(3)
     for i in range(start, stop):
-        for axis in range(3):
-            place[axis] = pose[axis, 3]
-            ahead[axis] = 0.0
-            for k in range(3):
-                place[axis] += pose[axis, k] * points[i, k]
-                ahead[axis] += pose[axis, k] * normals[i, k]
-        far = place[2]
+        across, down, far = pose[0, 3], pose[1, 3], pose[2, 3]
+        nx = ny = nz = 0.0
+        for k in range(3):
+            across += pose[0, k] * points[i, k]
+            down += pose[1, k] * points[i, k]
+            far += pose[2, k] * points[i, k]
+            nx += pose[0, k] * normals[i, k]
+            ny += pose[1, k] * normals[i, k]
+            nz += pose[2, k] * normals[i, k]
         if far <= 0:
             continue
-        toward = -(place[0] * ahead[0] + place[1] * ahead[1] + far * ahead[2])
-        if toward <= _GRAZING * np.sqrt(place[0] ** 2 + place[1] ** 2 + far**2):
+        toward = -(across * nx + down * ny + far * nz)
+        if toward <= _GRAZING * math.sqrt(across**2 + down**2 + far**2):
             continue
-        column = int(np.floor(intrinsics[0, 0] * place[0] / far + intrinsics[0, 2]))
-        row = int(np.floor(intrinsics[1, 1] * place[1] / far + intrinsics[1, 2]))
+        column = math.floor(intrinsics[0, 0] * across / far + intrinsics[0, 2])
+        row = math.floor(intrinsics[1, 1] * down / far + intrinsics[1, 2])
         if column < 1 or row < 1 or column >= width - 1 or row >= height - 1:
             continue
         hidden = abs(depth[row, column] - far) <= radius

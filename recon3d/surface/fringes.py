@@ -6,7 +6,7 @@ pieces that only a strip holds, are dropped; what stays has an even rim.
 
 from __future__ import annotations
 
-import heapq
+import math
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from recon3d.surface.connectivity import (
 )
 from recon3d.surface.smoothing import face_geometry
 from recon3d.surface.threads import ALONE, Threads
+from recon3d.surface.vertex_heap import rise, sink
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -100,17 +101,17 @@ def _ground(normals: Floats, areas: Floats) -> Floats | None:
 def _within(mesh: Mesh, lists: tuple[Ints, Ints], start: Mask, distance: float) -> Mask:
     """Vertices nearer to some of them than a distance, along the surface's edges."""
     far = np.where(start, 0.0, np.inf)
-    _spread(mesh.vertices, mesh.faces, *lists, far, distance)
+    heap, place = np.empty(len(far), np.int32), np.full(len(far), -1, np.int32)
+    _spread(mesh.vertices, mesh.faces, *lists, far, distance, heap, place)
     return np.asarray(np.isfinite(far))
 
 
-@kernel()
+@kernel(_nrt=False)
 def _spread(
-    vertices: Any, faces: Any, starts: Any, around: Any, far: Any, limit: float
+    vertices: Any, faces: Any, starts: Any, around: Any, far: Any, limit: float, heap: Any, place: Any
 ) -> None:  # pragma: no cover
     """Dijkstra's algorithm, from the vertices at distance 0."""
-    heap: Any = [(0.0, np.int64(0))]
-    heap.pop()
+    count = 0
     for v in range(len(far)):
         if far[v] == 0:
             inner = True
@@ -118,18 +119,27 @@ def _spread(
                 for k in range(3):
                     inner &= far[faces[around[at], k]] == 0
             if not inner:
-                heapq.heappush(heap, (0.0, v))
-    while len(heap):
-        here, near = heapq.heappop(heap)
-        if here > far[near]:
-            continue
+                heap[count] = v
+                place[v] = count
+                count += 1
+    while count:
+        near = heap[0]
+        count -= 1
+        if count:
+            heap[0] = heap[count]
+            sink(np.int64(0), count, heap, place, far)
+        place[near] = -1
         for at in range(starts[near], starts[near + 1]):
             for k in range(3):
                 n = faces[around[at], k]
                 square = 0.0
                 for axis in range(3):
                     square += (vertices[near, axis] - vertices[n, axis]) ** 2
-                there = here + np.sqrt(square)
+                there = far[near] + math.sqrt(square)
                 if there < far[n] and there <= limit:
                     far[n] = there
-                    heapq.heappush(heap, (there, np.int64(n)))
+                    if place[n] < 0:
+                        heap[count] = n
+                        place[n] = count
+                        count += 1
+                    rise(np.int64(place[n]), heap, place, far)

@@ -16,6 +16,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.blocks import SIDE, Level
@@ -23,8 +24,8 @@ from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats32, Ints, Mesh
 
 _MOST_TRIANGLES = 12
-#: The blocks ahead of one along each axis, in the order of `Level.around`.
-_UPPER = (22, 16, 14)
+#: The blocks ahead of one along x, y and z, in the order of `Level.around`.
+_AHEAD_X, _AHEAD_Y, _AHEAD_Z = 22, 16, 14
 #: Blocks that are worth a thread.
 _BLOCKS = 64
 
@@ -63,10 +64,11 @@ def extract(level: Level, values: Floats32, threads: Threads = ALONE) -> Mesh:
     triangles, none = np.zeros(len(cells), np.int64), np.zeros(0, np.int64)
     places = (values, around, cells, slots, starts, edges, *table)
     empty = np.empty((0, 3), np.int32)
-    threads.run(connect, *places, none, triangles, empty, count=len(cells), least=_BLOCKS)
+    least, scratch = _BLOCKS, _connect_scratch
+    threads.run(connect, *places, none, triangles, empty, count=len(cells), least=least, scratch=scratch)
     first = np.cumsum(triangles) - triangles
     faces = np.empty((int(triangles.sum()), 3), np.int32)
-    threads.run(connect, *places, first, triangles, faces, count=len(cells), least=_BLOCKS)
+    threads.run(connect, *places, first, triangles, faces, count=len(cells), least=least, scratch=scratch)
     vertices *= level.cell
     vertices += level.origin
     return Mesh(vertices, faces)
@@ -134,7 +136,7 @@ def _edge(a: list[int], b: list[int]) -> int:
     return 4 * axis + 2 * u + v
 
 
-@kernel()
+@kernel(_nrt=False)
 def count_edges(values: Any, around: Any, counts: Any, start: int, stop: int) -> None:  # pragma: no cover
     """Count the edges on which the field changes its sign.
 
@@ -155,13 +157,16 @@ def count_edges(values: Any, around: Any, counts: Any, start: int, stop: int) ->
                     here = values[b, i, j, k] < 0
                     for axis in range(3):
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b if max(x, y, z) < 8 else around[b, _UPPER[axis]]
+                        other: Any = b
+                        if max(x, y, z) == 8:
+                            ahead = _AHEAD_X if axis == 0 else (_AHEAD_Y if axis == 1 else _AHEAD_Z)
+                            other = np.int64(around[b, ahead])
                         if other >= 0:
                             count += (values[other, x & 7, y & 7, z & 7] < 0) != here
         counts[b] = count
 
 
-@kernel()
+@kernel(_nrt=False)
 def place_vertices(
     values: Any,
     blocks: Any,
@@ -200,7 +205,10 @@ def place_vertices(
                     begin = values[b, i, j, k]
                     for axis in range(3):
                         x, y, z = i + (axis == 0), j + (axis == 1), k + (axis == 2)
-                        other = b if max(x, y, z) < 8 else around[b, _UPPER[axis]]
+                        other: Any = b
+                        if max(x, y, z) == 8:
+                            ahead = _AHEAD_X if axis == 0 else (_AHEAD_Y if axis == 1 else _AHEAD_Z)
+                            other = np.int64(around[b, ahead])
                         if other < 0:
                             continue
                         end = values[other, x & 7, y & 7, z & 7]
@@ -208,16 +216,20 @@ def place_vertices(
                             continue
                         # Not in a corner, where triangles would have no area.
                         part = min(max(begin / (begin - end), 0.02), 0.98)
-                        vertex = vertices[starts[b] + count]
-                        vertex[0] = 8 * blocks[b, 0] + i
-                        vertex[1] = 8 * blocks[b, 1] + j
-                        vertex[2] = 8 * blocks[b, 2] + k
-                        vertex[axis] += part
+                        vertex = starts[b] + count
+                        vertices[vertex, 0] = 8 * blocks[b, 0] + i
+                        vertices[vertex, 1] = 8 * blocks[b, 1] + j
+                        vertices[vertex, 2] = 8 * blocks[b, 2] + k
+                        vertices[vertex, axis] += part
                         edges[row, i, j, k, axis] = count
                         count += 1
 
 
-@kernel()
+def _connect_scratch() -> tuple[NDArray[np.uint8], ...]:
+    return (np.empty((9, 9, 9), np.uint8),)
+
+
+@kernel(_nrt=False)
 def connect(
     values: Any,
     around: Any,
@@ -230,6 +242,7 @@ def connect(
     first: Any,
     triangles: Any,
     faces: Any,
+    side: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -254,11 +267,11 @@ def connect(
         Filled with their numbers.
     faces : ndarray of int32, shape (F, 3)
         Filled; of length 0 only to count.
+    side : ndarray of uint8, shape (9, 9, 9)
+        For a part alone; filled: at each vertex 0 outside, 1 inside, 2 not stored.
     start, stop : int
         Of `cells`.
     """
-    # 0 outside, 1 inside, 2 not stored.
-    side = np.empty((9, 9, 9), np.uint8)
     for row in range(start, stop):
         b = cells[row]
         for x in range(9):

@@ -21,7 +21,6 @@ from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.isosurface import extract
-from recon3d.surface.point_kernels import add_rows
 from recon3d.surface.poisson import Samples, solve
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats32, Ints, Mesh, PointCloud
@@ -254,7 +253,7 @@ def surface_of_points(
     cell = cell_size(cloud, faces, threads)
     if depth:
         cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
-    used, counts = thinned(cloud, _THIN * cell, threads)
+    used, counts = thinned(cloud, _THIN * cell)
     del cloud
     distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
@@ -366,12 +365,10 @@ def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointClo
     if len(cloud) <= count:
         return cloud
     area, _ = _area_and_spacing(cloud, threads)
-    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)), threads)[0]
+    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
 
 
-def thinned(
-    cloud: PointCloud, voxel: float, threads: Threads = ALONE
-) -> tuple[PointCloud, NDArray[np.int64]]:
+def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int64]]:
     """Compute one mean point, normal and colour in each voxel: the grid cannot use more.
 
     Parameters
@@ -379,7 +376,6 @@ def thinned(
     cloud : PointCloud
     voxel : float
         Side of a voxel.
-    threads : Threads, optional
 
     Returns
     -------
@@ -394,12 +390,14 @@ def thinned(
     order = np.argsort(key, kind="stable")
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
     counts = np.diff(np.append(starts, len(key)))
-    del place, key
+    voxels = np.empty(len(key), np.int64)
+    voxels[order] = np.repeat(np.arange(len(starts)), counts)
+    del place, key, order
 
     def mean(values: NDArray[Any]) -> Floats:
         sums = np.empty((len(starts), 3))
-        given = (values, order, np.append(starts, len(order)))
-        threads.run(add_rows, *given, sums, count=len(starts), least=20_000)
+        for axis in range(3):
+            sums[:, axis] = np.bincount(voxels, values[:, axis], len(starts))
         return sums / counts[:, None]
 
     normals: NDArray[np.float32] | None = None

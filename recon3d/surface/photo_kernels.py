@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from recon3d.kernels import kernel
 _GRAZING = 0.3
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def project(vertices: Any, intrinsics: Any, cam_from_world: Any, corners: Any) -> None:  # pragma: no cover
     """Find where a photo shows vertices.
 
@@ -39,7 +40,7 @@ def project(vertices: Any, intrinsics: Any, cam_from_world: Any, corners: Any) -
         corners[n, 2] = near
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def render(corners: Any, faces: Any, inverse: Any, face: Any) -> None:  # pragma: no cover
     """Find the nearest face at each pixel centre.
 
@@ -56,30 +57,34 @@ def render(corners: Any, faces: Any, inverse: Any, face: Any) -> None:  # pragma
     """
     height, width = inverse.shape
     for f in range(len(faces)):
-        a, b, c = corners[faces[f, 0]], corners[faces[f, 1]], corners[faces[f, 2]]
-        if a[2] <= 0 or b[2] <= 0 or c[2] <= 0:
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        az, bz, cz = corners[a, 2], corners[b, 2], corners[c, 2]
+        if az <= 0 or bz <= 0 or cz <= 0:
             continue
-        left = max(0, int(np.ceil(max(-1.0, min(a[0], b[0], c[0]) - 0.5))))
-        right = min(width - 1, int(np.floor(min(width, max(a[0], b[0], c[0]) - 0.5))))
-        top = max(0, int(np.ceil(max(-1.0, min(a[1], b[1], c[1]) - 0.5))))
-        bottom = min(height - 1, int(np.floor(min(height, max(a[1], b[1], c[1]) - 0.5))))
-        area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+        ax, bx, cx = corners[a, 0], corners[b, 0], corners[c, 0]
+        ay, by, cy = corners[a, 1], corners[b, 1], corners[c, 1]
+        left = max(0, math.ceil(max(-1.0, min(ax, bx, cx) - 0.5)))
+        right = min(width - 1, math.floor(min(float(width), max(ax, bx, cx) - 0.5)))
+        top = max(0, math.ceil(max(-1.0, min(ay, by, cy) - 0.5)))
+        bottom = min(height - 1, math.floor(min(float(height), max(ay, by, cy) - 0.5)))
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         if area == 0:
             continue
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
-                u, v = x + 0.5 - a[0], y + 0.5 - a[1]
-                second = (u * (c[1] - a[1]) - v * (c[0] - a[0])) / area
-                third = ((b[0] - a[0]) * v - (b[1] - a[1]) * u) / area
+                u, v = x + 0.5 - ax, y + 0.5 - ay
+                second = (u * (cy - ay) - v * (cx - ax)) / area
+                third = ((bx - ax) * v - (by - ay) * u) / area
                 first = 1 - second - third
                 if first < 0 or second < 0 or third < 0:
                     continue
-                near = np.float32(first * a[2] + second * b[2] + third * c[2])
+                near = np.float32(first * az + second * bz + third * cz)
                 if near > inverse[y, x]:
-                    inverse[y, x], face[y, x] = near, f
+                    inverse[y, x] = near
+                    face[y, x] = f
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def warp(
     inverse: Any,
     face: Any,
@@ -174,7 +179,7 @@ def warp(
                 a * across[r, c] + b * across[r, c + 1] + d * across[r + 1, c] + e * across[r + 1, c + 1]
             )
             change_y = a * down[r, c] + b * down[r, c + 1] + d * down[r + 1, c] + e * down[r + 1, c + 1]
-            if not np.isfinite(value + change_x + change_y):
+            if not math.isfinite(value + change_x + change_y):
                 continue
             seen[y, x] = value
             # The point of the surface on the ray moves along the ray, by `along` in the second camera.
@@ -187,7 +192,7 @@ def warp(
             shown[y, x] = 1.0
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def compare(
     own: Any,
     seen: Any,
@@ -197,6 +202,8 @@ def compare(
     fewest: float,
     alike: float,
     noise: float,
+    columns: Any,
+    total: Any,
     difference: Any,
     change: Any,
     weight: Any,
@@ -214,16 +221,17 @@ def compare(
         Pixels that a window must have, and the correlation that it must exceed.
     noise : float
         A difference of so much has half of the weight.
+    columns, total : ndarray of float64, shapes (W, 7) and (7,)
+        Zeros for sums over a window: pixels, both photos, their squares and product, slopes.
     difference, change, weight : ndarray of float32, shape (H, W)
         Zeros; filled with what the carried photo lacks, with what a step adds to it, and trust.
     """
     height, width = seen.shape
-    # Of each column in the rows of the window: pixels, both photos, their squares and product, slopes.
-    columns = np.zeros((width, 7))
-    total = np.empty(7)
     least = 0.01  # variance of a window without contrast
     for y in range(-half, height):
-        for row, sign in ((y + half, 1.0), (y - half - 1, -1.0)):
+        for edge in range(2):  # the window's columns win a row and lose one
+            row = y - half - 1 if edge else y + half
+            sign = -1.0 if edge else 1.0
             if row < 0 or row >= height:
                 continue
             for x in range(width):
@@ -254,17 +262,17 @@ def compare(
             mean, other_mean = total[1] * share, total[2] * share
             variance = max(total[3] * share - mean * mean, least)
             other_variance = max(total[4] * share - other_mean * other_mean, least)
-            correlation = (total[5] * share - mean * other_mean) / np.sqrt(variance * other_variance)
+            correlation = (total[5] * share - mean * other_mean) / math.sqrt(variance * other_variance)
             if correlation <= alike:
                 continue
-            lacks = (own[y, x] - 128.0 - mean) * np.sqrt(other_variance / variance)
+            lacks = (own[y, x] - 128.0 - mean) * math.sqrt(other_variance / variance)
             lacks -= seen[y, x] - 128.0 - other_mean
             difference[y, x] = lacks
             change[y, x] = slope[y, x] - total[6] * share
             weight[y, x] = correlation / (1.0 + (lacks / noise) ** 2)
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def gather(
     face: Any,
     corners: Any,
@@ -291,26 +299,31 @@ def gather(
         Added to: squares of slopes, and products of slopes and differences.
     """
     height, width = face.shape
-    parts = np.empty(3)
     for y in range(height):
         for x in range(width):
             if weight[y, x] <= 0:
                 continue
             f = face[y, x]
-            a, b, c = corners[faces[f, 0]], corners[faces[f, 1]], corners[faces[f, 2]]
-            area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-            u, v = x + 0.5 - a[0], y + 0.5 - a[1]
-            parts[1] = (u * (c[1] - a[1]) - v * (c[0] - a[0])) / area
-            parts[2] = ((b[0] - a[0]) * v - (b[1] - a[1]) * u) / area
-            parts[0] = 1 - parts[1] - parts[2]
+            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+            ax, ay = corners[a, 0], corners[a, 1]
+            bx, by = corners[b, 0] - ax, corners[b, 1] - ay
+            cx, cy = corners[c, 0] - ax, corners[c, 1] - ay
+            area = bx * cy - by * cx
+            u, v = x + 0.5 - ax, y + 0.5 - ay
+            second = (u * cy - v * cx) / area
+            third = (bx * v - by * u) / area
+            first = 1 - second - third
             square = weight[y, x] * slope[y, x] * slope[y, x]
             product = weight[y, x] * slope[y, x] * difference[y, x]
-            for k in range(3):
-                hold[faces[f, k]] += parts[k] * square
-                right[faces[f, k]] += parts[k] * product
+            hold[a] += first * square
+            right[a] += first * product
+            hold[b] += second * square
+            right[b] += second * product
+            hold[c] += third * square
+            right[c] += third * product
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def bend(
     starts: Any, neighbors: Any, step: Any, bent: Any, shared: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
@@ -334,7 +347,7 @@ def bend(
         shared[v] = bent[v] * share
 
 
-@kernel(error_model="numpy")
+@kernel(_nrt=False)
 def resist(
     starts: Any,
     neighbors: Any,

@@ -263,6 +263,7 @@ def _terms(mesh: Mesh, normals: Floats, hides: float, view: _View, others: Seque
         compare(
             *(own, seen, slope, shown),
             *(_WINDOW // 2, _SHOWN * _WINDOW**2, _ALIKE, _ROBUST * NOISE),
+            *(np.zeros((own.shape[1], 7)), np.zeros(7)),
             *(difference, change, weight),
         )
         gather(face, corners, mesh.faces, difference, change, weight, squares, products)

@@ -5,24 +5,26 @@ Arrays of values have shape (B, 8, 8, 8), with a block's vertices in the order x
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from recon3d.kernels import kernel
+from recon3d.types import Floats, Floats32
 
 
-@kernel(inline="always")
+@kernel(_nrt=False, forceinline=True)
 def _spline(x: float, weights: Any, slopes: Any) -> int:  # pragma: no cover
     """Quadratic B-spline at four vertices, and its difference between half cells; the first vertex."""
-    first = int(np.floor(x)) - 1
+    first = math.floor(x) - 1
     for k in range(4):
         weights[k] = quadratic(x - (first + k))
         slopes[k] = quadratic(x - (first + k) - 0.5) - quadratic(x - (first + k) + 0.5)
     return first
 
 
-@kernel()
+@kernel(_nrt=False)
 def quadratic(t: float) -> float:  # pragma: no cover
     """Quadratic B-spline: 0.75 at 0, 0 from 1.5 on.
 
@@ -42,7 +44,7 @@ def quadratic(t: float) -> float:  # pragma: no cover
     return 0.0
 
 
-@kernel()
+@kernel(_nrt=False)
 def z_order(points: Any, side: int, codes: Any, start: int, stop: int) -> None:  # pragma: no cover
     """Number the blocks of points along a Z-order curve.
 
@@ -66,7 +68,7 @@ def z_order(points: Any, side: int, codes: Any, start: int, stop: int) -> None: 
         codes[p] = code
 
 
-@kernel()
+@kernel(_nrt=False)
 def reach(
     points: Any, scale: float, starts: Any, places: Any, cells: float, masks: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
@@ -110,9 +112,25 @@ def reach(
         masks[r] = mask
 
 
-@kernel()
+def density_scratch() -> tuple[Floats, ...]:
+    """Make what a part of `gather_density` or `sample` needs for itself."""
+    return tuple(np.empty(4) for _ in range(4))
+
+
+@kernel(_nrt=False)
 def gather_density(
-    points: Any, scale: float, first: Any, blocks: Any, around: Any, density: Any, start: int, stop: int
+    points: Any,
+    scale: float,
+    first: Any,
+    blocks: Any,
+    around: Any,
+    density: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    slopes: Any,
+    start: int,
+    stop: int,
 ) -> None:  # pragma: no cover
     """Sum the splines of the points around each vertex.
 
@@ -127,20 +145,20 @@ def gather_density(
         See `Level`.
     density : ndarray of float32, shape (S, 8, 8, 8)
         Added to.
+    wx, wy, wz, slopes : ndarray of float64, shape (4,)
+        See `density_scratch`.
     start, stop : int
         Blocks to fill.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    slopes = np.empty(4)
     for b in range(start, stop):
         for side in range(27):
             source = around[b, side]
             if source < 0:
                 continue
             for p in range(first[source, 0], first[source, 1]):
-                ix = int(np.floor(points[p, 0] * scale)) - 1 - 8 * blocks[b, 0]
-                iy = int(np.floor(points[p, 1] * scale)) - 1 - 8 * blocks[b, 1]
-                iz = int(np.floor(points[p, 2] * scale)) - 1 - 8 * blocks[b, 2]
+                ix = math.floor(points[p, 0] * scale) - 1 - 8 * blocks[b, 0]
+                iy = math.floor(points[p, 1] * scale) - 1 - 8 * blocks[b, 1]
+                iz = math.floor(points[p, 2] * scale) - 1 - 8 * blocks[b, 2]
                 if min(ix, iy, iz) < -3 or max(ix, iy, iz) > 7:
                     continue
                 _spline(points[p, 0] * scale, wx, slopes)
@@ -153,7 +171,7 @@ def gather_density(
                             density[b, ix + i, iy + j, iz + k] += part * wz[k]
 
 
-@kernel()
+@kernel(_nrt=False)
 def sample(
     points: Any,
     scale: float,
@@ -162,6 +180,10 @@ def sample(
     around: Any,
     values: Any,
     found: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    slopes: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -179,11 +201,11 @@ def sample(
     values : ndarray of float32, shape (S, 8, 8, 8)
     found : ndarray of float32, shape (N,)
         Filled.
+    wx, wy, wz, slopes : ndarray of float64, shape (4,)
+        See `density_scratch`.
     start, stop : int
         Points to look at.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    slopes = np.empty(4)
     for p in range(start, stop):
         b = block[p]
         ix = _spline(points[p, 0] * scale, wx, slopes) - 8 * blocks[b, 0]
@@ -203,7 +225,12 @@ def sample(
         found[p] = total
 
 
-@kernel()
+def normals_scratch() -> tuple[Floats | Floats32, ...]:
+    """Make what a part of `gather_normals` needs for itself."""
+    return *(np.empty(4) for _ in range(6)), np.empty((8, 8, 8, 5), np.float32)
+
+
+@kernel(_nrt=False)
 def gather_normals(
     points: Any,
     scale: float,
@@ -218,6 +245,13 @@ def gather_normals(
     right: Any,
     sparse: Any,
     hold: Any,
+    wx: Any,
+    wy: Any,
+    wz: Any,
+    dx: Any,
+    dy: Any,
+    dz: Any,
+    plane: Any,
     start: int,
     stop: int,
 ) -> None:  # pragma: no cover
@@ -247,16 +281,18 @@ def gather_normals(
         Receives the divergence of the inherited points, if it is not empty.
     hold : ndarray of float32, shape (S, 8, 8, 8)
         Filled: the pull.
+    wx, wy, wz, dx, dy, dz, plane : ndarray of float64, shape (4,), and of float32, shape (8, 8, 8, 5)
+        See `normals_scratch`.
     start, stop : int
         Blocks to fill.
     """
-    wx, wy, wz = np.empty(4), np.empty(4), np.empty(4)
-    dx, dy, dz = np.empty(4), np.empty(4), np.empty(4)
-    plane = np.empty((8, 8, 8, 5), np.float32)
     keep = len(sparse) > 0
     for b in range(start, stop):
-        plane[:] = 0
-        touched = False
+        for i in range(8):
+            for j in range(8):
+                for k in range(8):
+                    for m in range(5):
+                        plane[i, j, k, m] = 0
         for side in range(27):
             source = around[b, side]
             if source < 0:
@@ -265,12 +301,11 @@ def gather_normals(
                 if areas[p] <= 0:
                     continue
                 px, py, pz = points[p, 0] * scale, points[p, 1] * scale, points[p, 2] * scale
-                ix = int(np.floor(px)) - 1 - 8 * blocks[b, 0]
-                iy = int(np.floor(py)) - 1 - 8 * blocks[b, 1]
-                iz = int(np.floor(pz)) - 1 - 8 * blocks[b, 2]
+                ix = math.floor(px) - 1 - 8 * blocks[b, 0]
+                iy = math.floor(py) - 1 - 8 * blocks[b, 1]
+                iz = math.floor(pz) - 1 - 8 * blocks[b, 2]
                 if min(ix, iy, iz) < -3 or max(ix, iy, iz) > 7:
                     continue
-                touched = True
                 fx, fy, fz = _spline(px, wx, dx), _spline(py, wy, dy), _spline(pz, wz, dz)
                 nx, ny, nz = normals[p, 0], normals[p, 1], normals[p, 2]
                 passed = keep and inherited[p]
@@ -288,29 +323,27 @@ def gather_normals(
                             if passed:
                                 sparse[b, ix + i, iy + j, iz + k] += slope
                             weight = across * wz[k]
-                            sums = plane[ix + i, iy + j, iz + k]
-                            sums[0] += weight
-                            sums[1] += weight * nx
-                            sums[2] += weight * ny
-                            sums[3] += weight * nz
-                            sums[4] += weight * (ahead_y + nz * (fz + k - pz))
-        if not touched:
-            hold[b] = 0
-            continue
+                            x, y, z = ix + i, iy + j, iz + k
+                            plane[x, y, z, 0] += weight
+                            plane[x, y, z, 1] += weight * nx
+                            plane[x, y, z, 2] += weight * ny
+                            plane[x, y, z, 3] += weight * nz
+                            plane[x, y, z, 4] += weight * (ahead_y + nz * (fz + k - pz))
         for i in range(8):
             for j in range(8):
                 for k in range(8):
-                    total, x, y, z, ahead = plane[i, j, k]
+                    total, ahead = plane[i, j, k, 0], plane[i, j, k, 4]
                     if total <= 0:
                         hold[b, i, j, k] = 0
                         continue
-                    agreement = np.sqrt(x * x + y * y + z * z) / total
+                    mx, my, mz = plane[i, j, k, 1], plane[i, j, k, 2], plane[i, j, k, 3]
+                    agreement = math.sqrt(mx * mx + my * my + mz * mz) / total
                     pull = screen * min(total, 1.0) * agreement * agreement
                     hold[b, i, j, k] = pull
                     right[b, i, j, k] -= pull * profile(ahead / total / max(agreement, 0.1))
 
 
-@kernel()
+@kernel(_nrt=False)
 def profile(ahead: float) -> float:  # pragma: no cover
     """Compute the field at a distance in front of a flat surface.
 
@@ -327,31 +360,3 @@ def profile(ahead: float) -> float:  # pragma: no cover
     s = min(abs(ahead), 1.5)
     value = 0.75 * s - s**3 / 3 if s <= 0.5 else 0.5 - (1.5 - s) ** 3 / 6
     return value if ahead >= 0 else -value
-
-
-@kernel()
-def add_rows(
-    values: Any, order: Any, starts: Any, sums: Any, start: int, stop: int
-) -> None:  # pragma: no cover
-    """Sum the rows of groups.
-
-    Parameters
-    ----------
-    values : ndarray, shape (N, 3)
-    order : ndarray of int64, shape (N,)
-        Rows group by group.
-    starts : ndarray of int64, shape (G + 1,)
-        Where groups begin in `order`.
-    sums : ndarray of float64, shape (G, 3)
-        Filled.
-    start, stop : int
-        Groups to sum.
-    """
-    for g in range(start, stop):
-        x = y = z = 0.0
-        for at in range(starts[g], starts[g + 1]):
-            row = order[at]
-            x += values[row, 0]
-            y += values[row, 1]
-            z += values[row, 2]
-        sums[g, 0], sums[g, 1], sums[g, 2] = x, y, z

@@ -13,6 +13,7 @@ References
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -122,8 +123,13 @@ def solve(
         if coarser is not None:
             parents = coarser.find(level.centers(np.arange(len(level.blocks))))
             grid = (level.blocks, parents, coarser.around)
-            threads.run(field_kernels.refine, *grid, values, finer, count=len(finer), least=_BLOCKS)
-            threads.run(field_kernels.refine, *grid, sparse, right, count=len(right), least=_BLOCKS)
+            for source, filled in ((values, finer), (sparse, right)):
+                threads.run(
+                    *(field_kernels.refine, *grid, source, filled),
+                    count=len(filled),
+                    least=_BLOCKS,
+                    scratch=field_kernels.refine_scratch,
+                )
             right *= 0.25  # squared cells
         values = finer
         inherited = right.copy() if number < depth else right[:0]
@@ -149,6 +155,7 @@ def solve(
             hold,
             count=level.solved,
             least=_BLOCKS,
+            scratch=point_kernels.normals_scratch,
         )
         if see_through is not None:
             _pull_outside(level, values, hold, right, see_through)
@@ -169,7 +176,7 @@ def _levels_of_points(points: SortedPoints) -> tuple[Floats32, NDArray[np.int8]]
         near = np.zeros((level.solved, SIDE, SIDE, SIDE), np.float32)
         grid = (level.blocks, level.around, near)
         scaled, scale = points.scaled, points.scale(number)
-        run = points.threads.run
+        run = functools.partial(points.threads.run, scratch=point_kernels.density_scratch)
         run(point_kernels.gather_density, scaled, scale, first, *grid, count=level.solved, least=_BLOCKS)
         run(point_kernels.sample, scaled, scale, block, *grid, found, count=count, least=_POINTS)
         enough = (chosen < 0) & ((found >= _DENSE) | (number == _FIRST))
@@ -207,7 +214,12 @@ def _relax(
     for sweep in range(sweeps):
         for rows in kinds if sweep % 2 == 0 else [rows[::-1].copy() for rows in reversed(kinds)]:
             grid = (values, right, hold, level.around, rows)
-            threads.run(field_kernels.relax, *grid, count=len(rows), least=_BLOCKS)
+            threads.run(
+                *(field_kernels.relax, *grid),
+                count=len(rows),
+                least=_BLOCKS,
+                scratch=field_kernels.relax_scratch,
+            )
 
 
 def _pull_outside(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -33,82 +34,95 @@ def quadrics_of(vertices: Floats, faces: Ints, locked: Mask, border: float) -> F
     """
     quadrics = np.zeros((len(vertices), 10))
     counts = edge_counts(faces, *faces_around_vertices(faces, len(vertices)))
-    _add_planes(vertices, faces, counts, locked, border, quadrics)
+    _add_planes(vertices, faces, counts, locked, border, quadrics, np.empty(3), np.empty(3))
     return quadrics
 
 
-@kernel()
+@kernel(_nrt=False)
 def _add_planes(
-    vertices: Any, faces: Any, counts: Any, locked: Any, border: float, quadrics: Any
+    vertices: Any,
+    faces: Any,
+    counts: Any,
+    locked: Any,
+    border: float,
+    quadrics: Any,
+    normal: Any,
+    across: Any,
 ) -> None:  # pragma: no cover
-    normal, across = np.empty(3), np.empty(3)
     for f in range(len(faces)):
-        a, b, c = vertices[faces[f, 0]], vertices[faces[f, 1]], vertices[faces[f, 2]]
-        double = _normal(a, b, c, normal)
+        double = _normal(vertices, faces[f, 0], faces[f, 1], faces[f, 2], normal)
         if double <= 0:
             continue
         for k in range(3):
-            _add_plane(quadrics[faces[f, k]], normal, a, 0.5 * double)
+            _add_plane(quadrics, faces[f, k], normal, vertices, faces[f, 0], 0.5 * double)
         for k in range(3):
             start, end = faces[f, k], faces[f, (k + 1) % 3]
             if counts[f, k] > 1 or (locked[start] and locked[end]):
                 continue
-            p, q = vertices[start], vertices[end]
             for axis in range(3):
                 i, j = (axis + 1) % 3, (axis + 2) % 3
-                across[axis] = (q[i] - p[i]) * normal[j] - (q[j] - p[j]) * normal[i]
-            length = np.sqrt(across[0] ** 2 + across[1] ** 2 + across[2] ** 2)
+                across[axis] = (vertices[end, i] - vertices[start, i]) * normal[j] - (
+                    vertices[end, j] - vertices[start, j]
+                ) * normal[i]
+            length = math.sqrt(across[0] ** 2 + across[1] ** 2 + across[2] ** 2)
             if length > 0:
-                across /= length
-                _add_plane(quadrics[start], across, p, 0.5 * double * border)
-                _add_plane(quadrics[end], across, p, 0.5 * double * border)
+                for axis in range(3):
+                    across[axis] /= length
+                _add_plane(quadrics, start, across, vertices, start, 0.5 * double * border)
+                _add_plane(quadrics, end, across, vertices, start, 0.5 * double * border)
 
 
-@kernel()
-def _normal(a: Any, b: Any, c: Any, normal: Any) -> Any:  # pragma: no cover
+@kernel(_nrt=False)
+def _normal(vertices: Any, a: int, b: int, c: int, normal: Any) -> Any:  # pragma: no cover
     """Unit normal of a face; twice its area."""
     for axis in range(3):
         i, j = (axis + 1) % 3, (axis + 2) % 3
-        normal[axis] = (b[i] - a[i]) * (c[j] - a[j]) - (b[j] - a[j]) * (c[i] - a[i])
-    length = np.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
+        normal[axis] = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
+            vertices[b, j] - vertices[a, j]
+        ) * (vertices[c, i] - vertices[a, i])
+    length = math.sqrt(normal[0] ** 2 + normal[1] ** 2 + normal[2] ** 2)
     if length > 0:
         for axis in range(3):
             normal[axis] /= length
     return length
 
 
-@kernel()
-def _add_plane(quadric: Any, normal: Any, point: Any, weight: float) -> None:  # pragma: no cover
-    x, y, z = normal
-    d = -(x * point[0] + y * point[1] + z * point[2])
-    quadric[0] += weight * x * x
-    quadric[1] += weight * x * y
-    quadric[2] += weight * x * z
-    quadric[3] += weight * y * y
-    quadric[4] += weight * y * z
-    quadric[5] += weight * z * z
-    quadric[6] += weight * x * d
-    quadric[7] += weight * y * d
-    quadric[8] += weight * z * d
-    quadric[9] += weight * d * d
+@kernel(_nrt=False)
+def _add_plane(
+    quadrics: Any, v: int, normal: Any, vertices: Any, point: int, weight: float
+) -> None:  # pragma: no cover
+    x, y, z = normal[0], normal[1], normal[2]
+    d = -(x * vertices[point, 0] + y * vertices[point, 1] + z * vertices[point, 2])
+    quadrics[v, 0] += weight * x * x
+    quadrics[v, 1] += weight * x * y
+    quadrics[v, 2] += weight * x * z
+    quadrics[v, 3] += weight * y * y
+    quadrics[v, 4] += weight * y * z
+    quadrics[v, 5] += weight * z * z
+    quadrics[v, 6] += weight * x * d
+    quadrics[v, 7] += weight * y * d
+    quadrics[v, 8] += weight * z * d
+    quadrics[v, 9] += weight * d * d
 
 
-@kernel()
-def weight_of(quadric: Any) -> Any:  # pragma: no cover
-    """Compute the area that a quadric stands for.
+@kernel(_nrt=False)
+def weight_of(quadrics: Any, v: int) -> Any:  # pragma: no cover
+    """Compute the area that a vertex' quadric stands for.
 
     Parameters
     ----------
-    quadric : ndarray of float64, shape (10,)
+    quadrics : ndarray of float64, shape (V, 10)
+    v : int
+        The vertex.
 
     Returns
     -------
     float
     """
-    return quadric[0] + quadric[3] + quadric[5]
+    return quadrics[v, 0] + quadrics[v, 3] + quadrics[v, 5]
 
 
-@kernel()
+@kernel(_nrt=False)
 def join_cost(vertices: Any, quadrics: Any, v: int, u: int, spot: Any) -> Any:  # pragma: no cover
     """Compute what joining two vertices costs, and where.
 

@@ -11,6 +11,7 @@ References
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -149,7 +150,7 @@ def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tu
     return normals, areas, centers
 
 
-@kernel()
+@kernel(_nrt=False)
 def _measure(
     vertices: Any, faces: Any, normals: Any, areas: Any, centers: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
@@ -164,7 +165,7 @@ def _measure(
             normals[f, axis] = part
             square += part * part
             centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
-        length = np.sqrt(square)
+        length = math.sqrt(square)
         areas[f] = 0.5 * length
         for axis in range(3):
             normals[f, axis] /= max(length, 1e-300)
@@ -204,7 +205,7 @@ def average_normals(
     return result
 
 
-@kernel()
+@kernel(_nrt=False)
 def _average_normals(
     faces: Any,
     starts: Any,
@@ -230,18 +231,19 @@ def _average_normals(
                 for axis in range(3):
                     far += (centers[g, axis] - centers[f, axis]) ** 2
                     apart += (normals[g, axis] - normals[f, axis]) ** 2
-                weight = areas[g] * np.exp(near * far + alike * apart)
+                weight = areas[g] * math.exp(near * far + alike * apart)
                 x += weight * normals[g, 0]
                 y += weight * normals[g, 1]
                 z += weight * normals[g, 2]
-        length = np.sqrt(x * x + y * y + z * z)
+        length = math.sqrt(x * x + y * y + z * z)
         if length > 1e-12 * areas[f]:
             result[f, 0], result[f, 1], result[f, 2] = x / length, y / length, z / length
         else:
-            result[f] = normals[f]
+            for axis in range(3):
+                result[f, axis] = normals[f, axis]
 
 
-@kernel()
+@kernel(_nrt=False)
 def follow_normals(
     vertices: Any,
     faces: Any,
@@ -304,7 +306,7 @@ def vertex_normals(mesh: Mesh) -> Floats32:
     return np.asarray(sums, np.float32)
 
 
-@kernel()
+@kernel(_nrt=False)
 def _add_normals(vertices: Any, faces: Any, normals: Any, sums: Any) -> None:  # pragma: no cover
     for f in range(len(faces)):
         for k in range(3):
@@ -316,6 +318,6 @@ def _add_normals(vertices: Any, faces: Any, normals: Any, sums: Any) -> None:  #
                 first += x * x
                 second += y * y
             if first > 0 and second > 0:
-                angle = np.arccos(min(max(dot / np.sqrt(first * second), -1.0), 1.0))
+                angle = math.acos(min(max(dot / math.sqrt(first * second), -1.0), 1.0))
                 for axis in range(3):
                     sums[v, axis] += angle * normals[f, axis]

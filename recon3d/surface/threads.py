@@ -33,8 +33,15 @@ class Threads:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def run(self, work: Callable[..., object], *given: Any, count: int, least: int = 1) -> None:
-        """Call ``work(*given, start, stop)`` for parts of a range.
+    def run(
+        self,
+        work: Callable[..., object],
+        *given: Any,
+        count: int,
+        least: int = 1,
+        scratch: Callable[[], tuple[Any, ...]] = tuple,
+    ) -> None:
+        """Call ``work(*given, *scratch(), start, stop)`` for parts of a range.
 
         Parameters
         ----------
@@ -46,14 +53,20 @@ class Threads:
             Length of the range.
         least : int
             Length of a part that is worth a thread.
+        scratch : callable, optional
+            Makes what each part needs for itself: kernels that make no arrays compile faster.
         """
         size = max(least, -(-count // (self.count * _PARTS)))
         if self._pool is None or count <= size:
             if count:
-                work(*given, 0, count)
+                work(*given, *scratch(), 0, count)
             return
         starts = range(0, count, size)
-        for _ in self._pool.map(lambda start: work(*given, start, min(start + size, count)), starts):
+
+        def part(start: int) -> None:
+            work(*given, *scratch(), start, min(start + size, count))
+
+        for _ in self._pool.map(part, starts):
             pass
 
 

@@ -115,7 +115,7 @@ class Atlas:
         ndarray of float64, shape (N, 3)
             Gray levels.
         """
-        return texels.sample(self.color, xy) / UNIT  # type: ignore[no-any-return]
+        return texels.sample(self.color, xy) / UNIT
 
     def fill_cells(self, layout: Layout, corner_colors: Floats) -> None:
         """Paint the cells of faces that no photo sees.

@@ -24,7 +24,7 @@ STRIP = 16
 _SWEEPS = 30
 _OVERRELAXATION = 1.6
 
-_compiled = kernel(error_model="numpy")
+_compiled = kernel(_nrt=False)
 
 
 def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, strip: int = STRIP) -> None:
@@ -46,48 +46,60 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     """
     if not len(seams):
         return
-    chart, texel, offset = _seam_samples(
-        atlas.color, layout.node_xy, seams.nodes, seams.trust, charts.node_chart, layout.target, layout.extent
+    # Two points a texel, and both sides of each.
+    longest = side_lengths(layout.node_xy, seams.nodes).max(axis=1)
+    counts = np.maximum(np.ceil(2 * longest).astype(np.int64), 2)
+    total = 2 * int(counts.sum())
+    chart, texel, offset = (
+        np.empty(total, np.int32),
+        np.empty(total, np.int32),
+        np.empty((total, 3), np.float32),
+    )
+    place = (charts.node_chart, layout.target, layout.extent)
+    scratch = np.empty((2, 3)), np.empty((2, 2))
+    _sample_seams(
+        *(atlas.color, layout.node_xy, seams.nodes, seams.trust, counts),
+        *(*place, *scratch, chart, texel, offset),
     )
     # One value for each texel that the seams pass.
     order = np.lexsort((texel, chart))
     chart, texel, offset = chart[order], texel[order], offset[order]
     first = np.flatnonzero(np.append(True, (chart[1:] != chart[:-1]) | (texel[1:] != texel[:-1])))
     count = np.diff(np.append(first, len(chart)))
-    offset = np.add.reduceat(offset, first, axis=0) / count[:, None]
+    mean = np.add.reduceat(offset, first, axis=0) / count[:, None]
     chart, texel = chart[first], texel[first]
     starts = np.searchsorted(chart, np.arange(len(charts) + 1))
-    place = layout.owner, layout.target, layout.extent
-    _membranes(atlas.color, atlas.mask, *place, starts, texel, offset, strip)
+    where = layout.owner, layout.target, layout.extent
+    _membranes(atlas.color, atlas.mask, *where, starts, texel, mean, strip)
 
 
 @_compiled
-def _seam_samples(
+def _sample_seams(
     atlas: NDArray[np.int16],
     xy: Floats,
     nodes: Ints,
     trust: Floats,
+    counts: NDArray[np.int64],
     node_chart: Ints,
     target: Ints,
     extent: Ints,
-) -> tuple[Ints, Ints, Floats32]:
-    """Each side's part of the step, at two points a texel: chart, texel in the chart, offset."""
-    total = 0
-    for e in range(nodes.shape[0]):
-        total += 2 * max(int(np.ceil(2 * side_lengths(xy, nodes[e]).max())), 2)
-    chart, texel = np.empty(total, np.int32), np.empty(total, np.int32)
-    offset = np.empty((total, 3), np.float32)
-    colors, place = np.empty((2, 3)), np.empty((2, 2))
+    colors: Floats,
+    place: Floats,
+    chart: Ints,
+    texel: Ints,
+    offset: Floats32,
+) -> None:
+    """Fill in each side's part of the step at each point: chart, texel in the chart, offset."""
     position = 0
     for e in range(nodes.shape[0]):
-        samples = max(int(np.ceil(2 * side_lengths(xy, nodes[e]).max())), 2)
+        samples = counts[e]
         for n in range(samples):
             t = (n + 0.5) / samples
             for side in range(2):
                 p, q = nodes[e, side, 0], nodes[e, side, 1]
                 for axis in range(2):
                     place[side, axis] = xy[p, axis] * (1 - t) + xy[q, axis] * t
-                lookup(atlas, place[side, 0], place[side, 1], colors[side])
+                lookup(atlas, place[side, 0], place[side, 1], colors, side)
             square = 0.0
             for channel in range(3):
                 square += (colors[1, channel] - colors[0, channel]) ** 2
@@ -103,7 +115,6 @@ def _seam_samples(
                         share * trust[e, 1 - side] * (colors[1 - side, channel] - colors[side, channel])
                     )
                 position += 1
-    return chart, texel, offset
 
 
 @_compiled
@@ -113,7 +124,6 @@ def _belongs(mask: NDArray[np.uint8], owner: Ints, row: int, column: int, chart:
     return known and owner[row // BLOCK, column // BLOCK] == chart  # type: ignore[no-any-return]
 
 
-@_compiled
 def _membranes(
     atlas: NDArray[np.int16],
     mask: NDArray[np.uint8],
@@ -122,21 +132,44 @@ def _membranes(
     extent: Ints,
     starts: NDArray[np.int64],
     texel: Ints,
-    offset: Floats32,
+    offset: Floats,
     strip: int,
+) -> None:
+    most = int((extent[:, 0].astype(np.int64) * extent[:, 1]).max(initial=0))
+    scratch = np.empty(most, np.int32), np.empty((most, 3), np.float32), np.empty(most, np.int32)
+    _continue_offsets(atlas, mask, owner, target, extent, starts, texel, offset, strip, *scratch)
+
+
+@_compiled
+def _continue_offsets(
+    atlas: NDArray[np.int16],
+    mask: NDArray[np.uint8],
+    owner: Ints,
+    target: Ints,
+    extent: Ints,
+    starts: NDArray[np.int64],
+    texel: Ints,
+    offset: Floats,
+    strip: int,
+    depth: Ints,
+    value: Floats32,
+    queue: Ints,
 ) -> None:
     for number in range(target.shape[0]):
         if starts[number] == starts[number + 1]:
             continue
-        left, top, width, height = target[number, 0], target[number, 1], extent[number, 0], extent[number, 1]
+        left, top = target[number, 0], target[number, 1]
+        width, height = extent[number, 0], extent[number, 1]
         # -1 outside the strip, 0 on a seam, else the distance from it.
-        depth = np.full(width * height, -1, np.int32)
-        value = np.zeros((width * height, 3), np.float32)
-        queue = np.empty(width * height, np.int32)
+        for n in range(width * height):
+            depth[n] = -1
+            for channel in range(3):
+                value[n, channel] = 0
         head, tail = 0, 0
         for n in range(starts[number], starts[number + 1]):
             depth[texel[n]] = 0
-            value[texel[n]] = offset[n]
+            for channel in range(3):
+                value[texel[n], channel] = offset[n, channel]
             queue[tail] = texel[n]
             tail += 1
         fixed = tail
@@ -164,7 +197,8 @@ def _membranes(
             for n in range(fixed, tail):
                 here = queue[n]
                 row, column = here // width, here % width
-                red, green, blue, neighbors = 0.0, 0.0, 0.0, 0
+                red = green = blue = 0.0
+                neighbors = 0
                 for k in range(4):
                     y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
                     if x < 0 or y < 0 or x >= width or y >= height:

@@ -31,7 +31,7 @@ _BASE_GRADIENT = 6.0
 #: What is left of the quality of a face that lies at an outline in the photo.
 _AT_OUTLINE = 0.03
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +148,11 @@ def seen_faces(
         inside,
         _cosines(mesh.vertices, faces, view.center),
         nearest,
-        cv2.dilate(nearest, window),
-        cv2.erode(nearest, window),
+        np.asarray(cv2.dilate(nearest, window), np.float32),
+        np.asarray(cv2.erode(nearest, window), np.float32),
         shows_behind(nearest, rgb),
         rgb,
-        cv2.magnitude(dx, dy),
+        np.asarray(cv2.magnitude(dx, dy), np.float32),
         1.0 / focal,
         # A surface seen under 80 degrees recedes this much within the radius.
         6.0 * radius / focal,
@@ -267,8 +267,10 @@ def _insert(
             for k in range(worst, size - 1):
                 table_view[f, k] = table_view[f, k + 1]
                 table_quality[f, k] = table_quality[f, k + 1]
-                table_color[f, k] = table_color[f, k + 1]
+                for channel in range(3):
+                    table_color[f, k, channel] = table_color[f, k + 1, channel]
             place = size - 1
         table_view[f, place] = view
         table_quality[f, place] = quality[n]
-        table_color[f, place] = color[n]
+        for channel in range(3):
+            table_color[f, place, channel] = color[n, channel]

@@ -22,7 +22,7 @@ SWEEPS = 8
 #: Charts smaller than this many pixels join a neighbour where its photo shows them.
 MIN_CHART_PIXELS = 100.0
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 def choose_views(

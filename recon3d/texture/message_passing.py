@@ -6,48 +6,53 @@ Kolmogorov 2006, "Convergent Tree-Reweighted Message Passing for Energy Minimiza
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.types import Floats32, Ints
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 @_compiled
 def _send(
     reduced: Floats32,
-    incoming: Floats32,
-    from_view: Ints,
-    to_view: Ints,
+    messages: Floats32,
+    view: Ints,
+    f: int,
+    other: int,
     weight: float,
-    outgoing: Floats32,
+    here: int,
+    there: int,
 ) -> None:
-    """Message of a Potts edge between two faces with their own sorted lists of labels."""
-    size = from_view.shape[0]
+    """Message of a Potts edge between two faces with their own sorted lists of labels.
+
+    `here` and `there` are the rows of the message that came from `other`, and of the one that goes to it.
+    """
+    size = view.shape[1]
     lowest = np.float32(np.inf)
     for k in range(size):
-        if from_view[k] < 0:
+        if view[f, k] < 0:
             break
-        lowest = min(lowest, reduced[k] - incoming[k])
+        lowest = min(lowest, reduced[k] - messages[here, k])
     k = 0
     least = np.float32(np.inf)
     for j in range(size):
-        if to_view[j] < 0:
+        if view[other, j] < 0:
             break
-        while k < size and from_view[k] >= 0 and from_view[k] < to_view[j]:
+        while k < size and view[f, k] >= 0 and view[f, k] < view[other, j]:
             k += 1
         value = lowest + np.float32(weight)
-        if k < size and from_view[k] == to_view[j]:
-            value = min(value, reduced[k] - incoming[k])
-        outgoing[j] = value
+        if k < size and view[f, k] == view[other, j]:
+            value = min(value, reduced[k] - messages[here, k])
+        messages[there, j] = value
         least = min(least, value)
     for j in range(size):
-        if to_view[j] < 0:
+        if view[other, j] < 0:
             break
-        outgoing[j] -= least
+        messages[there, j] -= least
 
 
-@_compiled
 def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints, sweeps: int) -> Ints:
     """Minimize a Potts energy approximately.
 
@@ -71,24 +76,34 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
         Place of the chosen candidate of each node.
     """
     count, size = data.shape
-    starts = np.zeros(count + 1, np.int64)
-    for e in range(pairs.shape[0]):
-        starts[pairs[e, 0] + 1] += 1
-        starts[pairs[e, 1] + 1] += 1
-    for f in range(count):
-        starts[f + 1] += starts[f]
-    fill = starts[:-1].copy()
-    edge = np.empty(2 * pairs.shape[0], np.int64)
-    for e in range(pairs.shape[0]):
-        for side in range(2):
-            edge[fill[pairs[e, side]]] = 2 * e + side
-            fill[pairs[e, side]] += 1
-    # messages[2 e + s] goes to pairs[e, s].
-    messages = np.zeros((2 * pairs.shape[0], size), np.float32)
-    order = np.empty(count, np.int64)
-    for f in range(count):
-        order[rank[f]] = f
-    share = np.ones(count, np.float32)
+    # edge lists the ends of edges, node by node: end 2 e + s is pairs[e, s], where messages[2 e + s] goes.
+    edge = np.argsort(pairs.ravel(), kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(pairs.ravel(), minlength=count)))
+    messages = np.zeros((2 * len(pairs), size), np.float32)
+    order = np.argsort(rank)
+    share, belief, choice = np.ones(count, np.float32), np.empty(size, np.float32), np.zeros(count, np.int32)
+    graph = (pairs, weight, rank, order, starts, edge)
+    _minimize(data, view, *graph, messages, share, belief, choice, sweeps)
+    return choice
+
+
+@_compiled
+def _minimize(
+    data: Floats32,
+    view: Ints,
+    pairs: Ints,
+    weight: Floats32,
+    rank: Ints,
+    order: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    edge: NDArray[np.int64],
+    messages: Floats32,
+    share: Floats32,
+    belief: Floats32,
+    choice: Ints,
+    sweeps: int,
+) -> None:
+    count, size = data.shape
     for f in range(count):
         before = 0
         for n in range(starts[f], starts[f + 1]):
@@ -97,7 +112,6 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
         largest = max(before, starts[f + 1] - starts[f] - before)
         if largest > 0:
             share[f] = np.float32(1.0 / largest)
-    belief = np.empty(size, np.float32)
     for sweep in range(2 * sweeps):
         forward = sweep % 2 == 0
         for n in range(count):
@@ -115,11 +129,8 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
                 back = edge[m] ^ 1
                 other = pairs[back // 2, back % 2]
                 if (rank[other] > rank[f]) == forward:
-                    _send(
-                        belief, messages[edge[m]], view[f], view[other], weight[edge[m] // 2], messages[back]
-                    )
+                    _send(belief, messages, view, f, other, weight[edge[m] // 2], edge[m], back)
     # Kolmogorov's decoding: earlier neighbours by their choice, later ones by their messages.
-    choice = np.zeros(count, np.int32)
     for n in range(count):
         f = order[n]
         for k in range(size):
@@ -141,4 +152,3 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
             if belief[k] < belief[best]:
                 best = k
         choice[f] = best
-    return choice

@@ -24,7 +24,7 @@ _PLACES = 2048
 #: Share of the square that charts fill at the first try, and the ratio of one try's side to the last one's.
 _FILL, _STEP = 0.93, 1.012
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,10 +160,20 @@ def pack(charts: Shapes, width: int, height: int) -> tuple[Ints, int]:
         return positions, height + 1
     order = np.lexsort((np.arange(len(charts)), -extents[:, 0], -extents[:, 1]))
     step = max(1, width // _PLACES)
-    used = _place(
-        charts.columns, charts.runs, charts.low, charts.high, extents, order, width, height, step, positions
+    places = width // step
+    # How many free rows follow each row of a column, or, negative, how many occupied ones.
+    room = np.empty((places, height + 1), np.int16)
+    room[:] = height - np.arange(height + 1)
+    # Past the end nothing is free for as far as anything may move.
+    room[:, height] = -32768
+    shapes = (charts.columns, charts.runs, charts.low, charts.high)
+    most = int(np.diff(charts.runs[charts.columns]).max())
+    group = (
+        np.empty(int(extents[:, 0].max()) + 1, np.int64),
+        *(np.empty(most, np.int32) for _ in range(2)),
+        np.empty(int(extents[:, 1].max()) + 1, np.bool_),
     )
-    return positions, int(used)
+    return positions, int(_place(*shapes, extents, order, room, *group, step, positions))
 
 
 @_compiled
@@ -174,22 +184,20 @@ def _place(
     high: Ints,
     extents: Ints,
     order: NDArray[np.int64],
-    width: int,
-    rows: int,
+    room: NDArray[np.int16],
+    starts: NDArray[np.int64],
+    lows: Ints,
+    highs: Ints,
+    marks: NDArray[np.bool_],
     step: int,
     positions: Ints,
 ) -> int:
-    places = width // step
-    # How many free rows follow each row of a column, or, negative, how many occupied ones.
-    room = np.empty((places, rows + 1), np.int16)
-    for y in range(rows):
-        room[:, y] = rows - y
-    # Past the end nothing is free for as far as anything may move.
-    room[:, rows] = -32768
+    places, rows = room.shape[0], room.shape[1] - 1
     used = 0
-    for number in order:
+    for place in range(order.shape[0]):
+        number = order[place]
         wide = (extents[number, 0] + step - 1) // step
-        starts, lows, highs = _grouped(columns, runs, low, high, number, extents[number, 1], step)
+        _group(columns, runs, low, high, number, extents[number, 1], step, starts, lows, highs, marks)
         best_x, best_y = -1, rows - extents[number, 1] + 1
         for x in range(places - wide + 1):
             y = 0
@@ -213,7 +221,7 @@ def _place(
                 if not move:
                     break
         if best_x < 0:
-            return rows + 1
+            return rows + 1  # type: ignore[no-any-return]
         positions[number, 0], positions[number, 1] = best_x * step, best_y
         used = max(used, best_y + extents[number, 1])
         for i in range(wide):
@@ -229,7 +237,7 @@ def _place(
 
 
 @_compiled
-def _grouped(
+def _group(
     columns: NDArray[np.int64],
     runs: NDArray[np.int64],
     low: Ints,
@@ -237,15 +245,16 @@ def _grouped(
     number: int,
     height: int,
     step: int,
-) -> tuple[NDArray[np.int64], Ints, Ints]:
-    """Runs of a chart's columns, of which `step` neighbours count as one."""
+    starts: NDArray[np.int64],
+    lows: Ints,
+    highs: Ints,
+    marks: NDArray[np.bool_],
+) -> None:
+    """List the runs of a chart's columns, of which `step` neighbours count as one."""
     first, last = columns[number], columns[number + 1]
     count = (last - first + step - 1) // step
-    starts = np.zeros(count + 1, np.int64)
-    lows = np.empty(runs[last] - runs[first], np.int32)
-    highs = np.empty_like(lows)
     total = 0
-    marks = np.zeros(height + 1, np.bool_)
+    starts[0] = 0
     for group in range(count):
         begin, end = first + group * step, min(first + (group + 1) * step, last)
         if step == 1:
@@ -253,9 +262,11 @@ def _grouped(
                 lows[total], highs[total] = low[n], high[n]
                 total += 1
         else:
-            marks[:] = False
+            for row in range(height + 1):
+                marks[row] = False
             for n in range(runs[begin], runs[end]):
-                marks[low[n] : high[n]] = True
+                for row in range(low[n], high[n]):
+                    marks[row] = True
             for row in range(height):
                 if marks[row] and (row == 0 or not marks[row - 1]):
                     lows[total] = row
@@ -263,4 +274,3 @@ def _grouped(
                     highs[total] = row + 1
                     total += 1
         starts[group + 1] = total
-    return starts, lows, highs

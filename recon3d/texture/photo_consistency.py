@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +23,7 @@ _FLOOR = 28.0
 #: Distance in robust standard deviations that makes an outlier.
 _SIGMAS = 3.0
 
-_compiled = kernel()
+_compiled = kernel(_nrt=False)
 
 
 def view_gains(candidates: Candidates, view_count: int, *, max_faces: int = 20_000) -> Floats:
@@ -148,8 +149,10 @@ def color_distances(candidates: Candidates, gains: Floats) -> tuple[Floats32, Fl
         Gray levels; 0 in unused places.
     spread : ndarray of float32, shape (F,)
     """
-    measured: tuple[Floats32, Floats32] = _distances(candidates.view, candidates.color, gains)
-    return measured
+    count, size = candidates.view.shape
+    distance, spread = np.zeros((count, size), np.float32), np.zeros(count, np.float32)
+    _measure(candidates.view, candidates.color, gains, np.empty(size, np.float32), distance, spread)
+    return distance, spread
 
 
 @_compiled
@@ -166,11 +169,10 @@ def _median(values: Floats32, count: int) -> float:
 
 
 @_compiled
-def _distances(view: Ints, color: Bytes, gains: Floats) -> tuple[Floats32, Floats32]:
+def _measure(
+    view: Ints, color: Bytes, gains: Floats, values: Floats32, distance: Floats32, spread: Floats32
+) -> None:
     count, size = view.shape
-    distance = np.zeros((count, size), np.float32)
-    spread = np.zeros(count, np.float32)
-    values = np.empty(size, np.float32)
     for f in range(count):
         n = 0
         while n < size and view[f, n] >= 0:
@@ -185,17 +187,30 @@ def _distances(view: Ints, color: Bytes, gains: Floats) -> tuple[Floats32, Float
                 offset = color[f, k, channel] * gains[view[f, k], channel] - middle
                 distance[f, k] += offset * offset
         for k in range(n):
-            distance[f, k] = np.sqrt(distance[f, k])
+            distance[f, k] = math.sqrt(distance[f, k])
             values[k] = distance[f, k]
         spread[f] = _median(values, n)
-    return distance, spread
 
 
-@_compiled
 def _smooth(distance: Floats32, spread: Floats32, view: Ints, pairs: Ints) -> tuple[Floats32, Floats32]:
     """Average over each face and its neighbours, view by view."""
     total, weight = distance.copy(), np.ones_like(distance)
     spread_total, spread_weight = spread.copy(), np.ones_like(spread)
+    _add_neighbors(distance, spread, view, pairs, total, weight, spread_total, spread_weight)
+    return total / weight, spread_total / spread_weight
+
+
+@_compiled
+def _add_neighbors(
+    distance: Floats32,
+    spread: Floats32,
+    view: Ints,
+    pairs: Ints,
+    total: Floats32,
+    weight: Floats32,
+    spread_total: Floats32,
+    spread_weight: Floats32,
+) -> None:
     size = view.shape[1]
     for e in range(pairs.shape[0]):
         f, g = pairs[e, 0], pairs[e, 1]
@@ -218,4 +233,3 @@ def _smooth(distance: Floats32, spread: Floats32, view: Ints, pairs: Ints) -> tu
                 weight[g, j] += 1
                 i += 1
                 j += 1
-    return total / weight, spread_total / spread_weight

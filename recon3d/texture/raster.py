@@ -19,7 +19,7 @@ from recon3d.types import Bytes, Floats, Floats32, Ints
 #: Columns of what `gather` returns.
 AREA, COSINE, PIXELS, VISIBLE, NEAR, BEHIND, GRADIENT, RED, GREEN, BLUE = range(10)
 
-_compiled = kernel(error_model="numpy")
+_compiled = kernel(_nrt=False)
 
 
 @_compiled
@@ -45,9 +45,9 @@ def span(a: float, b: float, c: float, reach: float, size: int) -> tuple[int, in
 
 
 @_compiled
-def _edges(q: Floats, face: Ints, out: Floats) -> float:
-    """Fill `out` (3, 3) with the edge functions divided by the determinant, and return it."""
-    a, b, c = face[0], face[1], face[2]
+def _edges(q: Floats, faces: Ints, f: int, out: Floats) -> float:
+    """Fill `out` (3, 3) with a face's edge functions divided by the determinant, and return it."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
     for k in range(3):
         i, j = (b, c) if k == 0 else ((c, a) if k == 1 else (a, b))
         out[k, 0] = q[i, 1] * q[j, 2] - q[i, 2] * q[j, 1]
@@ -61,7 +61,6 @@ def _edges(q: Floats, face: Ints, out: Floats) -> float:
     return det  # type: ignore[no-any-return]
 
 
-@_compiled
 def inverse_depth(q: Floats, faces: Ints, width: int, height: int) -> Floats32:
     """Inverse depth of the nearest surface at each pixel centre; 0 where there is none.
 
@@ -77,9 +76,16 @@ def inverse_depth(q: Floats, faces: Ints, width: int, height: int) -> Floats32:
     ndarray of float32, shape (H, W)
     """
     nearest = np.zeros((height, width), np.float32)
-    e = np.empty((3, 3))
+    _draw(q, faces, nearest, np.empty((3, 3)))
+    return nearest
+
+
+@_compiled
+def _draw(q: Floats, faces: Ints, nearest: Floats32, e: Floats) -> None:
+    height, width = nearest.shape
     for f in range(faces.shape[0]):
-        low_x, high_x, low_y, high_y = 0, width - 1, 0, height - 1
+        low_x, high_x = 0, width - 1
+        low_y, high_y = 0, height - 1
         w0, w1, w2 = q[faces[f, 0], 2], q[faces[f, 1], 2], q[faces[f, 2], 2]
         if max(w0, w1, w2) <= 0.0:
             continue
@@ -94,7 +100,7 @@ def inverse_depth(q: Floats, faces: Ints, width: int, height: int) -> Floats32:
             low_y, high_y = span(v0, v1, v2, 0.0, height)
             if low_x > high_x or low_y > high_y:
                 continue
-        if _edges(q, faces[f], e) == 0.0:
+        if _edges(q, faces, f, e) == 0.0:
             continue
         for y in range(low_y, high_y + 1):
             py = y + 0.5
@@ -108,7 +114,6 @@ def inverse_depth(q: Floats, faces: Ints, width: int, height: int) -> Floats32:
                 if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
                     inverse = np.float32(e0 + e1 + e2)
                     nearest[y, x] = max(nearest[y, x], inverse)
-    return nearest
 
 
 @_compiled
@@ -116,7 +121,6 @@ def _at_outline(inverse: float, highest: float, lowest: float, tolerance: float)
     return inverse < highest * (1.0 - tolerance) or lowest < inverse * (1.0 - tolerance)
 
 
-@_compiled
 def gather(
     q: Floats,
     faces: Ints,
@@ -160,22 +164,43 @@ def gather(
         outline, pixels that only what is behind hides, and over the visible pixels the mean
         gradient and colour. Zero for faces left out.
     """
+    out = np.zeros((len(faces), 10), np.float32)
+    shown = (nearest, highest, lowest, behind, rgb, gradient)
+    _sum_up(q, faces, inside, cosine, *shown, tolerance, near_tolerance, out, np.empty((3, 3)))
+    return out
+
+
+@_compiled
+def _sum_up(
+    q: Floats,
+    faces: Ints,
+    inside: NDArray[np.bool_],
+    cosine: Floats,
+    nearest: Floats32,
+    highest: Floats32,
+    lowest: Floats32,
+    behind: NDArray[np.bool_],
+    rgb: Bytes,
+    gradient: Floats32,
+    tolerance: float,
+    near_tolerance: float,
+    out: Floats32,
+    e: Floats,
+) -> None:
     height, width = nearest.shape
-    out = np.zeros((faces.shape[0], 10), np.float32)
-    e = np.empty((3, 3))
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         if cosine[f] <= 0.0 or not (inside[a] and inside[b] and inside[c]):
             continue
-        det = _edges(q, faces[f], e)
+        det = _edges(q, faces, f, e)
         if det >= 0.0:
             continue
         u0, u1, u2 = q[a, 0] / q[a, 2], q[b, 0] / q[b, 2], q[c, 0] / q[c, 2]
         v0, v1, v2 = q[a, 1] / q[a, 2], q[b, 1] / q[b, 2], q[c, 1] / q[c, 2]
         low_x, high_x = span(u0, u1, u2, 0.0, width)
         low_y, high_y = span(v0, v1, v2, 0.0, height)
-        pixels, visible, near, beyond = 0, 0, 0, 0
-        total, red, green, blue = 0.0, 0.0, 0.0, 0.0
+        pixels = visible = near = beyond = 0
+        total = red = green = blue = 0.0
         for y in range(low_y, high_y + 1):
             py = y + 0.5
             b0 = e[0, 1] * py + e[0, 2]
@@ -208,7 +233,8 @@ def gather(
                 beyond = int(behind[y, x])
                 visible = 1 - beyond
                 near = int(_at_outline(inverse, highest[y, x], lowest[y, x], near_tolerance))
-                total, red, green, blue = gradient[y, x], rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
+                total = gradient[y, x]
+                red, green, blue = rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
         if visible + beyond > 0:
             out[f, AREA] = 0.5 * abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
             out[f, COSINE] = cosine[f]
@@ -221,4 +247,3 @@ def gather(
             out[f, RED] = red / visible
             out[f, GREEN] = green / visible
             out[f, BLUE] = blue / visible
-    return out

@@ -32,7 +32,7 @@ GLOBAL_STEP = 12.0
 _MAX_SAMPLES = 64
 _LEAST_TRUST = 1e-3
 
-_compiled = kernel(error_model="numpy")
+_compiled = kernel(_nrt=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +95,11 @@ def seam_differences(atlas: Atlas, layout: Layout, seams: Seams) -> tuple[Floats
     length : ndarray of float64, shape (E,)
         Length of the edge in texels, the mean of both sides.
     """
-    difference, length = _differences(atlas.color, layout.node_xy, seams.nodes)
-    return difference / UNIT, length
+    lengths = side_lengths(layout.node_xy, seams.nodes)
+    counts = np.clip(np.ceil(lengths.max(axis=1)).astype(np.int64), 2, _MAX_SAMPLES)
+    difference = np.zeros((len(seams), 2, 3))
+    _add_differences(atlas.color, layout.node_xy, seams.nodes, counts, np.empty((2, 3)), difference)
+    return difference / UNIT, 0.5 * (lengths[:, 0] + lengths[:, 1])
 
 
 def global_corrections(
@@ -167,51 +170,50 @@ def _two_level(matrix: Any, diagonal: Floats, chart: Ints) -> Any:
     return linalg.LinearOperator(matrix.shape, apply, dtype=np.float64)
 
 
-@_compiled
 def side_lengths(xy: Floats, nodes: Ints) -> Floats:
-    """Compute the length of one seam edge in both of its charts.
+    """Compute the lengths of seam edges in both of their charts.
 
     Parameters
     ----------
     xy : ndarray of float64, shape (N, 2)
         Places of the nodes in texels.
-    nodes : ndarray of int32, shape (2, 2)
-        Nodes of the edge's ends on both sides.
+    nodes : ndarray of int32, shape (E, 2, 2)
+        See `Seams`.
 
     Returns
     -------
-    ndarray of float64, shape (2,)
+    ndarray of float64, shape (E, 2)
         In texels.
     """
-    out = np.empty(2)
-    for side in range(2):
-        dx = xy[nodes[side, 1], 0] - xy[nodes[side, 0], 0]
-        dy = xy[nodes[side, 1], 1] - xy[nodes[side, 0], 1]
-        out[side] = np.sqrt(dx * dx + dy * dy)
-    return out
+    along = xy[nodes[:, :, 1]] - xy[nodes[:, :, 0]]
+    lengths: Floats = np.sqrt(along[..., 0] * along[..., 0] + along[..., 1] * along[..., 1])
+    return lengths
 
 
 @_compiled
-def _differences(atlas: NDArray[np.int16], xy: Floats, nodes: Ints) -> tuple[Floats, Floats]:
-    count = nodes.shape[0]
-    difference, length = np.zeros((count, 2, 3)), np.zeros(count)
-    colors = np.empty((2, 3))
-    for e in range(count):
-        lengths = side_lengths(xy, nodes[e])
-        length[e] = 0.5 * (lengths[0] + lengths[1])
-        samples = min(max(int(np.ceil(lengths.max())), 2), _MAX_SAMPLES)
+def _add_differences(
+    atlas: NDArray[np.int16],
+    xy: Floats,
+    nodes: Ints,
+    counts: NDArray[np.int64],
+    colors: Floats,
+    difference: Floats,
+) -> None:
+    for e in range(nodes.shape[0]):
+        samples = counts[e]
         total = 0.0
         for n in range(samples):
             t = (n + 0.5) / samples
             for side in range(2):
                 p, q = nodes[e, side, 0], nodes[e, side, 1]
                 x, y = xy[p, 0] * (1 - t) + xy[q, 0] * t, xy[p, 1] * (1 - t) + xy[q, 1] * t
-                lookup(atlas, x, y, colors[side])
+                lookup(atlas, x, y, colors, side)
             for channel in range(3):
                 step = colors[1, channel] - colors[0, channel]
                 difference[e, 0, channel] += (1 - t) * step
                 difference[e, 1, channel] += t * step
             total += t
         # t is symmetric, so both ends have the same sum of weights.
-        difference[e] /= total
-    return difference, length
+        for end in range(2):
+            for channel in range(3):
+                difference[e, end, channel] /= total

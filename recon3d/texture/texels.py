@@ -21,7 +21,7 @@ OUTSIDE, INSIDE, RIM = 0, 1, 2
 #: Texels whose centres are this close to a chart are its rim: bilinear lookups inside it reach them.
 _RIM = 2**0.5
 
-_compiled = kernel(error_model="numpy")
+_compiled = kernel(_nrt=False)
 
 
 @_compiled
@@ -59,8 +59,9 @@ def copy(
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
-    height, width = photo.shape[:2]
-    for n in charts:
+    height, width = photo.shape[0], photo.shape[1]
+    for index in range(charts.shape[0]):
+        n = charts[index]
         for place in range(columns[n], columns[n + 1]):
             first = (place - columns[n]) * BLOCK
             for run in range(runs[place], runs[place + 1]):
@@ -74,7 +75,6 @@ def copy(
                             ]
 
 
-@_compiled
 def project(
     atlas: NDArray[np.int16],
     photo: Bytes,
@@ -101,25 +101,46 @@ def project(
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
-    height, width = photo.shape[:2]
-    weights, across, down = np.empty(3), np.empty(4), np.empty(4)
+    _project(atlas, photo, faces, depth, shift, values, np.empty(4), np.empty(4))
+
+
+@_compiled
+def _project(
+    atlas: NDArray[np.int16],
+    photo: Bytes,
+    faces: Floats,
+    depth: Floats,
+    shift: Ints,
+    values: NDArray[np.int16],
+    across: Floats,
+    down: Floats,
+) -> None:
+    height, width = photo.shape[0], photo.shape[1]
     for f in range(faces.shape[0]):
-        ax, ay, bx, by, cx, cy = faces[f].ravel()
+        ax, ay = faces[f, 0, 0], faces[f, 0, 1]
+        bx, by = faces[f, 1, 0], faces[f, 1, 1]
+        cx, cy = faces[f, 2, 0], faces[f, 2, 1]
         det = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
         low_x, high_x = span(ax, bx, cx, 0.0, atlas.shape[1])
         low_y, high_y = span(ay, by, cy, 0.0, atlas.shape[0])
         for row in range(low_y, high_y + 1):
             for column in range(low_x, high_x + 1):
                 px, py = column + 0.5, row + 0.5
-                weights[1] = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / det
-                weights[2] = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
-                weights[0] = 1.0 - weights[1] - weights[2]
-                if not weights.min() >= 0.0:
+                second = ((px - ax) * (cy - ay) - (py - ay) * (cx - ax)) / det
+                third = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
+                first = 1.0 - second - third
+                # A face without area gives NaN.
+                if not (first >= 0.0 and second >= 0.0 and third >= 0.0):
                     continue
-                weights *= depth[f]
-                weights /= weights.sum()
-                x = weights[0] * ax + weights[1] * bx + weights[2] * cx + shift[f, 0] - 0.5
-                y = weights[0] * ay + weights[1] * by + weights[2] * cy + shift[f, 1] - 0.5
+                first *= depth[f, 0]
+                second *= depth[f, 1]
+                third *= depth[f, 2]
+                total = first + second + third
+                first /= total
+                second /= total
+                third /= total
+                x = first * ax + second * bx + third * cx + shift[f, 0] - 0.5
+                y = first * ay + second * by + third * cy + shift[f, 1] - 0.5
                 left, top = math.floor(x), math.floor(y)
                 _cubic(x - left, across)
                 _cubic(y - top, down)
@@ -169,11 +190,12 @@ def nearest_on_border(corners: Floats, px: float, py: float, weights: Floats) ->
         square = (dx - t * ex) ** 2 + (dy - t * ey) ** 2
         if square < nearest:
             nearest = square
-            weights[k], weights[n], weights[(k + 2) % 3] = 1.0 - t, t, 0.0
+            weights[k] = 1.0 - t
+            weights[n] = t
+            weights[(k + 2) % 3] = 0.0
     return nearest
 
 
-@_compiled
 def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offsets: Floats) -> None:
     """Add the nodes' corrections to the texels of faces and rims, and mark these.
 
@@ -190,15 +212,30 @@ def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offs
     offsets : ndarray of float64, shape (N, 3)
         Corrections in atlas units.
     """
+    _correct(atlas, mask, xy, nodes, offsets, np.empty((3, 2)), np.empty(3))
+
+
+@_compiled
+def _correct(
+    atlas: NDArray[np.int16],
+    mask: Bytes,
+    xy: Floats,
+    nodes: Ints,
+    offsets: Floats,
+    corners: Floats,
+    weights: Floats,
+) -> None:
     size = mask.shape[0]
-    corners, weights = np.empty((3, 2)), np.empty(3)
     # First the faces, then the rims, so that a rim never takes a texel of a face.
     for stage in range(2):
         reach = 0.0 if stage == 0 else _RIM
         for f in range(nodes.shape[0]):
             for k in range(3):
-                corners[k] = xy[nodes[f, k]]
-            ax, ay, bx, by, cx, cy = corners.ravel()
+                for axis in range(2):
+                    corners[k, axis] = xy[nodes[f, k], axis]
+            ax, ay = corners[0, 0], corners[0, 1]
+            bx, by = corners[1, 0], corners[1, 1]
+            cx, cy = corners[2, 0], corners[2, 1]
             det = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
             low_x, high_x = span(ax, bx, cx, reach, size)
             low_y, high_y = span(ay, by, cy, reach, size)
@@ -212,7 +249,7 @@ def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offs
                         weights[2] = ((bx - ax) * (py - ay) - (by - ay) * (px - ax)) / det
                         weights[0] = 1.0 - weights[1] - weights[2]
                         # A face without area gives NaN, and is left to its rim.
-                        if not weights.min() >= 0.0:
+                        if not (weights[0] >= 0.0 and weights[1] >= 0.0 and weights[2] >= 0.0):
                             continue
                     elif nearest_on_border(corners, px, py, weights) > _RIM * _RIM:
                         continue
@@ -244,7 +281,7 @@ def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
             if mask[row, column] != RIM:
                 continue
             mine = owner[row // BLOCK, column // BLOCK]
-            red, green, blue, count = 0, 0, 0, 0
+            red = green = blue = count = 0
             for y in range(max(row - 1, 0), min(row + 2, size)):
                 for x in range(max(column - 1, 0), min(column + 2, size)):
                     if mask[y, x] == INSIDE and owner[y // BLOCK, x // BLOCK] == mine:
@@ -259,7 +296,6 @@ def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
                 atlas[row, column, 2] = np.int16(blue // count)
 
 
-@_compiled
 def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int) -> None:
     """Give the texels around charts and rims the mean of their chart's known texels that touch them.
 
@@ -274,31 +310,35 @@ def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int) -> No
     rounds : int
         Width in texels.
     """
-    size = mask.shape[0]
     for _ in range(rounds):
-        before = mask.copy()
-        for row in range(size):
-            for column in range(size):
-                mine = owner[row // BLOCK, column // BLOCK]
-                if before[row, column] != OUTSIDE or mine < 0:
-                    continue
-                red, green, blue, count = 0, 0, 0, 0
-                for y in range(max(row - 1, 0), min(row + 2, size)):
-                    for x in range(max(column - 1, 0), min(column + 2, size)):
-                        if before[y, x] != OUTSIDE and owner[y // BLOCK, x // BLOCK] == mine:
-                            red += atlas[y, x, 0]
-                            green += atlas[y, x, 1]
-                            blue += atlas[y, x, 2]
-                            count += 1
-                if count:
-                    mask[row, column] = RIM
-                    atlas[row, column, 0] = np.int16(red // count)
-                    atlas[row, column, 1] = np.int16(green // count)
-                    atlas[row, column, 2] = np.int16(blue // count)
+        _widen(atlas, mask, mask.copy(), owner)
 
 
 @_compiled
-def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
+def _widen(atlas: NDArray[np.int16], mask: Bytes, before: Bytes, owner: Ints) -> None:
+    size = mask.shape[0]
+    for row in range(size):
+        for column in range(size):
+            mine = owner[row // BLOCK, column // BLOCK]
+            if before[row, column] != OUTSIDE or mine < 0:
+                continue
+            red = green = blue = count = 0
+            for y in range(max(row - 1, 0), min(row + 2, size)):
+                for x in range(max(column - 1, 0), min(column + 2, size)):
+                    if before[y, x] != OUTSIDE and owner[y // BLOCK, x // BLOCK] == mine:
+                        red += atlas[y, x, 0]
+                        green += atlas[y, x, 1]
+                        blue += atlas[y, x, 2]
+                        count += 1
+            if count:
+                mask[row, column] = RIM
+                atlas[row, column, 0] = np.int16(red // count)
+                atlas[row, column, 1] = np.int16(green // count)
+                atlas[row, column, 2] = np.int16(blue // count)
+
+
+@_compiled
+def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats, n: int) -> None:
     """Interpolate the atlas at one place.
 
     Parameters
@@ -307,10 +347,11 @@ def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
         In atlas units.
     x, y : float
         Texels, pixel centres at +0.5.
-    out : ndarray of float64, shape (3,)
-        Written, in atlas units.
+    out : ndarray of float64, shape (N, 3)
+        Row n is written, in atlas units.
+    n : int
     """
-    height, width = atlas.shape[:2]
+    height, width = atlas.shape[0], atlas.shape[1]
     x = min(max(x - 0.5, 0.0), width - 1.0)
     y = min(max(y - 0.5, 0.0), height - 1.0)
     column, row = min(int(x), width - 2), min(int(y), height - 2)
@@ -318,10 +359,9 @@ def lookup(atlas: NDArray[np.int16], x: float, y: float, out: Floats) -> None:
     for channel in range(3):
         top = atlas[row, column, channel] * (1 - fx) + atlas[row, column + 1, channel] * fx
         bottom = atlas[row + 1, column, channel] * (1 - fx) + atlas[row + 1, column + 1, channel] * fx
-        out[channel] = top * (1 - fy) + bottom * fy
+        out[n, channel] = top * (1 - fy) + bottom * fy
 
 
-@_compiled
 def sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
     """Interpolate the atlas at many places.
 
@@ -337,13 +377,17 @@ def sample(atlas: NDArray[np.int16], xy: Floats) -> Floats:
     ndarray of float64, shape (N, 3)
         In atlas units.
     """
-    out = np.empty((xy.shape[0], 3))
-    for n in range(xy.shape[0]):
-        lookup(atlas, xy[n, 0], xy[n, 1], out[n])
+    out = np.empty((len(xy), 3))
+    _look_up(atlas, xy, out)
     return out
 
 
 @_compiled
+def _look_up(atlas: NDArray[np.int16], xy: Floats, out: Floats) -> None:
+    for n in range(xy.shape[0]):
+        lookup(atlas, xy[n, 0], xy[n, 1], out, n)
+
+
 def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
     """Average the known texels of each block of four.
 
@@ -361,6 +405,13 @@ def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
     """
     size = mask.shape[0] // 2
     color, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
+    _halve(atlas, mask, color, weight)
+    return color, weight
+
+
+@_compiled
+def _halve(atlas: NDArray[np.int16], mask: Bytes, color: Floats32, weight: Floats32) -> None:
+    size = weight.shape[0]
     for y in range(size):
         for x in range(size):
             known = 0
@@ -374,10 +425,8 @@ def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
                 weight[y, x] = 1.0
                 for channel in range(3):
                     color[y, x, channel] /= known * UNIT
-    return color, weight
 
 
-@_compiled
 def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
     """Make the texture: the atlas where it is known, elsewhere `half`.
 
@@ -395,8 +444,14 @@ def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
     ndarray of uint8, shape (H, W, 3)
         RGB.
     """
+    texture = np.empty((*mask.shape, 3), np.uint8)
+    _finish(atlas, mask, half, texture)
+    return texture
+
+
+@_compiled
+def _finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32, texture: Bytes) -> None:
     size = mask.shape[0]
-    texture = np.empty((size, size, 3), np.uint8)
     for y in range(size):
         for x in range(size):
             for channel in range(3):
@@ -405,4 +460,3 @@ def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
                 else:
                     value = atlas[y, x, channel] / UNIT
                 texture[y, x, channel] = np.uint8(min(max(value + 0.5, 0.0), 255.0))
-    return texture

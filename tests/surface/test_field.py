@@ -51,10 +51,10 @@ def test_points_are_spread_and_sampled_by_splines() -> None:
     first, block = points.blocks_of(level, 4)
     density, found = np.zeros((8, SIDE, SIDE, SIDE), np.float32), np.zeros(300, np.float32)
     grid = (level.blocks, level.around, density)
-    point_kernels.gather_density(points.scaled, 1.0, first, *grid, 0, 8)
+    point_kernels.gather_density(points.scaled, 1.0, first, *grid, *point_kernels.density_scratch(), 0, 8)
     splines = _splines(given[points.order], 16)
     assert np.allclose(_as_grid(density, 2), splines.sum(axis=0), atol=1e-5)
-    point_kernels.sample(points.scaled, 1.0, block, *grid, found, 0, 300)
+    point_kernels.sample(points.scaled, 1.0, block, *grid, found, *point_kernels.density_scratch(), 0, 300)
     assert np.allclose(found, np.einsum("pijk,ijk->p", splines, splines.sum(axis=0)), atol=1e-4)
 
 
@@ -90,7 +90,7 @@ def test_normals_become_the_divergence_of_their_spread_and_a_pull_to_their_plane
     first, _ = points.blocks_of(level, 4)
     point_kernels.gather_normals(
         points.scaled, 1.0, normals, areas, weights, inherited, first, level.blocks, level.around, 6.0,
-        right, sparse, hold, 0, 8,
+        right, sparse, hold, *point_kernels.normals_scratch(), 0, 8,
     )  # fmt: skip
     place = points.scaled
     expected = np.zeros((2, 16, 16, 16))
@@ -119,7 +119,8 @@ def test_relaxing_solves_the_equation() -> None:
     right, hold = (rng.uniform(size=(8, SIDE, SIDE, SIDE)).astype(np.float32) for _ in range(2))
     values = np.zeros_like(right)
     for _ in range(100):
-        field_kernels.relax(values, right, hold, level.around, np.arange(8), 0, 8)
+        given = (values, right, hold, level.around, np.arange(8))
+        field_kernels.relax(*given, *field_kernels.relax_scratch(), 0, 8)
     grid = _as_grid(values, 2).astype(np.float64)
     padded = np.pad(grid, 1, mode="edge")
     near = sum(np.roll(padded, shift, axis)[1:-1, 1:-1, 1:-1] for axis in range(3) for shift in (-1, 1))
@@ -133,7 +134,8 @@ def test_refining_interpolates_linearly() -> None:
     values = (place @ [1.0, 2.0, 3.0])[None].astype(np.float32)
     result = np.zeros((8, SIDE, SIDE, SIDE), np.float32)
     parents = coarse.find(fine.centers(np.arange(8)))
-    field_kernels.refine(fine.blocks, parents, coarse.around, values, result, 0, 8)
+    given = (fine.blocks, parents, coarse.around, values, result)
+    field_kernels.refine(*given, *field_kernels.refine_scratch(), 0, 8)
     grid = _as_grid(result, 2)
     twice = np.stack(np.meshgrid(*[np.arange(15.0) / 2] * 3, indexing="ij"), axis=-1)
     assert np.allclose(grid[:15, :15, :15], twice @ [1.0, 2.0, 3.0])
