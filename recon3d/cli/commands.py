@@ -18,7 +18,7 @@ from rich.text import Text
 
 from recon3d.cli import cluster_commands, giving_commands, preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
-from recon3d.options.value_types import Engine, ExportFormat, Quality
+from recon3d.options.value_types import Engine, ExportFormat, Material, Quality, TextureFormat
 from recon3d.rendering.formatting import byte_text, count
 
 app = typer.Typer(
@@ -190,13 +190,18 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File or folder; PROJECT/export/ by default.")
     ] = None,
+    material: Annotated[
+        Material,
+        typer.Option(help="Of a GLB: as the photos show it, or rough matter with normals that is lit."),
+    ] = "unlit",
+    texture_format: Annotated[TextureFormat, typer.Option(help="Of a GLB.")] = "jpeg",
 ) -> None:
     """Write the results in a format of another program."""
     from recon3d.export.project_export import export_project
     from recon3d.project.project import Project
 
     opened = Project.open(project)
-    written = export_project(opened, format, output)
+    written = export_project(opened, format, output, material=material, texture_format=texture_format)
     _console.print(f"Wrote {written}", markup=False, soft_wrap=True)
     if opened.scale is None and format in ("stl", "usdz"):
         unit = "millimetre" if format == "stl" else "metre"

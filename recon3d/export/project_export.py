@@ -14,9 +14,9 @@ import numpy as np
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import publish_path, write_json
 from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
-from recon3d.options.value_types import ExportFormat
+from recon3d.options.value_types import ExportFormat, Material, TextureFormat
 from recon3d.similarity import scaled
-from recon3d.types import Mesh, Scene, TexturedMesh
+from recon3d.types import Floats, Mesh, Scene, TexturedMesh
 
 
 class _Artifact(Protocol):
@@ -68,12 +68,20 @@ class ExportedProject(Protocol):
 
 
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
+_MATERIALS, _TEXTURE_FORMATS = get_args(Material), get_args(TextureFormat)
 _FOLDERS = ("colmap", "colmap-dense", "nerfstudio")
 #: Marks a folder that an export wrote, and that a further one may write again.
 _MARKER = ".recon3d-export.json"
 
 
-def export_project(project: ExportedProject, format: str, output: Path | None = None) -> Path:
+def export_project(
+    project: ExportedProject,
+    format: str,
+    output: Path | None = None,
+    *,
+    material: Material = "unlit",
+    texture_format: TextureFormat = "jpeg",
+) -> Path:
     """Write a project's results in one format, in metres where `Project.set_scale` was used.
 
     Parameters
@@ -88,6 +96,10 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
         ``nerfstudio``: a folder with ``images`` and ``transforms.json``.
     output : Path, optional
         File or folder to write; ``PROJECT/export/FORMAT…`` by default.
+    material : {"unlit", "pbr"}
+        Of a GLB: as the photos show it, or rough and not metallic, with normals, for programs that light it.
+    texture_format : {"jpeg", "png", "webp"}
+        Of a GLB.
 
     Returns
     -------
@@ -99,14 +111,16 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
     InputError
         The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
-        There is no such format, or the output's suffix is that of another.
+        There is no such format, or the output's suffix is that of another; a format other than GLB has
+        neither material nor texture format, or there is no such one.
     EngineUnavailable
         ``usdz`` needs the extra ``usd``, which is not installed.
     StageError
         The files cannot be read or written; names the file.
     """
+    _check_look(format, material, texture_format)
     try:
-        return _export(project, format, output)
+        return _export(project, format, output, material, texture_format)
     except OSError as error:
         where = error.filename or output or project.path / EXPORT
         raise StageError(
@@ -115,7 +129,24 @@ def export_project(project: ExportedProject, format: str, output: Path | None = 
         ) from error
 
 
-def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
+def _check_look(format: str, material: str, texture_format: str) -> None:
+    for name, value, known in (
+        ("material", material, _MATERIALS),
+        ("texture format", texture_format, _TEXTURE_FORMATS),
+    ):
+        if value not in known:
+            raise OptionError(f"Unknown {name} {value!r}.", f"Use one of {', '.join(known)}.")
+        if format != "glb" and value != known[0]:
+            raise OptionError(f"The {name} {value} is for GLB, not for {format}.", "Export to glb.")
+
+
+def _export(
+    project: ExportedProject,
+    format: str,
+    output: Path | None,
+    material: Material,
+    texture_format: TextureFormat,
+) -> Path:
     results = project.results
     folder = project.path / EXPORT
     if output is not None and format in _FOLDERS:
@@ -132,7 +163,10 @@ def _export(project: ExportedProject, format: str, output: Path | None) -> Path:
     if format in ("glb", "obj"):
         source = _made(project, "textured_mesh", results.textured_mesh)
         target = output or folder / f"{project.path.name}.{format}"
-        _write_textured(source, target, format, factor)
+        if material == "unlit" and texture_format == "jpeg":
+            _write_textured(source, target, format, factor)
+        else:
+            _write_look(source, target, factor, _up(project), material, texture_format)
         return target
     if format in ("stl", "usdz"):
         target = output or folder / f"{project.path.name}.{format}"
@@ -219,6 +253,29 @@ def _write_textured(source: Path, target: Path, format: str, factor: float) -> N
         scale_glb(source, target, factor)
 
 
+def _write_look(
+    source: Path,
+    target: Path,
+    factor: float,
+    up: Floats | None,
+    material: Material,
+    texture_format: TextureFormat,
+) -> None:
+    from recon3d.io.gltf import read_texture_file, read_textured_mesh, write_glb
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    mesh = scaled(read_textured_mesh(source), factor)
+    present, encoded = read_texture_file(source)
+    same = encoded if present == texture_format else None
+    write_glb(target, mesh, texture_format=texture_format, encoded=same, material=material, up=up)
+
+
+def _up(project: ExportedProject) -> Floats | None:
+    if "sparse_reconstruction" not in project.artifacts:
+        return None
+    return Scene.load(project.artifacts["sparse_reconstruction"].path).up
+
+
 def _write_upright(project: ExportedProject, target: Path, format: str, scale: _Scale | None) -> None:
     """Formats whose programs have an up of their own: z in STL, y in USDZ."""
     from recon3d.io.gltf import matrix_of, quaternion_to_y, read_textured_mesh
@@ -230,9 +287,7 @@ def _write_upright(project: ExportedProject, target: Path, format: str, scale: _
         mesh = read_textured_mesh(results.textured_mesh)
     else:
         mesh = read_mesh(_made(project, "mesh", results.mesh))
-    up = None
-    if "sparse_reconstruction" in project.artifacts:
-        up = Scene.load(project.artifacts["sparse_reconstruction"].path).up
+    up = _up(project)
     turn = np.eye(3) if up is None else matrix_of(quaternion_to_y(up))
     if format == "stl":
         turn = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]]) @ turn

@@ -3,26 +3,29 @@
 What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, one
 primitive, one material. Photos carry the light they were taken in, so the material asks for
 ``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
-dielectric. The material is double-sided, since the inside of an open scan is part of it. glTF is
-y-up: in another world the node turns the model, its vertices keep the world's axes.
+dielectric. On request it is one, with normals, and lit. The material is double-sided, since the
+inside of an open scan is part of it. glTF is y-up: in another world the node turns the model, its
+vertices keep the world's axes. WebP textures need ``EXT_texture_webp``.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.conversion import split_at_seams
-from recon3d.errors import InputError
+from recon3d.errors import InputError, OptionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
-from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
+from recon3d.options.value_types import Material, TextureFormat
+from recon3d.types import Bytes, Floats, Floats32, Mesh, TexturedMesh
 
 #: What a file of another structure raises while it is read.
 DAMAGE = (LookupError, ValueError, TypeError, AttributeError, StopIteration, struct.error, cv2.error)
@@ -43,14 +46,19 @@ _VERTICES, _INDICES = 34962, 34963
 #: by the node's translation: float32 would round surveyed coordinates.
 _FAR = 100.0
 _GENERATOR = "recon3d"
+_UNLIT, _WEBP = "KHR_materials_unlit", "EXT_texture_webp"
+#: WebP's largest picture.
+_WEBP_SIDE = 16383
 
 
 def write_glb(
     path: Path,
     mesh: Mesh | TexturedMesh,
     *,
-    texture_format: Literal["jpeg", "png"] = "jpeg",
+    texture_format: TextureFormat = "jpeg",
     quality: int = 92,
+    encoded: bytes | None = None,
+    material: Material = "unlit",
     up: Floats | None = None,
 ) -> None:
     """Write a mesh with its texture or its vertex colours.
@@ -60,9 +68,15 @@ def write_glb(
     path : Path
     mesh : Mesh or TexturedMesh
         Vertices of a `TexturedMesh` are split where the texture has a seam.
-    texture_format : {"jpeg", "png"}
+    texture_format : {"jpeg", "png", "webp"}
+        Programs must know ``EXT_texture_webp`` to open a file with WebP.
     quality : int
-        JPEG's quality, 1 to 100; chroma is kept at full resolution.
+        JPEG's or WebP's quality, 1 to 100; at 92 both have about the same error. JPEG keeps chroma at full
+        resolution, WebP at half.
+    encoded : bytes, optional
+        The texture as a file in `texture_format`, where there is one: it is not encoded again.
+    material : {"unlit", "pbr"}
+        As the photos show it; or rough and not metallic, lit by the viewer, with normals.
     up : ndarray of float64, shape (3,), optional
         Direction of up; +y by default. The node's rotation takes it to +y.
 
@@ -70,30 +84,42 @@ def write_glb(
     ------
     InputError
         The mesh has no faces, or the file would exceed the 4 GiB that GLB allows.
+    OptionError
+        The texture is too large for WebP.
     """
     require_faces(mesh, path)
     writer = _Writer()
-    material: dict[str, Any] = {
+    surface: dict[str, Any] = {
         "name": "photos",
         "doubleSided": True,
         "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
-        "extensions": {"KHR_materials_unlit": {}},
     }
-    document: dict[str, Any] = {}
+    document: dict[str, Any] = {"extensionsUsed": []}
+    if material == "unlit":
+        surface["extensions"] = {_UNLIT: {}}
+        document["extensionsUsed"].append(_UNLIT)
     if isinstance(mesh, TexturedMesh):
-        vertices, uv, faces = _split(mesh)
+        vertices, normals, uv, faces = _split(mesh, with_normals=material == "pbr")
         attributes = {"TEXCOORD_0": writer.accessor(uv, _VERTICES)}
-        material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
-        image = _encode(mesh.texture, texture_format, quality)
+        surface["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+        image = _encode(mesh.texture, texture_format, quality) if encoded is None else encoded
         document["images"] = [{"bufferView": writer.view(image), "mimeType": f"image/{texture_format}"}]
         document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
         document["textures"] = [{"sampler": 0, "source": 0}]
+        if texture_format == "webp":
+            # No second picture for programs without WebP: it would cost more than WebP saves.
+            document["textures"] = [{"sampler": 0, "extensions": {_WEBP: {"source": 0}}}]
+            document["extensionsUsed"].append(_WEBP)
+            document["extensionsRequired"] = [_WEBP]
     else:
         vertices, faces, attributes = mesh.vertices, mesh.faces.astype(np.int64), {}
-        if mesh.normals is not None:
-            attributes["NORMAL"] = writer.accessor(mesh.normals.astype(np.float32), _VERTICES)
+        normals = mesh.normals
+        if material == "pbr" and normals is None:
+            normals = _normals(mesh)
         if mesh.colors is not None:
             attributes["COLOR_0"] = writer.accessor(_linear(mesh.colors), _VERTICES, normalized=True)
+    if normals is not None:
+        attributes["NORMAL"] = writer.accessor(normals.astype(np.float32), _VERTICES)
     low, high = vertices.min(axis=0), vertices.max(axis=0)
     center = (low + high) / 2
     node: dict[str, Any] = {"mesh": 0, "name": "model"}
@@ -112,13 +138,14 @@ def write_glb(
     }
     document |= {
         "asset": {"version": "2.0", "generator": _GENERATOR},
-        "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [node],
         "meshes": [{"primitives": [primitive]}],
-        "materials": [material],
+        "materials": [surface],
     }
+    if not document["extensionsUsed"]:
+        del document["extensionsUsed"]
     writer.write(path, document)
 
 
@@ -173,6 +200,25 @@ def read_textured_mesh(path: Path) -> TexturedMesh:
     if isinstance(mesh, Mesh):
         raise InputError(f"{path} has no texture.", "Run the texturing stage, or read it with read_glb.")
     return mesh
+
+
+def read_texture_file(path: Path) -> tuple[str, bytes]:
+    """Read the texture of a GLB as it is encoded there.
+
+    Parameters
+    ----------
+    path : Path
+        A file that `read_textured_mesh` reads.
+
+    Returns
+    -------
+    texture_format : str
+        ``jpeg``, ``png`` or ``webp``.
+    encoded : bytes
+    """
+    document, binary = _chunks(Path(path).read_bytes())
+    texture = document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
+    return _picture(document, binary, texture["index"])
 
 
 def quaternion_to_y(up: Floats) -> Floats:
@@ -272,20 +318,45 @@ class _Writer:
             file.writelines(self._parts)
 
 
-def _split(mesh: TexturedMesh) -> tuple[Floats, NDArray[np.float32], NDArray[np.int64]]:
+def _split(
+    mesh: TexturedMesh, with_normals: bool
+) -> tuple[Floats, Floats32 | None, Floats32, NDArray[np.int64]]:
     """One vertex for each pair of vertex and texture coordinate; v counts down in glTF."""
-    vertices, uv, faces = split_at_seams(mesh)
+    if not with_normals:
+        vertices, uv, faces = split_at_seams(mesh)
+        normals: Floats32 | None = None
+    else:
+        # Normals are those of the whole surface: a seam of the texture is no edge.
+        both = np.hstack([mesh.vertices, _normals(Mesh(mesh.vertices, mesh.faces))])
+        split, uv, faces = split_at_seams(replace(mesh, vertices=both))
+        vertices, normals = split[:, :3], split[:, 3:].astype(np.float32)
     uv[:, 1] = 1.0 - uv[:, 1]
-    return vertices, uv, faces
+    return vertices, normals, uv, faces
 
 
-def _encode(texture: Bytes, texture_format: str, quality: int) -> bytes:
+def _normals(mesh: Mesh) -> Floats32:
+    from recon3d.surface.smoothing import vertex_normals
+
+    normals = vertex_normals(mesh)
+    # Vertices without faces of any area have none; glTF asks for unit vectors.
+    normals[np.linalg.norm(normals, axis=1) < 0.5] = 0.0, 1.0, 0.0
+    return normals
+
+
+def _encode(texture: Bytes, texture_format: TextureFormat, quality: int) -> bytes:
     options = []
     if texture_format == "jpeg":
         # Chroma of half the resolution would run over the borders of the charts.
         options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
         options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    suffix = ".jpg" if texture_format == "jpeg" else ".png"
+    elif texture_format == "webp":
+        if max(texture.shape) > _WEBP_SIDE:
+            raise OptionError(
+                f"A texture of {texture.shape[1]} x {texture.shape[0]} texels is too large for WebP.",
+                "Use JPEG, or a lower texturing.texture_size.",
+            )
+        options = [cv2.IMWRITE_WEBP_QUALITY, quality]
+    suffix = {"jpeg": ".jpg", "png": ".png", "webp": ".webp"}[texture_format]
     return bytes(cv2.imencode(suffix, cv2.cvtColor(texture, cv2.COLOR_RGB2BGR), options)[1])
 
 
@@ -324,6 +395,16 @@ def _chunks(data: bytes) -> tuple[dict[str, Any], bytes]:
     return document, data[start + 8 : start + 8 + length]
 
 
+def _picture(document: dict[str, Any], binary: bytes, index: int) -> tuple[str, bytes]:
+    """Format and file of a texture."""
+    texture = document["textures"][index]
+    source = texture.get("extensions", {}).get(_WEBP, texture)["source"]
+    image = document["images"][source]
+    view = document["bufferViews"][image["bufferView"]]
+    start = view.get("byteOffset", 0)
+    return str(image["mimeType"]).removeprefix("image/"), binary[start : start + view["byteLength"]]
+
+
 def _array(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
     accessor = document["accessors"][index]
     if "sparse" in accessor:
@@ -339,8 +420,9 @@ def _array(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
 
 
 def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
-    if document.get("extensionsRequired"):
-        raise ValueError(f"needs {', '.join(document['extensionsRequired'])}")
+    needed = set(document.get("extensionsRequired", [])) - {_WEBP}
+    if needed:
+        raise ValueError(f"needs {', '.join(sorted(needed))}")
     (mesh,) = document["meshes"]
     (primitive,) = mesh["primitives"]
     if primitive.get("mode", 4) != 4:
@@ -367,12 +449,10 @@ def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
         return Mesh(vertices, faces, colors, normals)
     uv = _array(document, binary, attributes["TEXCOORD_0"]).astype(np.float32)
     uv[:, 1] = 1.0 - uv[:, 1]
-    image = document["images"][document["textures"][texture["index"]]["source"]]
-    view = document["bufferViews"][image["bufferView"]]
-    encoded = np.frombuffer(binary, np.uint8, view["byteLength"], view.get("byteOffset", 0))
-    decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
+    _, encoded = _picture(document, binary, texture["index"])
+    decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
-        raise ValueError("its texture is neither JPEG nor PNG, or is damaged")
+        raise ValueError("its texture is neither JPEG, PNG nor WebP, or is damaged")
     pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
     welded, vertex_of = np.unique(vertices, axis=0, return_inverse=True)
     return TexturedMesh(welded, vertex_of.reshape(-1)[faces].astype(np.int32), uv, faces, pixels)

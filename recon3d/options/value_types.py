@@ -13,6 +13,10 @@ Quality = Literal["low", "medium", "high", "extreme"]
 Engine = Literal["auto", "cpu", "cuda", "colmap-cuda"]
 ExportFormat = Literal["glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"]
 
+#: What the surface of an exported GLB is made of: light as in the photos, or rough matter that is lit.
+Material = Literal["unlit", "pbr"]
+TextureFormat = Literal["jpeg", "png", "webp"]
+
 
 class DaskClient(Protocol):
     """A ``distributed.Client``, which is not loaded for its type only."""

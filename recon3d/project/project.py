@@ -29,7 +29,7 @@ from recon3d.layout import (
     LeftOut,
     input_list_file,
 )
-from recon3d.options.value_types import TurnValues
+from recon3d.options.value_types import Material, TextureFormat, TurnValues
 from recon3d.project.artifacts import Artifact, ArtifactStore, bytes_in
 from recon3d.project.cleaning import Cleaning, superseded_artifacts
 from recon3d.project.contents import DepthMaps, Frames
@@ -524,7 +524,14 @@ class Project:
         """Metres per unit, where `set_scale` was used for the present reconstruction."""
         return scale_of(self)
 
-    def export(self, format: str, output: str | os.PathLike[str] | None = None) -> Path:
+    def export(
+        self,
+        format: str,
+        output: str | os.PathLike[str] | None = None,
+        *,
+        material: Material = "unlit",
+        texture_format: TextureFormat = "jpeg",
+    ) -> Path:
         """Write the results for other programs; see `recon3d.export.project_export.export_project`.
 
         Parameters
@@ -532,6 +539,11 @@ class Project:
         format : {"glb", "obj", "ply", "stl", "usdz", "colmap", "colmap-dense", "nerfstudio"}
         output : path-like, optional
             File or folder to write; ``export/`` in the project by default.
+        material : {"unlit", "pbr"}
+            Of a GLB: as the photos show it, or rough and not metallic, with normals, for programs that light
+            it.
+        texture_format : {"jpeg", "png", "webp"}
+            Of a GLB.
 
         Returns
         -------
@@ -543,9 +555,10 @@ class Project:
         InputError
             The result does not exist yet.
         OptionError
-            There is no such format.
+            There is no such format, or a format other than GLB has no such material or texture format.
         """
-        return export_project(self, format, None if output is None else Path(output))
+        path = None if output is None else Path(output)
+        return export_project(self, format, path, material=material, texture_format=texture_format)
 
     def turntable(
         self,

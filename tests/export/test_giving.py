@@ -17,6 +17,7 @@ from recon3d.errors import InputError, OptionError, StageError
 from recon3d.export.project_export import export_project
 from recon3d.export.turntable import Turn, write_turntable
 from recon3d.io.depth import write_depth_map
+from recon3d.io.gltf import read_texture_file, read_textured_mesh
 from recon3d.io.obj import write_obj
 from recon3d.io.ply import write_mesh
 from recon3d.io.usdz import write_usdz
@@ -132,6 +133,42 @@ def test_a_turntable_that_cannot_be_made_says_why(project: Project, tmp_path: Pa
     with pytest.raises(InputError):
         Project.create(tmp_path / "empty").turntable(tmp_path / "turn.mp4")
     assert not list(tmp_path.glob("turn*"))
+
+
+def test_a_glb_is_lit_and_has_webp_when_asked(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "box", size=2.0)
+    project.set_scale(measured=4.0, known=2.0)
+    plain = read_textured_mesh(project.export("glb"))
+    before, jpeg = read_texture_file(project.export("glb"))
+    assert before == "jpeg"
+    lit = project.export("glb", tmp_path / "lit.glb", material="pbr")
+    assert b"KHR_materials_unlit" not in lit.read_bytes()
+    assert b'"NORMAL"' in lit.read_bytes()
+    # Not encoded a second time.
+    assert read_texture_file(lit) == ("jpeg", jpeg)
+    webp = project.export("glb", tmp_path / "webp.glb", texture_format="webp")
+    assert b"KHR_materials_unlit" in webp.read_bytes()
+    assert read_texture_file(webp)[0] == "webp"
+    png = project.export("glb", tmp_path / "png.glb", material="pbr", texture_format="png")
+    np.testing.assert_array_equal(read_textured_mesh(png).texture, plain.texture)
+    assert np.abs(read_textured_mesh(webp).texture.astype(int) - plain.texture).mean() < 3
+    for path in (lit, webp, png):
+        again = read_textured_mesh(path)
+        np.testing.assert_allclose(again.vertices[again.faces], plain.vertices[plain.faces], atol=1e-6)
+        np.testing.assert_allclose(again.uv[again.face_uv], plain.uv[plain.face_uv], atol=1e-6)
+
+
+def test_looks_that_there_are_not_are_refused(project: Project, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="material pbr is for GLB, not for obj"):
+        project.export("obj", material="pbr")
+    with pytest.raises(OptionError, match="texture format webp is for GLB, not for usdz"):
+        project.export("usdz", texture_format="webp")
+    with pytest.raises(OptionError, match="Unknown texture format 'ktx2'") as refused:
+        project.export("glb", tmp_path / "a.glb", texture_format="ktx2")  # type: ignore[arg-type]
+    assert "jpeg, png, webp" in refused.value.hint
+    with pytest.raises(OptionError, match="Unknown material 'gold'"):
+        project.export("glb", tmp_path / "a.glb", material="gold")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_print_is_in_millimetres_with_z_up_where_the_scale_is_known(tmp_path: Path) -> None:

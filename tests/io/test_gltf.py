@@ -10,8 +10,8 @@ import open3d as o3d
 import pytest
 import trimesh
 
-from recon3d.errors import InputError
-from recon3d.io.gltf import read_glb, read_textured_mesh, write_glb
+from recon3d.errors import InputError, OptionError
+from recon3d.io.gltf import read_glb, read_texture_file, read_textured_mesh, write_glb
 from recon3d.io.gltf_scale import scale_glb
 from recon3d.types import Mesh, TexturedMesh
 
@@ -36,7 +36,7 @@ def document(path: Path) -> dict[str, object]:
     return json.loads(data[20 : 20 + length])  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("texture_format", ["jpeg", "png"])
+@pytest.mark.parametrize("texture_format", ["jpeg", "png", "webp"])
 def test_a_textured_mesh_survives(tmp_path: Path, texture_format: str) -> None:
     mesh = quad()
     write_glb(tmp_path / "a.glb", mesh, texture_format=texture_format)  # type: ignore[arg-type]
@@ -45,7 +45,14 @@ def test_a_textured_mesh_survives(tmp_path: Path, texture_format: str) -> None:
     np.testing.assert_allclose(back.uv[back.face_uv], mesh.uv[mesh.face_uv], atol=1e-6)
     assert len(back.vertices) == 4
     difference = np.abs(back.texture.astype(int) - mesh.texture)
-    assert difference.max() <= (0 if texture_format == "png" else 6)
+    if texture_format == "webp":
+        # Chroma has half the resolution: the fields' borders are soft.
+        difference[28:36] = difference[:, 28:36] = 0
+    assert difference.max() <= {"png": 0, "jpeg": 6, "webp": 9}[texture_format]
+    present, encoded = read_texture_file(tmp_path / "a.glb")
+    assert present == texture_format
+    write_glb(tmp_path / "b.glb", back, texture_format=texture_format, encoded=encoded)  # type: ignore[arg-type]
+    assert read_texture_file(tmp_path / "b.glb") == (present, encoded)
 
 
 def test_the_file_is_valid_gltf(tmp_path: Path) -> None:
@@ -71,8 +78,68 @@ def test_the_file_is_valid_gltf(tmp_path: Path) -> None:
     assert gltf["images"][0]["mimeType"] == "image/jpeg"
 
 
-def test_trimesh_finds_the_right_colours(tmp_path: Path) -> None:
-    write_glb(tmp_path / "a.glb", quad())
+def test_a_lit_material_has_normals_and_says_nothing_of_unlit(tmp_path: Path) -> None:
+    """Of a roof with a seam of the texture along its ridge, which is no edge of the surface."""
+    vertices = np.array([[0.0, 0, 0], [1, 0, 1], [1, 1, 1], [0, 1, 0], [2, 0, 0], [2, 1, 0]])
+    faces = np.array([[0, 1, 2], [0, 2, 3], [1, 4, 5], [1, 5, 2]], np.int32)
+    uv = np.array(
+        [[0, 0], [1, 0], [1, 1], [0, 1], [0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9]], np.float32
+    )
+    face_uv = np.array([[0, 1, 2], [0, 2, 3], [4, 5, 6], [4, 6, 7]], np.int32)
+    roof = TexturedMesh(vertices, faces, uv, face_uv, quad().texture)
+    write_glb(tmp_path / "a.glb", roof, material="pbr")
+    gltf = document(tmp_path / "a.glb")
+    assert "extensionsUsed" not in gltf
+    (material,) = gltf["materials"]
+    assert "extensions" not in material
+    assert material["pbrMetallicRoughness"] == {
+        "metallicFactor": 0.0,
+        "roughnessFactor": 1.0,
+        "baseColorTexture": {"index": 0},
+    }
+    (loaded,) = trimesh.load(tmp_path / "a.glb", process=False).geometry.values()
+    normals = np.asarray(loaded.vertex_normals)
+    assert len(normals) == 8
+    np.testing.assert_allclose(np.linalg.norm(normals, axis=1), 1, atol=1e-6)
+    ridge = loaded.vertices[:, 0] == 1
+    assert np.count_nonzero(ridge) == 4
+    # Both sides of the ridge count, by the angles that they have there: 135 degrees together.
+    ends = np.abs(normals[ridge, 0])
+    assert ends.max() < 0.3
+    for y in (0, 1):
+        twins = normals[ridge & (loaded.vertices[:, 1] == y)]
+        np.testing.assert_array_equal(twins[0], twins[1])
+    np.testing.assert_allclose(
+        normals[loaded.vertices[:, 0] == 0], [[-(0.5**0.5), 0, 0.5**0.5]] * 2, atol=1e-6
+    )
+    back = read_textured_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(back.vertices[back.faces], vertices[faces])
+
+
+def test_a_lit_mesh_without_texture_gets_normals(tmp_path: Path) -> None:
+    # A vertex without faces has no normal of its own; glTF wants unit vectors.
+    vertices = np.vstack([quad().vertices, [[3.0, 3.0, 3.0]]])
+    write_glb(tmp_path / "a.glb", Mesh(vertices, quad().faces), material="pbr")
+    back = read_glb(tmp_path / "a.glb")
+    np.testing.assert_allclose(np.abs(back.normals[:4]), [[0, 0, 1]] * 4)
+    np.testing.assert_allclose(np.linalg.norm(back.normals, axis=1), 1)
+
+
+def test_webp_is_told_to_be_needed(tmp_path: Path) -> None:
+    write_glb(tmp_path / "a.glb", quad(), texture_format="webp")
+    gltf = document(tmp_path / "a.glb")
+    assert gltf["extensionsRequired"] == ["EXT_texture_webp"]
+    assert gltf["extensionsUsed"] == ["KHR_materials_unlit", "EXT_texture_webp"]
+    assert gltf["textures"] == [{"sampler": 0, "extensions": {"EXT_texture_webp": {"source": 0}}}]
+    assert gltf["images"][0]["mimeType"] == "image/webp"
+    wide = replace(quad(), texture=np.zeros((8, 16384, 3), np.uint8))
+    with pytest.raises(OptionError, match="16384 x 8 texels is too large for WebP"):
+        write_glb(tmp_path / "b.glb", wide, texture_format="webp")
+
+
+@pytest.mark.parametrize("texture_format", ["jpeg", "webp"])
+def test_trimesh_finds_the_right_colours(tmp_path: Path, texture_format: str) -> None:
+    write_glb(tmp_path / "a.glb", quad(), texture_format=texture_format)  # type: ignore[arg-type]
     (loaded,) = trimesh.load(tmp_path / "a.glb").geometry.values()
     assert len(loaded.faces) == 2
     image = np.asarray(loaded.visual.material.baseColorTexture.convert("RGB"))
@@ -81,7 +148,7 @@ def test_trimesh_finds_the_right_colours(tmp_path: Path) -> None:
         # trimesh flips v: (0, 0) is the lower left corner, as for OBJ.
         u, v = loaded.visual.uv[corner]
         pixel = image[min(int((1 - v) * 64), 63), min(int(u * 64), 63)]
-        np.testing.assert_allclose(pixel, COLORS[expected], atol=6)
+        np.testing.assert_allclose(pixel, COLORS[expected], atol=9)
 
 
 def test_open3d_finds_the_right_colours(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from recon3d.io.gltf import write_glb
+from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.gltf_scale import scale_glb
 from recon3d.types import Mesh
 from tests.io.test_gltf import quad
@@ -49,6 +49,9 @@ def written(folder: Path) -> list[Path]:
     textured = quad()
     write_glb(folder / "jpeg.glb", textured)
     write_glb(folder / "png.glb", textured, texture_format="png")
+    write_glb(folder / "webp.glb", textured, texture_format="webp")
+    write_glb(folder / "lit.glb", textured, material="pbr", up=np.array([0.1, -0.9, 0.3]))
+    write_glb(folder / "lit_webp.glb", textured, material="pbr", texture_format="webp")
     # Sides of textures are multiples of 16, not powers of two.
     odd = replace(textured, texture=np.zeros((48, 48, 3), np.uint8))
     write_glb(folder / "48_texels.glb", odd)
@@ -63,12 +66,16 @@ def written(folder: Path) -> list[Path]:
     write_glb(folder / "plain.glb", box)
     write_glb(folder / "colors.glb", Mesh(box.vertices, box.faces, colors))
     write_glb(folder / "normals.glb", Mesh(box.vertices, box.faces, colors, normals))
+    # Two vertices without a face of any area.
+    loose = np.vstack([box.vertices, box.vertices[:1] + 1.0, box.vertices[:1] + 2.0])
+    flat = np.vstack([box.faces, [[0, len(loose) - 1, len(loose) - 1]]]).astype(np.int32)
+    write_glb(folder / "lit_plain.glb", Mesh(loose, flat), material="pbr")
     return sorted(folder.glob("*.glb"))
 
 
 def test_the_validator_finds_nothing(tmp_path: Path) -> None:
     reports = validate(written(tmp_path))
-    assert len(reports) == 10
+    assert len(reports) == 14
     for name, issues in reports.items():
         assert issues["numErrors"] == issues["numWarnings"] == 0, (name, issues["messages"])
 
@@ -79,8 +86,10 @@ def test_the_validator_finds_nothing_in_the_model_of_a_run(tmp_path: Path) -> No
     box, views = box_mesh(14), ring(8)
     inputs = project_folder(tmp_path, box, views, [photograph(box, view) for view in views])
     run(inputs, tmp_path / "out", texture_size=1024)
-    ((_, issues),) = validate([tmp_path / "out" / "textured_mesh.glb"]).items()
-    assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"]
+    model = tmp_path / "out" / "textured_mesh.glb"
+    write_glb(tmp_path / "lit.glb", read_textured_mesh(model), material="pbr", texture_format="webp")
+    for issues in validate([model, tmp_path / "lit.glb"]).values():
+        assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"]
 
 
 def test_the_validator_finds_what_is_wrong(tmp_path: Path) -> None:
