@@ -94,10 +94,11 @@ def write_glb(
         "doubleSided": True,
         "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
     }
-    document: dict[str, Any] = {"extensionsUsed": []}
+    document: dict[str, Any] = {}
+    extensions: list[str] = []
     if material == "unlit":
         surface["extensions"] = {_UNLIT: {}}
-        document["extensionsUsed"].append(_UNLIT)
+        extensions.append(_UNLIT)
     if isinstance(mesh, TexturedMesh):
         vertices, normals, uv, faces = _split(mesh, with_normals=material == "pbr")
         attributes = {"TEXCOORD_0": writer.accessor(uv, _VERTICES)}
@@ -109,7 +110,7 @@ def write_glb(
         if texture_format == "webp":
             # No second picture for programs without WebP: it would cost more than WebP saves.
             document["textures"] = [{"sampler": 0, "extensions": {_WEBP: {"source": 0}}}]
-            document["extensionsUsed"].append(_WEBP)
+            extensions.append(_WEBP)
             document["extensionsRequired"] = [_WEBP]
     else:
         vertices, faces, attributes = mesh.vertices, mesh.faces.astype(np.int64), {}
@@ -138,14 +139,14 @@ def write_glb(
     }
     document |= {
         "asset": {"version": "2.0", "generator": _GENERATOR},
+        # An empty list is not allowed.
+        **({"extensionsUsed": extensions} if extensions else {}),
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [node],
         "meshes": [{"primitives": [primitive]}],
         "materials": [surface],
     }
-    if not document["extensionsUsed"]:
-        del document["extensionsUsed"]
     writer.write(path, document)
 
 
