@@ -103,9 +103,12 @@ def data_dir() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium with software WebGL; skips where it or playwright is absent."""
+    """Chromium with software WebGL; skips where it or playwright is absent.
+
+    Not for the whole session: Playwright's event loop runs on in the tests' thread, where no other may start.
+    """
     with launch_or_skip() as started:
         yield started
 
