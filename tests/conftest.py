@@ -63,13 +63,15 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-#: Folders whose tests take both cores. They run one after the other, as do the files beside these folders.
-_HEAVY = {"compute", "docs", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
+#: Folders whose tests take both cores, or watch the clock. They run one after the other.
+_HEAVY = {"compute", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
+#: They take minutes each, and no harm from others beside them: they fill the other worker's time.
+_LONG = {"tests/notebook/test_notebooks.py"}
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 2``, one worker runs the heavy tests, the other takes the files left, one by one.
+    """With ``-n 2``, one worker runs the heavy tests, the other takes the files left, largest first.
 
     Not by xdist's own groups: since pytest 9, xdist 3.8 deals tests singly in spite of them, so that each
     worker starts the servers and browsers of each file, and two heavy tests share the two cores.
@@ -80,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.partition("::")[0]
             folder = file.removeprefix("tests/").partition("/")[0]
-            return "heavy" if folder in _HEAVY or folder.endswith(".py") else file
+            return "heavy" if folder in _HEAVY and file not in _LONG else file
 
     return Lanes(config, log)
 
