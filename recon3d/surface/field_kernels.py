@@ -38,7 +38,13 @@ def cross(values: Any, found: Any, start: int, stop: int) -> None:  # pragma: no
 
 
 def refine_scratch() -> tuple[Floats32, ...]:
-    """Make what a part of `refine` needs for itself."""
+    """Make what a part of `refine` needs for itself.
+
+    Returns
+    -------
+    tuple of ndarray
+        One of float32, shape (5, 5, 5).
+    """
     return (np.empty((5, 5, 5), np.float32),)
 
 
@@ -99,7 +105,13 @@ def refine(
 
 
 def relax_scratch() -> tuple[Floats32, ...]:
-    """Make what a part of `relax` needs for itself."""
+    """Make what a part of `relax` needs for itself.
+
+    Returns
+    -------
+    tuple of ndarray
+        One of float32, shape (10, 10, 10).
+    """
     return (np.empty((10, 10, 10), np.float32),)
 
 

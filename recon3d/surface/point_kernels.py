@@ -113,7 +113,13 @@ def reach(
 
 
 def density_scratch() -> tuple[Floats, ...]:
-    """Make what a part of `gather_density` or `sample` needs for itself."""
+    """Make what a part of `gather_density` or `sample` needs for itself.
+
+    Returns
+    -------
+    tuple of ndarray
+        Four of float64, shape (4,).
+    """
     return tuple(np.empty(4) for _ in range(4))
 
 
@@ -226,7 +232,13 @@ def sample(
 
 
 def normals_scratch() -> tuple[Floats | Floats32, ...]:
-    """Make what a part of `gather_normals` needs for itself."""
+    """Make what a part of `gather_normals` needs for itself.
+
+    Returns
+    -------
+    tuple of ndarray
+        Six of float64, shape (4,), and one of float32, shape (8, 8, 8, 5).
+    """
     return *(np.empty(4) for _ in range(6)), np.empty((8, 8, 8, 5), np.float32)
 
 
