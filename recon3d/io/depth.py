@@ -7,9 +7,7 @@ octahedral coordinates, confidence in 8 bits.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -59,47 +57,18 @@ def read_packed_map(path: Path) -> PackedMap:
     """
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
+            width, height = (int(v) for v in data["size"])
             return PackedMap(
-                str(data["name"]), _camera(data), data["depth"], data["normal"], data["confidence"]
+                str(data["name"]),
+                Camera(str(data["model"]), width, height, tuple(float(v) for v in data["params"])),
+                data["depth"],
+                data["normal"],
+                data["confidence"],
             )
-    except _DAMAGED as error:
-        raise _not_ours(path, error) from error
-
-
-def read_depth_camera(path: Path) -> Camera:
-    """Read the camera of a depth map in recon3d's format, and nothing else.
-
-    Parameters
-    ----------
-    path : Path
-
-    Returns
-    -------
-    Camera
-
-    Raises
-    ------
-    InputError
-        The file is not such a depth map, or is damaged.
-    """
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as data:
-            return _camera(data)
-    except _DAMAGED as error:
-        raise _not_ours(path, error) from error
-
-
-#: What reading another or a damaged file raises.
-_DAMAGED = (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile)
-
-
-def _not_ours(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path} is not a depth map of recon3d: {error}.", "Run dense_reconstruction again.")
-
-
-def _camera(data: Mapping[str, Any]) -> Camera:
-    width, height = (int(v) for v in data["size"])
-    return Camera(str(data["model"]), width, height, tuple(float(v) for v in data["params"]))
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(
+            f"{path} is not a depth map of recon3d: {error}.", "Run dense_reconstruction again."
+        ) from error
 
 
 def write_depth_map(path: Path, depth_map: DepthMap) -> None:

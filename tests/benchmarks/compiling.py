@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import importlib
-import json
 import tempfile
 import time
 from collections import Counter
@@ -20,8 +18,10 @@ from typing import Any
 import numba
 from numba.core import event
 
-from recon3d import options
 from recon3d.compute.context import InlineContext
+from recon3d.options import STAGE_OPTIONS
+from recon3d.pipeline.plan import load_stage
+from recon3d.project import Project
 
 STAGES = ("feature_matching", "dense_reconstruction", "mesh_generation", "texturing")
 
@@ -61,21 +61,19 @@ def main() -> None:
     parser.add_argument("project", type=Path, help="folder of a finished project")
     parser.add_argument("--stages", nargs="+", default=STAGES, choices=STAGES)
     given = parser.parse_args()
-    artifacts = {path.name.rsplit("-", 1)[0]: path for path in (given.project / "artifacts").iterdir()}
+    artifacts = Project.open(given.project).artifacts
     clock = _Clock()
     event.register("numba:compile", clock)
     with tempfile.TemporaryDirectory() as folder:
         config: Any = numba.config
         config.CACHE_DIR = folder + "/cache"  # before the kernels are imported
         for stage in given.stages:
-            inputs = {name: path for name, path in artifacts.items() if name != stage}
-            chosen = json.loads((artifacts[stage] / "manifest.json").read_text())["options"]
-            kind = getattr(options, "".join(word.title() for word in stage.split("_")) + "Options")
+            inputs = {name: artifact.path for name, artifact in artifacts.items() if name != stage}
+            chosen = artifacts[stage].manifest.options
             out = Path(folder, stage)
             out.mkdir()
             before, began = clock.total, time.process_time()
-            run = importlib.import_module(f"recon3d.stages.{stage}").run
-            run(inputs, kind.model_validate(chosen), out, InlineContext())
+            load_stage(stage).run(inputs, STAGE_OPTIONS[stage].model_validate(chosen), out, InlineContext())
             cpu = time.process_time() - began
             print(f"{stage}: {clock.total - before:.1f} of {cpu:.1f} CPU-seconds, {_hash(out)}", flush=True)
     print(f"all: {clock.total:.1f} CPU-seconds")

@@ -5,16 +5,15 @@ The file of a step holds the facts of those before it, too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recon3d.compute import reads
 from recon3d.errors import ReconstructionError
-from recon3d.io.depth import read_depth_camera, read_packed_map
+from recon3d.io.depth import read_packed_map
 from recon3d.io.ply import write_mesh
 from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
 from recon3d.options import MeshGenerationOptions
@@ -22,7 +21,10 @@ from recon3d.stages.cloud_reading import read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
-from recon3d.types import Camera, Floats, Floats32, Mesh, PointCloud, Scene, scene_files
+from recon3d.types import Mesh, PointCloud, Scene, View, scene_files
+
+if TYPE_CHECKING:
+    from recon3d.surface.free_space import FreeSpace
 
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
@@ -87,20 +89,23 @@ def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str
     return chosen, count, total - count, kind
 
 
-def _with_maps(dense: Path, scene: Scene) -> list[tuple[Path, Floats]]:
-    """The depth maps that there are, and ``cam_from_world`` of each."""
-    files = ((depth_map_file(dense, view.name), view.cam_from_world) for view in scene)
-    return [(path, pose) for path, pose in files if path.exists()]
-
-
-def _depth_maps(maps: list[tuple[Path, Floats]]) -> Iterator[tuple[Floats32, Camera, Floats]]:
-    for path, pose in maps:
-        packed = read_packed_map(path)
-        yield packed.depth, packed.camera, pose
-
-
 def _map_files(dense: Path, scene: Scene) -> list[Path]:
     return [depth_map_file(dense, view.name) for view in scene]
+
+
+def _with_maps(dense: Path, scene: Scene) -> list[View]:
+    """The views that have a depth map; its camera is theirs."""
+    return [view for view in scene if depth_map_file(dense, view.name).exists()]
+
+
+def _free_space(dense: Path, scene: Scene, threads: Threads) -> FreeSpace:
+    from recon3d.surface.free_space import FreeSpace
+
+    maps = (
+        (read_packed_map(depth_map_file(dense, view.name)).depth, view.camera, view.cam_from_world)
+        for view in _with_maps(dense, scene)
+    )
+    return FreeSpace(maps, threads=threads)
 
 
 @reads(lambda dense, scene, cloud, *_: [cloud, *_map_files(dense, scene)])
@@ -121,7 +126,6 @@ def make_surface(
     output : Path
     cores : int
     """
-    from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.meshing import surface_of_points
 
     with Threads(cores) as threads:
@@ -129,7 +133,7 @@ def make_surface(
             kept_part(cloud, "cloud", PointCloud),
             faces=options.max_faces,
             depth=options.poisson_depth,
-            see_through=FreeSpace(_depth_maps(_with_maps(dense, scene)), threads=threads),
+            see_through=_free_space(dense, scene, threads),
             threads=threads,
         )
     keep_step(output, kept_facts(cloud), mesh=mesh, cloud=used, spacing=spacing, grid=grid)
@@ -154,10 +158,9 @@ def cut_surface(
     cores : int
     """
     from recon3d.surface.cropping import cropped
-    from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.meshing import Grid, Spacing, justified
 
-    maps, grid = _with_maps(dense, scene), kept_part(surface, "grid", Grid)
+    grid = kept_part(surface, "grid", Grid)
     with Threads(cores) as threads:
         mesh, guessed = justified(
             kept_part(surface, "mesh", Mesh),
@@ -165,12 +168,12 @@ def cut_surface(
             kept_part(surface, "spacing", Spacing),
             grid,
             trim_factor=options.trim,
-            see_through=FreeSpace(_depth_maps(maps), threads=threads),
+            see_through=_free_space(dense, scene, threads),
             threads=threads,
         )
         if not isinstance(options.region, str):
             mesh = cropped(mesh, options.region)
-    seen = [(float(read_depth_camera(path).K[0, 0]), pose.tolist()) for path, pose in maps]
+    seen = [(float(view.camera.K[0, 0]), view.cam_from_world.tolist()) for view in _with_maps(dense, scene)]
     facts = {**kept_facts(surface), **asdict(grid), "guessed": guessed, "maps": seen}
     keep_step(output, facts, mesh=mesh)
 
