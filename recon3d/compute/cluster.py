@@ -71,6 +71,8 @@ class Cluster:
         if performance_report is not None:
             check_report(performance_report)
         self.closed = False
+        #: The worker that ran the latest task that was alone.
+        self._single = ""
         self._listeners: dict[str, Callable[[int, int], None]] = {}
         self._engine: Engine = (
             LocalEngine(workers, gpus, log_path, cancelled)
@@ -220,6 +222,9 @@ class Cluster:
         with contextlib.suppress(OSError, TimeoutError):
             engine.count(timeout=1)  # workers of a cluster come and go
         width, where = self.room(memory, gpu)
+        if len(calls) == 1 and self._single and (where is None or self._single in where):
+            # It has the code, and maybe what the task before left; the other workers stay small.
+            where = [self._single]
         # Tasks of a GPU are long, and their memory is planned for one of them.
         grouping = Grouping(len(calls), width, most=1 if gpu else None)
         if width >= (self.gpus if gpu else self.workers):
@@ -305,6 +310,8 @@ class Cluster:
                     continue
                 for index, made in zip(group, value if len(group) > 1 else [value], strict=True):
                     results[index] = made
+                if len(calls) == 1:
+                    self._single = worker
                 usage.add(worker, cpu_seconds, peak)
                 grouping.ended(group, seconds)
                 future.release()

@@ -1,9 +1,10 @@
 """``python -m tests.benchmarks.memory [--views N…] [--set SET] [--quality Q] [--workers N]
-[--options OPTION=VALUE…]``.
+[--until STAGE] [--options OPTION=VALUE…]``.
 
-Peak memory of the dense stage for many views: a set's views and points are repeated side by side
-until there are enough. Prints the highest sum over the workers and that of the process that asks
-them, which holds the scheduler and the plan.
+Peak memory of the dense stage, or also of the mesh and the texture, for many views: a set's views and
+points are repeated side by side until there are enough. Prints of each stage the highest sum over the
+workers and that of the process that asks them, which holds the scheduler and the plan. Options are those
+of the dense stage.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,8 +21,9 @@ import numpy as np
 
 from recon3d.compute import Cluster, StageContext
 from recon3d.compute.worker import peak_memory, reset_peak_memory
-from recon3d.options import DenseReconstructionOptions, resolve_options
-from recon3d.stages.dense_reconstruction import stage as dense_reconstruction
+from recon3d.layout import images_folder
+from recon3d.options import resolve_options
+from recon3d.pipeline.plan import load_stage
 from recon3d.types import Scene, SparsePoints, View
 from tests.benchmarks.dense import pose, quiet
 from tests.benchmarks.sets import SETS, frames
@@ -53,40 +56,54 @@ def repeated(scene: Scene, images: Path, folder: Path, count: int) -> Scene:
     )
 
 
-def measure(name: str, quality: str, values: dict[str, str], views: int, workers: int, root: Path) -> None:
-    """Run the stage and print its row."""
+#: The stages that can be measured, in their order.
+STAGES = ("dense_reconstruction", "mesh_generation", "texturing")
+
+
+def measure(
+    name: str,
+    quality: str,
+    values: dict[str, str],
+    views: int,
+    workers: int,
+    root: Path,
+    stages: Sequence[str],
+) -> None:
+    """Run the stages and print their rows."""
     images = frames(name, root / f"{name}_frames")
     with quiet():
         scene = pose(name, images, root / f"{name}_scene")
-    options = resolve_options(quality, {"dense_reconstruction": values})["dense_reconstruction"]
-    assert isinstance(options, DenseReconstructionOptions)
+    # All copies are meshed: they stand in a row.
+    given = {"dense_reconstruction": values, "mesh_generation": {"region": "all"}}
+    options = resolve_options(quality, given)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        (out / "frames" / "images").mkdir(parents=True)
-        repeated(scene, images, out / "frames" / "images", views).save(out / "sparse")
-        inputs = {"frame_extraction": out / "frames", "sparse_reconstruction": out / "sparse"}
-        cluster = Cluster(workers=workers)
-        reset_peak_memory()
-        start = time.monotonic()
-        context = StageContext(cluster=lambda: cluster, emit=lambda *_: None)
-        dense_reconstruction.run(inputs, options, out, context)
-        wall = time.monotonic() - start
-        cluster.close()
-        camera = Scene.load(out).views[0].camera
-        row = {
-            "set": name,
-            "quality": quality,
-            **values,
-            "views": context.counts["views"],
-            "megapixels": round(camera.width * camera.height / 1e6, 2),
-            "workers": workers,
-            "workers_peak_mb": round(context.usage.peak_memory / 2**20),
-            "own_peak_mb": round(peak_memory() / 2**20),
-            "cpu_s": round(context.usage.cpu_seconds),
-            "wall_s": round(wall),
-            "points": context.counts["points"],
-        }
-    print(json.dumps(row), flush=True)
+        inputs = {stage: out / stage for stage in ("frame_extraction", "sparse_reconstruction", *stages)}
+        photos = images_folder(inputs["frame_extraction"])
+        photos.mkdir(parents=True)
+        repeated(scene, images, photos, views).save(inputs["sparse_reconstruction"])
+        for stage in stages:
+            inputs[stage].mkdir()
+            cluster = Cluster(workers=workers)
+            reset_peak_memory()
+            start = time.monotonic()
+            context = StageContext(cluster=lambda cluster=cluster: cluster, emit=lambda *_: None)
+            load_stage(stage).run(inputs, options[stage], inputs[stage], context)
+            wall = time.monotonic() - start
+            cluster.close()
+            row = {
+                "set": name,
+                "quality": quality,
+                **(values if stage == "dense_reconstruction" else {}),
+                "stage": stage,
+                "workers": workers,
+                "workers_peak_mb": round(context.usage.peak_memory / 2**20),
+                "own_peak_mb": round(peak_memory() / 2**20),
+                "cpu_s": round(context.usage.cpu_seconds),
+                "wall_s": round(wall),
+                **context.counts,
+            }
+            print(json.dumps(row), flush=True)
 
 
 def main() -> None:
@@ -95,13 +112,17 @@ def main() -> None:
     parser.add_argument("--views", nargs="+", type=int, default=[75, 300])
     parser.add_argument("--set", choices=SETS, default="sceaux", dest="name")
     parser.add_argument("--quality", default="high")
+    parser.add_argument("--until", choices=STAGES, default=STAGES[0])
     parser.add_argument("--options", nargs="*", default=[], metavar="OPTION=VALUE")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "recon3d-benchmarks")
     arguments = parser.parse_args()
     values = dict(text.split("=", 1) for text in arguments.options)
+    stages = STAGES[: STAGES.index(arguments.until) + 1]
     for views in arguments.views:
-        measure(arguments.name, arguments.quality, values, views, arguments.workers, arguments.scratch)
+        measure(
+            arguments.name, arguments.quality, values, views, arguments.workers, arguments.scratch, stages
+        )
 
 
 if __name__ == "__main__":

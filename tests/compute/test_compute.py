@@ -37,6 +37,11 @@ def square(x: int) -> int:
     return x * x
 
 
+def pid_after(seconds: float) -> int:
+    time.sleep(seconds)
+    return os.getpid()
+
+
 def crash(_: int) -> None:
     os.abort()
 
@@ -177,6 +182,16 @@ def test_a_task_that_is_killed_more_often_than_dask_tries_ends_with_its_result(
     assert context.map(be_killed_until, [(markers, 7)]) == [49]
     assert all(Path(marker).exists() for marker in markers)
     assert context.map(be_killed_until, [(markers, index) for index in range(4)]) == [0, 1, 4, 9]
+
+
+def test_tasks_that_are_alone_stay_with_one_worker_and_survive_it(context: StageContext) -> None:
+    assert len(set(context.map(pid_after, [0.3] * 4))) == 2  # both workers are there
+    pids = {context.call(pid_after, 0.0) for _ in range(6)}
+    assert len(pids) == 1
+    context.map(pid_after, [0.3] * 4)
+    assert context.call(pid_after, 0.0) in pids
+    os.kill(pids.pop(), signal.SIGKILL)
+    assert context.call(square, 3) == 9
 
 
 def test_a_lost_worker_is_replaced(context: StageContext, tmp_path: Path) -> None:
