@@ -30,6 +30,8 @@ _PAGE_STYLE = "html,body,main{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)
 #: Before the names of the other model's elements.
 _OTHER = "other-"
+#: Before the names of a draft's.
+_DRAFT = "draft-"
 
 
 def export_html(
@@ -138,11 +140,20 @@ def page(content: Content, scene: dict[str, Any], other: Content | None = None) 
     str
         HTML.
     """
-    arrays, elements, size = _arrays(content, "")
-    described = {**scene, "arrays": arrays}
-    if other is not None:
-        described["other"], more, further = _arrays(other, _OTHER)
-        elements, size = elements + more, size + further
+    described = dict(scene)
+    first: list[str] = []
+    rest: list[str] = []
+    size = 0
+    for key, shown, prefix in (("arrays", content, ""), ("other", other, _OTHER)):
+        if shown is None:
+            continue
+        described[key], elements, more = _arrays(shown, prefix)
+        size += more
+        if shown.draft is None:
+            first += elements
+            continue
+        described[key]["draft"], drafted, more = _arrays(shown.draft, f"{prefix}{_DRAFT}")
+        first, rest, size = first + drafted, rest + elements, size + more
     left_out = ["no photos, since there are too many"] if len(content.names) > MOST_PHOTOS else []
     notes = [*scene["notes"], *left_out, f"{size / 1e6:.1f} MB of data"]
     title = html.escape(str(scene["title"]) or "recon3d")
@@ -158,8 +169,10 @@ def page(content: Content, scene: dict[str, Any], other: Content | None = None) 
         "STILL": f'<img src="data:image/jpeg;base64,{_still(content)}" alt="{title}">',
         # A camera may be called "</script>".
         "SCENE": json.dumps({**described, "notes": notes}).replace("<", "\\u003c"),
-        "ARRAYS": "\n".join(elements),
+        "FIRST": "\n".join(first),
         "SCRIPT": script,
+        # The browser draws before it reads on.
+        "REST": "\n".join(rest),
     }
     text = page_file("page.html")
     pieces: list[str] = []

@@ -25,6 +25,7 @@ from recon3d.rendering.framing import Opening
 from recon3d.rendering.opening import find_opening, opening_of
 from recon3d.types import Bytes, Camera, Floats, Floats32, Mesh, PointCloud, Scene, TexturedMesh
 from recon3d.viewer.camera_lines import frusta, photos_of
+from recon3d.viewer.draft import coarsened, needs_draft, soft_colors
 from recon3d.viewer.grid import sample
 from recon3d.viewer.thinning import Budget, finite_mesh, finite_points, thin_mesh, thin_points
 
@@ -103,6 +104,22 @@ class Content:
         if self.points is not None:
             return find_opening(self.points, colors=self.point_colors, photos=photos, up=self.up)
         return find_opening(np.asarray(self.frusta)[:, :4].reshape(-1, 3), up=self.up)
+
+    @cached_property
+    def draft(self) -> Content | None:
+        """The surface alone, coarse, with coloured vertices; None where the whole is there as soon."""
+        if self.vertices is None or self.faces is None:
+            return None
+        if not needs_draft(len(self.faces), 0 if self.texture is None else self.texture[..., 0].size):
+            return None
+        colors = self.vertex_colors
+        if self.texture is not None and self.uv is not None:
+            colors = soft_colors(self.texture, self.uv)
+        vertices, faces, colors = coarsened(self.vertices, self.faces, colors, self.opening.eye(1.0))
+        draft = Content(self.origin, vertices=vertices, faces=faces, vertex_colors=colors, up=self.up)
+        # Seen as the whole is.
+        draft.__dict__["opening"] = self.opening
+        return draft
 
     def surface(self, faces: Indices | None = None, *, colored: bool = True) -> Mesh | TexturedMesh:
         """Give the surface as a mesh.

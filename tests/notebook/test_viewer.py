@@ -18,6 +18,7 @@ from recon3d.errors import InputError, OptionError
 from recon3d.project.scale import scale_of
 from recon3d.types import Camera, Mesh, PointCloud, Scene, SparsePoints, View
 from tests.synthetic.made_project import made_project, start_anew
+from tests.viewer.models import globe
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
 with warnings.catch_warnings():
@@ -101,6 +102,47 @@ def test_the_texture_follows_the_bare_surface() -> None:
     viewer.close()
     # Closing does not wait for it.
     viewer = Viewer(box())
+    started = time.monotonic()
+    viewer.close()
+    assert time.monotonic() - started < 0.4
+
+
+def test_the_whole_surface_follows_its_draft_when_the_page_shows_it() -> None:
+    model = globe()
+    viewer = Viewer(model)
+    layer = viewer.layers["mesh"]
+    draft = viewer.content.draft
+    assert draft is not None
+    assert draft.faces is not None
+    assert len(layer.object.geometry.attributes["index"].array) == 3 * len(draft.faces)
+    assert layer.object.material.vertexColors == "VertexColors"
+    assert layer.drafted
+    first = viewer.bytes_sent
+    assert first == layer.first_bytes < 2e6
+    assert not viewer.detail.complete
+    field = viewer._ear._field  # type: ignore[union-attr]
+    started = time.monotonic()
+    field.value = '{"size": [1000, 0], "at": 1}'
+    viewer.detail.wait()
+    assert time.monotonic() - started < 2.5
+    assert not layer.drafted
+    assert len(layer.object.geometry.attributes["index"].array) == 3 * len(model.faces)
+    assert layer.object.material.map is not None
+    step = layer.object.scale[0]
+    positions = layer.object.geometry.attributes["position"].array * step + layer.object.position
+    np.testing.assert_allclose(positions, viewer.content.vertices, atol=step)
+    assert viewer.bytes_sent > first + layer.first_bytes
+    viewer.close()
+    # A page that tells nothing does not keep it back.
+    silent = Viewer(model, fill=False)
+    silent.style = "wireframe"
+    silent.detail.wait()
+    assert silent.layers["mesh"].object.material.wireframe
+    silent.style = "textured"
+    assert silent.layers["mesh"].object.material.map is not None
+    silent.close()
+    # Closing does not wait.
+    viewer = Viewer(model)
     started = time.monotonic()
     viewer.close()
     assert time.monotonic() - started < 0.4

@@ -16,6 +16,18 @@ def square() -> TexturedMesh:
     return TexturedMesh(corners, faces, corners[:, :2].astype(np.float32), faces, texture)
 
 
+def globe(rows: int = 220) -> TexturedMesh:
+    """A ball of 4 * rows² triangles, red above and green below, so large that it has a draft."""
+    v, u = np.meshgrid(np.linspace(0, 1, rows + 1), np.linspace(0, 1, 2 * rows + 1), indexing="ij")
+    polar, around = np.pi * v, 2 * np.pi * u
+    places = np.stack([np.sin(polar) * np.cos(around), np.cos(polar), -np.sin(polar) * np.sin(around)], -1)
+    corner = (np.arange(rows)[:, None] * (2 * rows + 1) + np.arange(2 * rows)).ravel()
+    a, b, c, d = corner, corner + 2 * rows + 1, corner + 2 * rows + 2, corner + 1
+    faces = np.concatenate([np.stack([a, b, c], 1), np.stack([a, c, d], 1)]).astype(np.int32)
+    uv = np.stack([u, 1 - v], axis=-1).reshape(-1, 2).astype(np.float32)
+    return TexturedMesh(places.reshape(-1, 3), faces, uv, faces, square().texture)
+
+
 def scene() -> Scene:
     rng = np.random.default_rng(0)
     xyz = rng.normal(size=(200, 3))

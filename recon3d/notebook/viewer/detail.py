@@ -11,6 +11,8 @@ from recon3d.pipeline.background import Background
 #: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
 #: a browser draws only when it has unpacked all that it was sent.
 _FIRST, _UNPACK = 0.5, 0.1
+#: Seconds after which the whole follows a draft, should the page not tell that it shows this.
+_LATEST = 3.0
 
 
 class Detail:
@@ -28,6 +30,7 @@ class Detail:
         self._on_sent = on_sent
         self._timer: threading.Timer | None = None
         self._closing = threading.Event()
+        self._shown = threading.Event()
         self._sender: Background | None = None
         self._send_rest([layers[name] for name in ("mesh", "points") if name in layers])
         if self._points is not None:
@@ -60,9 +63,14 @@ class Detail:
             self._timer.daemon = True
             self._timer.start()
 
+    def shown(self) -> None:
+        """Tell that the page has put the picture in: the whole may follow its draft."""
+        self._shown.set()
+
     def close(self) -> None:
         """Send and change nothing more."""
         self._closing.set()
+        self._shown.set()
         if self._timer is not None:
             self._timer.cancel()
         self.wait()
@@ -73,6 +81,8 @@ class Detail:
         def work() -> None:
             if before is not None:
                 before.wait()
+            if any(getattr(layer, "drafted", False) for layer in layers):
+                self._shown.wait(_LATEST)
             self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
             for layer in layers:
                 while not self._closing.is_set() and layer.send_next():

@@ -64,33 +64,25 @@ class MeshLayer(Layer):
     ----------
     styles : tuple of str
         "textured" where there are colours, "shaded" and "wireframe".
+    first_bytes, bytes_sent : int
+        Bytes of what is sent at first, and of all arrays and textures so far.
     """
 
     def __init__(self, content: Content) -> None:
-        assert content.vertices is not None
-        assert content.faces is not None
-        self._grid = Grid.of(content.vertices)
-        faces = content.faces.ravel()
-        if len(content.vertices) <= 65536:
-            faces = faces.astype(np.uint16)
-        attributes = {"position": _attribute(self._grid.values), "index": _attribute(faces)}
-        self._photo: Content | None = None
-        self._texture_bytes = 0
-        self._materials: dict[str, Any] = {}
-        if content.texture is not None and content.uv is not None:
-            uv = as_shares(content.uv)
-            attributes["uv"] = _attribute(uv, normalized=uv.dtype == np.uint16)
-            self._photo = content
-        elif content.vertex_colors is not None:
-            attributes["color"] = _attribute(content.vertex_colors, normalized=True)
-            self._materials["textured"] = pythreejs.MeshBasicMaterial(
-                side="DoubleSide", vertexColors="VertexColors"
-            )
-        colored = self._photo is not None or bool(self._materials)
+        self._whole = content
+        textured = content.texture is not None and content.uv is not None
+        colored = textured or content.vertex_colors is not None
         self.styles: tuple[str, ...] = (*(("textured",) if colored else ()), *_PLAIN)
         self._style: str = self.styles[0]
-        geometry = pythreejs.BufferGeometry(attributes=attributes)
-        self.object = pythreejs.Mesh(geometry, self._material(), **_place(self._grid))
+        #: What has been sent; the draft, until the whole follows.
+        self._shown = content.draft or content
+        self._draft: Any | None = None
+        self._photo_due = textured
+        self._materials: dict[str, Any] = {}
+        geometry, place = _surface(self._shown)
+        self.object = pythreejs.Mesh(geometry, self._material(), **place)
+        self.first_bytes = _bytes_of(self.object)
+        self.bytes_sent = self.first_bytes
 
     @property
     def style(self) -> str:
@@ -102,46 +94,64 @@ class MeshLayer(Layer):
         self._style = name
         self.object.material = self._material()
 
+    @property
+    def drafted(self) -> bool:
+        """Whether only a draft has been sent so far."""
+        return self._shown is not self._whole
+
     def send_next(self) -> bool:
-        """Send the texture, which takes browsers longer than all the rest.
+        """Send the whole surface, and the texture, which takes browsers longer than all the rest.
 
         Returns
         -------
         bool
-            Whether this call sent it.
+            Whether this call sent something.
         """
-        if self._photo is None:
+        if not self.drafted and not self._photo_due:
             return False
-        image = "data:image/jpeg;base64," + base64.b64encode(self._photo.jpeg).decode("ascii")
-        # A data URI takes four characters for three bytes.
-        self._texture_bytes = 4 * ((len(self._photo.jpeg) + 2) // 3)
-        texture = pythreejs.ImageTexture(imageUri=image, format="RGBFormat")
-        self._materials["textured"] = pythreejs.MeshBasicMaterial(side="DoubleSide", map=texture)
-        self._photo = None
-        self.object.material = self._material()
+        # In one message: the page changes all of it at once.
+        with self.object.hold_sync():
+            if self.drafted:
+                self._shown = self._whole
+                self._draft = self.object.geometry
+                self.object.geometry, place = _surface(self._whole)
+                self.object.position, self.object.scale = place["position"], place["scale"]
+                self.bytes_sent += _bytes_of(self.object)
+            if self._photo_due:
+                self._send_photo()
+            self.object.material = self._material()
         return True
 
+    def _send_photo(self) -> None:
+        image = "data:image/jpeg;base64," + base64.b64encode(self._whole.jpeg).decode("ascii")
+        # A data URI takes four characters for three bytes.
+        self.bytes_sent += 4 * ((len(self._whole.jpeg) + 2) // 3)
+        texture = pythreejs.ImageTexture(imageUri=image, format="RGBFormat")
+        self._materials["photo"] = pythreejs.MeshBasicMaterial(side="DoubleSide", map=texture)
+        self._photo_due = False
+
     def _material(self) -> Any:
-        """Of the style; the surface is grey until its texture has been sent."""
-        style = "shaded" if self._style == "textured" and self._photo is not None else self._style
-        if style not in self._materials:
-            self._materials[style] = _PLAIN[style]()
-        return self._materials[style]
-
-    @property
-    def bytes_sent(self) -> int:
-        """Bytes of arrays and texture, so far."""
-        return self._texture_bytes + self.first_bytes
-
-    @property
-    def first_bytes(self) -> int:
-        """Bytes without the texture."""
-        return _bytes_of(self.object)
+        """Of the style; without a draft, the surface is grey until its texture has been sent."""
+        name = self._style
+        if name == "textured":
+            name = (
+                "colors"
+                if self._shown.vertex_colors is not None
+                else "shaded"
+                if self._photo_due
+                else "photo"
+            )
+        if name not in self._materials:
+            self._materials[name] = _PLAIN[name]() if name in _PLAIN else _colors()
+        return self._materials[name]
 
     def close(self) -> None:
         """Free the browser's memory."""
         for material in self._materials.values():
             material.close()
+        # Not before: the page draws it until it has unpacked the texture.
+        if self._draft is not None:
+            _close_geometry(self._draft)
         _close(self.object)
 
 
@@ -409,12 +419,35 @@ def _bytes_of(thing: Any) -> int:
     return sum(int(a.array.nbytes) for a in thing.geometry.attributes.values())
 
 
+def _surface(content: Content) -> tuple[Any, dict[str, Any]]:
+    """Triangles with what colours them, and where they are."""
+    grid = Grid.of(np.asarray(content.vertices))
+    faces = np.asarray(content.faces).ravel()
+    if len(grid.values) <= 65536:
+        faces = faces.astype(np.uint16)
+    attributes = {"position": _attribute(grid.values), "index": _attribute(faces)}
+    if content.texture is not None and content.uv is not None:
+        uv = as_shares(content.uv)
+        attributes["uv"] = _attribute(uv, normalized=uv.dtype == np.uint16)
+    elif content.vertex_colors is not None:
+        attributes["color"] = _attribute(content.vertex_colors, normalized=True)
+    return pythreejs.BufferGeometry(attributes=attributes), _place(grid)
+
+
+def _colors() -> Any:
+    return pythreejs.MeshBasicMaterial(side="DoubleSide", vertexColors="VertexColors")
+
+
 def _place(grid: Grid) -> dict[str, Any]:
     return {"position": tuple(grid.low), "scale": (grid.step,) * 3}
 
 
 def _close(thing: Any) -> None:
-    for attribute in getattr(thing.geometry, "attributes", {}).values():
-        attribute.close()
-    thing.geometry.close()
+    _close_geometry(thing.geometry)
     thing.close()
+
+
+def _close_geometry(geometry: Any) -> None:
+    for attribute in getattr(geometry, "attributes", {}).values():
+        attribute.close()
+    geometry.close()

@@ -86,7 +86,7 @@ class Viewer:
         self.layers, self.navigation = self.canvas.layers, self.canvas.navigation
         self.ruler, self.clipping = self.canvas.ruler, self.canvas.clipping
         self.toolbar = Toolbar(self)
-        self._ear = Ear(self.resize, self.navigation.press) if fill else None
+        self._ear = Ear(self._on_size, self.navigation.press) if fill else None
         self.widget = self.toolbar.around(
             self.canvas.renderer, None if self._ear is None else self._ear.widget
         )
@@ -362,6 +362,10 @@ class Viewer:
     def _on_release(self) -> None:
         self.detail.thin(0.0)
 
+    def _on_size(self, width: int, height: int) -> None:
+        self.detail.shown()
+        self.resize(width, height)
+
     def _on_move(self, _: Any) -> None:
         # What counts as a click on a point grows with the distance.
         self.canvas.picker.pointThreshold = max(0.006 * self.navigation.distance, 1e-9)
@@ -383,7 +387,8 @@ class Viewer:
         self.canvas.close()
 
     def _ipython_display_(self, words: str | None = None) -> None:
-        picture = base64.b64encode(encode_png(quick_picture(self.content))).decode("ascii")
+        drawn = quick_picture(self.content.draft or self.content)
+        picture = base64.b64encode(encode_png(drawn)).decode("ascii")
         show_with(self.widget, {"image/png": picture, "text/plain": words or repr(self)})
 
     def __dir__(self) -> list[str]:

@@ -138,10 +138,12 @@ class Painter {
     // A slow machine rests earlier.
     if (this.round) this.pace = 0.5 * this.pace + 0.5 * (now - this.before);
     this.before = now;
-    const rounds = total > SLICE ? 1 : this.pace < 40 ? JITTER.length : this.pace < 100 ? 4 : 2;
+    const waiting = models.some((shown) => shown.waiting);
+    // What is replaced in a moment need not be smooth.
+    const rounds = waiting || total > SLICE ? 1 : this.pace < 40 ? JITTER.length : this.pace < 100 ? 4 : 2;
     if (whole) this.round++;
     if (!whole || this.round < rounds) this.queued = requestAnimationFrame((n) => this.paint(n));
-    else if (!models.some((shown) => shown.waiting)) viewer.complete();
+    else if (!waiting) viewer.complete();
   }
 
   // Mesh, cameras and points, into a picture of their own with its depth.

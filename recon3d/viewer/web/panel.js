@@ -42,7 +42,6 @@ class Panel {
     const layers = new Map([...viewer.models].reverse().flatMap((shown) => shown.layers.map((one) => [one.name, one.on])));
     const boxes = [...layers].map(([name, on]) => this.check("layer-" + name, STRINGS[name], on, (now) => viewer.show(name, now)));
     const styles = viewer.models.some((shown) => shown.mesh) ? [...(model.picture || model.vertexColors ? ["textured"] : []), "shaded", "wireframe"] : [];
-    viewer.style = styles[0] || "";
     const made = this.group(STRINGS.layers, h("div", { class: "r3d-row" }, ...boxes),
       styles.length ? this.choice("style", STRINGS.style, styles, (value) => { viewer.style = value; viewer.painter.draw(); }) : null);
     if (surfaces.cloud) {

@@ -19,6 +19,9 @@ function fromBase64(text) {
 
 // Arrays stand in elements of their own, in base64, so that no JSON parser has to read them.
 function embedded(arrays, prefix = "recon3d-") {
+  // A draft comes first; the rest may not be there yet.
+  const { draft, ...whole } = arrays;
+  if (draft) return { ...embedded(draft, prefix + "draft-"), rest: () => embedded(whole, prefix) };
   const bytes = (name) => {
     const element = document.getElementById(prefix + name);
     if (!element) return null;

@@ -40,7 +40,7 @@ function programOf(gl, vertex, fragment, names, attributes = []) {
 
 class Surfaces {
   constructor(gl, model, changed) {
-    this.gl = gl; this.model = model;
+    this.gl = gl; this.model = model; this.buffers = [];
     this.at = programOf(gl, VERTEX, FRAGMENT, ["matrix", "size", "step", "low", "mode", "map", "eye", "boxLow", "boxHigh", "cut", "opacity"], ["position", "color", "uv"]);
     this.layers = [];
     const { vertices, faces, vertexColors, uv, points, pointColors, cameras } = model;
@@ -54,11 +54,14 @@ class Surfaces {
       const lines = grid(new Float32Array(cameras.flatMap((c) => frustumLines(c, 0.1 * model.radius)).flat()));
       this.cameras = this.layer("cameras", gl.LINES, lines, { plain: [0.95, 0.55, 0.1], on: !this.mesh });
     }
-    this.textured = !!vertexColors; this.waiting = false;
+    this.textured = !!vertexColors;
+    // A draft waits for the whole.
+    this.waiting = !!model.rest;
     // The photo's colours come when they are decoded, off this thread; the surface is grey till then.
+    this.ready = Promise.resolve();
     if (model.picture) {
       this.waiting = true;
-      createImageBitmap(model.picture, { imageOrientation: "flipY" }).then((image) => {
+      this.ready = createImageBitmap(model.picture, { imageOrientation: "flipY" }).then((image) => {
         this.texture(image); image.close();
         this.textured = true; this.waiting = false; changed();
       }, () => { this.waiting = false; changed(); });
@@ -83,16 +86,25 @@ class Surfaces {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
   }
 
+  close() {
+    const { gl } = this;
+    for (const { vao } of this.layers) gl.deleteVertexArray(vao);
+    for (const buffer of this.buffers) gl.deleteBuffer(buffer);
+    gl.deleteTexture(this.map || null); gl.deleteProgram(this.at.program);
+  }
+
+  buffer() { const made = this.gl.createBuffer(); this.buffers.push(made); return made; }
+
   attribute(place, values, width, normalized = false) {
     const gl = this.gl;
-    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
+    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer());
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(place);
     gl.vertexAttribPointer(place, width, GL_TYPES.get(values.constructor), normalized, 0, 0);
   }
 
   indexBuffer(values) {
-    const gl = this.gl, buffer = gl.createBuffer();
+    const gl = this.gl, buffer = this.buffer();
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, values, gl.STATIC_DRAW);
     return { buffer, count: values.length, type: GL_TYPES.get(values.constructor) };

@@ -1,7 +1,7 @@
 // --- the viewer, and how a page opens it ---------------------------------------------------------------
 class Viewer {
   constructor(root, gl, canvas, stage, model, options) {
-    Object.assign(this, { root, gl, canvas, stage, model, style: "", pointSize: 2, flying: false, embed: !!options.embed, keys: options.keys || root });
+    Object.assign(this, { root, gl, canvas, stage, model, style: model.picture || model.vertexColors ? "textured" : "shaded", pointSize: 2, flying: false, embed: !!options.embed, keys: options.keys || root });
     this.ending = new AbortController();
     this.clip = { on: false, low: model.low.slice(), high: model.high.slice() };
     this.setTheme(options.theme === "light" || options.theme === "dark" ? options.theme : matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
@@ -9,20 +9,41 @@ class Viewer {
     // Another model of the subject, left of a divider.
     const { other, titles } = model;
     this.other = other && new Surfaces(gl, other, () => this.painter.draw());
-    this.models = [this.surfaces, ...(other ? [this.other] : [])];
     this.picker = new Picker(this);
     this.photos = new PhotoView(this);
     this.measures = new Measures(this);
     this.camera = new OrbitCamera(this);
     this.overlay = new Overlay(this);
     this.split = other ? new Split(this, titles) : null;
-    this.panel = new Panel(this);
     this.painter = new Painter(this);
     this.hand = new Hand(this);
     canvas.addEventListener("webglcontextlost", (e) => { e.preventDefault(); stage.append(h("p", { class: "r3d-sorry" }, STRINGS.lost)); });
     this.sizes = new ResizeObserver(() => this.resized());
     this.sizes.observe(stage);
     root.classList.toggle("r3d-embed", this.embed);
+    this.size = `${canvas.clientWidth} ${canvas.clientHeight}`;
+    this.painter.draw();
+    if (model.rest || (other && other.rest)) this.arrive(); else this.panel = new Panel(this);
+  }
+
+  get models() { return this.other ? [this.surfaces, this.other] : [this.surfaces]; }
+
+  // After the first picture, the whole takes the place of the draft; the panel needs to know the whole.
+  async arrive() {
+    await seen();
+    await loaded();
+    if (this.closed) return;
+    for (const name of ["surfaces", "other"]) {
+      const before = this[name], { rest, ...draft } = before ? before.model : {};
+      if (!rest) continue;
+      const model = { ...draft, ...rest() };
+      const made = new Surfaces(this.gl, model, () => this.painter.draw());
+      await made.ready;
+      if (this.closed) return;
+      this[name] = made; before.close();
+      if (name === "surfaces") this.model = model;
+    }
+    this.panel = new Panel(this);
     this.painter.draw();
   }
 
@@ -36,7 +57,13 @@ class Viewer {
   }
 
   // A picture of another shape shows the same subject, unless a hand has moved the camera.
-  resized() { if (!this.camera.touched && !this.camera.pose) this.camera.fit(false); this.painter.draw(); }
+  resized() {
+    const { clientWidth, clientHeight } = this.canvas, size = `${clientWidth} ${clientHeight}`;
+    if (size === this.size) return; // observers tell the first size, too
+    this.size = size;
+    if (!this.camera.touched && !this.camera.pose) this.camera.fit(false);
+    this.painter.draw();
+  }
 
   setTheme(name) { this.theme = name; this.root.dataset.theme = name; if (this.painter) this.painter.draw(); }
 
@@ -82,6 +109,14 @@ class Viewer {
     this.root.replaceChildren();
   }
 }
+
+// When a picture has been on the screen.
+const seen = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+
+// When the whole page is there.
+const loaded = () => new Promise((resolve) => {
+  if (document.readyState !== "loading") resolve(); else addEventListener("DOMContentLoaded", resolve, { once: true });
+});
 
 // Show a model in an element: a GLB and a scene behind addresses, or the arrays inside the page.
 async function open(root, options = {}) {
