@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from recon3d.errors import ReconstructionError
-from recon3d.surface.blocks import SIDE
 from recon3d.surface.cleaning import face_areas
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.isosurface import extract
-from recon3d.surface.poisson import Samples, solve
+from recon3d.surface.poisson import PointLevels, Samples, Solver, octree_depth, point_levels
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats32, Ints, Mesh, PointCloud
 
@@ -48,6 +46,8 @@ _VOXELS_PER_CELL = 1.5
 _THIN, _MOST_WEIGHT = 0.5, 8
 #: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
 _WIDEST, _OUTER = 0.2, 2.0
+#: Cells of the grid around a place that photos must see through, too.
+_CELLS_AROUND = 2
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
 #: would hold flared rims.
 _LONELIEST = 1.3
@@ -209,15 +209,34 @@ class Grid:
     noise: float
 
 
-def surface_of_points(
-    cloud: PointCloud,
-    *,
-    faces: int = 200_000,
-    depth: int = 0,
-    see_through: FreeSpace | None = None,
-    threads: Threads = ALONE,
-) -> tuple[Mesh, PointCloud, Spacing, Grid]:
-    """Surface of an oriented cloud, closed also where no points are.
+@dataclass(frozen=True, eq=False)
+class SurfacePoints:
+    """Points of which a surface is made.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+        With normals.
+    weights : ndarray of float32, shape (N,)
+        Trust in each.
+    spacing : Spacing
+        Of them.
+    grid : Grid
+    levels : PointLevels
+        At which they act.
+    """
+
+    cloud: PointCloud
+    weights: Floats32
+    spacing: Spacing
+    grid: Grid
+    levels: PointLevels
+
+
+def surface_points(
+    cloud: PointCloud, *, faces: int = 200_000, depth: int = 0, threads: Threads = ALONE
+) -> SurfacePoints:
+    """Thin an oriented cloud to what the grid can use.
 
     Parameters
     ----------
@@ -227,18 +246,11 @@ def surface_of_points(
         Triangles that are wanted in the end, about.
     depth : int
         The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
-    see_through : FreeSpace, optional
-        What photos see through.
     threads : Threads, optional
 
     Returns
     -------
-    mesh : Mesh
-    used : PointCloud
-        The points of which it was made, thinned.
-    spacing : Spacing
-        Of these.
-    grid : Grid
+    SurfacePoints
 
     Raises
     ------
@@ -261,36 +273,56 @@ def surface_of_points(
     noise = noise_of(used, near)
     del distances, near
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
-    assert used.normals is not None
     low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
     diagonal = float(np.linalg.norm(high - low))
-    samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
-    field = solve(samples, cell, gap=_WIDEST * diagonal / 2, see_through=see_through, threads=threads)
-    depth = int(np.log2(field.level.size * SIDE))
-    mesh = extract(field.level, field.values, threads)
-    return mesh, used, spacing, Grid(depth, cell, diagonal, noise / cell)
+    weights = np.minimum(counts, _MOST_WEIGHT).astype(np.float32)
+    grid = Grid(octree_depth(used.points, cell), cell, diagonal, noise / cell)
+    return SurfacePoints(used, weights, spacing, grid, point_levels(used.points, cell, threads))
+
+
+def solver_of(
+    points: SurfacePoints, *, see_through: FreeSpace | None = None, threads: Threads = ALONE
+) -> Solver:
+    """Make what computes the field of a surface, closed also where no points are.
+
+    Parameters
+    ----------
+    points : SurfacePoints
+    see_through : FreeSpace, optional
+        What photos see through.
+    threads : Threads, optional
+
+    Returns
+    -------
+    Solver
+    """
+    assert points.cloud.normals is not None
+    samples = Samples(points.cloud.points, points.cloud.normals, points.weights)
+    return Solver(
+        samples,
+        points.grid.cell,
+        levels=points.levels,
+        gap=_WIDEST * points.grid.diagonal / 2,
+        see_through=see_through,
+        threads=threads,
+    )
 
 
 def justified(
     mesh: Mesh,
-    points: Floats,
-    spacing: Spacing,
-    grid: Grid,
+    points: SurfacePoints,
     *,
     trim_factor: float = 3.0,
     see_through: FreeSpace | None = None,
     threads: Threads = ALONE,
-) -> tuple[Mesh, float]:
+) -> Mesh:
     """Cut a surface where neither points nor a gap between them justify it.
 
     Parameters
     ----------
     mesh : Mesh
-    points : ndarray of float64, shape (N, 3)
+    points : SurfacePoints
         Of which it was made.
-    spacing : Spacing
-    grid : Grid
-        All from `surface_of_points`.
     trim_factor : float
         Beyond this many spacings from the points the surface is a guess.
     see_through : FreeSpace, optional
@@ -299,53 +331,65 @@ def justified(
 
     Returns
     -------
-    mesh : Mesh
+    Mesh
         It tells which vertices close gaps, without points nearby.
-    guessed : float
-        Share of its area that does.
     """
-    supported = near_points(mesh.vertices, points, spacing, trim_factor, grid.cell, threads)
+    supported = near_points(mesh.vertices, points, trim_factor, threads)
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
-        empty[~supported] = see_through(mesh.vertices[~supported], 2 * grid.cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * grid.diagonal, threads)
-    exposure = None
+        empty[~supported] = see_through(mesh.vertices[~supported], _CELLS_AROUND * points.grid.cell)
+    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * points.grid.diagonal, threads)
+    return replace(mesh, guessed=guessed)
+
+
+def with_shaped_guesses(mesh: Mesh, grid: Grid, see_through: FreeSpace | None = None) -> tuple[Mesh, float]:
+    """Shape what closes gaps by what is around it.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        From `justified`.
+    grid : Grid
+        Of its points.
+    see_through : FreeSpace, optional
+        What photos see through.
+
+    Returns
+    -------
+    mesh : Mesh
+        Same faces, and same guesses.
+    guessed : float
+        Share of its area that closes gaps.
+    """
+    assert mesh.guessed is not None
+    guessed, exposure = mesh.guessed, None
     if see_through is not None:
-        exposure = functools.partial(see_through.exposure, radius=2 * grid.cell)
+        exposure = functools.partial(see_through.exposure, radius=_CELLS_AROUND * grid.cell)
     mesh = fair_guesses(mesh, guessed, exposure)
     areas = face_areas(mesh.vertices, mesh.faces)
     share = float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300))
     return replace(mesh, guessed=guessed), share
 
 
-def near_points(
-    vertices: Floats,
-    points: Floats,
-    spacing: Spacing,
-    factor: float,
-    cell: float,
-    threads: Threads = ALONE,
-) -> Mask:
+def near_points(vertices: Floats, points: SurfacePoints, factor: float, threads: Threads = ALONE) -> Mask:
     """Tell which vertices are nearer to points than `factor` times their local spacing.
 
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
-    points : ndarray of float64, shape (N, 3)
-    spacing : Spacing
-        Of `points`.
+    points : SurfacePoints
     factor : float
-    cell : float
-        Size of the grid's cells: vertices are always allowed to be this far.
     threads : Threads, optional
 
     Returns
     -------
     ndarray of bool, shape (V,)
+        Those within a cell of the grid are near in any case.
     """
-    distance, nearest = cKDTree(points, balanced_tree=False).query(vertices, workers=threads.count)
+    spacing, tree = points.spacing, cKDTree(points.cloud.points, balanced_tree=False)
+    distance, nearest = tree.query(vertices, workers=threads.count)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
-    return np.asarray(distance <= np.maximum(allowed, cell))
+    return np.asarray(distance <= np.maximum(allowed, points.grid.cell))
 
 
 def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointCloud:
