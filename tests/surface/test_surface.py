@@ -13,9 +13,9 @@ from recon3d.surface.cleaning import (
 )
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace, reduced_maps
-from recon3d.surface.meshing import at_most, lonely, neighbors, noise_of, spacing_of
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import Strength, smooth_surface, strength_for
+from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border

@@ -7,9 +7,10 @@ from dataclasses import asdict
 
 from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.isosurface import extract
-from recon3d.surface.meshing import justified, solver_of, surface_points, with_shaped_guesses
+from recon3d.surface.meshing import justified, solver_of, with_shaped_guesses
 from recon3d.surface.photo_terms import Photo, choose_pairs, compare_photos, shown_vertices
 from recon3d.surface.refinement import SIZES, Neighbors, next_surface, scaled_photo
+from recon3d.surface.thinning import surface_points
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Mesh, PointCloud
 

@@ -46,7 +46,8 @@ def start_surface(points: Path, free: Path, output: Path, cores: int) -> None:
 
 
 def _solver(points: Path, free: Path, threads: Threads) -> Solver:
-    from recon3d.surface.meshing import SurfacePoints, solver_of
+    from recon3d.surface.meshing import solver_of
+    from recon3d.surface.thinning import SurfacePoints
 
     return solver_of(
         kept_part(points, "points", SurfacePoints),
@@ -98,7 +99,8 @@ def cut_surface(
     output : Path
     cores : int
     """
-    from recon3d.surface.meshing import SurfacePoints, justified
+    from recon3d.surface.meshing import justified
+    from recon3d.surface.thinning import SurfacePoints
 
     used = kept_part(points, "points", SurfacePoints)
     with Threads(cores) as threads:
@@ -130,7 +132,8 @@ def shape_guesses(
     cores : int
     """
     from recon3d.surface.cropping import cropped
-    from recon3d.surface.meshing import Grid, with_shaped_guesses
+    from recon3d.surface.meshing import with_shaped_guesses
+    from recon3d.surface.thinning import Grid
 
     with Threads(cores) as threads:
         mesh, guessed = with_shaped_guesses(
@@ -238,8 +241,8 @@ def finish(
     guessed, torn : float
         Shares of the surface that close gaps, and that were taken off.
     """
-    from recon3d.surface.meshing import SurfacePoints
     from recon3d.surface.simplification import with_attributes
+    from recon3d.surface.thinning import SurfacePoints
 
     facts = kept_facts(thinned)
     with Threads(cores) as threads:

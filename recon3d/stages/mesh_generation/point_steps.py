@@ -54,7 +54,7 @@ def read_points(task: ReadTask, output: Path, cores: int) -> None:
         For `kept_steps`.
     cores : int
     """
-    from recon3d.surface.meshing import at_most
+    from recon3d.surface.thinning import at_most
 
     with Threads(cores) as threads:
         cloud, count, outside, kind = _region(task, threads)
@@ -137,7 +137,7 @@ def thin_points(cloud: Path, options: MeshGenerationOptions, output: Path, cores
     output : Path
     cores : int
     """
-    from recon3d.surface.meshing import surface_points
+    from recon3d.surface.thinning import surface_points
 
     with Threads(cores) as threads:
         used = surface_points(

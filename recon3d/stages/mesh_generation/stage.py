@@ -165,8 +165,8 @@ def _mesh(
     free = step(seeing, "free.npz", see_through, dense, scene)
     points = step(thinning, "points.npz", thin_points, cloud, options)
     started = step(starting, "started.npz", start_surface, points, free)
-    surface = step(making, "raw.npz", make_surface, points, free, started)
-    cut = step(cutting, "cut.npz", cut_surface, points, free, surface, options)
+    surface = step(making, "surface.npz", make_surface, points, free, started)
+    cut = step(cutting, "justified.npz", cut_surface, points, free, surface, options)
     shaped = step(shaping, "shaped.npz", shape_guesses, free, cut, options)
     fitted = step(smoothing, "smooth.npz", smooth, shaped, options)
     if photos is not None:
