@@ -92,6 +92,8 @@ class Hosts:
     ----------
     scheduler : str
         Its address.
+    scheduling : psutil.Popen
+        Its process.
     workers : sequence of psutil.Popen
         ``recon3d cluster worker`` of each host.
     caches : sequence of Path
@@ -100,9 +102,15 @@ class Hosts:
     """
 
     def __init__(
-        self, scheduler: str, workers: Sequence[psutil.Popen], caches: Sequence[Path], server: S3Server
+        self,
+        scheduler: str,
+        scheduling: psutil.Popen,
+        workers: Sequence[psutil.Popen],
+        caches: Sequence[Path],
+        server: S3Server,
     ) -> None:
-        self.scheduler, self.workers, self.caches, self.server = scheduler, workers, caches, server
+        self.scheduler, self.scheduling, self.server = scheduler, scheduling, server
+        self.workers, self.caches = workers, caches
 
     def processes(self) -> list[psutil.Process]:
         """The worker processes that there are now."""
@@ -132,7 +140,7 @@ def hosts_without_disk(
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving("10.77.0.1"))
         where: dict[str, Any] = {"environment": server.environment}
-        _, scheduler = stack.enter_context(
+        scheduling, scheduler = stack.enter_context(
             clusters.scheduler(
                 folder, host=address, prefix=[*network.inside("s"), *without(projects)], **where
             )
@@ -146,4 +154,4 @@ def hosts_without_disk(
             started.append(
                 stack.enter_context(clusters.workers(scheduler, folder, *options, prefix=prefix, **where))
             )
-        yield Hosts(scheduler, started, caches, server)
+        yield Hosts(scheduler, scheduling, started, caches, server)
