@@ -92,8 +92,6 @@ class Hosts:
     ----------
     scheduler : str
         Its address.
-    scheduling : psutil.Popen
-        Its process.
     workers : sequence of psutil.Popen
         ``recon3d cluster worker`` of each host.
     caches : sequence of Path
@@ -102,15 +100,9 @@ class Hosts:
     """
 
     def __init__(
-        self,
-        scheduler: str,
-        scheduling: psutil.Popen,
-        workers: Sequence[psutil.Popen],
-        caches: Sequence[Path],
-        server: S3Server,
+        self, scheduler: str, workers: Sequence[psutil.Popen], caches: Sequence[Path], server: S3Server
     ) -> None:
-        self.scheduler, self.scheduling, self.server = scheduler, scheduling, server
-        self.workers, self.caches = workers, caches
+        self.scheduler, self.workers, self.caches, self.server = scheduler, workers, caches, server
 
     def processes(self) -> list[psutil.Process]:
         """The worker processes that there are now."""
@@ -140,7 +132,7 @@ def hosts_without_disk(
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serving("10.77.0.1"))
         where: dict[str, Any] = {"environment": server.environment}
-        scheduling, scheduler = stack.enter_context(
+        _, scheduler = stack.enter_context(
             clusters.scheduler(
                 folder, host=address, prefix=[*network.inside("s"), *without(projects)], **where
             )
@@ -154,4 +146,4 @@ def hosts_without_disk(
             started.append(
                 stack.enter_context(clusters.workers(scheduler, folder, *options, prefix=prefix, **where))
             )
-        yield Hosts(scheduler, scheduling, started, caches, server)
+        yield Hosts(scheduler, started, caches, server)

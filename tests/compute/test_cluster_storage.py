@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,18 +14,8 @@ from recon3d.compute import Cluster, StageContext, cluster_for_run, reads
 from recon3d.errors import StageError
 from recon3d.storage import store as store_module
 from tests.compute import clusters
-from tests.compute.namespaces import NO_NAMESPACES, Hosts, Network, hosts_without_disk, network, without
-from tests.compute.task_times import TaskTimes, measured
-
-#: Tasks of the last two stages.
-_MESH = {
-    *("read_points", "see_through", "thin_points", "start_surface", "make_surface", "cut_surface"),
-    *("shape_guesses", "smooth", "scale_photo", "pair_photos", "compare", "move", "thin_surface", "finish"),
-}
-_TEXTURE = {
-    *("make_room", "prepare", "rate_view", "confirm", "label", "choose"),
-    *("plan", "copy_photo", "join", "blend", "write"),
-}
+from tests.compute.namespaces import NO_NAMESPACES, Hosts, Network, hosts_without_disk, without
+from tests.compute.task_times import measured
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(NO_NAMESPACES), reason=NO_NAMESPACES)]
 
@@ -76,47 +62,6 @@ def test_workers_that_are_killed_make_the_same_model(
     assert clusters.digests(project) == local_model
     left = [path for cache in hosts.caches for path in (cache / "tasks").glob("*/*")]
     assert len(left) <= times.killed
-
-
-def test_a_run_that_loses_itself_and_then_its_cluster_goes_on_after_the_last_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, local_model: dict[str, str]
-) -> None:
-    """Killed in the mesh; its scheduler killed in the texture; ended by new hosts with an empty storage."""
-    projects = tmp_path / "projects"
-    projects.mkdir()
-
-    @contextlib.contextmanager
-    def begun(name: str) -> Iterator[tuple[subprocess.Popen[bytes], Hosts, TaskTimes]]:
-        folder = tmp_path / name
-        folder.mkdir()
-        with network() as made, hosts_without_disk(made, folder, projects, {"a": 1, "b": 1}) as hosts:
-            for variable, value in hosts.server.environment.items():
-                monkeypatch.setenv(variable, value)
-            with measured(hosts.scheduler, hosts.processes) as times:
-                options = ["--scheduler", hosts.scheduler, "--storage", hosts.server.url]
-                yield clusters.small_run(projects / "statue", *options), hosts, times
-
-    def wait_for(step: str, run: subprocess.Popen[bytes]) -> None:
-        while not list((projects / "statue" / "work").rglob(step)):
-            assert run.poll() is None
-            time.sleep(0.02)
-
-    with begun("first") as (run, _, _):
-        wait_for("points.npz", run)
-        run.kill()
-        assert run.wait() == -signal.SIGKILL
-    with begun("second") as (run, hosts, second):
-        wait_for("confirmed.npz", run)
-        hosts.scheduling.kill()
-        assert run.wait(60) == 1
-    with begun("third") as (run, _, third):
-        assert run.wait() == 0
-    print(second, third)
-    assert {"finish", "confirm"} <= second.needed.keys() <= _MESH | _TEXTURE
-    assert not {"read_points", "see_through", "thin_points"} & second.needed.keys()
-    assert {"choose", "write"} <= third.needed.keys() <= _TEXTURE
-    assert not {"make_room", "prepare", "rate_view", "confirm"} & third.needed.keys()
-    assert clusters.digests(projects / "statue") == local_model
 
 
 def test_a_storage_that_fails_is_one_sentence_and_the_run_resumes(
