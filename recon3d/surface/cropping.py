@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from recon3d.errors import ReconstructionError
 from recon3d.surface.cleaning import with_faces
-from recon3d.surface.meshing import LEAST_POINTS
+from recon3d.surface.thinning import LEAST_POINTS
 from recon3d.types import Floats, Mesh, PointCloud
 
 Corner = tuple[float, float, float]

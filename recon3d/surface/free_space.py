@@ -7,7 +7,8 @@ nothing of that: it closes gaps that the photos look through.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ Votes = NDArray[np.int32]
 _KNOWN = 9
 #: Cosine between a surface's normal and the ray to a camera that sees it.
 _GRAZING = 0.25
-#: Pixels along the side of a block that `FreeSpace` keeps one depth of.
+#: Pixels along the side of a block that `SmallMap` has one depth of.
 _BLOCK = 2
 #: Pixels of all maps that are kept, at most.
 _MOST_PIXELS = 64_000_000
@@ -35,7 +36,7 @@ _LEAST = 10_000
 def count_empty(
     points: Floats,
     margin: Floats,
-    maps: Iterable[tuple[Floats32, Camera, Floats]],
+    maps: Iterable[SmallMap],
     threads: Threads = ALONE,
 ) -> tuple[Votes, Votes]:
     """Count the views that see through each point, and those that see something at it.
@@ -48,8 +49,7 @@ def count_empty(
     points : ndarray of float64, shape (N, 3)
     margin : ndarray of float64, shape (N,)
         By how much depths must differ; also how near to a point a depth counts as being at it.
-    maps : iterable of (ndarray of float32, Camera, ndarray of float64)
-        Depth map (0 where unknown), its pinhole camera and its ``cam_from_world`` of shape (4, 4).
+    maps : iterable of SmallMap
     threads : Threads, optional
 
     Returns
@@ -57,8 +57,8 @@ def count_empty(
     empty, solid : ndarray of int32, shape (N,)
     """
     empty, solid = np.zeros(len(points), np.int32), np.zeros(len(points), np.int32)
-    for depth, camera, pose in maps:
-        seen = (depth, camera.K, pose)
+    for small in maps:
+        seen = (small.depth, small.intrinsics, small.cam_from_world)
         threads.run(_vote, points, margin, *seen, empty, solid, count=len(points), least=_LEAST)
     return empty, solid
 
@@ -140,35 +140,64 @@ def _expose(
             views[i] += 1
 
 
-class FreeSpace:
-    """What a set of depth maps sees through.
+@dataclass(frozen=True, eq=False)
+class SmallMap:
+    """A depth map as `FreeSpace` keeps it.
 
-    The maps are kept at half their size, those of very many views at a quarter or less: they fit in
-    memory however many there are.
+    Parameters
+    ----------
+    depth : ndarray of float32, shape (H, W)
+        0 where unknown.
+    intrinsics : ndarray of float64, shape (3, 3)
+    cam_from_world : ndarray of float64, shape (4, 4)
+    """
+
+    depth: Floats32
+    intrinsics: Floats
+    cam_from_world: Floats
+
+
+def reduced_maps(maps: Iterable[tuple[Floats32, Camera, Floats]]) -> list[SmallMap]:
+    """Reduce depth maps to half their size, those of very many views to a quarter or less.
+
+    So they fit in memory however many there are.
 
     Parameters
     ----------
     maps : iterable of (ndarray of float32, Camera, ndarray of float64)
-        As for `count_empty`. Each is needed only while it is read.
+        Depth map (0 where unknown), its pinhole camera and its ``cam_from_world`` of shape (4, 4). Each is
+        needed only while it is read.
+
+    Returns
+    -------
+    list of SmallMap
+    """
+    reduced: list[tuple[Floats32, Camera, Floats]] = []
+    times, pixels = 1, 0
+    for depth, camera, pose in maps:
+        for _ in range(times):
+            depth, camera = nearest_of_blocks(depth), shrunk(camera)
+        reduced.append((depth, camera, pose))
+        pixels += depth.size
+        if pixels > _MOST_PIXELS:
+            reduced = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in reduced]
+            times, pixels = times + 1, sum(d.size for d, _, _ in reduced)
+    return [SmallMap(depth, camera.K, pose) for depth, camera, pose in reduced]
+
+
+class FreeSpace:
+    """What a set of depth maps sees through.
+
+    Parameters
+    ----------
+    maps : sequence of SmallMap
     views : int
         Views that must see through a place.
     threads : Threads, optional
     """
 
-    def __init__(
-        self, maps: Iterable[tuple[Floats32, Camera, Floats]], views: int = 2, threads: Threads = ALONE
-    ) -> None:
-        self._maps: list[tuple[Floats32, Camera, Floats]] = []
-        times, pixels = 1, 0
-        for depth, camera, pose in maps:
-            for _ in range(times):
-                depth, camera = nearest_of_blocks(depth), shrunk(camera)
-            self._maps.append((depth, camera, pose))
-            pixels += depth.size
-            if pixels > _MOST_PIXELS:
-                self._maps = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in self._maps]
-                times, pixels = times + 1, sum(d.size for d, _, _ in self._maps)
-        self._views, self._threads = views, threads
+    def __init__(self, maps: Sequence[SmallMap], views: int = 2, threads: Threads = ALONE) -> None:
+        self._maps, self._views, self._threads = maps, views, threads
 
     def __call__(self, points: Floats, radius: float) -> NDArray[np.bool_]:
         """Tell whether photos see through places.
@@ -203,8 +232,8 @@ class FreeSpace:
             Views that measured something at the place are not counted.
         """
         views = np.zeros(len(points), np.int32)
-        for depth, camera, pose in self._maps:
-            seen = (depth, camera.K, pose)
+        for small in self._maps:
+            seen = (small.depth, small.intrinsics, small.cam_from_world)
             given = (points, normals, radius, *seen, views)
             self._threads.run(_expose, *given, count=len(points), least=_LEAST)
         return views

@@ -7,290 +7,75 @@ is further from the points than their own local spacing allows stays only where 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.errors import ReconstructionError
-from recon3d.surface.blocks import SIDE
 from recon3d.surface.cleaning import face_areas
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.isosurface import extract
-from recon3d.surface.poisson import Samples, solve
+from recon3d.surface.poisson import Samples, Solver
+from recon3d.surface.thinning import Grid, SurfacePoints
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Floats32, Ints, Mesh, PointCloud
+from recon3d.types import Floats, Mesh
 
 Mask = NDArray[np.bool_]
 
-Floats = NDArray[np.float64]
-
-_NEIGHBORS = 8
-#: A point whose neighbours are this many times further than is usual around it is noise.
-_OUTLIER = 3.0
-_MARGIN = 1.1
-#: Triangles that a cell on the surface gives, about.
-_FACES_PER_CELL = 2.4
-#: Triangles before decimation for each one kept: fewer would lose detail.
-_SPARE = 4.0
-LEAST_POINTS = 100
-#: Points that are enough to tell a surface's area.
-_AREA_SAMPLE = 300_000
-#: Points that are enough to tell their noise.
-_NOISE_SAMPLE = 50_000
-#: Voxels that a square of their size on a surface of any direction touches, about.
-_VOXELS_PER_CELL = 1.5
-#: Side of the voxels in which points are averaged, in cells, and the most that one of them weighs.
-_THIN, _MOST_WEIGHT = 0.5, 8
-#: Gaps are closed up to this share of the model's diagonal, without the outer per cent of points.
-_WIDEST, _OUTER = 0.2, 2.0
+#: Gaps are closed up to this share of the model's diagonal.
+_WIDEST = 0.2
+#: Cells of the grid around a place that photos must see through, too.
+_CELLS_AROUND = 2
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
 #: would hold flared rims.
 _LONELIEST = 1.3
-#: Points whose neighbours are looked for together.
-_TOGETHER = 500_000
 
 
-@dataclass(frozen=True)
-class Spacing:
-    """How far apart points are.
-
-    Parameters
-    ----------
-    local : ndarray of float64, shape (N,)
-        Distance of each point to its neighbours.
-    typical : float
-        Median of `local`.
-    """
-
-    local: Floats
-    typical: float
-
-
-def neighbors(points: Floats, threads: Threads = ALONE) -> tuple[Floats32, Ints]:
-    """Find each point's nearest neighbours.
+def solver_of(
+    points: SurfacePoints, *, see_through: FreeSpace | None = None, threads: Threads = ALONE
+) -> Solver:
+    """Make what computes the field of a surface, closed also where no points are.
 
     Parameters
     ----------
-    points : ndarray of float64, shape (N, 3)
-    threads : Threads, optional
-
-    Returns
-    -------
-    distances : ndarray of float32, shape (N, K)
-    near : ndarray of int32, shape (N, K)
-        The point itself first.
-    """
-    count = min(_NEIGHBORS + 1, len(points))
-    distances, near = np.empty((len(points), count), np.float32), np.empty((len(points), count), np.int32)
-    tree = cKDTree(points, balanced_tree=False)  # built in half the time
-    for start in range(0, len(points), _TOGETHER):
-        part = slice(start, start + _TOGETHER)
-        distances[part], near[part] = tree.query(points[part], k=count, workers=threads.count)
-    return distances, near
-
-
-def spacing_of(distances: Floats32) -> Spacing:
-    """Side of the square that each point has to itself.
-
-    Parameters
-    ----------
-    distances : ndarray of float32, shape (N, K)
-        As `neighbors` gives them.
-
-    Returns
-    -------
-    Spacing
-    """
-    # On a surface the k-th neighbour is sqrt(k / pi) such sides away.
-    squares = np.einsum("nk,nk->n", distances[:, 1:], distances[:, 1:], dtype=np.float64)
-    local = np.sqrt(squares / (distances.shape[1] - 1) * 2 * np.pi / (_NEIGHBORS + 1))
-    return Spacing(local, float(np.median(local)))
-
-
-def lonely(spacing: Spacing, near: Ints, threads: Threads = ALONE) -> Mask:
-    """Tell which points are much lonelier than their neighbours.
-
-    Parameters
-    ----------
-    spacing : Spacing
-    near : ndarray of int32, shape (N, K)
-        As `neighbors` gives them.
-    threads : Threads, optional
-
-    Returns
-    -------
-    ndarray of bool, shape (N,)
-    """
-    alone = np.empty(len(near), bool)
-
-    def part(start: int, stop: int) -> None:
-        usual = np.median(spacing.local[near[start:stop]], axis=1)
-        alone[start:stop] = spacing.local[start:stop] >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
-
-    for start in range(0, len(near), _TOGETHER):
-        count = min(_TOGETHER, len(near) - start)
-        threads.run(lambda a, b, start=start: part(start + a, start + b), count=count, least=10_000)
-    return alone
-
-
-def noise_of(cloud: PointCloud, near: Ints) -> float:
-    """Measure how far points lie in front of or behind the mean of their neighbours.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-        With normals.
-    near : ndarray of int32, shape (N, K)
-        As `neighbors` gives them.
-
-    Returns
-    -------
-    float
-        Median of the distances along the normals.
-    """
-    assert cloud.normals is not None
-    rows = slice(None, None, max(1, len(cloud) // _NOISE_SAMPLE))
-    away = cloud.points[rows] - cloud.points[near[rows, 1:]].mean(axis=1)
-    return float(np.median(np.abs(np.einsum("nc,nc->n", cloud.normals[rows], away))))
-
-
-def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
-    """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
-
-    It is about the points' spacing, but no smaller than leaves some times the triangles that are kept
-    in the end: finer grids cost much and are decimated away.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-    faces : int
-    threads : Threads, optional
-
-    Returns
-    -------
-    float
-    """
-    area, typical = _area_and_spacing(cloud, threads)
-    return max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
-
-
-def _area_and_spacing(cloud: PointCloud, threads: Threads) -> tuple[float, float]:
-    """The surface's area and the typical spacing, from a part of the points: each stands for more of it."""
-    step = max(1, len(cloud) // _AREA_SAMPLE)
-    part = spacing_of(neighbors(cloud.points[::step], threads)[0])
-    area = float((np.minimum(part.local, 4 * part.typical) ** 2).sum())
-    return area, part.typical / np.sqrt(step)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Of what size a surface was made.
-
-    Parameters
-    ----------
-    octree_depth : int
-        The grid has two to the power of this many vertices along a side.
-    cell : float
-        Their distance.
-    diagonal : float
-        Of the points, without the outer ones.
-    noise : float
-        Of the points, in cells.
-    """
-
-    octree_depth: int
-    cell: float
-    diagonal: float
-    noise: float
-
-
-def surface_of_points(
-    cloud: PointCloud,
-    *,
-    faces: int = 200_000,
-    depth: int = 0,
-    see_through: FreeSpace | None = None,
-    threads: Threads = ALONE,
-) -> tuple[Mesh, PointCloud, Spacing, Grid]:
-    """Surface of an oriented cloud, closed also where no points are.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-        With normals that point outwards.
-    faces : int
-        Triangles that are wanted in the end, about.
-    depth : int
-        The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
+    points : SurfacePoints
     see_through : FreeSpace, optional
         What photos see through.
     threads : Threads, optional
 
     Returns
     -------
-    mesh : Mesh
-    used : PointCloud
-        The points of which it was made, thinned.
-    spacing : Spacing
-        Of these.
-    grid : Grid
-
-    Raises
-    ------
-    ReconstructionError
-        There are too few points, or they have no normals.
+    Solver
     """
-    if len(cloud) < LEAST_POINTS or cloud.normals is None:
-        raise ReconstructionError(
-            f"{len(cloud)} points are too few for a surface.",
-            "Take more images that overlap, or use a higher quality.",
-        )
-    cell = cell_size(cloud, faces, threads)
-    if depth:
-        cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
-    used, counts = thinned(cloud, _THIN * cell)
-    del cloud
-    distances, near = neighbors(used.points, threads)
-    spacing = spacing_of(distances)
-    keep = ~lonely(spacing, near, threads)
-    noise = noise_of(used, near)
-    del distances, near
-    used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
-    assert used.normals is not None
-    low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
-    diagonal = float(np.linalg.norm(high - low))
-    samples = Samples(used.points, used.normals, np.minimum(counts, _MOST_WEIGHT).astype(np.float32))
-    field = solve(samples, cell, gap=_WIDEST * diagonal / 2, see_through=see_through, threads=threads)
-    depth = int(np.log2(field.level.size * SIDE))
-    mesh = extract(field.level, field.values, threads)
-    return mesh, used, spacing, Grid(depth, cell, diagonal, noise / cell)
+    assert points.cloud.normals is not None
+    samples = Samples(points.cloud.points, points.cloud.normals, points.weights)
+    return Solver(
+        samples,
+        points.grid.cell,
+        levels=points.levels,
+        gap=_WIDEST * points.grid.diagonal / 2,
+        see_through=see_through,
+        threads=threads,
+    )
 
 
 def justified(
     mesh: Mesh,
-    points: Floats,
-    spacing: Spacing,
-    grid: Grid,
+    points: SurfacePoints,
     *,
     trim_factor: float = 3.0,
     see_through: FreeSpace | None = None,
     threads: Threads = ALONE,
-) -> tuple[Mesh, float]:
+) -> Mesh:
     """Cut a surface where neither points nor a gap between them justify it.
 
     Parameters
     ----------
     mesh : Mesh
-    points : ndarray of float64, shape (N, 3)
+    points : SurfacePoints
         Of which it was made.
-    spacing : Spacing
-    grid : Grid
-        All from `surface_of_points`.
     trim_factor : float
         Beyond this many spacings from the points the surface is a guess.
     see_through : FreeSpace, optional
@@ -299,112 +84,62 @@ def justified(
 
     Returns
     -------
-    mesh : Mesh
+    Mesh
         It tells which vertices close gaps, without points nearby.
-    guessed : float
-        Share of its area that does.
     """
-    supported = near_points(mesh.vertices, points, spacing, trim_factor, grid.cell, threads)
+    supported = near_points(mesh.vertices, points, trim_factor, threads)
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
-        empty[~supported] = see_through(mesh.vertices[~supported], 2 * grid.cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * grid.diagonal, threads)
-    exposure = None
+        empty[~supported] = see_through(mesh.vertices[~supported], _CELLS_AROUND * points.grid.cell)
+    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * points.grid.diagonal, threads)
+    return replace(mesh, guessed=guessed)
+
+
+def with_shaped_guesses(mesh: Mesh, grid: Grid, see_through: FreeSpace | None = None) -> tuple[Mesh, float]:
+    """Shape what closes gaps by what is around it.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        From `justified`.
+    grid : Grid
+        Of its points.
+    see_through : FreeSpace, optional
+        What photos see through.
+
+    Returns
+    -------
+    mesh : Mesh
+        Same faces, and same guesses.
+    guessed : float
+        Share of its area that closes gaps.
+    """
+    assert mesh.guessed is not None
+    guessed, exposure = mesh.guessed, None
     if see_through is not None:
-        exposure = functools.partial(see_through.exposure, radius=2 * grid.cell)
+        exposure = functools.partial(see_through.exposure, radius=_CELLS_AROUND * grid.cell)
     mesh = fair_guesses(mesh, guessed, exposure)
     areas = face_areas(mesh.vertices, mesh.faces)
     share = float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300))
     return replace(mesh, guessed=guessed), share
 
 
-def near_points(
-    vertices: Floats,
-    points: Floats,
-    spacing: Spacing,
-    factor: float,
-    cell: float,
-    threads: Threads = ALONE,
-) -> Mask:
+def near_points(vertices: Floats, points: SurfacePoints, factor: float, threads: Threads = ALONE) -> Mask:
     """Tell which vertices are nearer to points than `factor` times their local spacing.
 
     Parameters
     ----------
     vertices : ndarray of float64, shape (V, 3)
-    points : ndarray of float64, shape (N, 3)
-    spacing : Spacing
-        Of `points`.
+    points : SurfacePoints
     factor : float
-    cell : float
-        Size of the grid's cells: vertices are always allowed to be this far.
     threads : Threads, optional
 
     Returns
     -------
     ndarray of bool, shape (V,)
+        Those within a cell of the grid are near in any case.
     """
-    distance, nearest = cKDTree(points, balanced_tree=False).query(vertices, workers=threads.count)
+    spacing, tree = points.spacing, cKDTree(points.cloud.points, balanced_tree=False)
+    distance, nearest = tree.query(vertices, workers=threads.count)
     allowed = factor * np.clip(spacing.local[nearest], spacing.typical, _LONELIEST * spacing.typical)
-    return np.asarray(distance <= np.maximum(allowed, cell))
-
-
-def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointCloud:
-    """Thin a cloud evenly over its surface, so that trees over it fit in memory.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-    count : int
-        Most points of the result, about.
-    threads : Threads, optional
-
-    Returns
-    -------
-    PointCloud
-    """
-    if len(cloud) <= count:
-        return cloud
-    area, _ = _area_and_spacing(cloud, threads)
-    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
-
-
-def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int64]]:
-    """Compute one mean point, normal and colour in each voxel: the grid cannot use more.
-
-    Parameters
-    ----------
-    cloud : PointCloud
-    voxel : float
-        Side of a voxel.
-
-    Returns
-    -------
-    cloud : PointCloud
-    counts : ndarray of int64, shape (N,)
-        Points that each is the mean of.
-    """
-    low = cloud.points.min(axis=0)
-    place = np.floor((cloud.points - low) / voxel).astype(np.int64)
-    size = place.max(axis=0) + 1
-    key = (place[:, 0] * size[1] + place[:, 1]) * size[2] + place[:, 2]
-    order = np.argsort(key, kind="stable")
-    starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    counts = np.diff(np.append(starts, len(key)))
-    voxels = np.empty(len(key), np.int64)
-    voxels[order] = np.repeat(np.arange(len(starts)), counts)
-    del place, key, order
-
-    def mean(values: NDArray[Any]) -> Floats:
-        sums = np.empty((len(starts), 3))
-        for axis in range(3):
-            sums[:, axis] = np.bincount(voxels, values[:, axis], len(starts))
-        return sums / counts[:, None]
-
-    normals: NDArray[np.float32] | None = None
-    colors: NDArray[np.uint8] | None = None
-    if cloud.normals is not None:
-        sums = mean(cloud.normals)
-        normals = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
-    if cloud.colors is not None:
-        colors = np.round(mean(cloud.colors)).astype(np.uint8)
-    return PointCloud(mean(cloud.points), normals, colors), counts
+    return np.asarray(distance <= np.maximum(allowed, points.grid.cell))

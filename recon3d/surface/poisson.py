@@ -81,49 +81,154 @@ class Field:
     values: Floats32
 
 
-def solve(
-    samples: Samples,
-    cell: float,
-    *,
-    gap: float = 0.0,
-    see_through: SeeThrough | None = None,
-    threads: Threads = ALONE,
-) -> Field:
-    """Compute the field.
+@dataclass(frozen=True, eq=False)
+class PointLevels:
+    """At which levels points act, in the order of `SortedPoints`.
+
+    Parameters
+    ----------
+    density : ndarray of float32, shape (N,)
+        Of points, at the finest level at which each has company.
+    finest : ndarray of int8, shape (N,)
+        That level.
+    """
+
+    density: Floats32
+    finest: NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class Coarse:
+    """What the field on one level leaves for the next, finer one.
+
+    Parameters
+    ----------
+    level : Level
+    values : ndarray of float32, shape (B, 8, 8, 8)
+    inherited : ndarray of float32, shape (S, 8, 8, 8)
+        Right side, in the solved blocks, that finer levels get from here: of points that are too sparse
+        for them.
+    """
+
+    level: Level
+    values: Floats32
+    inherited: Floats32
+
+
+def octree_depth(points: Floats, cell: float) -> int:
+    """Tell how fine the finest level is.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    cell : float
+        Distance of its vertices.
+
+    Returns
+    -------
+    int
+        It has two to the power of this many vertices along a side.
+    """
+    extent = float(np.ptp(points, axis=0).max()) * 1.1 + 8 * cell
+    return max(_FIRST, int(np.ceil(np.log2(extent / cell))))
+
+
+def point_levels(points: Floats, cell: float, threads: Threads = ALONE) -> PointLevels:
+    """Find the levels at which points act.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+    cell : float
+        Distance of the finest level's vertices.
+    threads : Threads, optional
+
+    Returns
+    -------
+    PointLevels
+    """
+    return _levels_of_points(_sorted(points, cell, threads))
+
+
+def _sorted(points: Floats, cell: float, threads: Threads) -> SortedPoints:
+    depth = octree_depth(points, cell)
+    origin = (points.min(axis=0) + points.max(axis=0)) / 2 - 0.5 * cell * 2**depth
+    return SortedPoints(points, origin, cell, depth, threads)
+
+
+class Solver:
+    """Computes the field level by level, in one call or several: a level needs only the one before.
 
     Parameters
     ----------
     samples : Samples
     cell : float
         Distance of the finest level's vertices.
+    levels : PointLevels, optional
+        From `point_levels`; by default computed.
     gap : float
         The surface is also made where no points are, up to this distance from the nearest.
     see_through : callable, optional
     threads : Threads, optional
-
-    Returns
-    -------
-    Field
     """
-    low, high = samples.points.min(axis=0), samples.points.max(axis=0)
-    extent = float((high - low).max()) * 1.1 + 8 * cell
-    depth = max(_FIRST, int(np.ceil(np.log2(extent / cell))))
-    origin = (low + high) / 2 - 0.5 * cell * 2**depth
-    points = SortedPoints(samples.points, origin, cell, depth, threads)
-    normals, weights = samples.normals[points.order], samples.weights[points.order]
-    density, chosen = _levels_of_points(points)
-    areas = _MIDDLE / np.maximum(density, 1e-6)
-    values: Floats32 = np.zeros((0, SIDE, SIDE, SIDE), np.float32)
-    sparse = values
-    coarser: Level | None = None
-    for number in range(_FIRST, depth + 1):
-        level = _level(points, number, coarser, values, gap)
-        finer = np.zeros((len(level.blocks), SIDE, SIDE, SIDE), np.float32)
+
+    def __init__(
+        self,
+        samples: Samples,
+        cell: float,
+        *,
+        levels: PointLevels | None = None,
+        gap: float = 0.0,
+        see_through: SeeThrough | None = None,
+        threads: Threads = ALONE,
+    ) -> None:
+        self._points = _sorted(samples.points, cell, threads)
+        self._depth, order = self._points.depth, self._points.order
+        self._normals, self._weights = samples.normals[order], samples.weights[order]
+        levels = levels or _levels_of_points(self._points)
+        self._finest, self._areas = levels.finest, _MIDDLE / np.maximum(levels.density, 1e-6)
+        self._gap, self._see_through, self._threads = gap, see_through, threads
+
+    def coarse(self) -> Coarse | None:
+        """Compute the field on the coarser half of the levels, which costs as much as the finer one.
+
+        Returns
+        -------
+        Coarse or None
+            None where there is one level.
+        """
+        coarser = None
+        for number in range(_FIRST, (_FIRST + self._depth + 1) // 2):
+            coarser = self._finer(number, coarser)
+        return coarser
+
+    def field(self, coarser: Coarse | None = None) -> Field:
+        """Compute the field on the finest level.
+
+        Parameters
+        ----------
+        coarser : Coarse, optional
+            A level to go on from, of an equal solver.
+
+        Returns
+        -------
+        Field
+        """
+        number = _FIRST if coarser is None else int(np.log2(coarser.level.size * SIDE)) + 1
+        for finer in range(number, self._depth + 1):
+            coarser = self._finer(finer, coarser)
+        assert coarser is not None
+        return Field(coarser.level, coarser.values)
+
+    def _finer(self, number: int, coarser: Coarse | None) -> Coarse:
+        points, threads = self._points, self._threads
+        level = _level(points, number, coarser, self._gap)
+        values = np.zeros((len(level.blocks), SIDE, SIDE, SIDE), np.float32)
         right = np.zeros((level.solved, SIDE, SIDE, SIDE), np.float32)
         if coarser is not None:
-            parents = coarser.find(level.centers(np.arange(len(level.blocks))))
-            grid = (level.blocks, parents, coarser.around)
-            for source, filled in ((values, finer), (sparse, right)):
+            parents = coarser.level.find(level.centers(np.arange(len(level.blocks))))
+            grid = (level.blocks, parents, coarser.level.around)
+            for source, filled in ((coarser.values, values), (coarser.inherited, right)):
                 threads.run(
                     *(field_kernels.refine, *grid, source, filled),
                     count=len(filled),
@@ -131,21 +236,21 @@ def solve(
                     scratch=field_kernels.refine_scratch,
                 )
             right *= 0.25  # squared cells
-        values = finer
-        inherited = right.copy() if number < depth else right[:0]
+        inherited = right.copy() if number < self._depth else right[:0]
         hold = np.empty((level.solved, SIDE, SIDE, SIDE), np.float32)
         first, _ = points.blocks_of(level, number)
+        finest = self._finest
         own = np.where(
-            chosen >= number, areas * np.exp2(2.0 * (number - chosen.astype(np.float64))), 0
+            finest >= number, self._areas * np.exp2(2.0 * (number - finest.astype(np.float64))), 0
         ).astype(np.float32)
         threads.run(
             point_kernels.gather_normals,
             points.scaled,
             points.scale(number),
-            normals,
+            self._normals,
             own,
-            weights,
-            chosen == number,
+            self._weights,
+            finest == number,
             first,
             level.blocks,
             level.around,
@@ -157,16 +262,13 @@ def solve(
             least=_BLOCKS,
             scratch=point_kernels.normals_scratch,
         )
-        if see_through is not None:
-            _pull_outside(level, values, hold, right, see_through)
+        if self._see_through is not None:
+            _pull_outside(level, values, hold, right, self._see_through)
         _relax(values, right, hold, level, _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS, threads)
-        coarser, sparse = level, inherited
-    assert coarser is not None
-    return Field(coarser, values)
+        return Coarse(level, values, inherited)
 
 
-def _levels_of_points(points: SortedPoints) -> tuple[Floats32, NDArray[np.int8]]:
-    """The finest level at which each point has company, and the density of points there."""
+def _levels_of_points(points: SortedPoints) -> PointLevels:
     count = len(points.scaled)
     density, chosen = np.zeros(count, np.float32), np.full(count, -1, np.int8)
     found = np.zeros(count, np.float32)
@@ -183,20 +285,20 @@ def _levels_of_points(points: SortedPoints) -> tuple[Floats32, NDArray[np.int8]]
         chosen[enough], density[enough] = number, found[enough]
         if not (chosen < 0).any():
             break
-    return density, chosen
+    return PointLevels(density, chosen)
 
 
-def _level(points: SortedPoints, number: int, coarser: Level | None, values: Floats32, gap: float) -> Level:
+def _level(points: SortedPoints, number: int, coarser: Coarse | None, gap: float) -> Level:
     size = 2**number // SIDE
     if number <= _WHOLE or coarser is None:
         return points.level(number, np.arange(size**3, dtype=np.int64))
     keys = points.touched(number, _REACH)
     if gap > 0:
         octants = np.array(list(product((0, 1), repeat=3)))
-        parts = np.zeros((coarser.solved, 8), bool)
-        points.threads.run(field_kernels.cross, values, parts, count=coarser.solved, least=_BLOCKS)
+        parts = np.zeros((coarser.level.solved, 8), bool)
+        points.threads.run(field_kernels.cross, coarser.values, parts, count=len(parts), least=_BLOCKS)
         block, octant = np.nonzero(parts)
-        place = 2 * coarser.blocks[block].astype(np.int64) + octants[octant]
+        place = 2 * coarser.level.blocks[block].astype(np.int64) + octants[octant]
         solid = cKDTree(places_of(keys, size) * 1.0)
         reach = gap / (points.cell * 2 ** (points.depth - number) * SIDE)
         distance, _ = solid.query(place, workers=points.threads.count, distance_upper_bound=reach)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import continued_colors
 from recon3d.texture.guesses import doubted_regions, drop_unconfirmed, without
-from recon3d.texture.labelling import choose_views, chosen_quality
+from recon3d.texture.labelling import chosen_quality
 from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.refine import Splits
 from recon3d.texture.rejoin import rejoin
@@ -45,15 +45,29 @@ class Choice:
     doubted: float
 
 
-def choose_photos(
-    mesh: Mesh,
-    views: int,
-    candidates: Candidates,
-    guesses: NDArray[np.bool_] | None = None,
-    splits: Splits | None = None,
-    max_faces: int | None = None,
-) -> tuple[Mesh, Choice]:
-    """Choose the photo that paints each face.
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """What the photos that are right show.
+
+    Parameters
+    ----------
+    candidates : Candidates
+    gains : ndarray of float64, shape (V, 3)
+    outliers : int
+    doubted : float
+        As in `Choice`.
+    """
+
+    candidates: Candidates
+    gains: Floats
+    outliers: int
+    doubted: float
+
+
+def confirm_candidates(
+    mesh: Mesh, views: int, candidates: Candidates, guesses: NDArray[np.bool_] | None = None
+) -> tuple[Mesh, Confirmed]:
+    """Take off what a photo shows wrongly.
 
     Parameters
     ----------
@@ -64,16 +78,12 @@ def choose_photos(
         What the views show, from `recon3d.texture.face_visibility`.
     guesses : ndarray of bool, shape (F,), optional
         Faces that no photo measured: they take their neighbours' colours unless photos agree on them.
-    splits : Splits, optional
-        How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
-    max_faces : int, optional
-        Faces that the result may have; splits are undone until it does.
 
     Returns
     -------
     mesh : Mesh
-        Joined where splits cost more than they give; its colours are continued where no photo is right.
-    choice : Choice
+        Its colours are continued where no photo is right.
+    confirmed : Confirmed
     """
     pairs = face_pairs(mesh.faces)
     gains = view_gains(candidates, views)
@@ -84,11 +94,40 @@ def choose_photos(
     doubted = doubted_regions(candidates, pairs)
     mesh = continued_colors(mesh, doubted)
     area = face_areas(mesh)
-    doubted_share = float(area[doubted & candidates.doubted].sum() / max(area.sum(), 1e-300))
-    labels = choose_views(mesh, pairs, candidates)
-    quality = chosen_quality(candidates, labels)
+    share = float(area[doubted & candidates.doubted].sum() / max(area.sum(), 1e-300))
+    return mesh, Confirmed(candidates, gains, outliers, share)
+
+
+def choose_photos(
+    mesh: Mesh,
+    confirmed: Confirmed,
+    labels: Ints,
+    splits: Splits | None = None,
+    max_faces: int | None = None,
+) -> tuple[Mesh, Choice]:
+    """Give each face its photo, and join again what was split for nothing.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    confirmed : Confirmed
+        Both from `confirm_candidates`.
+    labels : ndarray of int32, shape (F,)
+        From `recon3d.texture.labelling.choose_views`.
+    splits : Splits, optional
+        How the faces of `mesh` came of larger ones; they are joined again where that costs nothing.
+    max_faces : int, optional
+        Faces that the result may have; splits are undone until it does.
+
+    Returns
+    -------
+    mesh : Mesh
+        Joined where splits cost more than they give.
+    choice : Choice
+    """
+    quality = chosen_quality(confirmed.candidates, labels)
     if splits is not None and len(splits):
         limit = len(mesh.faces) if max_faces is None else max_faces
-        joined = rejoin(mesh, splits, labels, candidates, limit)
+        joined = rejoin(mesh, splits, labels, confirmed.candidates, limit)
         mesh, labels, quality = joined.mesh, joined.labels, joined.quality
-    return mesh, Choice(labels, quality, gains, outliers, doubted_share)
+    return mesh, Choice(labels, quality, confirmed.gains, confirmed.outliers, confirmed.doubted)

@@ -167,7 +167,7 @@ def test_an_interrupted_run_goes_on_after_the_last_whole_task(
             (out / "views" / "002.png.npz").write_bytes(b"half a file")
     rest = ["blend"] if level else []
     assert called == [
-        *("prepare", *["rate_view"] * 9, "choose", "plan"),
+        *("make_room", "prepare", *["rate_view"] * 9, "confirm", "label", "choose", "plan"),
         *(["copy_photo"] * undisturbed.counts["views_used"] + ["join", *rest]),
     ]
     assert context.called == ["write"]

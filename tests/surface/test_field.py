@@ -8,7 +8,7 @@ import pytest
 from recon3d.surface import field_kernels, point_kernels
 from recon3d.surface.blocks import SIDE, Level
 from recon3d.surface.isosurface import extract, triangles_of_cells
-from recon3d.surface.poisson import Samples, solve
+from recon3d.surface.poisson import Samples, Solver
 from recon3d.surface.sorted_points import SortedPoints
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Mesh
@@ -174,7 +174,7 @@ def test_the_zero_surface_faces_outwards_and_lies_where_the_field_is_zero() -> N
 
 def _solved(points: np.ndarray, normals: np.ndarray, cell: float, **how: object) -> Mesh:
     samples = Samples(points, normals.astype(np.float32), np.ones(len(points), np.float32))
-    field = solve(samples, cell, **how)  # type: ignore[arg-type]
+    field = Solver(samples, cell, **how).field()  # type: ignore[arg-type]
     return extract(field.level, field.values)
 
 

@@ -11,7 +11,7 @@ import pytest
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.corners import find_planes
 from recon3d.surface.fairing import fair_guesses
-from recon3d.surface.free_space import FreeSpace
+from recon3d.surface.free_space import FreeSpace, reduced_maps
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
 from tests.surface.whole import surface_from_points
@@ -68,7 +68,8 @@ def test_a_crown_is_round_where_it_hides_and_flat_where_photos_would_have_seen_i
     sides = [np.array([5 * np.cos(angle), height, 5 * np.sin(angle)]) for angle in np.arange(0, 6, 0.5)]
     up, top = np.array([0, 1.0, 0]), np.array([0, 0.7, 0])
     depth = np.zeros((120, 120), np.float32)
-    free = FreeSpace((depth, CAMERA, looking(place, top, up, "v", CAMERA).cam_from_world) for place in sides)
+    poses = [looking(place, top, up, "v", CAMERA).cam_from_world for place in sides]
+    free = FreeSpace(reduced_maps((depth, CAMERA, pose) for pose in poses))
     ball, _, _ = surface_from_points(sphere_cloud(6000), faces=10_000)
     gap = np.linalg.norm(ball.vertices - [0, 1, 0], axis=1) < 0.8
     mesh = fair_guesses(ball, gap, functools.partial(free.exposure, radius=0.02))

@@ -12,10 +12,10 @@ from recon3d.surface.cleaning import (
     remove_small_components,
 )
 from recon3d.surface.cropping import cropped
-from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import at_most, lonely, neighbors, noise_of, spacing_of
+from recon3d.surface.free_space import FreeSpace, reduced_maps
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import Strength, smooth_surface, strength_for
+from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
@@ -196,7 +196,7 @@ def test_gaps_that_photos_see_through_stay_open() -> None:
         (depth, CAMERA, looking(np.array([side, 5, 0]), np.zeros(3), Z, "v", CAMERA).cam_from_world)
         for side in (0, 0.01)
     ]
-    mesh, _, _ = surface_from_points(cloud.subset(~window), see_through=FreeSpace(maps))
+    mesh, _, _ = surface_from_points(cloud.subset(~window), see_through=FreeSpace(reduced_maps(maps)))
     assert border(mesh).edges > 0
     assert mesh.guessed is not None
     assert mesh.guessed.sum() < 5

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from recon3d.surface.free_space import FreeSpace
-from recon3d.surface.meshing import justified, surface_of_points
+from recon3d.surface.isosurface import extract
+from recon3d.surface.meshing import justified, solver_of, with_shaped_guesses
 from recon3d.surface.photo_terms import Photo, choose_pairs, compare_photos, shown_vertices
 from recon3d.surface.refinement import SIZES, Neighbors, next_surface, scaled_photo
+from recon3d.surface.thinning import surface_points
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Mesh, PointCloud
 
@@ -17,11 +19,12 @@ def surface_from_points(
     cloud: PointCloud, *, see_through: FreeSpace | None = None, threads: Threads = ALONE, faces: int = 200_000
 ) -> tuple[Mesh, PointCloud, dict[str, float]]:
     """The surface, the points of which it was made, and its facts."""
-    mesh, used, spacing, grid = surface_of_points(
-        cloud, faces=faces, see_through=see_through, threads=threads
-    )
-    mesh, guessed = justified(mesh, used.points, spacing, grid, see_through=see_through, threads=threads)
-    return mesh, used, {**asdict(grid), "spacing": spacing.typical, "guessed": guessed}
+    points = surface_points(cloud, faces=faces, threads=threads)
+    field = solver_of(points, see_through=see_through, threads=threads).field()
+    closed = extract(field.level, field.values, threads)
+    mesh = justified(closed, points, see_through=see_through, threads=threads)
+    mesh, guessed = with_shaped_guesses(mesh, points.grid, see_through)
+    return mesh, points.cloud, {**asdict(points.grid), "spacing": points.spacing.typical, "guessed": guessed}
 
 
 def refine(mesh: Mesh, photos: Sequence[Photo], size: int, pixel: float, threads: Threads = ALONE) -> Mesh:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from recon3d.texture.assemble import choose_photos
+from recon3d.texture.assemble import choose_photos, confirm_candidates
 from recon3d.texture.face_visibility import Candidates
+from recon3d.texture.labelling import choose_views
 from recon3d.texture.painting import TextureCounts, blended, joined, paint_view, plan_atlas, textured
+from recon3d.texture.topology import face_pairs
 from recon3d.types import Bytes, Mesh, TexturedMesh, View
 
 
@@ -23,7 +25,9 @@ def texture_mesh(
     seam_levelling: bool = True,
 ) -> tuple[TexturedMesh, TextureCounts]:
     """Texture a mesh."""
-    mesh, choice = choose_photos(mesh, len(views), candidates, guesses)
+    mesh, confirmed = confirm_candidates(mesh, len(views), candidates, guesses)
+    labels = choose_views(mesh, face_pairs(mesh.faces), confirmed.candidates)
+    mesh, choice = choose_photos(mesh, confirmed, labels)
     plan = plan_atlas(mesh, choice, views, texture_size)
     gains = choice.gains if seam_levelling else np.ones_like(choice.gains)
     painted = [paint_view(plan, view, load_photo(view), gains[view]) for view in plan.views.tolist()]

@@ -1,181 +1,149 @@
-"""The steps from a cloud to a mesh, one task each. Each leaves a file, which the next one reads.
-
-The file of a step holds the facts of those before it, too.
-"""
+"""The steps from points to a mesh, one task each. Each leaves a file, which later ones read."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from recon3d.compute import reads
 from recon3d.errors import ReconstructionError
-from recon3d.io.depth import read_packed_map
 from recon3d.io.ply import write_mesh
-from recon3d.layout import MESH, POINT_CLOUD, VISIBILITY, MeshCounts, depth_map_file
+from recon3d.layout import MESH, MeshCounts
 from recon3d.options import MeshGenerationOptions
-from recon3d.stages.cloud_reading import read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
+from recon3d.stages.mesh_generation.point_steps import kept_free_space
 from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
-from recon3d.types import Mesh, PointCloud, Scene, View, scene_files
+from recon3d.types import Mesh, Scene
 
 if TYPE_CHECKING:
-    from recon3d.surface.free_space import FreeSpace
+    from recon3d.surface.poisson import Solver
 
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
 
 
-@dataclass(frozen=True)
-class ReadTask:
-    """Which points are read.
+@reads(lambda points, free, *_: [points, free])
+def start_surface(points: Path, free: Path, output: Path, cores: int) -> None:
+    """Compute the coarser half of the field whose zero is the surface.
 
     Parameters
     ----------
-    dense : Path
-        The artifact of dense_reconstruction.
-    region : str or tuple
-        As in `MeshGenerationOptions`.
-    most_read, part, most : int
-        Points that are in memory at most, that are read at once, and that are used at most.
-    """
-
-    dense: Path
-    region: Any
-    most_read: int
-    part: int
-    most: int
-
-
-@reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY, *scene_files(task.dense)])
-def read_points(task: ReadTask, output: Path, cores: int) -> None:
-    """Read the points to be meshed.
-
-    Parameters
-    ----------
-    task : ReadTask
+    points : Path
+        What `thin_points` left.
+    free : Path
+        What `see_through` left.
     output : Path
-        For `kept_steps`.
     cores : int
     """
-    from recon3d.surface.meshing import at_most
-
     with Threads(cores) as threads:
-        cloud, count, outside, kind = _region(task, threads)
-        cloud = at_most(cloud, task.most, threads)
-    keep_step(output, {"points": count, "outside": outside, "kind": kind}, cloud=cloud)
+        coarse = _solver(points, free, threads).coarse()
+    parts = {} if coarse is None else {"field": coarse}
+    keep_step(output, {"coarse": bool(parts)}, **parts)
 
 
-def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str]:
-    """The points to be meshed, how many points of the cloud these and the others are, and what others are."""
-    from recon3d.surface.cropping import in_box, points_in_box
-    from recon3d.surface.region import find_region
+def _solver(points: Path, free: Path, threads: Threads) -> Solver:
+    from recon3d.surface.meshing import solver_of
+    from recon3d.surface.thinning import SurfacePoints
 
-    region = task.region
-    read = read_at_most(task.dense, task.most_read, views=region == "auto", part=task.part)
-    total = int(read.counts.sum())
-    if region == "all":
-        return read.cloud, total, 0, "all"
-    if region == "auto":
-        found = find_region(Scene.load(task.dense), read.cloud, threads, read.counts)
-        chosen, inside, kind = read.cloud.subset(found.inside), found.inside, str(found.kind)
-    else:
-        chosen, inside, kind = points_in_box(read.cloud, region), in_box(read.cloud.points, region), "box"
-    count = int(read.counts[inside].sum())
-    return chosen, count, total - count, kind
-
-
-def _map_files(dense: Path, scene: Scene) -> list[Path]:
-    return [depth_map_file(dense, view.name) for view in scene]
-
-
-def _with_maps(dense: Path, scene: Scene) -> list[View]:
-    """The views that have a depth map; its camera is theirs."""
-    return [view for view in scene if depth_map_file(dense, view.name).exists()]
-
-
-def _free_space(dense: Path, scene: Scene, threads: Threads) -> FreeSpace:
-    from recon3d.surface.free_space import FreeSpace
-
-    maps = (
-        (read_packed_map(depth_map_file(dense, view.name)).depth, view.camera, view.cam_from_world)
-        for view in _with_maps(dense, scene)
+    return solver_of(
+        kept_part(points, "points", SurfacePoints),
+        see_through=kept_free_space(free, threads),
+        threads=threads,
     )
-    return FreeSpace(maps, threads=threads)
 
 
-@reads(lambda dense, scene, cloud, *_: [cloud, *_map_files(dense, scene)])
-def make_surface(
-    dense: Path, scene: Scene, cloud: Path, options: MeshGenerationOptions, output: Path, cores: int
-) -> None:
+@reads(lambda points, free, started, *_: [points, free, started])
+def make_surface(points: Path, free: Path, started: Path, output: Path, cores: int) -> None:
     """Make a surface from points, without what photos see through.
 
     Parameters
     ----------
-    dense : Path
-        The artifact of dense_reconstruction.
-    scene : Scene
-        Its views.
-    cloud : Path
-        What `read_points` left.
-    options : MeshGenerationOptions
+    points : Path
+        What `thin_points` left.
+    free : Path
+        What `see_through` left.
+    started : Path
+        What `start_surface` left.
     output : Path
     cores : int
     """
-    from recon3d.surface.meshing import surface_of_points
+    from recon3d.surface.isosurface import extract
+    from recon3d.surface.poisson import Coarse
 
+    coarse = kept_part(started, "field", Coarse) if kept_facts(started)["coarse"] else None
     with Threads(cores) as threads:
-        mesh, used, spacing, grid = surface_of_points(
-            kept_part(cloud, "cloud", PointCloud),
-            faces=options.max_faces,
-            depth=options.poisson_depth,
-            see_through=_free_space(dense, scene, threads),
-            threads=threads,
-        )
-    keep_step(output, kept_facts(cloud), mesh=mesh, cloud=used, spacing=spacing, grid=grid)
+        field = _solver(points, free, threads).field(coarse)
+        mesh = extract(field.level, field.values, threads)
+    keep_step(output, {}, mesh=mesh)
 
 
-@reads(lambda dense, scene, surface, *_: [surface, *_map_files(dense, scene)])
+@reads(lambda points, free, surface, *_: [points, free, surface])
 def cut_surface(
-    dense: Path, scene: Scene, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
+    points: Path, free: Path, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
 ) -> None:
-    """Take off what neither points nor a gap between them justify, and what is outside the box.
+    """Take off what neither points nor a gap between them justify.
 
     Parameters
     ----------
-    dense : Path
-        The artifact of dense_reconstruction.
-    scene : Scene
-        Its views.
+    points : Path
+        What `thin_points` left.
+    free : Path
+        What `see_through` left.
     surface : Path
         What `make_surface` left.
     options : MeshGenerationOptions
     output : Path
     cores : int
     """
-    from recon3d.surface.cropping import cropped
-    from recon3d.surface.meshing import Grid, Spacing, justified
+    from recon3d.surface.meshing import justified
+    from recon3d.surface.thinning import SurfacePoints
 
-    grid = kept_part(surface, "grid", Grid)
+    used = kept_part(points, "points", SurfacePoints)
     with Threads(cores) as threads:
-        mesh, guessed = justified(
+        mesh = justified(
             kept_part(surface, "mesh", Mesh),
-            kept_part(surface, "cloud", PointCloud).points,
-            kept_part(surface, "spacing", Spacing),
-            grid,
+            used,
             trim_factor=options.trim,
-            see_through=_free_space(dense, scene, threads),
+            see_through=kept_free_space(free, threads),
             threads=threads,
         )
-        if not isinstance(options.region, str):
-            mesh = cropped(mesh, options.region)
-    seen = [(float(view.camera.K[0, 0]), view.cam_from_world.tolist()) for view in _with_maps(dense, scene)]
-    facts = {**kept_facts(surface), **asdict(grid), "guessed": guessed, "maps": seen}
-    keep_step(output, facts, mesh=mesh)
+    facts = {**kept_facts(points), **asdict(used.grid), "maps": kept_facts(free)["maps"]}
+    keep_step(output, facts, mesh=mesh, grid=used.grid)
+
+
+@reads(lambda free, surface, *_: [free, surface])
+def shape_guesses(
+    free: Path, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
+) -> None:
+    """Shape what closes gaps, and take off what is outside the box.
+
+    Parameters
+    ----------
+    free : Path
+        What `see_through` left.
+    surface : Path
+        What `cut_surface` left.
+    options : MeshGenerationOptions
+    output : Path
+    cores : int
+    """
+    from recon3d.surface.cropping import cropped
+    from recon3d.surface.meshing import with_shaped_guesses
+    from recon3d.surface.thinning import Grid
+
+    with Threads(cores) as threads:
+        mesh, guessed = with_shaped_guesses(
+            kept_part(surface, "mesh", Mesh),
+            kept_part(surface, "grid", Grid),
+            kept_free_space(free, threads),
+        )
+    if not isinstance(options.region, str):
+        mesh = cropped(mesh, options.region)
+    keep_step(output, {**kept_facts(surface), "guessed": guessed}, mesh=mesh)
 
 
 @reads(lambda surface, *_: [surface])
@@ -185,7 +153,7 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     Parameters
     ----------
     surface : Path
-        What `cut_surface` left.
+        What `shape_guesses` left.
     options : MeshGenerationOptions
     output : Path
     cores : int
@@ -227,21 +195,40 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     keep_step(output, {**facts, "torn": torn, "pixel": pixel}, mesh=mesh)
 
 
-@reads(lambda scene, surface, fitted, *_: [surface, fitted])
+@reads(lambda fitted, *_: [fitted])
+def thin_surface(fitted: Path, options: MeshGenerationOptions, output: Path, cores: int) -> None:
+    """Leave out triangles that are not needed.
+
+    Parameters
+    ----------
+    fitted : Path
+        What `move` or `smooth` left.
+    options : MeshGenerationOptions
+    output : Path
+    cores : int
+    """
+    from recon3d.surface.cleaning import make_manifold
+    from recon3d.surface.simplification import simplify
+
+    with Threads(cores) as threads:
+        mesh = make_manifold(simplify(kept_part(fitted, "mesh", Mesh), options.max_faces, threads))
+    keep_step(output, kept_facts(fitted), mesh=mesh)
+
+
+@reads(lambda scene, points, thinned, *_: [points, thinned])
 def finish(
-    scene: Scene, surface: Path, fitted: Path, options: MeshGenerationOptions, out_dir: Path, cores: int
+    scene: Scene, points: Path, thinned: Path, out_dir: Path, cores: int
 ) -> tuple[MeshCounts, str, float, float]:
-    """Leave out triangles that are not needed, colour the mesh and write it.
+    """Colour the mesh and write it.
 
     Parameters
     ----------
     scene : Scene
         The views of dense_reconstruction.
-    surface : Path
-        What `make_surface` left: its points give the colours.
-    fitted : Path
-        What `move` or `smooth` left.
-    options : MeshGenerationOptions
+    points : Path
+        What `thin_points` left: they give the colours.
+    thinned : Path
+        What `thin_surface` left.
     out_dir : Path
         Receives ``mesh.ply`` and ``preview.png``.
     cores : int
@@ -254,13 +241,13 @@ def finish(
     guessed, torn : float
         Shares of the surface that close gaps, and that were taken off.
     """
-    from recon3d.surface.cleaning import make_manifold
-    from recon3d.surface.simplification import simplify, with_attributes
+    from recon3d.surface.simplification import with_attributes
+    from recon3d.surface.thinning import SurfacePoints
 
-    facts = kept_facts(fitted)
+    facts = kept_facts(thinned)
     with Threads(cores) as threads:
-        mesh = make_manifold(simplify(kept_part(fitted, "mesh", Mesh), options.max_faces, threads))
-        mesh = with_attributes(mesh, kept_part(surface, "cloud", PointCloud), threads)
+        mesh = kept_part(thinned, "mesh", Mesh)
+        mesh = with_attributes(mesh, kept_part(points, "points", SurfacePoints).cloud, threads)
     write_mesh(out_dir / MESH, mesh)
     write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(

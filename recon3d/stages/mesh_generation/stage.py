@@ -17,13 +17,15 @@ from recon3d.stages.cloud_reading import PART
 from recon3d.stages.kept_steps import is_whole
 from recon3d.stages.mesh_generation.fit import PhotoSet, fit_to_photos
 from recon3d.stages.mesh_generation.mesh_steps import (
-    ReadTask,
     cut_surface,
     finish,
     make_surface,
-    read_points,
+    shape_guesses,
     smooth,
+    start_surface,
+    thin_surface,
 )
+from recon3d.stages.mesh_generation.point_steps import ReadTask, read_points, see_through, thin_points
 from recon3d.types import Scene, SparsePoints
 
 VERSION = 11
@@ -31,8 +33,9 @@ VERSION = 11
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
 _READ_BYTES, _POINT_BYTES, _FACE_BYTES, _BASE_BYTES = 150, 150, 1000, 500_000_000
-#: Work of the steps: reading, making, cutting, smoothing, fitting to photos, finishing.
-_SHARES = (1, 12, 12, 3, 20, 7)
+#: Work of the steps: reading points and depth maps, thinning, making in two halves, cutting, shaping,
+#: smoothing, fitting to photos, leaving triangles out, finishing.
+_SHARES = (1, 1, 3, 5, 5, 4, 8, 3, 20, 5, 2)
 #: More guessed or dropped area than this is said.
 _MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
@@ -146,7 +149,8 @@ def _mesh(
 ) -> tuple[MeshCounts, str, float, float]:
     """Run the steps that an earlier run has not finished; see `finish`."""
     scene, cores = _cameras(dense), context.threads
-    reading, making, cutting, smoothing, fitting, finishing = context.phases(*_SHARES)
+    reading, seeing, thinning, starting, making, *later = context.phases(*_SHARES)
+    cutting, shaping, smoothing, fitting, leaving_out, finishing = later
 
     def step(part: StageContext, name: str, fn: Callable[..., None], *given: Any) -> Path:
         part.progress(0, 1)
@@ -158,15 +162,20 @@ def _mesh(
     most_read, most = _most_read(options), _most_points(options)
     read = ReadTask(dense, options.region, most_read, PART, most)
     cloud = step(reading, "cloud.npz", read_points, read)
-    surface = step(making, "raw.npz", make_surface, dense, scene, cloud, options)
-    cut = step(cutting, "cut.npz", cut_surface, dense, scene, surface, options)
-    fitted = step(smoothing, "smooth.npz", smooth, cut, options)
+    free = step(seeing, "free.npz", see_through, dense, scene)
+    points = step(thinning, "points.npz", thin_points, cloud, options)
+    started = step(starting, "started.npz", start_surface, points, free)
+    surface = step(making, "surface.npz", make_surface, points, free, started)
+    cut = step(cutting, "justified.npz", cut_surface, points, free, surface, options)
+    shaped = step(shaping, "shaped.npz", shape_guesses, free, cut, options)
+    fitted = step(smoothing, "smooth.npz", smooth, shaped, options)
     if photos is not None:
         size = max((max(view.camera.width, view.camera.height) for view in scene), default=0)
         fitted = fit_to_photos(fitting, fitted, size, photos, folder, _MESH_BYTES * options.max_faces)
+    thinned = step(leaving_out, "thinned.npz", thin_surface, fitted, options)
     finishing.progress(0, 1)
     made: tuple[MeshCounts, str, float, float] = finishing.call(
-        finish, scene, surface, fitted, options, out_dir, cores, memory=memory
+        finish, scene, points, thinned, out_dir, cores, memory=memory
     )
     finishing.progress(1, 1)
     return made

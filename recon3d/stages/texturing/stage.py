@@ -15,14 +15,24 @@ from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photo, join, plan, write
-from recon3d.stages.texturing.texture_tasks import Sources, ViewTask, choose, prepare, rate_view
+from recon3d.stages.texturing.texture_tasks import (
+    Sources,
+    ViewTask,
+    choose,
+    confirm,
+    label,
+    make_room,
+    prepare,
+    rate_view,
+)
 from recon3d.types import Camera, Scene, SparsePoints
 
 VERSION = 5
 
-#: Work of the steps: making the mesh ready, rating views, choosing photos, painting; and of the last one's:
-#: planning the atlas, copying photos, joining and blending them, writing.
-_SHARES, _PAINT_SHARES = (2, 8, 5, 10), (3, 2, 4, 4, 6)
+#: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
+#: labelling faces, choosing photos, painting; and of the last one's: planning the atlas, copying photos,
+#: joining and blending them, writing.
+_SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2, 10), (3, 2, 4, 4, 6)
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
 _PHOTO_BYTES = 48
 #: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG. And while a
@@ -59,11 +69,14 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
     images = images_folder(inputs["frame_extraction"])
     surface = inputs["mesh_generation"] / MESH
     work = out_dir / "views"
-    mesh = work / "mesh.npz"
+    room, mesh = work / "room.npz", work / "mesh.npz"
     face_bytes = surface.stat().st_size * 40
-    preparing, rating, choosing, painting = context.phases(*_SHARES)
+    making, preparing, rating, confirming, labelling, choosing, painting = context.phases(*_SHARES)
+    sizes = (scene.views, options.max_image_size)
     if not is_whole(mesh):
-        preparing.call(prepare, surface, scene.views, options.max_image_size, mesh, memory=face_bytes)
+        if not is_whole(room):
+            making.call(make_room, surface, *sizes, room, memory=face_bytes)
+        preparing.call(prepare, room, *sizes, mesh, memory=face_bytes)
     tasks = [
         ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene
     ]
@@ -82,9 +95,13 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         replace(scene, points=SparsePoints.empty()),
         tuple(task.output for task in tasks),
         options.max_image_size,
-        work / "chosen.npz",
+        *(work / f"{name}.npz" for name in ("confirmed", "labelled", "chosen")),
     )
     if not is_whole(sources.chosen):
+        if not is_whole(sources.confirmed):
+            confirming.call(confirm, sources, memory=_BASE_BYTES + face_bytes)
+        if not is_whole(sources.labelled):
+            labelling.call(label, sources, memory=_BASE_BYTES + face_bytes)
         choosing.call(choose, sources, memory=_BASE_BYTES + face_bytes)
     size = options.texture_size
     while True:

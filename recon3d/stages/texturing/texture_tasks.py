@@ -16,11 +16,13 @@ from recon3d.io.ply import read_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.layout import mask_file
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
-from recon3d.texture.assemble import choose_photos
+from recon3d.texture.assemble import Confirmed, choose_photos, confirm_candidates
 from recon3d.texture.face_visibility import CandidateTable, ViewFaces, seen_faces
 from recon3d.texture.guesses import guessed_faces
+from recon3d.texture.labelling import choose_views
 from recon3d.texture.refine import Splits, split_large_faces
-from recon3d.types import Mesh, PointCloud, Scene, View
+from recon3d.texture.topology import face_pairs
+from recon3d.types import Ints, Mesh, PointCloud, Scene, View
 
 #: Splits for each face of room that is made for them, and the largest share of the faces it takes.
 _SPLITS_A_PLACE, _ROOM = 3, 5
@@ -63,8 +65,8 @@ class Sources:
         What `rate_view` left of each.
     max_size : int
         Longer side of the photos at most, in pixels.
-    chosen : Path
-        What `choose` leaves.
+    confirmed, labelled, chosen : Path
+        What `confirm`, `label` and `choose` leave.
     """
 
     images: Path
@@ -72,12 +74,14 @@ class Sources:
     scene: Scene
     ratings: tuple[Path, ...]
     max_size: int
+    confirmed: Path
+    labelled: Path
     chosen: Path
 
 
 @reads(lambda surface, *_: [surface])
-def prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
-    """Split what is too large to be painted from one photo; store the mesh in a form that loads fast.
+def make_room(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
+    """Make room for the splits that `prepare` makes.
 
     Parameters
     ----------
@@ -87,16 +91,36 @@ def prepare(surface: Path, views: tuple[View, ...], max_size: int, output: Path)
     max_size : int
         Longer side of the photos at most, in pixels.
     output : Path
+        Its fact ``max_faces`` tells how many faces the mesh had.
     """
-    fitted = [View(view.name, view.camera.fitted(max_size), view.cam_from_world) for view in views]
     whole = read_mesh(surface)
-    mesh, splits = split_large_faces(whole, fitted)
+    mesh, splits = whole, split_large_faces(whole, _fitted(views, max_size))[1]
     if len(splits) and len(whole) >= _MANY_FACES:
         # Some splits must stay, at borders of photos and of what hides others: they need room.
-        room = min(len(splits) // _SPLITS_A_PLACE, len(whole) // _ROOM)
-        mesh, splits = split_large_faces(_fewer(whole, len(whole) - room), fitted)
+        mesh = _fewer(whole, len(whole) - min(len(splits) // _SPLITS_A_PLACE, len(whole) // _ROOM))
+    keep_step(output, {"max_faces": len(whole)}, mesh=mesh)
+
+
+def _fitted(views: tuple[View, ...], max_size: int) -> list[View]:
+    return [View(view.name, view.camera.fitted(max_size), view.cam_from_world) for view in views]
+
+
+@reads(lambda room, *_: [room])
+def prepare(room: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
+    """Split what is too large to be painted from one photo.
+
+    Parameters
+    ----------
+    room : Path
+        What `make_room` left.
+    views : tuple of View
+    max_size : int
+        Longer side of the photos at most, in pixels.
+    output : Path
+    """
+    mesh, splits = split_large_faces(kept_part(room, "mesh", Mesh), _fitted(views, max_size))
     # Painting needs no normals.
-    keep_step(output, {"max_faces": len(whole)}, mesh=replace(mesh, normals=None), splits=splits)
+    keep_step(output, kept_facts(room), mesh=replace(mesh, normals=None), splits=splits)
 
 
 def _fewer(mesh: Mesh, faces: int) -> Mesh:
@@ -148,12 +172,13 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
 
 
 @reads(lambda task: [task.mesh, *task.ratings])
-def choose(task: Sources) -> None:
-    """Choose the photo that paints each face.
+def confirm(task: Sources) -> None:
+    """Take off what a photo shows wrongly.
 
     Parameters
     ----------
     task : Sources
+        Whose views are rated.
 
     Raises
     ------
@@ -161,7 +186,6 @@ def choose(task: Sources) -> None:
         No photo shows any of the surface.
     """
     mesh = _load_mesh(task.mesh)
-    splits, max_faces = kept_part(task.mesh, "splits", Splits), kept_facts(task.mesh)["max_faces"]
     table = CandidateTable(len(mesh))
     for index, path in enumerate(task.ratings):
         table.add(index, kept_part(path, "seen", ViewFaces))
@@ -171,5 +195,44 @@ def choose(task: Sources) -> None:
             f"None of the {len(task.scene)} photos shows the surface in {task.mesh}.",
             "The surface does not belong to these cameras; run mesh_generation again.",
         )
-    mesh, choice = choose_photos(mesh, len(task.scene), candidates, guessed_faces(mesh), splits, max_faces)
+    mesh, confirmed = confirm_candidates(mesh, len(task.scene), candidates, guessed_faces(mesh))
+    keep_step(task.confirmed, {}, mesh=mesh, confirmed=confirmed)
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    views: Ints
+
+
+@reads(lambda task: [task.confirmed])
+def label(task: Sources) -> None:
+    """Find the photo that suits each face and its neighbours.
+
+    Parameters
+    ----------
+    task : Sources
+        Whose `confirm` is done.
+    """
+    mesh = kept_part(task.confirmed, "mesh", Mesh)
+    candidates = kept_part(task.confirmed, "confirmed", Confirmed).candidates
+    labels = choose_views(mesh, face_pairs(mesh.faces), candidates)
+    keep_step(task.labelled, {}, labels=_Labels(labels))
+
+
+@reads(lambda task: [task.mesh, task.confirmed, task.labelled])
+def choose(task: Sources) -> None:
+    """Choose the photo that paints each face, and the faces.
+
+    Parameters
+    ----------
+    task : Sources
+        Whose `label` is done.
+    """
+    mesh, choice = choose_photos(
+        kept_part(task.confirmed, "mesh", Mesh),
+        kept_part(task.confirmed, "confirmed", Confirmed),
+        kept_part(task.labelled, "labels", _Labels).views,
+        kept_part(task.mesh, "splits", Splits),
+        kept_facts(task.mesh)["max_faces"],
+    )
     keep_step(task.chosen, {}, mesh=mesh, choice=choice)

@@ -1,0 +1,149 @@
+"""The steps from a cloud and its depth maps to the points that are meshed, one task each.
+
+Each leaves a file, which later ones read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recon3d.compute import reads
+from recon3d.io.depth import read_packed_map
+from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
+from recon3d.options import MeshGenerationOptions
+from recon3d.stages.cloud_reading import read_at_most
+from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
+from recon3d.surface.threads import Threads
+from recon3d.types import PointCloud, Scene, scene_files
+
+if TYPE_CHECKING:
+    from recon3d.surface.free_space import FreeSpace
+
+
+@dataclass(frozen=True)
+class ReadTask:
+    """Which points are read.
+
+    Parameters
+    ----------
+    dense : Path
+        The artifact of dense_reconstruction.
+    region : str or tuple
+        As in `MeshGenerationOptions`.
+    most_read, part, most : int
+        Points that are in memory at most, that are read at once, and that are used at most.
+    """
+
+    dense: Path
+    region: Any
+    most_read: int
+    part: int
+    most: int
+
+
+@reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY, *scene_files(task.dense)])
+def read_points(task: ReadTask, output: Path, cores: int) -> None:
+    """Read the points to be meshed.
+
+    Parameters
+    ----------
+    task : ReadTask
+    output : Path
+        For `kept_steps`.
+    cores : int
+    """
+    from recon3d.surface.thinning import at_most
+
+    with Threads(cores) as threads:
+        cloud, count, outside, kind = _region(task, threads)
+        cloud = at_most(cloud, task.most, threads)
+    keep_step(output, {"points": count, "outside": outside, "kind": kind}, cloud=cloud)
+
+
+def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str]:
+    """The points to be meshed, how many points of the cloud these and the others are, and what others are."""
+    from recon3d.surface.cropping import in_box, points_in_box
+    from recon3d.surface.region import find_region
+
+    region = task.region
+    read = read_at_most(task.dense, task.most_read, views=region == "auto", part=task.part)
+    total = int(read.counts.sum())
+    if region == "all":
+        return read.cloud, total, 0, "all"
+    if region == "auto":
+        found = find_region(Scene.load(task.dense), read.cloud, threads, read.counts)
+        chosen, inside, kind = read.cloud.subset(found.inside), found.inside, str(found.kind)
+    else:
+        chosen, inside, kind = points_in_box(read.cloud, region), in_box(read.cloud.points, region), "box"
+    count = int(read.counts[inside].sum())
+    return chosen, count, total - count, kind
+
+
+@reads(lambda dense, scene, *_: [depth_map_file(dense, view.name) for view in scene])
+def see_through(dense: Path, scene: Scene, output: Path, _: int) -> None:
+    """Keep of the depth maps what tells where space is free.
+
+    Parameters
+    ----------
+    dense : Path
+        The artifact of dense_reconstruction.
+    scene : Scene
+        Its views.
+    output : Path
+        Its fact ``maps`` tells the focal length in pixels and the pose of each depth map.
+    """
+    from recon3d.surface.free_space import reduced_maps
+
+    # Of a view that has a depth map, the map's camera is its own.
+    views = [view for view in scene if depth_map_file(dense, view.name).exists()]
+    small = reduced_maps(
+        (read_packed_map(depth_map_file(dense, view.name)).depth, view.camera, view.cam_from_world)
+        for view in views
+    )
+    seen = [(float(view.camera.K[0, 0]), view.cam_from_world.tolist()) for view in views]
+    keep_step(output, {"maps": seen}, **{f"map{number}": part for number, part in enumerate(small)})
+
+
+def kept_free_space(path: Path, threads: Threads) -> FreeSpace:
+    """Read what `see_through` left.
+
+    Parameters
+    ----------
+    path : Path
+    threads : Threads
+
+    Returns
+    -------
+    FreeSpace
+    """
+    from recon3d.surface.free_space import FreeSpace, SmallMap
+
+    count = len(kept_facts(path)["maps"])
+    maps = [kept_part(path, f"map{number}", SmallMap) for number in range(count)]
+    return FreeSpace(maps, threads=threads)
+
+
+@reads(lambda cloud, *_: [cloud])
+def thin_points(cloud: Path, options: MeshGenerationOptions, output: Path, cores: int) -> None:
+    """Thin the points to what the surface's grid can use.
+
+    Parameters
+    ----------
+    cloud : Path
+        What `read_points` left.
+    options : MeshGenerationOptions
+    output : Path
+    cores : int
+    """
+    from recon3d.surface.thinning import surface_points
+
+    with Threads(cores) as threads:
+        used = surface_points(
+            kept_part(cloud, "cloud", PointCloud),
+            faces=options.max_faces,
+            depth=options.poisson_depth,
+            threads=threads,
+        )
+    keep_step(output, kept_facts(cloud), points=used)
