@@ -18,7 +18,7 @@ from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy
 from recon3d.stages.texturing.texture_tasks import Sources, ViewTask, choose, prepare, rate_view
 from recon3d.types import Camera, Scene, SparsePoints
 
-VERSION = 5
+VERSION = 6
 
 #: Work of the steps: making the mesh ready, rating views, choosing photos, painting; and of the last one's:
 #: planning the atlas, copying photos, joining and blending them, writing.
