@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.texture.shapes import SWAP, TURNS, Shapes, columns_reversed, exchanged, rows_reversed, turned
+from recon3d.texture.shapes import TURNS, Shapes, directions, exchanged, join, turned
 from recon3d.types import Ints
 
 #: Sides of textures are multiples of so many blocks: four mip levels halve without a remainder.
@@ -20,8 +20,8 @@ MULTIPLE = 8
 #: Charts of so many blocks along both sides are placed as they are: all turns of them are much alike.
 SMALL = 4
 
-#: Share of a square that charts fill at the first try, and more than they ever do.
-_FILL, _FULL = 0.95, 0.98
+#: Share of a square that charts fill at the first try.
+_FILL = 0.95
 #: Columns that a try may use beyond the square: how many it takes tells the next try's side.
 _LONGER = 1.25
 #: Squares of up to 2 to the power of one less than this tell where charts cannot stand.
@@ -103,8 +103,9 @@ def given_square(charts: Shapes, side: int) -> tuple[Packing | None, float]:
 
 
 def _square(charts: Shapes, other: Shapes, squares: Ints, side: int) -> tuple[Packing | None, float]:
-    if max(charts.extents().max(initial=1), np.sqrt(charts.area / _FULL)) > side:
-        return None, float(np.sqrt(charts.area / _FILL))
+    longest = float(charts.extents().max(initial=1))
+    if longest > side or charts.area > side * side:
+        return None, max(longest, float(np.sqrt(charts.area / _FILL)))
     positions, turns, columns = pack(charts, other, squares, side, int(_LONGER * side))
     # About as many blocks are wasted in a square.
     needed = float(np.sqrt(side * columns))
@@ -155,9 +156,13 @@ def pack(charts: Shapes, other: Shapes, squares: Ints, rows: int, columns: int) 
     for power, level in enumerate(place):
         level[max(columns - (1 << power) + 1, 0) :] = 0
     alive = place.any(axis=2)
-    both = (part for s in (charts, other) for part in (s.columns, s.runs, s.low, s.high))
-    used = _place(*both, extents, squares, order, TURNS, rows, free, place, alive, positions, turns)
-    return positions, turns, int(used)
+    both = join(charts, other)
+    shapes = both.columns, both.runs, both.low, both.high
+    kinds = np.zeros(len(charts), np.int32)
+    used = _place(
+        *shapes, extents, squares, order, directions(TURNS), rows, free, place, alive, positions, kinds
+    )
+    return positions, TURNS[kinds], int(used)
 
 
 def _all_free(levels: int, columns: int, rows: int) -> NDArray[np.uint64]:
@@ -178,60 +183,50 @@ def _place(
     runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
-    other_columns: NDArray[np.int64],
-    other_runs: NDArray[np.int64],
-    other_low: Ints,
-    other_high: Ints,
     extents: Ints,
     squares: Ints,
     order: NDArray[np.int64],
-    kinds: Ints,
+    turns: Ints,
     rows: int,
     free: NDArray[np.uint64],
     place: NDArray[np.uint64],
     alive: NDArray[np.bool_],
     positions: Ints,
-    turns: Ints,
+    kinds: Ints,
 ) -> int:
-    """Place the charts in their order; the columns that they use."""
+    """Place the charts in their order; the columns that they use. `turns` are `directions` to try."""
     end = free.shape[1]
     used = 0
     for index in range(order.shape[0]):
         number = order[index]
         size = squares[number, 0]
         small = max(extents[number, 0], extents[number, 1]) <= SMALL
-        best_x, best_y, best_turn, best = -1, 0, 0, end + 1
-        for kind in range(1 if small else kinds.shape[0]):
-            turn = kinds[kind]
-            wide, tall = extents[number, 0], extents[number, 1]
-            left, top = squares[number, 1], squares[number, 2]
-            begin, bounds, lows, highs = columns[number], runs, low, high
-            if turn & SWAP:
-                wide, tall = tall, wide
-                left, top = top, left
-                begin, bounds, lows, highs = other_columns[number], other_runs, other_low, other_high
+        best_x, best_y, best = -1, 0, end + 1
+        for kind in range(1 if small else turns.shape[0]):
+            swap, back, flip = turns[kind, 0], turns[kind, 1], turns[kind, 2]
+            wide, tall = extents[number, swap], extents[number, 1 - swap]
             if tall > rows:
                 continue
-            if columns_reversed(turn):
+            left, top = squares[number, 1 + swap], squares[number, 2 - swap]
+            if back:
                 left = wide - left - (1 << size)
-            if rows_reversed(turn):
+            if flip:
                 top = tall - top - (1 << size)
-            limit = best - wide
-            x, y = _leftmost(
-                bounds, lows, highs, begin, wide, tall, turn, rows, free, place, alive, size, left, top, limit
-            )
+            begin = columns[number + swap * extents.shape[0]]
+            chart = (begin, wide, tall, back, flip)
+            x, y = _leftmost(runs, low, high, chart, rows, free, place, alive, size, left, top, best - wide)
             if x >= 0:
-                best_x, best_y, best_turn, best = x, y, turn, x + wide
+                best_x, best_y, best = x, y, x + wide
+                kinds[number] = kind
         if best_x < 0:
             return end + 1  # type: ignore[no-any-return]
-        positions[number, 0], positions[number, 1], turns[number] = best_x, best_y, best_turn
-        wide, tall = extents[number, 0], extents[number, 1]
-        begin, bounds, lows, highs = columns[number], runs, low, high
-        if best_turn & SWAP:
-            wide, tall = tall, wide
-            begin, bounds, lows, highs = other_columns[number], other_runs, other_low, other_high
-        used = max(used, best_x + wide)
-        _occupy(bounds, lows, highs, begin, wide, tall, best_turn, best_x, best_y, free, place, alive)
+        positions[number, 0], positions[number, 1] = best_x, best_y
+        used = max(used, best)
+        kind = kinds[number]
+        swap, back, flip = turns[kind, 0], turns[kind, 1], turns[kind, 2]
+        wide, tall = extents[number, swap], extents[number, 1 - swap]
+        chart = (columns[number + swap * extents.shape[0]], wide, tall, back, flip)
+        _occupy(runs, low, high, chart, best_x, best_y, free, place, alive)
     return used
 
 
@@ -250,10 +245,7 @@ def _leftmost(
     runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
-    begin: int,
-    wide: int,
-    tall: int,
-    turn: int,
+    chart: tuple[int, int, int, int, int],
     rows: int,
     free: NDArray[np.uint64],
     place: NDArray[np.uint64],
@@ -268,7 +260,7 @@ def _leftmost(
     `place` tells where squares of ``2 ** size`` blocks find a place, and `alive` in which columns any does;
     the chart's begins at `left` and `top`.
     """
-    back, flip = columns_reversed(turn), rows_reversed(turn)
+    begin, wide, tall, back, flip = chart
     hit = 0
     zero, one = np.uint64(0), np.uint64(1)
     for x in range(limit):
@@ -310,17 +302,14 @@ def _occupy(
     runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
-    begin: int,
-    wide: int,
-    tall: int,
-    turn: int,
+    chart: tuple[int, int, int, int, int],
     x: int,
     y: int,
     free: NDArray[np.uint64],
     place: NDArray[np.uint64],
     alive: NDArray[np.bool_],
 ) -> None:
-    back, flip = columns_reversed(turn), rows_reversed(turn)
+    begin, wide, tall, back, flip = chart
     zero, one = np.uint64(0), np.uint64(1)
     last = (y + tall - 1) // _WORD
     for i in range(wide):

@@ -195,80 +195,40 @@ def turned(charts: Shapes, other: Shapes, turns: Ints) -> Shapes:
     -------
     Shapes
     """
-    extents = charts.extents()
+    swap, back, flip = directions(turns).T
+    both, count = join(charts, other), len(charts)
+    sources = np.arange(count) + swap * count
+    widths = np.diff(both.columns)[sources]
+    heights = np.diff(both.columns)[np.arange(count) + (1 - swap) * count]
+    columns = np.append(0, np.cumsum(widths))
+    chart = np.repeat(np.arange(count), widths)
+    i = np.arange(len(chart)) - columns[chart]
+    place = both.columns[sources][chart] + np.where(back[chart], widths[chart] - 1 - i, i)
+    first, counts = both.runs[place], np.diff(both.runs)[place]
+    runs = np.append(0, np.cumsum(counts))
+    column = np.repeat(np.arange(len(chart)), counts)
+    k = np.arange(len(column)) - runs[column]
+    mirrored, tall = flip[chart][column], heights[chart][column]
+    n = first[column] + np.where(mirrored, counts[column] - 1 - k, k)
+    low = np.where(mirrored, tall - both.high[n], both.low[n])
+    high = np.where(mirrored, tall - both.low[n], both.high[n])
+    return Shapes(columns, runs, low.astype(np.int32), high.astype(np.int32))
+
+
+def directions(turns: Ints) -> Ints:
+    """Tell how turned charts are read: of `exchanged`, and which of their columns and rows come first.
+
+    Parameters
+    ----------
+    turns : ndarray of int32, shape (N,)
+        See `turned`.
+
+    Returns
+    -------
+    ndarray of int32, shape (N, 3)
+        1 where the chart's columns and rows are exchanged; then 1 where its columns are in reverse order,
+        and where its rows are.
+    """
     swap = (turns & SWAP) > 0
-    columns = np.append(0, np.cumsum(np.where(swap, extents[:, 1], extents[:, 0]), dtype=np.int64))
-    counts = np.where(swap, *(np.diff(s.runs[s.columns]) for s in (other, charts)))
-    runs = np.zeros(columns[-1] + 1, np.int64)
-    low, high = (np.empty(int(counts.sum()), np.int32) for _ in range(2))
-    both = (part for s in (charts, other) for part in (s.columns, s.runs, s.low, s.high))
-    _turn(*both, extents, turns, runs, low, high)
-    return Shapes(columns, runs, low, high)
-
-
-@_compiled
-def columns_reversed(turn: int) -> bool:
-    """Tell whether a turned chart has its columns from the last to the first.
-
-    Parameters
-    ----------
-    turn : int
-
-    Returns
-    -------
-    bool
-        Of the chart's columns, or with `SWAP` of the exchanged one's.
-    """
-    return turn & (MIRROR_Y if turn & SWAP else MIRROR_X) > 0
-
-
-@_compiled
-def rows_reversed(turn: int) -> bool:
-    """Tell whether a turned chart has its rows from the last to the first.
-
-    Parameters
-    ----------
-    turn : int
-
-    Returns
-    -------
-    bool
-        Of the chart's rows, or with `SWAP` of the exchanged one's.
-    """
-    return turn & (MIRROR_X if turn & SWAP else MIRROR_Y) > 0
-
-
-@_compiled
-def _turn(
-    columns: NDArray[np.int64],
-    runs: NDArray[np.int64],
-    low: Ints,
-    high: Ints,
-    other_columns: NDArray[np.int64],
-    other_runs: NDArray[np.int64],
-    other_low: Ints,
-    other_high: Ints,
-    extents: Ints,
-    turns: Ints,
-    new_runs: NDArray[np.int64],
-    new_low: Ints,
-    new_high: Ints,
-) -> None:
-    total, column = 0, 0
-    for number in range(turns.shape[0]):
-        turn, wide, tall = turns[number], extents[number, 0], extents[number, 1]
-        begin, bounds, lows, highs = columns[number], runs, low, high
-        if turn & SWAP:
-            wide, tall = tall, wide
-            begin, bounds, lows, highs = other_columns[number], other_runs, other_low, other_high
-        back, flip = columns_reversed(turn), rows_reversed(turn)
-        for i in range(wide):
-            place = begin + (wide - 1 - i if back else i)
-            first, last = bounds[place], bounds[place + 1]
-            for k in range(last - first):
-                n = last - 1 - k if flip else first + k
-                new_low[total] = tall - highs[n] if flip else lows[n]
-                new_high[total] = tall - lows[n] if flip else highs[n]
-                total += 1
-            column += 1
-            new_runs[column] = total
+    x, y = (turns & MIRROR_X) > 0, (turns & MIRROR_Y) > 0
+    return np.stack([swap, np.where(swap, y, x), np.where(swap, x, y)], axis=1).astype(np.int32)

@@ -6,7 +6,7 @@ import pytest
 from recon3d.errors import OptionError
 from recon3d.texture.charts import Charts, build_charts, lay_out
 from recon3d.texture.footprints import chart_shapes
-from recon3d.texture.packing import MULTIPLE, pack, smallest_square
+from recon3d.texture.packing import MULTIPLE, given_square, pack, smallest_square
 from recon3d.texture.shapes import BLOCK, Shapes, exchanged, join, rectangle, turned
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh, View
@@ -99,6 +99,20 @@ def test_what_does_not_fit_is_refused() -> None:
     packing, needed = smallest_square(columns(np.full(5, 16), np.full(5, 16)), 32)
     assert packing is None
     assert 32 < needed <= 48
+    assert given_square(columns(np.array([60]), np.array([4])), 48)[1] == 60
+
+
+def test_a_given_square_tells_how_much_of_it_is_needed() -> None:
+    charts = columns(np.full(9, 16), np.full(9, 16))
+    for side, fits in ((40, False), (48, True), (64, True)):
+        packing, needed = given_square(charts, side)
+        assert (packing is not None) == fits
+        if packing is not None:
+            assert packing.side == side
+            assert needed <= side
+            assert occupancy(packing.charts, packing.positions, side, side).max() == 1
+        else:
+            assert needed > side
 
 
 def box_charts(steps: int = 8) -> tuple[Mesh, list[View], Charts]:
