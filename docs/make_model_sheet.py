@@ -6,7 +6,7 @@ that lie furthest apart, shaded and textured. The left half is BEFORE.
 
 The GLB of the code before comes from a checkout that runs on the same cameras:
 ``recon3d export PROJECT --format colmap -o FOLDER``, then there
-``recon3d run --poses FOLDER/sparse --images FOLDER/images -q low``.
+``recon3d run --poses FOLDER/sparse/0 --images FOLDER/images -q low``.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ import recon3d.texture
 ROOT = Path(__file__).parents[1]
 #: Of NumPy: functions of scalars, and their types.
 SCALAR = {"sqrt", "exp", "arccos", "floor", "ceil", "isfinite"}
-SCALAR |= {"float32", "float64", "int16", "int32", "int64", "uint8"}
+SCALAR |= {"float32", "float64", "int16", "int32", "int64", "uint8", "uint64"}
 
 
 def _kernels(path: Path) -> Iterator[ast.FunctionDef]:

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.texture import texels
+from recon3d.texture.cells import TEXELS
 from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.texels import INSIDE, OUTSIDE, UNIT
+from recon3d.texture.texels import INSIDE, OUTSIDE, RIM, UNIT
 from recon3d.types import Bytes, Floats, Floats32
 
 #: Texels that a photo may misplace the middle of an edge before its face is resampled.
@@ -69,12 +70,11 @@ class Atlas:
             photo = np.asarray(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         values = np.rint(np.arange(256)[:, None] * gain * UNIT).astype(np.int16)
         s = layout.shapes
-        place = layout.source, layout.target
+        place = layout.source, layout.target, layout.turns, layout.extent
         texels.copy(self.color, photo, mine, *place, s.columns, s.runs, s.low, s.high, values)
-        faces = _bent_faces(charts, layout, view)
-        nodes = charts.face_nodes[faces]
-        shift = (layout.source - layout.target)[charts.face_chart[faces]]
-        texels.project(self.color, photo, layout.node_xy[nodes], charts.depth[nodes], shift, values)
+        nodes = charts.face_nodes[_bent_faces(charts, layout, view)]
+        corners = layout.node_xy[nodes], layout.photo_xy[nodes], charts.depth[nodes]
+        texels.project(self.color, photo, *corners, values)
 
     def outline(self, charts: Charts, layout: Layout) -> None:
         """Fill the mask; rims take the colours inside: beyond an outline photos show something else.
@@ -117,22 +117,26 @@ class Atlas:
         """
         return texels.sample(self.color, xy) / UNIT
 
-    def fill_cells(self, layout: Layout, corner_colors: Floats) -> None:
+    def fill_cells(self, charts: Charts, layout: Layout, corner_colors: Floats) -> None:
         """Paint the cells of faces that no photo sees.
 
         Parameters
         ----------
+        charts : Charts
         layout : Layout
         corner_colors : ndarray of float64, shape (U, 3, 3)
             Colour of each face's corners, in gray levels.
         """
-        weights = cell_weights(layout.cell)
-        for row in range(layout.cell):
-            for column in range(layout.cell):
+        colors, faces = charts.cells.texels(corner_colors)
+        if layout.cell == 1:
+            alone = faces[:, None] == 1
+            colors[:, 0] = np.where(alone, colors[:, :3].mean(axis=1), colors.mean(axis=1))
+        values = np.rint(np.clip(colors, 0, 255) * UNIT)
+        for number, (column, row) in enumerate(TEXELS):
+            if max(column, row) < layout.cell:
                 x, y = layout.cells[:, 0] + column, layout.cells[:, 1] + row
-                value = np.einsum("k,ukc->uc", weights[row, column], corner_colors)
-                self.color[y, x] = np.rint(np.clip(value, 0, 255) * UNIT)
-                self.mask[y, x] = INSIDE
+                self.color[y, x] = values[:, number]
+                self.mask[y, x] = np.where(number < faces + 2, INSIDE, RIM)
 
     def finish(self, layout: Layout) -> Bytes:
         """The texture: what is outside of all charts takes the colours around.
@@ -167,34 +171,12 @@ def _bent_faces(charts: Charts, layout: Layout, view: int) -> NDArray[np.int64]:
     return bent
 
 
-def cell_weights(cell: int) -> Floats:
-    """Compute the barycentric weights of the texels of an unseen face's cell.
-
-    The face's corners lie on the centres of the first texel, of the last in its row, and of the
-    last in its column; texels beyond the diagonal take its colours.
-
-    Parameters
-    ----------
-    cell : int
-        Side of the cell in texels.
-
-    Returns
-    -------
-    ndarray of float64, shape (cell, cell, 3)
-    """
-    if cell == 1:
-        return np.full((1, 1, 3), 1 / 3)
-    row, column = np.mgrid[:cell, :cell] / (cell - 1.0)
-    weights = np.stack([np.maximum(1 - row - column, 0), column, row], axis=-1)
-    normalized: Floats = weights / weights.sum(axis=-1, keepdims=True)
-    return normalized
-
-
-def cell_corners(layout: Layout) -> Floats:
+def cell_corners(charts: Charts, layout: Layout) -> Floats:
     """Compute the places of the corners of unseen faces in the atlas.
 
     Parameters
     ----------
+    charts : Charts
     layout : Layout
 
     Returns
@@ -202,8 +184,9 @@ def cell_corners(layout: Layout) -> Floats:
     ndarray of float64, shape (U, 3, 2)
         In texels.
     """
-    reach = layout.cell - 1
-    corners: Floats = layout.cells[:, None] + 0.5 + np.array([[0, 0], [reach, 0], [0, reach]])
+    cells = charts.cells
+    places = TEXELS[cells.corner] * (layout.cell - 1)
+    corners: Floats = layout.cells[cells.cell][:, None] + 0.5 + places
     return corners
 
 

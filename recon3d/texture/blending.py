@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.packing import BLOCK
 from recon3d.texture.seams import Seams, side_lengths
+from recon3d.texture.shapes import BLOCK
 from recon3d.texture.texels import OUTSIDE, UNIT, lookup
 from recon3d.types import Floats, Floats32, Ints
 

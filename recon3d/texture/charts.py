@@ -8,22 +8,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from recon3d.errors import OptionError
+from recon3d.texture.cells import Cells, pair_up
 from recon3d.texture.footprints import chart_shapes, owners
 from recon3d.texture.labelling import connected_faces
-from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, rectangle, smallest_square
+from recon3d.texture.packing import MULTIPLE, given_square, smallest_square
+from recon3d.texture.shapes import BLOCK, MIRROR_X, MIRROR_Y, SWAP, Shapes, join, rectangle
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Ints, Mesh, View
 
-#: Blocks around a chart that are its own: lookups in the first mip level reach half a block beyond it.
-_PADDING = 0.5
+#: Texels around a chart that are its own: lookups in the first mip level reach half a block beyond it.
+_PADDING = BLOCK / 2
 #: Blocks around all cells.
 _FRAME = 1
-#: Side in texels of the cell of a face that no photo sees.
-CELL = 4
+#: Side in texels of a cell of faces that no photo sees.
+CELL = 2
 
-#: Scales of photos that are tried when the largest atlas is too small, and how full it shall be.
-_TRIES, _FULL = 10, 0.985
+#: Scales of photos that are tried when the largest atlas is too small, and how much of its side is enough.
+_TRIES, _FULL = 6, 0.985
 _LEAST_SCALE = 0.01
+#: After a try that did not fit, the next is this much smaller than it promises to need.
+_SMALLER = 0.99
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,8 @@ class Charts:
         Pixel of each node in its chart's photo.
     depth : ndarray of float64, shape (N,)
         Depth of each node there.
+    cells : Cells
+        Of the faces without a view.
     """
 
     labels: Ints
@@ -56,6 +62,7 @@ class Charts:
     face_nodes: Ints
     xy: Floats
     depth: Floats
+    cells: Cells
 
     def __len__(self) -> int:
         return len(self.chart_view)
@@ -75,14 +82,18 @@ class Layout:
         Column and row of each chart's first texel in its scaled photo; may lie outside by the padding.
     target : ndarray of int32, shape (C, 2)
         Column and row of each chart's first texel in the atlas.
+    turns : ndarray of int32, shape (C,)
+        How each chart is turned in the atlas: see `recon3d.texture.shapes.turned`.
     extent : ndarray of int32, shape (C, 2)
-        Width and height of each chart.
+        Width and height of each chart in the atlas.
     shapes : Shapes
-        What each chart occupies of its width and height, in blocks.
+        What each chart occupies of its width and height in the atlas, in blocks; then all cells.
+    photo_xy : ndarray of float64, shape (N, 2)
+        Place of each node in its scaled photo.
     node_xy : ndarray of float64, shape (N, 2)
         Place of each node in the atlas, in texels from its upper left corner.
-    cells : ndarray of int32, shape (U, 2)
-        First texel of the cell of each face without a view, in the order of the faces.
+    cells : ndarray of int32, shape (Q, 2)
+        First texel of each cell, in the order of the charts' cells.
     cell : int
         Side of a cell.
     owner : ndarray of int32, shape (size // 2, size // 2)
@@ -93,8 +104,10 @@ class Layout:
     image_sizes: Ints
     source: Ints
     target: Ints
+    turns: Ints
     extent: Ints
     shapes: Shapes
+    photo_xy: Floats
     node_xy: Floats
     cells: Ints
     cell: int
@@ -134,7 +147,8 @@ def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[Vie
         mine = order[bounds[index] : bounds[index + 1]]
         q = mesh.vertices[node_vertex[mine]] @ view.projection[:, :3].T + view.projection[:, 3]
         xy[mine], depth[mine] = q[:, :2] / q[:, 2:], q[:, 2]
-    return Charts(labels, face_chart, chart_view, node_vertex, node_chart, face_nodes, xy, depth)
+    cells = pair_up(np.flatnonzero(face_chart < 0), pairs, len(mesh.faces))
+    return Charts(labels, face_chart, chart_view, node_vertex, node_chart, face_nodes, xy, depth, cells)
 
 
 def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
@@ -159,23 +173,22 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
         The charts do not fit at any resolution.
     """
     largest = max_size // (BLOCK * MULTIPLE) * BLOCK * MULTIPLE
-    layout, area = _try(charts, views, 1.0, largest)
+    layout, needed = _try(charts, views, 1.0, largest)
     if layout is not None:
         return layout
-    best, low, high = None, 0.0, 1.0
-    scale = min(0.95, 0.9 * largest / np.sqrt(area))
+    best, low, high, scale = None, 0.0, 1.0, 1.0
     for _ in range(_TRIES):
-        layout, area = _try(charts, views, scale, largest)
+        # The last try tells how much is left, or about how much is too much.
+        scale *= largest / needed * (_SMALLER if layout is None else 1.0)
+        if not low < scale < high:
+            scale = (low + high) / 2
+        layout, needed = _try(charts, views, scale, largest)
         if layout is None:
             high = scale
         else:
             low, best = scale, layout
-            if layout.size >= _FULL * largest:
+            if needed >= _FULL * largest:
                 break
-        # A layout tells how much is left; a failure only that this was too large.
-        scale = scale * largest / layout.size if layout is not None else 0.97 * scale
-        if not low < scale < high:
-            scale = (low + high) / 2
     while best is None and scale > _LEAST_SCALE:
         scale *= 0.7
         best, _ = _try(charts, views, scale, largest)
@@ -187,50 +200,54 @@ def lay_out(charts: Charts, views: Sequence[View], max_size: int) -> Layout:
     return best
 
 
-def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> tuple[Layout | None, int]:
-    """Layout at one scale, or None where it does not fit, and the texels that it takes."""
+def _try(charts: Charts, views: Sequence[View], scale: float, largest: int) -> tuple[Layout | None, float]:
+    """Layout at one scale, or None where it does not fit, and about the side that it needs."""
     full = np.array([(v.camera.width, v.camera.height) for v in views], np.int32).reshape(-1, 2)
     image_sizes = np.maximum(np.rint(full * scale), 1).astype(np.int32)
-    view_of = charts.chart_view[charts.node_chart]
-    xy = charts.xy * (image_sizes / full)[view_of]
-    grid = xy / BLOCK
-    low = np.full((len(charts), 2), np.inf)
-    high = np.full((len(charts), 2), -np.inf)
-    np.minimum.at(low, charts.node_chart, grid)
-    np.maximum.at(high, charts.node_chart, grid)
-    source = np.floor(low - _PADDING).astype(np.int32)
-    extent = np.ceil(high + _PADDING).astype(np.int32) - source
-    # A chart of a single place on the blocks' lines.
-    extent = np.maximum(extent, 1)
-    seen = charts.face_chart >= 0
-    faces = charts.face_nodes[seen]
-    shapes = chart_shapes(grid, faces, charts.face_chart[seen], source, extent, _PADDING)
-    unseen = int(np.count_nonzero(~seen))
-    cell = CELL if unseen * CELL * CELL <= largest * largest / 4 else 1
-    columns = min(max(1, int(np.ceil(np.sqrt(unseen)))), (largest - 2 * _FRAME * BLOCK) // cell)
-    block = rectangle(*(-(-n * cell // BLOCK) + 2 * _FRAME for n in (columns, -(-unseen // columns))))
-    everything = join(shapes, block) if unseen else shapes
-    taken = everything.area * BLOCK * BLOCK
-    found = smallest_square(everything, largest // BLOCK)
-    if found is None:
-        return None, taken
-    side, positions = found
-    index = np.arange(unseen)
-    first = (positions[-1] + _FRAME) * BLOCK if unseen else np.zeros(2, np.int32)
-    cells = np.stack([index % columns, index // columns], axis=1) * cell + first
-    s = everything
-    owner = owners(positions, s.columns, s.runs, s.low, s.high, side)
-    source, target = source * BLOCK, positions[: len(charts)] * BLOCK
+    node, seen = charts.node_chart, charts.face_chart >= 0
+    xy = charts.xy * (image_sizes / full)[charts.chart_view[node]]
+    faces = charts.face_nodes[seen], charts.face_chart[seen]
+    source, everything = chart_shapes(xy, node, *faces, _PADDING)
+    cells = charts.cells.count
+    cell = CELL if cells * CELL * CELL <= largest * largest / 4 else 1
+    columns = min(max(1, int(np.ceil(np.sqrt(cells)))), (largest - 2 * _FRAME * BLOCK) // cell)
+    if cells:
+        sides = (-(-n * cell // BLOCK) + 2 * _FRAME for n in (columns, -(-cells // columns)))
+        everything = join(everything, rectangle(*sides))
+    # Photos that are scaled down fill the largest atlas.
+    fit = smallest_square if scale == 1 else given_square
+    packing, needed = fit(everything, largest // BLOCK)
+    if packing is None:
+        return None, needed * BLOCK
+    shapes, turns = packing.charts, packing.turns[: len(charts)]
+    target, extent = packing.positions[: len(charts)] * BLOCK, shapes.extents()[: len(charts)] * BLOCK
+    index = np.arange(cells)
+    place = np.stack([index % columns, index // columns], axis=1) * cell
+    if cells:
+        if packing.turns[-1] & SWAP:
+            place = place[:, ::-1]
+        place = place + (packing.positions[-1] + _FRAME) * BLOCK
     layout = Layout(
-        side * BLOCK,
+        packing.side * BLOCK,
         image_sizes,
         source,
         target,
-        extent * BLOCK,
+        turns,
+        extent,
         shapes,
-        xy + (target - source)[charts.node_chart],
-        cells.astype(np.int32),
+        xy,
+        target[node] + _turned_places(xy - source[node], turns[node], extent[node]),
+        place.astype(np.int32),
         cell,
-        owner,
+        owners(packing.positions, shapes.columns, shapes.runs, shapes.low, shapes.high, packing.side),
     )
-    return layout, taken
+    return layout, needed * BLOCK
+
+
+def _turned_places(place: Floats, turns: Ints, extent: Ints) -> Floats:
+    """Places in charts, turned as their charts are; `extent` is that of the turned charts."""
+    swap = (turns & SWAP > 0)[:, None]
+    whole = np.where(swap, extent[:, ::-1], extent)
+    mirror = np.stack([turns & MIRROR_X, turns & MIRROR_Y], axis=1) > 0
+    place = np.where(mirror, whole - place, place)
+    return np.where(swap, place[:, ::-1], place)

@@ -8,50 +8,68 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.texture.packing import Shapes
+from recon3d.texture.shapes import BLOCK, Shapes
 from recon3d.types import Floats, Ints
 
 _compiled = kernel(_nrt=False)
 
 
 def chart_shapes(
-    xy: Floats, faces: Ints, face_chart: Ints, source: Ints, extent: Ints, padding: float
-) -> Shapes:
-    """Find the blocks that faces reach when these grow by `padding` blocks to all sides.
+    xy: Floats, node_chart: Ints, faces: Ints, face_chart: Ints, padding: float
+) -> tuple[Ints, Shapes]:
+    """Find the blocks that faces reach when these grow by `padding` texels to all sides.
+
+    Blocks of a chart may begin at any texel of its photo: it has the grid on which it needs the fewest.
 
     Parameters
     ----------
     xy : ndarray of float64, shape (N, 2)
-        Nodes, in blocks of the photo.
+        Nodes, in texels of the photo.
+    node_chart : ndarray of int32, shape (N,)
+        Chart of each node, ascending.
     faces : ndarray of int32, shape (F, 3)
         Nodes of the faces.
     face_chart : ndarray of int32, shape (F,)
         Chart of each face; every chart has one.
-    source, extent : ndarray of int32, shape (C, 2)
-        First column and row, width and height of each chart, with the padding.
     padding : float
 
     Returns
     -------
-    Shapes
+    source : ndarray of int32, shape (C, 2)
+        First texel of each chart in the photo.
+    shapes : Shapes
     """
     order = np.argsort(face_chart, kind="stable")
-    bounds = np.searchsorted(face_chart[order], np.arange(len(source) + 1))
-    columns = np.append(0, np.cumsum(extent[:, 0], dtype=np.int64))
-    runs = np.zeros(columns[-1] + 1, np.int64)
-    low, high = (np.empty(2 * columns[-1] + 16, np.int32) for _ in range(2))
+    charts = int(face_chart.max(initial=-1)) + 1
+    bounds = np.searchsorted(face_chart[order], np.arange(charts + 1))
+    starts = np.searchsorted(node_chart, np.arange(charts))
+    source = np.floor(np.minimum.reduceat(xy, starts) - padding).astype(np.int32)
+    extent = np.ceil(np.maximum.reduceat(xy, starts) + padding).astype(np.int32) - source
+    # A chart of a single place on the texels' lines.
+    extent = np.maximum(extent, 1)
+    columns = np.zeros(charts + 1, np.int64)
+    most = int((extent[:, 0] // BLOCK + 1).sum(dtype=np.int64))
+    runs = np.zeros(most + 1, np.int64)
+    low, high = (np.empty(2 * most + 16, np.int32) for _ in range(2))
     area = (extent[:, 0].astype(np.int64) * (extent[:, 1] + 1)).max(initial=0)
     scratch = np.empty((3, 2)), np.empty(int(area), np.int32)
-    given = (xy, faces[order], bounds, source, extent, columns, padding)
+    given = (xy, faces[order], bounds, extent, padding, *scratch)
     chart = 0
     while True:
-        chart = int(_find_runs(*given, *scratch, chart, runs, low, high))
-        if chart == len(source):
-            total = int(runs[-1])
-            return Shapes(columns, runs, low[:total].copy(), high[:total].copy())
+        chart = int(_find_runs(*given, chart, source, columns, runs, low, high))
+        if chart == charts:
+            total = int(columns[-1])
+            runs = runs[: total + 1]
+            return source, Shapes(columns, runs, low[: runs[-1]].copy(), high[: runs[-1]].copy())
         # The next chart has no more runs than this.
-        more = np.empty(len(low) + int(extent[chart, 0]) * (int(extent[chart, 1]) // 2 + 1), np.int32)
+        more = np.empty(len(low) + _most_runs(*(int(n) for n in extent[chart])), np.int32)
         low, high = np.append(low, more), np.append(high, more)
+
+
+@_compiled
+def _most_runs(width: int, height: int) -> int:
+    """Runs that a chart of so many texels has at most."""
+    return (width // BLOCK + 1) * (height // BLOCK // 2 + 1)
 
 
 @_compiled
@@ -59,13 +77,13 @@ def _find_runs(
     xy: Floats,
     faces: Ints,
     bounds: NDArray[np.int64],
-    source: Ints,
     extent: Ints,
-    columns: NDArray[np.int64],
     padding: float,
     corners: Floats,
-    change: Ints,
+    claims: Ints,
     first_chart: int,
+    source: Ints,
+    columns: NDArray[np.int64],
     runs: NDArray[np.int64],
     low: Ints,
     high: Ints,
@@ -74,11 +92,11 @@ def _find_runs(
     total = runs[columns[first_chart]]
     for chart in range(first_chart, extent.shape[0]):
         width, height = np.int64(extent[chart, 0]), np.int64(extent[chart, 1])
-        if total + width * (height // 2 + 1) > low.shape[0]:
+        if total + _most_runs(width, height) > low.shape[0]:
             return chart
         # Per column the change, at each row, of the number of faces that claim it.
         for place in range(width * (height + 1)):
-            change[place] = 0
+            claims[place] = 0
         for f in range(bounds[chart], bounds[chart + 1]):
             for k in range(3):
                 for axis in range(2):
@@ -89,20 +107,52 @@ def _find_runs(
                 top, bottom = _rows(corners, column - padding, column + 1 + padding)
                 first = max(math.floor(top - padding), 0)
                 last = min(max(math.ceil(bottom + padding), first + 1), height)
-                change[column * (height + 1) + first] += 1
-                change[column * (height + 1) + last] -= 1
+                claims[column * (height + 1) + first] += 1
+                claims[column * (height + 1) + last] -= 1
         for column in range(width):
-            claims = 0
-            for row in range(height + 1):
-                before = claims
-                claims += change[column * (height + 1) + row]
-                if claims > 0 and before == 0:
+            for row in range(1, height + 1):
+                claims[column * (height + 1) + row] += claims[column * (height + 1) + row - 1]
+        fewest, left, top = 1 << 62, 0, 0
+        for across in range(BLOCK):
+            for down in range(BLOCK):
+                count = 0
+                for column in range((width + across + BLOCK - 1) // BLOCK):
+                    for row in range((height + down + BLOCK - 1) // BLOCK):
+                        if _claimed(claims, width, height, column * BLOCK - across, row * BLOCK - down):
+                            count += 1
+                if count < fewest:
+                    fewest, left, top = count, across, down
+        source[chart, 0] -= left
+        source[chart, 1] -= top
+        following = columns[chart]
+        for block in range((width + left + BLOCK - 1) // BLOCK):
+            inside = False
+            rows = (height + top + BLOCK - 1) // BLOCK
+            for row in range(rows):
+                claimed = _claimed(claims, width, height, block * BLOCK - left, row * BLOCK - top)
+                if claimed and not inside:
                     low[total] = row
-                elif claims == 0 and before > 0:
+                elif inside and not claimed:
                     high[total] = row
                     total += 1
-            runs[columns[chart] + column + 1] = total
+                inside = claimed
+            if inside:
+                high[total] = rows
+                total += 1
+            following += 1
+            runs[following] = total
+        columns[chart + 1] = following
     return extent.shape[0]  # type: ignore[no-any-return]
+
+
+@_compiled
+def _claimed(claims: Ints, width: int, height: int, left: int, top: int) -> bool:
+    """Tell whether a face claims any texel of a block."""
+    for column in range(max(left, 0), min(left + BLOCK, width)):
+        for row in range(max(top, 0), min(top + BLOCK, height)):
+            if claims[column * (height + 1) + row] > 0:
+                return True
+    return False
 
 
 def owners(
@@ -120,7 +170,7 @@ def owners(
     target : ndarray of int32, shape (C, 2)
         Column and row of each chart's first block.
     columns : ndarray of int64, shape (C + 1,)
-        Of the charts' shapes, as `runs`, `low` and `high`: see `recon3d.texture.packing.Shapes`.
+        Of the charts' shapes, as `runs`, `low` and `high`: see `recon3d.texture.shapes.Shapes`.
     runs : ndarray of int64, shape (M + 1,)
     low, high : ndarray of int32, shape (K,)
     side : int

@@ -13,8 +13,8 @@ from recon3d.texture.atlas import Atlas, cell_corners
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
 from recon3d.texture.fill import unseen_corner_colors
-from recon3d.texture.packing import BLOCK
 from recon3d.texture.seams import Seams, find_seams, global_corrections, seam_differences
+from recon3d.texture.shapes import BLOCK
 from recon3d.texture.texels import INSIDE
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
@@ -220,7 +220,7 @@ def textured(
     """
     charts, layout = plan.charts, plan.layout
     if len(layout.cells):
-        atlas.fill_cells(layout, unseen_corner_colors(mesh, charts, layout, atlas))
+        atlas.fill_cells(charts, layout, unseen_corner_colors(mesh, charts, layout, atlas))
     unseen = int(np.count_nonzero(charts.face_chart < 0))
     largest = max((max(v.camera.width, v.camera.height) for v in views), default=1)
     counts = TextureCounts(
@@ -247,7 +247,7 @@ def _in_blocks(atlas: Atlas) -> NDArray[np.int16]:
 
 def _uv(charts: Charts, layout: Layout) -> tuple[Floats32, Ints]:
     """Texture coordinates, origin at the lower left, and each face's three indices into them."""
-    corners = cell_corners(layout)
+    corners = cell_corners(charts, layout)
     xy: Floats = np.concatenate([layout.node_xy, corners.reshape(-1, 2)])
     uv = np.stack([xy[:, 0], layout.size - xy[:, 1]], axis=1) / layout.size
     face_uv = charts.face_nodes.copy()

@@ -7,48 +7,126 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
-from recon3d.texture.packing import Shapes
+from recon3d.texture.packing import SMALL
+from recon3d.texture.shapes import BLOCK, MIRROR_X, MIRROR_Y, SWAP, TURNS, Shapes
 from recon3d.types import Floats, Floats32, Ints
 
 
-def pack(charts: Shapes, width: int, height: int, step: int = 1) -> tuple[Ints, int]:
+def pack(charts: Shapes, rows: int, columns: int) -> tuple[Ints, Ints, int]:
     """Place charts as `recon3d.texture.packing.pack` does.
 
     Parameters
     ----------
     charts : Shapes
-    width, height : int
-        Of the strip in texels.
-    step : int
-        Charts stand at columns that are multiples of so many texels.
+    rows, columns : int
+        Of the strip in blocks.
 
     Returns
     -------
     positions : ndarray of int32, shape (N, 2)
-        Column and row of each chart's corner.
-    rows : int
-        Rows that are used; `height` + 1 when the charts do not fit.
+        Column and row of each turned chart's corner.
+    turns : ndarray of int32, shape (N,)
+        See `recon3d.texture.shapes.turned`.
+    used : int
+        Columns that are used; `columns` + 1 when the charts do not fit.
     """
-    taken = np.zeros((height, width // step), bool)
-    positions = np.zeros((len(charts), 2), np.int32)
-    extents = charts.extents()
-    for n in sorted(range(len(charts)), key=lambda n: (-extents[n, 1], -extents[n, 0], n)):
-        stamp = np.zeros((extents[n, 1], -(-extents[n, 0] // step)), bool)
-        for i, column in enumerate(range(charts.columns[n], charts.columns[n + 1])):
-            for run in range(charts.runs[column], charts.runs[column + 1]):
-                stamp[charts.low[run] : charts.high[run], i // step] = True
-        places = (
-            (x, y)
-            for y in range(height - stamp.shape[0] + 1)
-            for x in range(taken.shape[1] - stamp.shape[1] + 1)
-            if not (taken[y : y + stamp.shape[0], x : x + stamp.shape[1]] & stamp).any()
-        )
-        x, y = next(places, (-1, -1))
-        if x < 0:
-            return positions, height + 1
-        positions[n] = x * step, y
+    taken = np.zeros((rows, columns), bool)
+    positions, turns = np.zeros((len(charts), 2), np.int32), np.zeros(len(charts), np.int32)
+    extents = charts.extents().astype(int)
+    for n in sorted(range(len(charts)), key=lambda n: (-extents[n].min(), -extents[n].max(), n)):
+        best = None
+        for turn in TURNS if extents[n].max() > SMALL else TURNS[:1]:
+            stamp = turned_stamp(stamp_of(charts, n), int(turn))
+            place = _first_place(taken, stamp)
+            if place is not None and (best is None or place[0] + stamp.shape[1] < best[0]):
+                best = place[0] + stamp.shape[1], place, stamp, turn
+        if best is None:
+            return positions, turns, columns + 1
+        _, (x, y), stamp, turns[n] = best
+        positions[n] = x, y
         taken[y : y + stamp.shape[0], x : x + stamp.shape[1]] |= stamp
-    return positions, int(np.flatnonzero(taken.any(axis=1)).max(initial=-1)) + 1
+    return positions, turns, int(np.flatnonzero(taken.any(axis=0)).max(initial=-1)) + 1
+
+
+def stamp_of(charts: Shapes, number: int) -> NDArray[np.bool_]:
+    """Draw a chart.
+
+    Parameters
+    ----------
+    charts : Shapes
+    number : int
+        Which one.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+        Its blocks.
+    """
+    columns = range(charts.columns[number], charts.columns[number + 1])
+    stamp = np.zeros((charts.extents()[number, 1], len(columns)), bool)
+    for i, column in enumerate(columns):
+        for run in range(charts.runs[column], charts.runs[column + 1]):
+            stamp[charts.low[run] : charts.high[run], i] = True
+    return stamp
+
+
+def turned_stamp(stamp: NDArray[np.bool_], turn: int) -> NDArray[np.bool_]:
+    """Turn a drawn chart.
+
+    Parameters
+    ----------
+    stamp : ndarray of bool, shape (H, W)
+    turn : int
+        See `recon3d.texture.shapes.turned`.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W) or (W, H)
+    """
+    if turn & MIRROR_X:
+        stamp = stamp[:, ::-1]
+    if turn & MIRROR_Y:
+        stamp = stamp[::-1]
+    return stamp.T if turn & SWAP else stamp
+
+
+def _first_place(taken: NDArray[np.bool_], stamp: NDArray[np.bool_]) -> tuple[int, int] | None:
+    for x in range(taken.shape[1] - stamp.shape[1] + 1):
+        for y in range(taken.shape[0] - stamp.shape[0] + 1):
+            if not (taken[y : y + stamp.shape[0], x : x + stamp.shape[1]] & stamp).any():
+                return x, y
+    return None
+
+
+def footprint(corners: Floats, shift: Ints, padding: float) -> NDArray[np.bool_]:
+    """Find the blocks that a face reaches as `recon3d.texture.footprints.chart_shapes` does.
+
+    A face and a rectangle are apart where some line along an edge of either is between them.
+
+    Parameters
+    ----------
+    corners : ndarray of float64, shape (3, 2)
+        Of the face, in texels.
+    shift : ndarray of int, shape (2,)
+        Texels by which the first block begins before the first texel that the face reaches.
+    padding : float
+        Texels by which the face grows to all sides.
+
+    Returns
+    -------
+    ndarray of bool, shape (H, W)
+    """
+    first = np.floor(corners.min(axis=0) - padding) - shift
+    count = np.ceil((corners.max(axis=0) + padding - first) / BLOCK).astype(int)
+    low = np.stack(np.meshgrid(*(np.arange(n) * BLOCK for n in count)), axis=-1) + first - padding
+    ends = np.array([[0, 0], [1, 0], [0, 1], [1, 1]]) * (BLOCK + 2 * padding)
+    rectangles = low[:, :, None] + ends
+    edges = np.roll(corners, -1, axis=0) - corners
+    touched = np.ones(low.shape[:2], bool)
+    for axis in (*np.eye(2), *np.stack([-edges[:, 1], edges[:, 0]], axis=1)):
+        face, rectangle = corners @ axis, rectangles @ axis
+        touched &= (rectangle.max(axis=2) >= face.min()) & (rectangle.min(axis=2) <= face.max())
+    return touched
 
 
 def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints, sweeps: int) -> Ints:

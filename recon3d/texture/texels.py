@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.texture.packing import BLOCK
 from recon3d.texture.raster import span
+from recon3d.texture.shapes import BLOCK, MIRROR_X, MIRROR_Y, SWAP
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
 #: Values of an atlas are gray levels times this, in int16: corrections neither round nor clip.
@@ -31,6 +31,8 @@ def copy(
     charts: NDArray[np.int64],
     source: Ints,
     target: Ints,
+    turns: Ints,
+    extent: Ints,
     columns: NDArray[np.int64],
     runs: NDArray[np.int64],
     low: Ints,
@@ -50,8 +52,12 @@ def copy(
         Place of each chart in the photo.
     target : ndarray of int32, shape (C, 2)
         Place of each chart in the atlas.
+    turns : ndarray of int32, shape (C,)
+        How each chart is turned there: see `recon3d.texture.shapes.turned`.
+    extent : ndarray of int32, shape (C, 2)
+        Width and height of each chart there.
     columns : ndarray of int64, shape (C + 1,)
-        Start of each chart's columns in `runs`: see `recon3d.texture.packing.Shapes`.
+        Start of each chart's columns in `runs`: see `recon3d.texture.shapes.Shapes`.
     runs : ndarray of int64, shape (M + 1,)
         Start of each column's runs in `low` and `high`.
     low, high : ndarray of int32, shape (N,)
@@ -62,13 +68,22 @@ def copy(
     height, width = photo.shape[0], photo.shape[1]
     for index in range(charts.shape[0]):
         n = charts[index]
+        swap = turns[n] & SWAP > 0
+        across, down = extent[n, 0], extent[n, 1]
+        if swap:
+            across, down = down, across
         for place in range(columns[n], columns[n + 1]):
             first = (place - columns[n]) * BLOCK
             for run in range(runs[place], runs[place + 1]):
                 for row in range(low[run] * BLOCK, high[run] * BLOCK):
-                    y = min(max(source[n, 1] + row, 0), height - 1)
                     for column in range(first, first + BLOCK):
-                        x = min(max(source[n, 0] + column, 0), width - 1)
+                        x, y = (row, column) if swap else (column, row)
+                        if turns[n] & MIRROR_X:
+                            x = across - 1 - x
+                        if turns[n] & MIRROR_Y:
+                            y = down - 1 - y
+                        x = min(max(source[n, 0] + x, 0), width - 1)
+                        y = min(max(source[n, 1] + y, 0), height - 1)
                         for channel in range(3):
                             atlas[target[n, 1] + row, target[n, 0] + column, channel] = values[
                                 photo[y, x, channel], channel
@@ -79,8 +94,8 @@ def project(
     atlas: NDArray[np.int16],
     photo: Bytes,
     faces: Floats,
+    pixels: Floats,
     depth: Floats,
-    shift: Ints,
     values: NDArray[np.int16],
 ) -> None:
     """Paint faces as their surface lies in the photo, by cubic interpolation.
@@ -94,14 +109,14 @@ def project(
     photo : ndarray of uint8, shape (h, w, 3)
     faces : ndarray of float64, shape (F, 3, 2)
         Places of the corners in the atlas.
+    pixels : ndarray of float64, shape (F, 3, 2)
+        Places of the corners in the photo.
     depth : ndarray of float64, shape (F, 3)
         Depths of the corners.
-    shift : ndarray of int32, shape (F, 2)
-        From places in the atlas to pixels of the photo.
     values : ndarray of int16, shape (256, 3)
         Atlas units of each gray level.
     """
-    _project(atlas, photo, faces, depth, shift, values, np.empty(4), np.empty(4))
+    _project(atlas, photo, faces, pixels, depth, values, np.empty(4), np.empty(4))
 
 
 @_compiled
@@ -109,8 +124,8 @@ def _project(
     atlas: NDArray[np.int16],
     photo: Bytes,
     faces: Floats,
+    pixels: Floats,
     depth: Floats,
-    shift: Ints,
     values: NDArray[np.int16],
     across: Floats,
     down: Floats,
@@ -139,8 +154,8 @@ def _project(
                 first /= total
                 second /= total
                 third /= total
-                x = first * ax + second * bx + third * cx + shift[f, 0] - 0.5
-                y = first * ay + second * by + third * cy + shift[f, 1] - 0.5
+                x = first * pixels[f, 0, 0] + second * pixels[f, 1, 0] + third * pixels[f, 2, 0] - 0.5
+                y = first * pixels[f, 0, 1] + second * pixels[f, 1, 1] + third * pixels[f, 2, 1] - 0.5
                 left, top = math.floor(x), math.floor(y)
                 _cubic(x - left, across)
                 _cubic(y - top, down)

@@ -1,11 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
+import pytest
 
-from recon3d.texture.atlas import Atlas, cell_corners, cell_weights
+from recon3d.texture.atlas import Atlas, cell_corners
+from recon3d.texture.cells import pair_up
 from recon3d.texture.charts import lay_out
+from recon3d.texture.shapes import MIRROR_X, MIRROR_Y, SWAP, TURNS, exchanged, turned
 from recon3d.texture.texels import INSIDE, OUTSIDE, RIM, UNIT
+from recon3d.texture.topology import face_pairs
 from tests.texture.test_charts import box_charts
 from tests.texture.test_seams import HEIGHT, WIDTH, two_charts
 
@@ -49,20 +55,66 @@ def test_sample_is_bilinear() -> None:
     np.testing.assert_allclose(atlas.sample(at)[:, 0], expected)
 
 
-def test_cells_show_their_corners_colours() -> None:
-    weights = cell_weights(4)
-    np.testing.assert_allclose(weights.sum(axis=-1), 1)
-    np.testing.assert_allclose([weights[0, 0], weights[0, 3], weights[3, 0]], np.eye(3), atol=1e-12)
-    np.testing.assert_allclose(weights[3, 3], [0, 0.5, 0.5])
-    np.testing.assert_allclose(cell_weights(1), np.full((1, 1, 3), 1 / 3))
-    _, layout, atlas, _ = two_charts()
-    layout = type(layout)(**{**vars(layout), "cells": np.array([[26, 50], [30, 50]], np.int32)})
-    colors = np.random.default_rng(0).uniform(0, 255, (2, 3, 3))
-    atlas.fill_cells(layout, colors)
-    for face, corners in enumerate(cell_corners(layout)):
-        np.testing.assert_allclose(atlas.sample(corners), colors[face], atol=1 / UNIT)
-        middle = corners.mean(axis=0, keepdims=True)
-        np.testing.assert_allclose(atlas.sample(middle)[0], colors[face].mean(axis=0), atol=8)
+@pytest.mark.parametrize("cell", [2, 1])
+def test_cells_show_their_corners_colours(cell: int) -> None:
+    """A fan of five faces: two pairs that share an edge each, and one face alone."""
+    fan = np.array([[0, 1, 2], [2, 3, 0], [0, 3, 4], [4, 5, 0], [5, 6, 0]], np.int32)
+    cells = pair_up(np.arange(5), face_pairs(fan), 5)
+    assert (cells.count, sorted(np.bincount(cells.cell))) == (3, [1, 2, 2])
+    charts, layout, atlas, _ = two_charts()
+    charts = replace(charts, cells=cells)
+    layout = replace(layout, cell=cell, cells=np.array([[26, 50], [28, 50], [26, 52]], np.int32))
+    colors = np.random.default_rng(0).uniform(90, 160, (7, 3))[fan]
+    before = np.count_nonzero(atlas.mask == INSIDE)
+    atlas.fill_cells(charts, layout, colors)
+    assert np.count_nonzero(atlas.mask == INSIDE) == before + (4 + 4 + 3 if cell == 2 else 3)
+    place = cell_corners(charts, layout)
+    if cell == 1:
+        np.testing.assert_array_equal(place, (layout.cells[cells.cell] + 0.5)[:, None].repeat(3, 1))
+        shown = atlas.sample(place[:, 0])
+        for number in range(3):
+            mine = fan[cells.cell == number]
+            np.testing.assert_allclose(
+                shown[cells.cell == number],
+                np.broadcast_to(_vertex_mean(mine, colors[cells.cell == number]), (len(mine), 3)),
+                atol=1 / UNIT,
+            )
+        return
+    alone = np.bincount(cells.cell)[cells.cell] == 1
+    # All faces keep their sense, as those of charts do.
+    side, other = place[:, 1] - place[:, 0], place[:, 2] - place[:, 0]
+    assert (side[:, 0] * other[:, 1] - side[:, 1] * other[:, 0] == 1).all()
+    for face in range(5):
+        np.testing.assert_allclose(atlas.sample(place[face]), colors[face], atol=1 / UNIT)
+        # Along two edges at least, colours run evenly; along a diagonal, both its faces show the same.
+        middles = (place[face] + np.roll(place[face], -1, axis=0)) / 2
+        even = np.abs(atlas.sample(middles) - (colors[face] + np.roll(colors[face], -1, axis=0)) / 2)
+        assert np.count_nonzero(even.max(axis=1) <= 1 / UNIT) >= (3 if alone[face] else 2)
+
+
+def _vertex_mean(faces: np.ndarray, colors: np.ndarray) -> np.ndarray:
+    """Mean of the colours of the vertices of one or two faces."""
+    _, first = np.unique(faces, return_index=True)
+    return np.asarray(colors.reshape(-1, 3)[first].mean(axis=0))
+
+
+@pytest.mark.parametrize("turn", TURNS.tolist())
+def test_turned_charts_are_painted_turned(turn: int) -> None:
+    charts, layout, _, _ = two_charts()
+    extent = layout.extent[:, ::-1] if turn & SWAP else layout.extent
+    shapes = turned(layout.shapes, exchanged(layout.shapes)[0], np.full(2, turn, np.int32))
+    target = np.array([[2, 4], [2, 44] if turn & SWAP else [34, 10]], np.int32)
+    layout = replace(
+        layout, size=96, turns=np.full(2, turn, np.int32), extent=extent, shapes=shapes, target=target
+    )
+    photo = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    atlas = Atlas.empty(layout.size)
+    atlas.paint(photo, charts, layout, 1, np.ones(3))
+    (x, y), (width, height) = target[1], extent[1]
+    quarters = {0: 0, MIRROR_X | MIRROR_Y: 2, MIRROR_X | SWAP: 1}.get(turn, 3)
+    np.testing.assert_array_equal(
+        atlas.color[y : y + height, x : x + width] // UNIT, np.rot90(photo, quarters)
+    )
 
 
 def test_gaps_take_the_colours_around_them() -> None:
@@ -98,7 +150,16 @@ def test_charts_keep_their_colours_in_mip_maps() -> None:
     atlas.outline(charts, layout)
     texture = atlas.finish(layout).astype(np.float32)
     small = cv2.resize(texture, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
-    x, y = (layout.node_xy / 2 - 0.5).astype(np.float32).T
-    shown = cv2.remap(small, x[:, None], y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
-    expected = colors[charts.chart_view[charts.node_chart]]
-    assert np.abs(shown - expected).max() <= 1
+    assert len(np.unique(layout.turns)) > 1
+    corners = charts.face_nodes[charts.face_chart >= 0]
+    # Corners of faces, and places along their edges: nothing of a face is nearer to another chart.
+    ends, others = corners, np.roll(corners, -1, axis=1)
+    for share in (0.0, 0.25, 0.5):
+        places = (1 - share) * layout.node_xy[ends] + share * layout.node_xy[others]
+        for level, scale in ((texture, 1), (small, 2)):
+            x, y = (places.reshape(-1, 2) / scale - 0.5).astype(np.float32).T
+            shown = cv2.remap(
+                level, x[:, None], y[:, None], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+            )[:, 0]
+            expected = colors[charts.chart_view[charts.node_chart[ends.ravel()]]]
+            assert np.abs(shown - expected).max() <= 1

@@ -6,7 +6,8 @@ import pytest
 from recon3d.errors import OptionError
 from recon3d.texture.charts import Charts, build_charts, lay_out
 from recon3d.texture.footprints import chart_shapes
-from recon3d.texture.packing import BLOCK, MULTIPLE, Shapes, join, pack, rectangle, smallest_square
+from recon3d.texture.packing import MULTIPLE, given_square, pack, smallest_square
+from recon3d.texture.shapes import BLOCK, Shapes, exchanged, join, rectangle, turned
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Mesh, View
 from tests.synthetic.box import box_mesh, photograph, rate, ring
@@ -32,14 +33,23 @@ def occupancy(charts: Shapes, positions: np.ndarray, width: int, height: int) ->
     return count
 
 
+def packed(charts: Shapes, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """How often each block is taken, how charts are turned, and how many columns they use."""
+    other, squares = exchanged(charts)
+    positions, turns, used = pack(charts, other, squares, rows, columns)
+    if used > columns:
+        return np.zeros((rows, columns), int), turns, used
+    return occupancy(turned(charts, other, turns), positions, columns, rows), turns, used
+
+
 def test_rectangles_fill_a_square_without_overlap() -> None:
     rng = np.random.default_rng(0)
     charts = columns(rng.integers(3, 40, 400), rng.integers(3, 40, 400))
-    found = smallest_square(charts, 1024)
-    assert found is not None
-    side, positions = found
+    packing, side = smallest_square(charts, 1024)
+    assert packing is not None
+    assert packing.side == side
     assert side % MULTIPLE == 0
-    count = occupancy(charts, positions, side, side)
+    count = occupancy(packing.charts, packing.positions, side, side)
     assert count.max() == 1
     assert count.mean() > 0.9
 
@@ -54,9 +64,9 @@ def test_triangles_lean_into_each_other() -> None:
     charts = join(lower, upper)
     for _ in range(4):
         charts = join(charts, charts)
-    positions, height = pack(charts, 150, 164)
-    assert height <= 164
-    assert occupancy(charts, positions, 150, 164).max() == 1
+    count, _, used = packed(charts, 164, 160)
+    assert used <= 160
+    assert count.max() == 1
 
 
 def test_small_charts_fill_the_holes_of_large_ones() -> None:
@@ -67,17 +77,42 @@ def test_small_charts_fill_the_holes_of_large_ones() -> None:
     charts = Shapes(np.array([0, 100]), runs, low, high)
     for _ in range(64):
         charts = join(charts, rectangle(10, 10))
-    positions, height = pack(charts, 100, 100)
-    assert height == 100
-    assert (occupancy(charts, positions, 100, 100) == 1).all()
+    count, _, used = packed(charts, 100, 100)
+    assert used == 100
+    assert (count == 1).all()
+
+
+def test_long_charts_are_turned_where_they_fit() -> None:
+    # Posts and beams, eight blocks by sixty: only beams fit into sixteen rows.
+    charts = columns(np.array([60, 8, 60, 8]), np.array([8, 60, 8, 60]))
+    count, turns, used = packed(charts, 16, 120)
+    assert used == 120
+    assert count.max() == 1
+    assert (turns != 0).tolist() == [False, True, False, True]
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    assert pack(columns(np.array([10]), np.array([5])), 8, 8)[1] > 8
-    assert pack(columns(np.array([5]), np.array([10])), 8, 8)[1] > 8
-    assert pack(columns(np.full(5, 4), np.full(5, 4)), 8, 8)[1] > 8
-    assert pack(columns(np.full(4, 4), np.full(4, 4)), 8, 8)[1] == 8
-    assert smallest_square(columns(np.full(5, 16), np.full(5, 16)), 32) is None
+    assert packed(columns(np.array([10]), np.array([5])), 8, 8)[2] > 8
+    assert packed(columns(np.array([5]), np.array([10])), 8, 8)[2] > 8
+    assert packed(columns(np.full(5, 4), np.full(5, 4)), 8, 8)[2] > 8
+    assert packed(columns(np.full(4, 4), np.full(4, 4)), 8, 8)[2] == 8
+    packing, needed = smallest_square(columns(np.full(5, 16), np.full(5, 16)), 32)
+    assert packing is None
+    assert 32 < needed <= 48
+    assert given_square(columns(np.array([60]), np.array([4])), 48)[1] == 60
+
+
+def test_a_given_square_tells_how_much_of_it_is_needed() -> None:
+    charts = columns(np.full(9, 16), np.full(9, 16))
+    for side, fits in ((40, False), (48, True), (64, True)):
+        packing, needed = given_square(charts, side)
+        assert (packing is not None) == fits
+        if packing is not None:
+            assert packing.side == side
+            assert needed <= side
+            assert occupancy(packing.charts, packing.positions, side, side).max() == 1
+        else:
+            assert needed > side
 
 
 def box_charts(steps: int = 8) -> tuple[Mesh, list[View], Charts]:
@@ -118,10 +153,19 @@ def test_layout_keeps_charts_apart_and_scales_them_when_it_must(max_size: int) -
     for x, y in layout.cells:
         count[y : y + layout.cell, x : x + layout.cell] += 1
     assert count.max() == 1
-    assert len(layout.cells) == np.count_nonzero(charts.face_chart < 0)
-    # Texels and pixels of the photo are the same grid, moved by whole texels.
-    shift = (layout.target - layout.source)[charts.node_chart]
-    np.testing.assert_allclose(layout.node_xy - shift, charts.xy * scale, rtol=0.01)
+    assert len(layout.cells) == charts.cells.count
+    # Texels and pixels of the photo are the same grid, moved by whole texels and turned.
+    np.testing.assert_allclose(layout.photo_xy, charts.xy * scale, rtol=0.01)
+    local = layout.node_xy - layout.target[charts.node_chart]
+    turns = layout.turns[charts.node_chart]
+    whole = layout.extent[charts.node_chart]
+    left, right = np.stack([local[:, 1], whole[:, 0] - local[:, 0]], 1), whole - local
+    back = np.stack([whole[:, 1] - local[:, 1], local[:, 0]], 1)
+    # A mirror in x and then an exchange turn by 90 degrees one way, a mirror in y the other.
+    unturned = np.choose(turns[:, None], [local, *[np.nan * local] * 2, right, local, back, left, local])
+    shift = layout.source[charts.node_chart]
+    np.testing.assert_allclose(unturned + shift, layout.photo_xy)
+    assert len(np.unique(layout.turns)) > 1
     # Everything within half a block of a face is its chart's own.
     ends = layout.node_xy
     for reach in (-BLOCK / 2, BLOCK / 2 - 1e-6):
@@ -136,16 +180,15 @@ def test_a_chart_claims_the_blocks_that_its_faces_reach_and_no_others() -> None:
     rng = np.random.default_rng(4)
     xy = np.concatenate([rng.uniform(20, 60, (12, 2)), [[25.2, 30.4], [25.2, 30.4], [26.1, 30.4]]])
     faces = np.arange(15, dtype=np.int32).reshape(5, 3)
-    source, extent = np.array([[14, 15]], np.int32), np.array([[52, 51]], np.int32)
-    shapes = chart_shapes(xy, faces, np.zeros(5, np.int32), source, extent, 0.5)
-    claimed = occupancy(shapes, np.zeros((1, 2), int), *extent[0])
+    source, shapes = chart_shapes(xy, np.zeros(15, np.int32), faces, np.zeros(5, np.int32), 1.0)
+    claimed = occupancy(shapes, np.zeros((1, 2), int), *shapes.extents()[0])
     assert claimed.max() == 1
     # Where points of the faces lie; the last face has no area.
     weights = rng.dirichlet([0.6, 0.6, 0.6], (5, 40_000))
     points = np.einsum("fnk,fkc->nfc", weights, xy[faces]).reshape(-1, 2) - source[0]
-    reach = np.zeros(extent[0][::-1], np.uint8)
-    for step in ([-0.5, -0.5], [-0.5, 0.5], [0.5, -0.5], [0.5, 0.5]):
-        x, y = np.floor(points + step).astype(int).T
+    reach = np.zeros(claimed.shape, np.uint8)
+    for step in ([-1, -1], [-1, 1], [1, -1], [1, 1]):
+        x, y = np.floor((points + step) / BLOCK).astype(int).T
         reach[y, x] = 1
     assert not (reach & (claimed == 0)).any()
     assert np.count_nonzero(claimed) - np.count_nonzero(reach) < 0.01 * claimed.size

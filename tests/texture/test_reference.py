@@ -8,8 +8,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon3d.texture import blending, packing, reference
+from recon3d.texture.footprints import chart_shapes
 from recon3d.texture.message_passing import trw_s
-from recon3d.texture.packing import Shapes
+from recon3d.texture.shapes import (
+    BLOCK,
+    MIRROR_X,
+    MIRROR_Y,
+    SWAP,
+    TURNS,
+    Shapes,
+    exchanged,
+    turned,
+)
 from recon3d.texture.texels import INSIDE
 from tests.texture.test_charts import occupancy
 
@@ -31,31 +41,82 @@ def charts(draw: st.DrawFn) -> Shapes:
     return Shapes(np.array(columns, np.int64), np.array(runs, np.int64), *rows)
 
 
-@given(charts(), st.integers(4, 40), st.integers(4, 60))
+@given(charts(), st.integers(4, 140), st.integers(4, 60))
 @settings(max_examples=60)
 def test_packed_charts_lie_inside_and_apart_as_the_twin_has_it(
-    shapes: Shapes, width: int, height: int
+    shapes: Shapes, rows: int, columns: int
 ) -> None:
-    positions, rows = packing.pack(shapes, width, height)
-    twin, twin_rows = reference.pack(shapes, width, height)
-    assert rows == twin_rows
-    if rows <= height:
-        assert occupancy(shapes, positions, width, height).max() == 1
+    other, squares = exchanged(shapes)
+    positions, turns, used = packing.pack(shapes, other, squares, rows, columns)
+    twin, twin_turns, twin_used = reference.pack(shapes, rows, columns)
+    assert used == twin_used
+    if used <= columns:
+        assert occupancy(turned(shapes, other, turns), positions, columns, rows).max() == 1
         np.testing.assert_array_equal(positions, twin)
+        np.testing.assert_array_equal(turns, twin_turns)
 
 
-def test_packing_in_steps_is_as_the_twin_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "_PLACES", 24)
+@pytest.mark.parametrize("squares", [1, 3, 7])
+def test_many_charts_of_all_sizes_are_packed_as_the_twin_has_it(
+    squares: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(packing, "_SQUARES", squares)
     rng = np.random.default_rng(2)
-    parts = [packing.rectangle(*(int(n) for n in rng.integers(3, 20, 2))) for _ in range(30)]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = packing.join(joined, part)
-    positions, rows = packing.pack(joined, 48, 200)
-    twin, twin_rows = reference.pack(joined, 48, 200, step=2)
-    assert rows == twin_rows <= 200
+    shapes = triangles(rng, 70)
+    other, inner = exchanged(shapes)
+    positions, turns, used = packing.pack(shapes, other, inner, 150, 400)
+    twin, twin_turns, twin_used = reference.pack(shapes, 150, 400)
+    assert used == twin_used <= 400
     np.testing.assert_array_equal(positions, twin)
-    assert occupancy(joined, positions, 48, 200).max() == 1
+    np.testing.assert_array_equal(turns, twin_turns)
+    assert set(turns) == set(TURNS)
+    assert occupancy(turned(shapes, other, turns), positions, 400, 150).max() == 1
+
+
+def triangles(rng: np.random.Generator, count: int) -> Shapes:
+    """The footprints of single faces, of a few texels up to some hundred."""
+    size = np.geomspace(3, 120, count)[:, None, None]
+    xy = (rng.uniform(0, 1, (count, 3, 2)) * size).reshape(-1, 2)
+    chart = np.arange(count, dtype=np.int32)
+    return chart_shapes(xy, chart.repeat(3), np.arange(3 * count, dtype=np.int32).reshape(-1, 3), chart, 1)[1]
+
+
+@given(charts(), st.sampled_from(TURNS.tolist()))
+@settings(max_examples=30)
+def test_turned_charts_are_what_turned_pictures_of_them_are(shapes: Shapes, turn: int) -> None:
+    other, squares = exchanged(shapes)
+    made = turned(shapes, other, np.full(len(shapes), turn, np.int32))
+    quarters = {0: 0, MIRROR_X | MIRROR_Y: 2, MIRROR_X | SWAP: 1}
+    for number in range(len(shapes)):
+        stamp = reference.stamp_of(shapes, number)
+        expected = np.rot90(stamp, quarters.get(turn, 3))
+        np.testing.assert_array_equal(reference.turned_stamp(stamp, turn), expected)
+        found = reference.stamp_of(made, number)
+        np.testing.assert_array_equal(found, expected[: len(found)])
+        # A chart ends with its last block.
+        assert not expected[len(found) :].any()
+        size, left, top = squares[number]
+        side = 1 << size
+        assert stamp[top : top + side, left : left + side].sum() == side * side
+        assert not any(
+            stamp[y : y + 2 * side, x : x + 2 * side].sum() == 4 * side * side
+            for y in range(len(stamp) - 2 * side + 1)
+            for x in range(stamp.shape[1] - 2 * side + 1)
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_charts_have_the_grid_that_needs_the_fewest_blocks(seed: int) -> None:
+    shapes = triangles(np.random.default_rng(seed), 20)
+    rng = np.random.default_rng(seed)
+    corners = rng.uniform(0, 1, (20, 3, 2)) * np.geomspace(3, 120, 20)[:, None, None]
+    for number in range(20):
+        fewest = min(
+            np.count_nonzero(reference.footprint(corners[number], np.array([x, y]), 1.0))
+            for x in range(BLOCK)
+            for y in range(BLOCK)
+        )
+        assert np.count_nonzero(reference.stamp_of(shapes, number)) == fewest
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -5,8 +5,8 @@ import pytest
 
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.blending import blend_seams
+from recon3d.texture.cells import pair_up
 from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.packing import BLOCK, join, rectangle
 from recon3d.texture.seams import (
     ANCHOR,
     GLOBAL_STEP,
@@ -15,6 +15,7 @@ from recon3d.texture.seams import (
     global_corrections,
     seam_differences,
 )
+from recon3d.texture.shapes import BLOCK, join, rectangle
 from recon3d.texture.texels import INSIDE, UNIT
 from recon3d.texture.topology import face_pairs
 
@@ -46,6 +47,7 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         face_nodes.reshape(-1, 3).astype(np.int32),
         xy,
         np.ones(len(xy)),
+        pair_up(np.zeros(0, np.int64), face_pairs(triangles), len(triangles)),
     )
     owner = np.full((SIZE // BLOCK, SIZE // BLOCK), -1, np.int32)
     for number, (x, y) in enumerate(target // BLOCK):
@@ -55,11 +57,13 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
         extent,
         np.zeros((2, 2), np.int32),
         target,
+        np.zeros(2, np.int32),
         extent,
         join(*[rectangle(WIDTH // BLOCK, HEIGHT // BLOCK)] * 2),
+        xy,
         xy + target[chart],
         np.zeros((0, 2), np.int32),
-        4,
+        2,
         owner,
     )
     atlas = Atlas.empty(SIZE)

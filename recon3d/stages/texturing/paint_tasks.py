@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,12 +95,6 @@ def plan(task: Painting) -> None:
     keep_step(task.plan, {"views": made.views.tolist()}, plan=made)
 
 
-@functools.lru_cache(maxsize=1)
-def _load_plan(path: Path) -> Plan:
-    """A worker copies many photos into the same atlas."""
-    return kept_part(path, "plan", Plan)
-
-
 @dataclass(frozen=True)
 class CopyTask:
     """Which photo is copied into the atlas.
@@ -136,7 +129,7 @@ def copy_photo(task: CopyTask) -> None:
     if task.painting.level:
         gain = kept_part(sources.chosen, "choice", Choice).gains[task.view]
     photo, _ = load_view_image(sources.images, sources.scene.views[task.view], sources.max_size)
-    made = paint_view(_load_plan(task.painting.plan), task.view, photo, gain)
+    made = paint_view(kept_part(task.painting.plan, "plan", Plan), task.view, photo, gain)
     keep_step(task.painting.painted(task.view), {}, painted=made)
 
 

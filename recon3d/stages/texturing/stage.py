@@ -27,7 +27,7 @@ from recon3d.stages.texturing.texture_tasks import (
 )
 from recon3d.types import Camera, Scene, SparsePoints
 
-VERSION = 5
+VERSION = 6
 
 #: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
 #: labelling faces, choosing photos, painting; and of the last one's: planning the atlas, copying photos,

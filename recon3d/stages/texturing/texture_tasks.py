@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -131,12 +130,6 @@ def _fewer(mesh: Mesh, faces: int) -> Mesh:
     return with_attributes(fewer, PointCloud(mesh.vertices, None, mesh.colors))
 
 
-@functools.lru_cache(maxsize=1)
-def _load_mesh(path: Path) -> Mesh:
-    """The prepared mesh; a worker rates many views of the same one."""
-    return kept_part(path, "mesh", Mesh)
-
-
 @reads(lambda task: [task.mesh, task.images / task.view.name, mask_file(task.images, task.view.name)])
 def rate_view(task: ViewTask) -> None:
     """Find the faces that one view shows, and write them down.
@@ -145,7 +138,7 @@ def rate_view(task: ViewTask) -> None:
     ----------
     task : ViewTask
     """
-    mesh = _load_mesh(task.mesh)
+    mesh = kept_part(task.mesh, "mesh", Mesh)
     rgb, camera = load_view_image(task.images, task.view, task.max_size)
     view = View(task.view.name, camera, task.view.cam_from_world)
     valid = _covered(mesh, task.view)
@@ -185,7 +178,7 @@ def confirm(task: Sources) -> None:
     ReconstructionError
         No photo shows any of the surface.
     """
-    mesh = _load_mesh(task.mesh)
+    mesh = kept_part(task.mesh, "mesh", Mesh)
     table = CandidateTable(len(mesh))
     for index, path in enumerate(task.ratings):
         table.add(index, kept_part(path, "seen", ViewFaces))
