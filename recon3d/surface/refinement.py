@@ -22,11 +22,19 @@ from scipy.sparse.linalg import LinearOperator, cg
 
 from recon3d.surface.photo_kernels import bend, resist
 from recon3d.surface.photo_terms import NOISE, Photo, Terms, usual_edge
-from recon3d.surface.smoothing import Strength, smooth_surface, vertex_neighbors, vertex_normals
+from recon3d.surface.smoothing import (
+    Strength,
+    roughness,
+    smooth_surface,
+    strength_for_fit,
+    vertex_neighbors,
+    vertex_normals,
+)
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
-#: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed.
+#: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed,
+#: and after it by what is still rough.
 SIZES = (0.8, 1.0, 1.6, 1.6, 1.6)
 LAST_ROUND = len(SIZES) - 1
 #: Usual bend of a step at a vertex, in lengths of edges; in the last round, which gives back what smoothing
@@ -132,6 +140,10 @@ def next_surface(
     if number + 1 == LAST_ROUND:
         return smooth_surface(replace(mesh, vertices=vertices), strength=_EVEN, threads=threads)
     if number == LAST_ROUND:
+        fitted = replace(mesh, vertices=vertices)
+        # Blurred or compressed photos have more noise than the steps' stiffness expects.
+        strength = strength_for_fit(roughness(fitted) - roughness(start))
+        vertices = smooth_surface(fitted, strength=strength, threads=threads).vertices
         away = vertices - start.vertices
         length = np.linalg.norm(away, axis=1, keepdims=True)
         vertices = start.vertices + away * np.minimum(1, _FARTHEST * pixel / np.maximum(length, 1e-300))

@@ -25,8 +25,12 @@ from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces and vertices that are worth a thread.
 _LEAST = 10_000
-#: Noise of the points in cells, and for it the angle and rounds of `Strength`; by the sets with truth.
-_STRENGTHS = ((0.1, (12.0, 2, 4)), (0.16, (30.0, 15, 25)))
+#: A measure of noise, and for it the angle and rounds of `Strength`: of the least, and of the most.
+_Strengths = tuple[tuple[float, tuple[float, int, int]], tuple[float, tuple[float, int, int]]]
+#: For the noise of the points in cells, and for the roughness that a fit to photos has added, in lengths of
+#: edges; by the sets with truth.
+_STRENGTHS: _Strengths = ((0.1, (12.0, 2, 4)), (0.16, (30.0, 15, 25)))
+_FIT_STRENGTHS: _Strengths = ((0.0075, (8.0, 2, 4)), (0.0155, (30.0, 15, 25)))
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,50 @@ def strength_for(noise: float) -> Strength:
     -------
     Strength
     """
-    (low, least), (high, most) = _STRENGTHS
-    part = float(np.clip((noise - low) / (high - low), 0, 1))
+    return _strength(noise, _STRENGTHS)
+
+
+def strength_for_fit(added: float) -> Strength:
+    """Choose how much to smooth what a fit to noisy photos has made rough.
+
+    Parameters
+    ----------
+    added : float
+        What the fit has added to the surface's `roughness`.
+
+    Returns
+    -------
+    Strength
+    """
+    return _strength(added, _FIT_STRENGTHS)
+
+
+def _strength(value: float, table: _Strengths) -> Strength:
+    (low, least), (high, most) = table
+    part = float(np.clip((value - low) / (high - low), 0, 1))
     angle, normals, vertices = (a + part * (b - a) for a, b in zip(least, most, strict=True))
     return Strength(angle, round(normals), round(vertices))
+
+
+def roughness(mesh: Mesh) -> float:
+    """Measure how far vertices lie in front of or behind the mean of their neighbours.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+
+    Returns
+    -------
+    float
+        Median, in usual lengths of an edge.
+    """
+    joined = vertex_neighbors(mesh.faces, len(mesh.vertices))
+    count = np.maximum(np.diff(joined.indptr), 1)
+    away = mesh.vertices - joined @ mesh.vertices / count[:, None]
+    areas = face_geometry(mesh.vertices, mesh.faces)[1]
+    out = np.abs(np.einsum("vc,vc->v", away, vertex_normals(replace(mesh, normals=None))))
+    return float(np.median(out) / np.sqrt(2 * np.median(areas)))
 
 
 def smooth_surface(

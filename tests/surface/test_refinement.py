@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from recon3d.surface.photo_kernels import render
 from recon3d.surface.photo_terms import Photo
+from recon3d.surface.smoothing import roughness
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Mesh
 from tests.surface.whole import refine
@@ -84,6 +86,19 @@ def test_one_and_two_threads_give_the_same(photos: list[Photo], wrong: Mesh) -> 
     with Threads(2) as threads:
         two = refine(wrong, photos, 240, PIXEL, threads)
     assert two.vertices.tobytes() == refine(wrong, photos, 240, PIXEL).vertices.tobytes()
+
+
+def test_noise_of_compressed_photos_does_not_become_relief(photos: list[Photo], wrong: Mesh) -> None:
+    """Such noise is alike in neighbouring pixels, so that it looks like what a relief does."""
+    rng = np.random.default_rng(5)
+
+    def spoilt(photo: Photo) -> Photo:
+        noise = 10 * cv2.GaussianBlur(rng.normal(0, 1, photo.brightness.shape), (0, 0), 1.5)
+        return replace(photo, brightness=np.clip(photo.brightness + noise, 0, 255).astype(np.uint8))
+
+    refined = refine(wrong, [spoilt(photo) for photo in photos], 240, PIXEL)
+    assert _error(refined) < 0.3 * _error(wrong)
+    assert roughness(refined) - roughness(wrong) < 0.006
 
 
 def test_pixels_that_do_not_count_say_nothing(photos: list[Photo], wrong: Mesh) -> None:
