@@ -75,7 +75,7 @@ def main() -> None:
         made.append(np.full((3 * _GAP, made[-1].shape[1], 3), 255, np.uint8))
         print(name)
     target = Path(__file__).parent / "images" / "models.jpg"
-    Image.fromarray(np.vstack(made)).save(target, quality=80, optimize=True)
+    Image.fromarray(np.vstack(made)).save(target, quality=72, optimize=True)
 
 
 if __name__ == "__main__":
