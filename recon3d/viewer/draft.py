@@ -50,8 +50,9 @@ def coarsened(
 
     Returns
     -------
-    (ndarray of float32, ndarray of uint32, ndarray of uint8 or None)
-        As the arguments.
+    vertices : ndarray of float32, shape (W, 3)
+    faces : ndarray of uint32, shape (G, 3)
+    colors : ndarray of uint8, shape (W, 3), or None
 
     Notes
     -----

@@ -82,7 +82,7 @@ def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str
 
 
 @reads(lambda dense, scene, *_: [depth_map_file(dense, view.name) for view in scene])
-def see_through(dense: Path, scene: Scene, output: Path, _: int) -> None:
+def see_through(dense: Path, scene: Scene, output: Path, cores: int) -> None:
     """Keep of the depth maps what tells where space is free.
 
     Parameters
@@ -93,6 +93,8 @@ def see_through(dense: Path, scene: Scene, output: Path, _: int) -> None:
         Its views.
     output : Path
         Its fact ``maps`` tells the focal length in pixels and the pose of each depth map.
+    cores : int
+        Unused: every step is called with them.
     """
     from recon3d.surface.free_space import reduced_maps
 
