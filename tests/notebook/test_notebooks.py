@@ -34,7 +34,9 @@ class Executed:
         client = nbclient.NotebookClient(notebook, timeout=400, resources={"metadata": {"path": str(folder)}})
         client.execute()
         self._outputs: dict[str, list[Any]] = {c.id: c.outputs for c in notebook.cells if "outputs" in c}
-        errors = [o.text for made in self._outputs.values() for o in made if o.get("name") == "stderr"]
+        told = "".join(o.text for made in self._outputs.values() for o in made if o.get("name") == "stderr")
+        # Dask says so of workers that end slowly, on a busy machine.
+        errors = [line for line in told.splitlines() if "Worker process still alive after" not in line]
         assert errors == []
 
     def printed(self, cell: str) -> str:

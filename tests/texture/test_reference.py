@@ -26,15 +26,16 @@ from tests.texture.test_charts import occupancy
 
 @st.composite
 def charts(draw: st.DrawFn) -> Shapes:
-    """Charts of any outline, with holes and with gaps."""
+    """Charts of any outline, with holes and with gaps; like all charts, each begins in its first row."""
     column = st.lists(st.integers(1, 6), min_size=2, max_size=4)
     shapes = draw(st.lists(st.lists(column, min_size=1, max_size=9), min_size=1, max_size=8))
     columns, runs, low, high = [0], [0], [], []
     for shape in shapes:
+        first = min(steps[0] for steps in shape)
         for steps in shape:
             ends = np.cumsum(steps[: len(steps) // 2 * 2])
-            low += list(ends[::2] - 1)
-            high += list(ends[1::2])
+            low += list(ends[::2] - first)
+            high += list(ends[1::2] - first + 1)
             runs.append(len(low))
         columns.append(len(runs) - 1)
     rows = np.array(low, np.int32), np.array(high, np.int32)
@@ -63,6 +64,7 @@ def test_many_charts_of_all_sizes_are_packed_as_the_twin_has_it(
     monkeypatch.setattr(packing, "_SQUARES", squares)
     rng = np.random.default_rng(2)
     shapes = triangles(rng, 70)
+    assert not np.minimum.reduceat(shapes.low, shapes.runs[shapes.columns[:-1]]).any()
     other, inner = exchanged(shapes)
     positions, turns, used = packing.pack(shapes, other, inner, 150, 400)
     twin, twin_turns, twin_used = reference.pack(shapes, 150, 400)
