@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.surface.photo_kernels import compare, gather, project, render, warp
-from recon3d.surface.smoothing import face_geometry, vertex_normals
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.surface.smoothing import face_geometry, usual_edge, vertex_normals
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -134,21 +133,6 @@ class Terms:
     products: Floats
 
 
-def usual_edge(mesh: Mesh, threads: Threads = ALONE) -> float:
-    """Compute the usual length of a mesh's edges.
-
-    Parameters
-    ----------
-    mesh : Mesh
-    threads : Threads, optional
-
-    Returns
-    -------
-    float
-    """
-    return _edge_of(face_geometry(mesh.vertices, mesh.faces, threads)[1])
-
-
 def shown_vertices(mesh: Mesh, photo: Photo) -> Mask:
     """Tell which of some vertices a photo shows, from in front or behind.
 
@@ -164,12 +148,13 @@ def shown_vertices(mesh: Mesh, photo: Photo) -> Mask:
     ndarray of bool, shape (N,)
     """
     inverse, _ = _rendered(mesh, photo)
+    areas = face_geometry(mesh.vertices, mesh.faces)[1]
     u, v, near = photo.corners(mesh.vertices[_sample(mesh)]).T
     height, width = inverse.shape
     inside = (near > 0) & (u >= 0) & (v >= 0) & (u < width) & (v < height)
     column, row = (np.where(inside, place, 0).astype(np.int64) for place in (u, v))
     depth = 1 / np.where(near > 0, near, 1)
-    inside &= inverse[row, column] * (depth - _HIDES * usual_edge(mesh)) <= 1
+    inside &= inverse[row, column] * (depth - _HIDES * usual_edge(areas)) <= 1
     return np.asarray(inside)
 
 
@@ -230,7 +215,7 @@ def compare_photos(
         In the order of `pairs`. The terms do not depend on what else is compared.
     """
     normals, areas, _ = face_geometry(mesh.vertices, mesh.faces)
-    hides = _HIDES * _edge_of(areas)
+    hides = _HIDES * usual_edge(areas)
     wanted = {index for first, others in pairs.items() for index in (first, *others)}
     views = {index: (photos[index], *_rendered(mesh, photos[index])) for index in sorted(wanted)}
     for index, others in pairs.items():
@@ -280,11 +265,6 @@ def _rendered(mesh: Mesh, photo: Photo) -> tuple[Floats32, Ints]:
 
 def _sample(mesh: Mesh) -> slice:
     return slice(None, None, max(1, len(mesh.vertices) // _SAMPLE))
-
-
-def _edge_of(areas: Floats) -> float:
-    """Usual length of an edge."""
-    return float(np.sqrt(2 * np.median(areas)))
 
 
 def _center(cam_from_world: Floats) -> Floats:

@@ -18,15 +18,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
 from recon3d.surface.photo_kernels import bend, resist
-from recon3d.surface.photo_terms import NOISE, Photo, Terms, usual_edge
+from recon3d.surface.photo_terms import NOISE, Photo, Terms
 from recon3d.surface.smoothing import (
     Strength,
-    roughness,
+    face_geometry,
     smooth_surface,
     strength_for_fit,
+    usual_edge,
     vertex_neighbors,
     vertex_normals,
 )
@@ -75,6 +77,30 @@ class Neighbors:
         """
         joined = vertex_neighbors(mesh.faces, len(mesh.vertices))
         return cls(joined.indptr, joined.indices)
+
+
+def roughness(mesh: Mesh, near: Neighbors, threads: Threads = ALONE) -> float:
+    """Measure how far vertices lie in front of or behind the mean of their neighbours.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With vertices about evenly spaced.
+    near : Neighbors
+        Of its vertices.
+    threads : Threads, optional
+
+    Returns
+    -------
+    float
+        Median, in usual lengths of an edge.
+    """
+    size = len(mesh.vertices)
+    joined = csr_matrix((np.ones(len(near.vertices)), near.vertices, near.starts), (size, size))
+    count = np.maximum(np.diff(near.starts), 1)
+    away = mesh.vertices - joined @ mesh.vertices / count[:, None]
+    out = np.abs(np.einsum("vc,vc->v", away, vertex_normals(replace(mesh, normals=None))))
+    return float(np.median(out)) / usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
 
 
 def scaled_photo(photo: Photo, number: int, size: int) -> Photo:
@@ -131,7 +157,8 @@ def next_surface(
     for part in terms:
         hold[part.vertices] += part.squares
         right[part.vertices] += part.products
-    stiffness = NOISE / ((_LAST_BEND if number == LAST_ROUND else _BEND) * usual_edge(mesh, threads))
+    edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
+    stiffness = NOISE / ((_LAST_BEND if number == LAST_ROUND else _BEND) * edge)
     step = _smooth_step(hold, right, near, stiffness, threads)
     farthest = _STEP * pixel / SIZES[number]
     step = np.clip(step, -farthest, farthest)
@@ -142,7 +169,7 @@ def next_surface(
     if number == LAST_ROUND:
         fitted = replace(mesh, vertices=vertices)
         # Blurred or compressed photos have more noise than the steps' stiffness expects.
-        strength = strength_for_fit(roughness(fitted) - roughness(start))
+        strength = strength_for_fit(roughness(fitted, near, threads) - roughness(start, near, threads))
         vertices = smooth_surface(fitted, strength=strength, threads=threads).vertices
         away = vertices - start.vertices
         length = np.linalg.norm(away, axis=1, keepdims=True)

@@ -16,7 +16,7 @@ from recon3d.surface.connectivity import (
     label_patches,
     rings_around,
 )
-from recon3d.surface.smoothing import average_normals, face_geometry
+from recon3d.surface.smoothing import average_normals, face_geometry, usual_edge
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -105,7 +105,7 @@ def find_rims(mesh: Mesh, guessed: Mask) -> Rims | None:
     if not (patch >= 0).any():
         return None
     normals, areas, centers = face_geometry(mesh.vertices, faces)
-    reach = float(np.sqrt(2 * np.median(areas)))
+    reach = usual_edge(areas)
     inner = nearest <= _FREE
     trusted = np.where(inner, 1e-12 * areas, areas)
     lists = faces_around_vertices(faces, count)

@@ -87,27 +87,6 @@ def _strength(value: float, table: _Strengths) -> Strength:
     return Strength(angle, round(normals), round(vertices))
 
 
-def roughness(mesh: Mesh) -> float:
-    """Measure how far vertices lie in front of or behind the mean of their neighbours.
-
-    Parameters
-    ----------
-    mesh : Mesh
-        With vertices about evenly spaced.
-
-    Returns
-    -------
-    float
-        Median, in usual lengths of an edge.
-    """
-    joined = vertex_neighbors(mesh.faces, len(mesh.vertices))
-    count = np.maximum(np.diff(joined.indptr), 1)
-    away = mesh.vertices - joined @ mesh.vertices / count[:, None]
-    areas = face_geometry(mesh.vertices, mesh.faces)[1]
-    out = np.abs(np.einsum("vc,vc->v", away, vertex_normals(replace(mesh, normals=None))))
-    return float(np.median(out) / np.sqrt(2 * np.median(areas)))
-
-
 def smooth_surface(
     mesh: Mesh,
     *,
@@ -134,7 +113,7 @@ def smooth_surface(
         return mesh
     lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
-    reach = float(np.sqrt(2 * np.median(areas)))  # about the length of an edge
+    reach = usual_edge(areas)
     for _ in range(strength.normal_rounds):
         normals = average_normals(
             mesh.faces, lists, normals, areas, centers, 2 * reach, strength.angle, threads
@@ -173,6 +152,21 @@ def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
     joined = coo_matrix((ones, ends), (vertices, vertices)).tocsr()
     joined.data[:] = 1
     return joined
+
+
+def usual_edge(areas: Floats) -> float:
+    """Compute the usual length of an edge.
+
+    Parameters
+    ----------
+    areas : ndarray of float64, shape (F,)
+        Of the faces, as `face_geometry` gives them.
+
+    Returns
+    -------
+    float
+    """
+    return float(np.sqrt(2 * np.median(areas)))
 
 
 def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:

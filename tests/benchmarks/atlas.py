@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,43 +21,33 @@ from numpy.typing import NDArray
 from recon3d.compute.context import InlineContext
 from recon3d.io.gltf import read_glb
 from recon3d.io.undistort import load_view_image
-from recon3d.layout import MESH, TEXTURED_MESH, images_folder
+from recon3d.layout import TEXTURED_MESH
 from recon3d.options import TexturingOptions
 from recon3d.pipeline.plan import load_stage
 from recon3d.project import Project
 from recon3d.rendering.render import render_mesh
-from recon3d.stages.kept_steps import is_whole, kept_part
+from recon3d.stages.kept_steps import kept_part
 from recon3d.stages.texturing.paint_tasks import Painting
-from recon3d.stages.texturing.texture_tasks import Sources, ViewTask, choose, prepare, rate_view
+from recon3d.stages.texturing.stage import chosen_sources
+from recon3d.stages.texturing.texture_tasks import Sources
 from recon3d.texture import painting, texels
 from recon3d.texture.assemble import Choice
 from recon3d.texture.texels import INSIDE
-from recon3d.types import Floats, Mesh, Scene, SparsePoints
+from recon3d.types import Floats, Mesh
 from tests.benchmarks.held_out import depth
 
 #: Photos that a model is compared with.
 _PHOTOS = 8
 
 
+def _inputs(project: Project) -> dict[str, Path]:
+    return {name: artifact.path for name, artifact in project.artifacts.items() if name != "texturing"}
+
+
 def _chosen(project: Project, work: Path) -> tuple[Painting, TexturingOptions]:
     """The stage's task of painting; its choice is made where it is not kept."""
-    artifacts = project.artifacts
-    options = TexturingOptions.model_validate(artifacts["texturing"].manifest.options)
-    scene = Scene.load(artifacts["sparse_reconstruction"].path)
-    images = images_folder(artifacts["frame_extraction"].path)
-    mesh, size = work / "mesh.npz", options.max_image_size
-    tasks = [ViewTask(images, mesh, view, size, work / f"{view.name}.npz") for view in scene]
-    bare = replace(scene, points=SparsePoints.empty())
-    sources = Sources(images, mesh, bare, tuple(t.output for t in tasks), size, work / "chosen.npz")
-    if not is_whole(sources.chosen):
-        work.mkdir(parents=True, exist_ok=True)
-        prepare(artifacts["mesh_generation"].path / MESH, scene.views, size, mesh)
-        for task in tasks:
-            task.output.parent.mkdir(parents=True, exist_ok=True)
-            rate_view(task)
-        choose(sources)
-        for task in tasks:
-            task.output.unlink()
+    options = TexturingOptions.model_validate(project.artifacts["texturing"].manifest.options)
+    sources = chosen_sources(_inputs(project), options, work, InlineContext())
     return Painting(sources, options.texture_size, options.seam_levelling, work), options
 
 
@@ -72,11 +61,10 @@ def _covered(xy: Floats, faces: NDArray[np.int32], size: int) -> float:
 
 
 def _likeness(project: Project, options: TexturingOptions, sources: Sources) -> str:
-    inputs = {name: artifact.path for name, artifact in project.artifacts.items() if name != "texturing"}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         began = time.process_time()
-        load_stage("texturing").run(inputs, options, out, InlineContext())
+        load_stage("texturing").run(_inputs(project), options, out, InlineContext())
         seconds = time.process_time() - began
         model = read_glb(out / TEXTURED_MESH)
         size = (out / TEXTURED_MESH).stat().st_size

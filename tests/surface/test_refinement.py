@@ -10,7 +10,7 @@ import pytest
 
 from recon3d.surface.photo_kernels import render
 from recon3d.surface.photo_terms import Photo
-from recon3d.surface.smoothing import roughness
+from recon3d.surface.refinement import Neighbors, roughness
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Mesh
 from tests.surface.whole import refine
@@ -98,7 +98,8 @@ def test_noise_of_compressed_photos_does_not_become_relief(photos: list[Photo], 
 
     refined = refine(wrong, [spoilt(photo) for photo in photos], 240, PIXEL)
     assert _error(refined) < 0.3 * _error(wrong)
-    assert roughness(refined) - roughness(wrong) < 0.006
+    near = Neighbors.of(wrong)
+    assert roughness(refined, near) - roughness(wrong, near) < 0.006
 
 
 def test_pixels_that_do_not_count_say_nothing(photos: list[Photo], wrong: Mesh) -> None:

@@ -15,8 +15,9 @@ from recon3d.surface.cleaning import (
 )
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace, reduced_maps
+from recon3d.surface.refinement import Neighbors, roughness
 from recon3d.surface.simplification import simplify, with_attributes
-from recon3d.surface.smoothing import Strength, roughness, smooth_surface, strength_for, strength_for_fit
+from recon3d.surface.smoothing import Strength, smooth_surface, strength_for, strength_for_fit
 from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Mesh, PointCloud
@@ -225,12 +226,13 @@ def test_what_a_fit_makes_rough_sets_how_much_is_smoothed() -> None:
 
 def test_roughness_is_the_noise_of_vertices_in_edges() -> None:
     flat = grid_mesh(1.0, cells=60)
-    assert roughness(flat) < 1e-9
+    near = Neighbors.of(flat)
+    assert roughness(flat, near) < 1e-9
     edge = np.sqrt(2 * np.median(face_areas(flat.vertices, flat.faces)))
     noise = np.random.default_rng(0).normal(0, 0.01 * edge, len(flat.vertices))
     rough = replace(flat, vertices=flat.vertices + noise[:, None] * [0, 1, 0])
     # The mean of six neighbours has a sixth of the variance; of a normal distribution, .6745 is the median.
-    assert roughness(rough) == pytest.approx(0.01 * 0.6745 * np.sqrt(7 / 6), rel=0.05)
+    assert roughness(rough, near) == pytest.approx(0.01 * 0.6745 * np.sqrt(7 / 6), rel=0.05)
 
 
 def test_smoothing_takes_noise_off_a_wall_and_keeps_its_edge() -> None:

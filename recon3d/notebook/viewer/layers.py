@@ -133,14 +133,10 @@ class MeshLayer(Layer):
     def _material(self) -> Any:
         """Of the style; without a draft, the surface is grey until its texture has been sent."""
         name = self._style
-        if name == "textured":
-            name = (
-                "colors"
-                if self._shown.vertex_colors is not None
-                else "shaded"
-                if self._photo_due
-                else "photo"
-            )
+        if name == "textured" and self._shown.vertex_colors is not None:
+            name = "colors"
+        elif name == "textured":
+            name = "shaded" if self._photo_due else "photo"
         if name not in self._materials:
             self._materials[name] = _PLAIN[name]() if name in _PLAIN else _colors()
         return self._materials[name]

@@ -30,9 +30,9 @@ from recon3d.types import Camera, Scene, SparsePoints
 VERSION = 6
 
 #: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
-#: labelling faces, choosing photos, painting; and of the last one's: planning the atlas, copying photos,
-#: joining and blending them, writing.
-_SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2, 10), (3, 2, 4, 4, 6)
+#: labelling faces, choosing photos; all of these and painting; and of that: planning the atlas, copying
+#: photos, joining and blending them, writing.
+_CHOICE_SHARES, _SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2), (17, 10), (3, 2, 4, 4, 6)
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
 _PHOTO_BYTES = 48
 #: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG. And while a
@@ -65,29 +65,83 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
     OptionError
         The texture is too small for the surface.
     """
+    work = out_dir / "views"
+    choosing, painting = context.phases(*_SHARES)
+    sources = chosen_sources(inputs, options, work, choosing)
+    memory = _BASE_BYTES + _face_bytes(inputs) + _largest(sources.scene, options) * 8
+    size = options.texture_size
+    while True:
+        task = Painting(sources, size, options.seam_levelling, work / f"size-{size}")
+        try:
+            counts, doubted = _paint(task, out_dir, painting, memory)
+            break
+        except OutOfMemory:
+            if size // 2 < _SMALLEST_ATLAS:
+                raise
+            context.fallback(
+                f"A texture of {size} x {size} texels needs too much memory; {size // 2} instead."
+            )
+            size //= 2
+    context.count(counts)
+    if doubted > _MUCH:
+        context.fallback(
+            f"{100 * doubted:.1f} % of the surface takes its colours from its surroundings: where it should "
+            "be, photos show what is behind it, or different things. Photos from above and from closer help."
+        )
+    up = sources.scene.up
+    if up is not None and up[1] < 1:
+        axis = "+-"[int(up.sum() < 0)] + "xyz"[int(np.abs(up).argmax())]
+        context.fallback(
+            f"The world's {axis} axis points up, while glTF is y-up: {TEXTURED_MESH} turns the model "
+            "upright. PLY, OBJ and COLMAP files keep the axes of the world."
+        )
+    shutil.rmtree(work)
+
+
+def chosen_sources(
+    inputs: Mapping[str, Path], options: TexturingOptions, work: Path, context: StageContext
+) -> Sources:
+    """Choose the photo that paints each face; run what an earlier run has not finished.
+
+    Parameters
+    ----------
+    inputs : mapping of str to Path
+        As in `run`.
+    options : TexturingOptions
+    work : Path
+        Receives what the steps leave.
+    context : StageContext
+
+    Returns
+    -------
+    Sources
+        Whose `choose` is done.
+
+    Raises
+    ------
+    ReconstructionError
+        No photo shows any of the surface.
+    """
     scene = Scene.load(inputs["sparse_reconstruction"])
     images = images_folder(inputs["frame_extraction"])
-    surface = inputs["mesh_generation"] / MESH
-    work = out_dir / "views"
     room, mesh = work / "room.npz", work / "mesh.npz"
-    face_bytes = surface.stat().st_size * 40
-    making, preparing, rating, confirming, labelling, choosing, painting = context.phases(*_SHARES)
+    face_bytes = _face_bytes(inputs)
+    making, preparing, rating, confirming, labelling, choosing = context.phases(*_CHOICE_SHARES)
     sizes = (scene.views, options.max_image_size)
     if not is_whole(mesh):
         if not is_whole(room):
-            making.call(make_room, surface, *sizes, room, memory=face_bytes)
+            making.call(make_room, inputs["mesh_generation"] / MESH, *sizes, room, memory=face_bytes)
         preparing.call(prepare, room, *sizes, mesh, memory=face_bytes)
     tasks = [
         ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene
     ]
     missing = [task for task in tasks if not is_whole(task.output)]
-    largest = max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
     rating.map(
         rate_view,
         missing,
         names=[task.view.name for task in missing],
         done=len(tasks) - len(missing),
-        memory=_BASE_BYTES + largest * _PHOTO_BYTES + face_bytes,
+        memory=_BASE_BYTES + _largest(scene, options) * _PHOTO_BYTES + face_bytes,
     )
     sources = Sources(
         images,
@@ -103,32 +157,16 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         if not is_whole(sources.labelled):
             labelling.call(label, sources, memory=_BASE_BYTES + face_bytes)
         choosing.call(choose, sources, memory=_BASE_BYTES + face_bytes)
-    size = options.texture_size
-    while True:
-        task = Painting(sources, size, options.seam_levelling, work / f"size-{size}")
-        try:
-            counts, doubted = _paint(task, out_dir, painting, _BASE_BYTES + face_bytes + largest * 8)
-            break
-        except OutOfMemory:
-            if size // 2 < _SMALLEST_ATLAS:
-                raise
-            context.fallback(
-                f"A texture of {size} x {size} texels needs too much memory; {size // 2} instead."
-            )
-            size //= 2
-    context.count(counts)
-    if doubted > _MUCH:
-        context.fallback(
-            f"{100 * doubted:.1f} % of the surface takes its colours from its surroundings: where it should "
-            "be, photos show what is behind it, or different things. Photos from above and from closer help."
-        )
-    if scene.up is not None and scene.up[1] < 1:
-        axis = "+-"[int(scene.up.sum() < 0)] + "xyz"[int(np.abs(scene.up).argmax())]
-        context.fallback(
-            f"The world's {axis} axis points up, while glTF is y-up: {TEXTURED_MESH} turns the model "
-            "upright. PLY, OBJ and COLMAP files keep the axes of the world."
-        )
-    shutil.rmtree(work)
+    return sources
+
+
+def _face_bytes(inputs: Mapping[str, Path]) -> int:
+    return (inputs["mesh_generation"] / MESH).stat().st_size * 40
+
+
+def _largest(scene: Scene, options: TexturingOptions) -> int:
+    """Pixels of the largest photo."""
+    return max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
 
 
 def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) -> tuple[TextureCounts, float]:
