@@ -31,6 +31,7 @@ _SHARED = (
     "feature_extraction",
     "feature_matching",
     "dense_reconstruction",
+    "mesh_generation",
     "texturing",
 )
 _BAR = 1.8
