@@ -23,11 +23,13 @@ _ALIKE = 0.3
 NOISE = 3.0
 #: Differences of so many times the noise lose half of their weight.
 _ROBUST = 3.0
-#: Photos that each is compared with, and the angles between their rays, in degrees: below and above the
-#: first two they count less, above the third not at all.
+#: Photos that each wants to be compared with, and the angles between their rays, in degrees: below and
+#: above the first two they count less, above the third not at all.
 _OTHERS, _ANGLES = 3, (10.0, 25.0, 45.0)
 #: Pairs of photos must have this share of what one of them shows in common.
 _COMMON = 0.1
+#: A place that so many pairs show needs no more; a pair counts if this share of what it shows does.
+_ENOUGH, _NEW = 16, 0.25
 #: Vertices that tell which photos show the same.
 _SAMPLE = 2000
 #: A surface this many edges in front of a place hides it.
@@ -159,7 +161,10 @@ def shown_vertices(mesh: Mesh, photo: Photo) -> Mask:
 
 
 def choose_pairs(mesh: Mesh, poses: Sequence[Floats], shown: Sequence[Mask]) -> list[list[int]]:
-    """Choose the photos that each is compared with: those that show most of the same from another side.
+    """Choose the photos that are compared: those that show most of the same from another side.
+
+    Comparing two photos the other way round says nearly the same, and more than some pairs add little where
+    many photos show a place.
 
     Parameters
     ----------
@@ -172,7 +177,7 @@ def choose_pairs(mesh: Mesh, poses: Sequence[Floats], shown: Sequence[Mask]) -> 
     Returns
     -------
     list of list of int
-        Partners of each photo, the best first.
+        Partners of each photo. A pair is in the list of one of its photos.
     """
     points, normals = mesh.vertices[_sample(mesh)], vertex_normals(mesh)[_sample(mesh)]
     rays, seen = [], []
@@ -181,19 +186,40 @@ def choose_pairs(mesh: Mesh, poses: Sequence[Floats], shown: Sequence[Mask]) -> 
         ray /= np.maximum(np.linalg.norm(ray, axis=1, keepdims=True), 1e-300)
         rays.append(ray)
         seen.append(inside & (np.einsum("nc,nc->n", ray, normals) < 0))
-    found = []
-    for index, ray in enumerate(rays):
-        score = np.zeros(len(rays))
-        for other in range(len(rays)):
-            both = seen[index] & seen[other]
-            if other == index or both.sum() < _COMMON * seen[index].sum():
+    wanted: dict[tuple[int, int], float] = {}
+    for index, score in enumerate(_scores(rays, seen)):
+        for other in np.argsort(-score, kind="stable")[:_OTHERS]:
+            if score[other] > 0:
+                wanted[min(index, int(other)), max(index, int(other))] = float(score[other])
+    told = np.zeros(len(points), np.int32)
+    partners: list[list[int]] = [[] for _ in rays]
+    for first, second in sorted(wanted, key=lambda pair: -wanted[pair]):
+        both = seen[first] & seen[second]
+        if (told[both] < _ENOUGH).mean() < _NEW:
+            continue
+        told += both
+        if len(partners[first]) > len(partners[second]):
+            first, second = second, first
+        partners[first].append(second)
+    return partners
+
+
+def _scores(rays: Sequence[Floats], seen: Sequence[Mask]) -> Floats:
+    """How much each photo wants each other one; 0 where they have too little in common."""
+    score = np.zeros((len(rays), len(rays)))
+    for first in range(len(rays)):
+        for second in range(first):
+            both = seen[first] & seen[second]
+            common = both.sum()
+            if not common:
                 continue
-            cosine = np.einsum("nc,nc->n", ray[both], rays[other][both])
+            cosine = np.einsum("nc,nc->n", rays[first][both], rays[second][both])
             angle = np.degrees(np.arccos(np.clip(cosine, -1, 1)))
-            score[other] = np.interp(angle, (0, *_ANGLES), (0, 1, 1, 0)).sum()
-        best = np.argsort(-score, kind="stable")[:_OTHERS]
-        found.append([int(other) for other in best if score[other] > 0])
-    return found
+            value = np.interp(angle, (0, *_ANGLES), (0, 1, 1, 0)).sum()
+            for one, other in ((first, second), (second, first)):
+                if common >= _COMMON * seen[one].sum():
+                    score[one, other] = value
+    return score
 
 
 def compare_photos(

@@ -37,17 +37,17 @@ from recon3d.types import Floats, Ints, Mesh
 
 #: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed,
 #: and after it by what is still rough.
-SIZES = (0.8, 1.0, 1.6, 1.6, 1.6)
+SIZES = (0.8, 1.2, 1.6, 1.6)
 LAST_ROUND = len(SIZES) - 1
 #: Usual bend of a step at a vertex, in lengths of edges; in the last round, which gives back what smoothing
 #: takes off outlines.
-_BEND, _LAST_BEND = 0.12, 0.03
+_BEND, _LAST_BEND = 0.1, 0.025
 #: Smoothing that takes off what noise of the photos did.
 _EVEN = Strength(angle=12.0, normal_rounds=4, vertex_rounds=8)
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.
 _STEP, _FARTHEST = 1.0, 3.0
 #: Rounds and precision of the solver, and vertices that are worth a thread.
-_SOLVER_ROUNDS, _PRECISION, _LEAST = 60, 1e-3, 20_000
+_SOLVER_ROUNDS, _PRECISION, _LEAST = 30, 1e-2, 20_000
 
 
 @dataclass(frozen=True, eq=False)

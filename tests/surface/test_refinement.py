@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recon3d.surface.photo_kernels import render
-from recon3d.surface.photo_terms import Photo
+from recon3d.surface.photo_terms import Photo, choose_pairs, shown_vertices
 from recon3d.surface.refinement import Neighbors, roughness
 from recon3d.surface.threads import Threads
 from recon3d.types import Camera, Floats, Mesh
@@ -123,6 +123,28 @@ def test_photos_without_contrast_or_partner_move_nothing(photos: list[Photo], wr
     blank = [replace(photo, brightness=np.full_like(photo.brightness, 90)) for photo in photos]
     for given in (blank, photos[:1], []):
         assert np.abs(refine(wrong, given, 240, PIXEL).vertices - wrong.vertices).max() < 0.5 * PIXEL
+
+
+def test_each_pair_of_photos_is_compared_once_and_no_more_than_a_place_needs(wrong: Mesh) -> None:
+    up, many = np.array([0.0, 1.0, 0.0]), 48
+    angles = np.arange(many) * 2 * np.pi / many
+    places = [np.array([1.7 * np.cos(t), 2.2, 1.7 * np.sin(t)]) for t in angles]
+    poses = [looking(place, np.zeros(3), up, "view", CAMERA).cam_from_world for place in places]
+    blank = np.zeros((CAMERA.height, CAMERA.width), np.uint8)
+    shown = [shown_vertices(wrong, Photo(blank, CAMERA, pose)) for pose in poses]
+    partners = choose_pairs(wrong, poses, shown)
+    pairs = [tuple(sorted((first, other))) for first, others in enumerate(partners) for other in others]
+    assert len(pairs) == len(set(pairs))
+    told = np.sum([shown[first] & shown[second] for first, second in pairs], axis=0)
+    # Each place has enough, though the list of what the photos want is three times as long.
+    assert np.percentile(told, 5) >= 12
+    assert len(pairs) < 1.0 * many
+    # The usual angle between two photos' rays is neither small nor large.
+    rays = np.array(places) / np.linalg.norm(places, axis=1, keepdims=True)
+    cosine = [float(rays[first] @ rays[second]) for first, second in pairs]
+    assert 8 < np.degrees(np.arccos(np.median(cosine))) < 30
+    # Work is shared: no photo has many more partners than the others.
+    assert max(map(len, partners)) <= 3
 
 
 def test_no_vertex_moves_further_than_some_pixels(photos: list[Photo], wrong: Mesh) -> None:
