@@ -41,7 +41,7 @@ SIZES = (0.8, 1.2, 1.6, 1.6)
 LAST_ROUND = len(SIZES) - 1
 #: Usual bend of a step at a vertex, in lengths of edges; in the last round, which gives back what smoothing
 #: takes off outlines.
-_BEND, _LAST_BEND = 0.1, 0.025
+_BEND, _LAST_BEND = 0.12, 0.015
 #: Smoothing that takes off what noise of the photos did.
 _EVEN = Strength(angle=12.0, normal_rounds=4, vertex_rounds=8)
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.

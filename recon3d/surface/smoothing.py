@@ -30,7 +30,7 @@ _Strengths = tuple[tuple[float, tuple[float, int, int]], tuple[float, tuple[floa
 #: For the noise of the points in cells, and for the roughness that a fit to photos has added, in lengths of
 #: edges; by the sets with truth.
 _STRENGTHS: _Strengths = ((0.1, (12.0, 2, 4)), (0.16, (30.0, 15, 25)))
-_FIT_STRENGTHS: _Strengths = ((0.002, (12.0, 0, 0)), (0.0082, (20.0, 15, 25)))
+_FIT_STRENGTHS: _Strengths = ((0.002, (8.0, 2, 4)), (0.0082, (20.0, 15, 25)))
 
 
 @dataclass(frozen=True)

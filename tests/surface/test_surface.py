@@ -219,8 +219,8 @@ def test_noisy_points_are_smoothed_more_and_sharp_ones_no_more_than_before() -> 
 
 
 def test_what_a_fit_makes_rough_sets_how_much_is_smoothed() -> None:
-    assert strength_for_fit(-0.01) == Strength(12.0, 0, 0)
-    assert strength_for_fit(0.0051) == Strength(16.0, 8, 12)
+    assert strength_for_fit(-0.01) == Strength(8.0, 2, 4)
+    assert strength_for_fit(0.0051) == Strength(14.0, 8, 14)
     assert strength_for_fit(0.1) == Strength(20.0, 15, 25)
 
 
