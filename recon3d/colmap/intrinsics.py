@@ -126,7 +126,7 @@ def _copied(
             camera = pycolmap.Camera(given.camera(camera_id).todict())
             camera.camera_id = camera_id = image_id
             made.add_camera_with_trivial_rig(camera)
-        add_copy(made, image, camera_id)
+        add_copy(made, image, camera_id, image.get_observation_point2D_idxs())
     for point in points:
         made.add_point3D(point.xyz, point.track, point.color)
     return made

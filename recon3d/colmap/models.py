@@ -96,10 +96,11 @@ def image_statistics(model: Path) -> dict[str, tuple[int, float]]:
         Number of triangulated points and mean reprojection error in pixels, by the image's name.
     """
     reconstruction = pycolmap.Reconstruction(str(model))
+    error_of = {number: reconstruction.point3D(number).error for number in reconstruction.point3D_ids()}
     statistics = {}
     for image_id in reconstruction.reg_image_ids():
         image = reconstruction.image(image_id)
-        errors = [reconstruction.point3D(p.point3D_id).error for p in image.points2D if p.has_point3D()]
+        errors = [error_of[number] for number in observed(image)[1]]
         statistics[image.name] = (len(errors), float(np.mean(errors)) if errors else 0.0)
     return statistics
 
@@ -240,17 +241,55 @@ def median_errors(reconstruction: pycolmap.Reconstruction) -> dict[int, float]:
     dict of int to float
         Median reprojection error in pixels, by image; 0 without points.
     """
+    place = {number: reconstruction.point3D(number).xyz for number in reconstruction.point3D_ids()}
     errors = {}
     for image_id in reconstruction.reg_image_ids():
         image = reconstruction.image(image_id)
-        lengths = []
-        for point in image.points2D:
-            if point.has_point3D():
-                projected = image.project_point(reconstruction.point3D(point.point3D_id).xyz)
-                if projected is not None:  # a point behind the camera has no projection
-                    lengths.append(float(np.hypot(*(projected - point.xy))))
-        errors[image_id] = float(np.median(lengths)) if lengths else 0.0
+        rows, numbers = observed(image)
+        points = np.array([place[number] for number in numbers], np.float64).reshape(-1, 3)
+        pose = image.cam_from_world().matrix()
+        points = points @ pose[:, :3].T + pose[:, 3]
+        before = points[:, 2] > np.finfo(np.float64).eps  # a point behind the camera has no projection
+        lengths = np.zeros(0)
+        if before.any():
+            projected = np.asarray(reconstruction.camera(image.camera_id).img_from_cam(points[before]))
+            lengths = np.linalg.norm(projected - pixels_of(image, rows)[before], axis=1)
+            lengths = lengths[np.isfinite(lengths)]
+        errors[image_id] = float(np.median(lengths)) if len(lengths) else 0.0
     return errors
+
+
+def observed(image: pycolmap.Image) -> tuple[list[int], list[int]]:
+    """List the features of an image that see a point.
+
+    Parameters
+    ----------
+    image : pycolmap.Image
+
+    Returns
+    -------
+    (list of int, list of int)
+        Rows of the features, and numbers of the points.
+    """
+    rows, features = image.get_observation_point2D_idxs(), image.points2D
+    return rows, [features[row].point3D_id for row in rows]
+
+
+def pixels_of(image: pycolmap.Image, rows: Sequence[int]) -> Floats:
+    """Read where features of an image are.
+
+    Parameters
+    ----------
+    image : pycolmap.Image
+    rows : sequence of int
+
+    Returns
+    -------
+    ndarray of float64, shape (N, 2)
+        Pixels.
+    """
+    features = image.points2D
+    return np.array([features[row].xy for row in rows], np.float64).reshape(-1, 2)
 
 
 def deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
@@ -266,7 +305,9 @@ def deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) ->
         reconstruction.deregister_frame(reconstruction.image(images[name]).frame_id)
 
 
-def add_copy(model: pycolmap.Reconstruction, image: pycolmap.Image, camera_id: int) -> None:
+def add_copy(
+    model: pycolmap.Reconstruction, image: pycolmap.Image, camera_id: int, rows: Sequence[int] | None = None
+) -> None:
     """Add a copy of another model's image, placed alike; its points are not copied.
 
     Parameters
@@ -276,9 +317,13 @@ def add_copy(model: pycolmap.Reconstruction, image: pycolmap.Image, camera_id: i
     image : pycolmap.Image
     camera_id : int
         The copy's camera.
+    rows : sequence of int, optional
+        Features whose places matter, the others are at the origin; by default all matter.
     """
-    copy = pycolmap.Image(name=image.name, camera_id=camera_id, image_id=image.image_id)
-    copy.points2D = pycolmap.Point2DList([pycolmap.Point2D(point.xy) for point in image.points2D])
+    rows = range(image.num_points2D()) if rows is None else rows
+    pixels = np.zeros((image.num_points2D(), 2))
+    pixels[list(rows)] = pixels_of(image, rows)
+    copy = pycolmap.Image(image.name, pixels, camera_id, image.image_id)
     model.add_image_with_trivial_frame(copy, image.cam_from_world())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.database import read_descriptors, reading
+from recon3d.colmap.models import observed
 from recon3d.matching.mirror import Sightings
 
 
@@ -32,9 +33,8 @@ def read_sightings(model: Path, database: Path) -> Sightings:
     owners, views, descriptors = [], [], []
     with reading(database) as stored:
         for index, image_id in enumerate(images):
-            points = reconstruction.image(image_id).points2D
-            rows = [row for row, point in enumerate(points) if point.has_point3D()]
-            owners.append(np.array([place[points[row].point3D_id] for row in rows], np.int32))
+            rows, numbers = observed(reconstruction.image(image_id))
+            owners.append(np.array([place[number] for number in numbers], np.int32))
             views.append(np.full(len(rows), index, np.int32))
             descriptors.append(read_descriptors(stored, image_id)[rows])
     order = np.argsort(np.concatenate(owners), kind="stable")

@@ -23,7 +23,7 @@ from recon3d.types import Floats, Ints
 #: Points that are compared, and observations of each: the cost grows with the square of their product.
 _POINTS, _OBSERVATIONS = 4000, 3
 #: Most similar features that are looked at, and features that are compared at a time.
-_BEST, _BLOCK = 8, 1000
+_BEST, _BLOCK = 8, 200
 #: Least cosine between the descriptor of a feature and the mirrored one of its partner, how much
 #: larger it is than without mirroring, and the ratio of distances to the next best partner.
 _ALIKE, _CHIRAL, _RATIO = 0.8, 0.05, 0.85
@@ -191,18 +191,22 @@ def _look_alikes(seen: Sightings) -> tuple[_Pairs, float]:
     for start in range(0, len(features), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(features)))
         similar = features[rows] @ flipped.T
-        similar[point[rows][:, None] == point] = -1
-        best = np.argpartition(-similar, min(_BEST, len(features)) - 1, axis=1)[:, :_BEST]
-        score = np.take_along_axis(similar, best, axis=1)
-        first = score.argmax(axis=1)
-        partner, alike = (each[np.arange(len(rows)), first] for each in (best, score))
-        places, place = seen.points[point[best]], seen.points[point[partner]]
-        other = np.linalg.norm(places - place[:, None], axis=2) > _OTHER * distance
-        next_best = np.where(other, score, -1).max(axis=1)
+        # The features of a point follow each other, so they are near the diagonal.
+        low, high = np.searchsorted(point, point[rows[0]]), np.searchsorted(point, point[rows[-1]], "right")
+        similar[:, low:high][point[rows, None] == point[low:high]] = -1
+        partner = similar.argmax(axis=1)
+        alike = similar[np.arange(len(rows)), partner]
+        place = seen.points[point[partner]]
         plain = np.einsum("nc,nc->n", features[rows], features[partner])
         apart = np.linalg.norm(seen.points[point[rows]] - place, axis=1)
-        good = (alike > _ALIKE) & (alike > plain + _CHIRAL) & (apart > _APART * length[rows])
-        good &= 1 - alike < _RATIO * (1 - next_best)
+        # Few are left for the dearest question, whether any other point looks as alike.
+        left = (alike > _ALIKE) & (alike > plain + _CHIRAL) & (apart > _APART * length[rows])
+        rows, partner, alike, place, similar = (each[left] for each in (rows, partner, alike, place, similar))
+        best = np.argpartition(-similar, min(_BEST, len(features)) - 1, axis=1)[:, :_BEST]
+        score = np.take_along_axis(similar, best, axis=1)
+        other = np.linalg.norm(seen.points[point[best]] - place[:, None], axis=2) > _OTHER * distance
+        next_best = np.where(other, score, -1).max(axis=1)
+        good = 1 - alike < _RATIO * (1 - next_best)
         found.append(point[np.column_stack([rows, partner])[good]])
     pairs = np.concatenate(found)
     real, image = np.unique(np.concatenate([pairs, pairs[:, ::-1]]), axis=0).T
