@@ -47,20 +47,25 @@ def ambient_light(depth: Floats32, normals: Floats32, focal: float) -> Floats32:
     )
     position = np.concatenate([across * solid[..., None], solid[..., None]], axis=-1)
     reach = _REACH * height / focal * float(np.median(depth[known]))
-    pixels = np.clip(reach * focal / np.maximum(solid, 1e-12), 2, 0.3 * height).astype(np.float32)
+    pixels = np.clip(reach * focal / np.maximum(solid[known], 1e-12), 2, 0.3 * height).astype(np.float32)
+    # Only pixels with a surface look around.
+    rows, columns, here, normals = rows[known], columns[known], position[known], normals[known]
     # Each pixel of a block of 4 x 4 looks in other directions; the blur below joins them.
     turn = (((columns % 4) * 4 + rows % 4) * (2 * np.pi / 16)).astype(np.float32)
-    hidden = np.zeros(depth.shape, np.float32)
+    summed = np.zeros(len(rows), np.float32)
     for look in range(_LOOKS):
         part = (look + 0.5) / _LOOKS
         angle = turn + 2 * np.pi * 5 * part
         row = np.clip(rows + np.rint(part * pixels * np.sin(angle)).astype(np.int32), 0, height - 1)
         column = np.clip(columns + np.rint(part * pixels * np.cos(angle)).astype(np.int32), 0, width - 1)
-        offset = position[row, column] - position
-        square = np.einsum("hwc,hwc->hw", offset, offset)
-        rise = np.einsum("hwc,hwc->hw", offset, normals) - _BIAS * reach
-        near = known[row, column] & (square < reach * reach)
-        hidden += np.where(near, np.maximum(rise, 0) / (square + 0.02 * reach * reach), 0.0)
+        there = row * width + column
+        offset = np.take(position.reshape(-1, 3), there, axis=0) - here
+        square = np.einsum("nc,nc->n", offset, offset)
+        rise = np.einsum("nc,nc->n", offset, normals) - _BIAS * reach
+        near = np.take(known.reshape(-1), there) & (square < reach * reach)
+        summed += np.where(near, np.maximum(rise, 0) / (square + 0.02 * reach * reach), 0.0)
+    hidden = np.zeros(depth.shape, np.float32)
+    hidden[known] = summed
     light = 1 - np.clip(_STRENGTH * reach * hidden / _LOOKS, 0, 0.85)
     weight = known.astype(np.float32)
     blurred = cv2.boxFilter(light * weight, -1, (5, 5)) / np.maximum(cv2.boxFilter(weight, -1, (5, 5)), 1e-9)

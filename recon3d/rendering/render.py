@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -14,6 +14,8 @@ from recon3d.rendering.splatting import Bytes, Floats, PinholeCamera, background
 Floats32 = NDArray[np.float32]
 
 _PLAIN = np.array([196.0, 192.0, 186.0])
+#: Rows of a picture that are drawn at once, and places of a texture in a row: memory, and OpenCV, want few.
+_BAND, _WIDEST = 120, 4096
 
 
 class Cloud(Protocol):
@@ -140,71 +142,99 @@ def mesh_layer(
     """
     finer = 2 if fine else 1
     width, height = camera.width, camera.height
-    color, hit, depth, normal = _cast(mesh, width, height, camera.K, finer, cam_from_world, shaded)
+    textured = getattr(mesh, "texture", None) is not None
+    lit = not textured if shaded is None else shaded
+    scene = _raycasting(mesh)
+    color = np.zeros((height * finer, width * finer, 3), np.float32)
+    hit = np.zeros(color.shape[:2], bool)
+    depth, normal = np.zeros((height, width), np.float32), np.zeros((height, width, 3), np.float32)
+    for first in range(0, height, _BAND):
+        rows = slice(first, min(first + _BAND, height))
+        fine_rows = slice(rows.start * finer, rows.stop * finer)
+        rays, directions = _rays(camera, cam_from_world, fine_rows, finer)
+        cast = {name: value.numpy() for name, value in scene.cast_rays(rays).items()}
+        # Directions have a z of one, so that the ray's parameter is the depth.
+        met = np.isfinite(cast["t_hit"])
+        hit[fine_rows], depth[rows] = met, cast["t_hit"][::finer, ::finer]
+        if not met.any():
+            continue
+        shades = _colors(mesh, cast["primitive_ids"][met], cast["primitive_uvs"][met], plain=shaded is True)
+        rotation = cam_from_world[:3, :3].T.astype(np.float32)
+        if lit:
+            _, toward = _facing(cast["primitive_normals"][met] @ rotation, directions[met])
+            shades *= (0.35 + 0.65 * toward)[:, None]
+        color[fine_rows][met] = shades
+        if fine:
+            some = (slice(None, None, finer),) * 2
+            facing, _ = _facing(
+                cast["primitive_normals"][some][met[some]] @ rotation, directions[some][met[some]]
+            )
+            normal[rows][met[some]] = facing
     if fine:
-        light = ambient_light(depth[::2, ::2], normal[::2, ::2], float(camera.K[0, 0]))
-        color *= light.repeat(2, axis=0).repeat(2, axis=1)[..., None]
+        light = ambient_light(depth, normal, float(camera.K[0, 0]))
+        color *= light.repeat(finer, axis=0).repeat(finer, axis=1)[..., None]
     # Colours count as much as they cover.
-    covered = hit.reshape(height, finer, width, finer).mean(axis=(1, 3))
-    summed = (color * hit[..., None]).reshape(height, finer, width, finer, 3).mean(axis=(1, 3))
+    covered, summed = np.zeros((height, width)), np.zeros((height, width, 3), np.float32)
+    for y in range(finer):
+        for x in range(finer):
+            covered += hit[y::finer, x::finer]
+            summed += color[y::finer, x::finer]
     out = np.empty((height, width, 4), np.uint8)
     out[..., :3] = np.clip(np.rint(summed / np.maximum(covered, 1e-9)[..., None]), 0, 255)
-    out[..., 3] = np.rint(255 * covered)
+    out[..., 3] = np.rint(255 / finer**2 * covered)
     return out
 
 
-def _cast(
-    mesh: Surface,
-    width: int,
-    height: int,
-    K: Floats,
-    finer: int,
-    cam_from_world: Floats,
-    shaded: bool | None,
-) -> tuple[Floats32, NDArray[np.bool_], Floats32, Floats32]:
-    """Colour, whether there is any, depth and normal of each pixel, `finer` of them a side in one."""
+def _raycasting(mesh: Surface) -> Any:
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene()
     tensor = o3d.core.Tensor.from_numpy
     scene.add_triangles(tensor(mesh.vertices.astype(np.float32)), tensor(mesh.faces.astype(np.uint32)))
-    v, u = ((np.mgrid[0 : height * finer, 0 : width * finer] + 0.5) / finer).astype(np.float32)
+    return scene
+
+
+def _rays(camera: PinholeCamera, cam_from_world: Floats, rows: slice, finer: int) -> tuple[Any, Floats32]:
+    """Rays through some rows of pixels, `finer` of them a side of a pixel, and their directions."""
+    import open3d as o3d
+
+    K, rotation = camera.K, cam_from_world[:3, :3]
+    v, u = ((np.mgrid[rows, 0 : camera.width * finer] + 0.5) / finer).astype(np.float32)
     directions = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], axis=-1)
     directions = directions.astype(np.float32)
-    rotation = cam_from_world[:3, :3]
     rays = np.empty((*u.shape, 6), np.float32)
     rays[..., :3], rays[..., 3:] = -rotation.T @ cam_from_world[:3, 3], directions @ rotation
-    cast = scene.cast_rays(tensor(rays))
-    # Directions have a z of one, so that the ray's parameter is the depth.
-    depth = cast["t_hit"].numpy()
-    hit = np.isfinite(depth)
-    face = cast["primitive_ids"].numpy()[hit].astype(np.int64)
-    uv = cast["primitive_uvs"].numpy()[hit]
-    weights = np.stack([1 - uv.sum(axis=1), uv[:, 0], uv[:, 1]], axis=1)
+    return o3d.core.Tensor.from_numpy(rays), directions
+
+
+def _colors(mesh: Surface, face: NDArray[np.uint32], uv: Floats32, *, plain: bool) -> Floats32:
+    """Colours of points on faces, shape (N, 3)."""
     texture: Bytes | None = getattr(mesh, "texture", None)
     colors: Bytes | None = getattr(mesh, "colors", None)
-    picture = np.zeros((*hit.shape, 3), np.float32)
+    weights = np.stack([1 - (uv[:, 0] + uv[:, 1]), uv[:, 0], uv[:, 1]], axis=1)
     if texture is not None:
         uv_of, corner_of = mesh.uv, mesh.face_uv  # type: ignore[attr-defined]
-        places = np.zeros((*hit.shape, 2), np.float32)
-        places[hit] = np.einsum("nk,nkc->nc", weights, uv_of[corner_of[face]])
-        picture[hit] = _sample(texture, places)[hit]
-    elif colors is not None and shaded is not True:
-        picture[hit] = np.einsum("nk,nkc->nc", weights, colors[mesh.faces[face]].astype(np.float32))
-    else:
-        picture[hit] = _PLAIN
-    normal = np.zeros((*hit.shape, 3), np.float32)
-    normal[hit] = cast["primitive_normals"].numpy()[hit] @ rotation.T.astype(np.float32)
-    toward = -np.einsum("hwc,hwc->hw", normal, directions) / np.linalg.norm(directions, axis=-1)
-    normal *= np.where(toward < 0, -1, 1).astype(np.float32)[..., None]
-    if shaded if shaded is not None else texture is None:
-        picture *= (0.35 + 0.65 * np.abs(toward)).astype(np.float32)[..., None]
-    return picture, hit, depth, normal
+        return _sample(texture, np.einsum("nk,nkc->nc", weights, uv_of[corner_of[face]]))
+    if colors is None or plain:
+        return np.tile(_PLAIN.astype(np.float32), (len(face), 1))
+    mixed: Floats32 = np.einsum("nk,nkc->nc", weights, colors[mesh.faces[face]].astype(np.float32))
+    return mixed
+
+
+def _facing(normal: Floats32, directions: Floats32) -> tuple[Floats32, Floats32]:
+    """Normals turned towards the camera, and the cosine under which it sees them."""
+    toward = -np.einsum("nc,nc->n", normal, directions) / np.sqrt(
+        np.einsum("nc,nc->n", directions, directions)
+    )
+    return normal * np.where(toward < 0, -1, 1).astype(np.float32)[:, None], np.abs(toward)
 
 
 def _sample(texture: Bytes, uv: Floats32) -> Floats32:
-    """Bilinear lookup; (0, 0) is the texture's lower left corner."""
+    """Bilinear lookup, shape (N, 3); (0, 0) is the texture's lower left corner."""
     height, width = texture.shape[:2]
-    x, y = uv[..., 0] * width - 0.5, (1 - uv[..., 1]) * height - 0.5
+    # OpenCV wants two dimensions, none of them long.
+    places = np.zeros((-(-len(uv) // _WIDEST), _WIDEST, 2), np.float32)
+    places.reshape(-1, 2)[: len(uv)] = uv
+    x, y = places[..., 0] * width - 0.5, (1 - places[..., 1]) * height - 0.5
     found = cv2.remap(texture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(found, np.float32)
+    return np.asarray(found, np.float32).reshape(-1, 3)[: len(uv)]

@@ -137,7 +137,8 @@ def _membranes(
 ) -> None:
     most = int((extent[:, 0].astype(np.int64) * extent[:, 1]).max(initial=0))
     scratch = np.empty(most, np.int32), np.empty((most, 3), np.float32), np.empty(most, np.int32)
-    _continue_offsets(atlas, mask, owner, target, extent, starts, texel, offset, strip, *scratch)
+    beside = np.empty(most, np.uint8)
+    _continue_offsets(atlas, mask, owner, target, extent, starts, texel, offset, strip, *scratch, beside)
 
 
 @_compiled
@@ -154,6 +155,7 @@ def _continue_offsets(
     depth: Ints,
     value: Floats32,
     queue: Ints,
+    beside: NDArray[np.uint8],
 ) -> None:
     for number in range(target.shape[0]):
         if starts[number] == starts[number + 1]:
@@ -193,20 +195,26 @@ def _continue_offsets(
                         value[there, channel] = value[here, channel] * fade
                     queue[tail] = there
                     tail += 1
+        for n in range(fixed, tail):
+            row, column = queue[n] // width, queue[n] % width
+            around = 0
+            for k in range(4):
+                y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
+                if x < 0 or y < 0 or x >= width or y >= height:
+                    continue
+                if _belongs(mask, owner, top + y, left + x, number):
+                    around |= 1 << k
+            beside[n] = around
         for _ in range(_SWEEPS):
             for n in range(fixed, tail):
                 here = queue[n]
-                row, column = here // width, here % width
                 red = green = blue = 0.0
                 neighbors = 0
                 for k in range(4):
-                    y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
-                    if x < 0 or y < 0 or x >= width or y >= height:
-                        continue
-                    if not _belongs(mask, owner, top + y, left + x, number):
+                    if not beside[n] & (1 << k):
                         continue
                     # Inside the chart but beyond the strip the value is 0.
-                    there = y * width + x
+                    there = here + ((k == 0) - (k == 1)) * width + (k == 2) - (k == 3)
                     red += value[there, 0]
                     green += value[there, 1]
                     blue += value[there, 2]

@@ -90,7 +90,7 @@ class Candidates:
     @property
     def counts(self) -> Ints:
         """Number of views of each face, shape (F,)."""
-        counts: Ints = np.count_nonzero(self.view >= 0, axis=1).astype(np.int32)
+        counts: Ints = np.einsum("fk->f", (self.view >= 0).view(np.uint8)).astype(np.int32)
         return counts
 
 
@@ -131,7 +131,8 @@ def seen_faces(
     height, width = rgb.shape[:2]
     faces = mesh.faces
     q = mesh.vertices @ view.projection[:, :3].T + view.projection[:, 3]
-    inside = _inside(q, width, height)
+    uv = raster.pixels(q)
+    inside = _inside(q[:, 2], uv, width, height)
     if valid is not None:
         inside &= valid
     nearest = raster.inverse_depth(q, faces, width, height)
@@ -139,20 +140,13 @@ def seen_faces(
     radius = max(1, round(max(width, height) / 640))
     window = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     focal = float(view.camera.K[0, 0])
-    gray = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    dx = cv2.Sobel(gray, cv2.CV_32F, 1, 0, scale=0.125)
-    dy = cv2.Sobel(gray, cv2.CV_32F, 0, 1, scale=0.125)
-    table = raster.gather(
-        q,
-        faces,
-        inside,
-        _cosines(mesh.vertices, faces, view.center),
-        nearest,
+    numbers, table = raster.gather(
+        *(mesh.vertices, faces, view.center, _MIN_COSINE, q, uv, inside, nearest),
         np.asarray(cv2.dilate(nearest, window), np.float32),
         np.asarray(cv2.erode(nearest, window), np.float32),
         shows_behind(nearest, rgb),
         rgb,
-        np.asarray(cv2.magnitude(dx, dy), np.float32),
+        np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), np.uint8),
         1.0 / focal,
         # A surface seen under 80 degrees recedes this much within the radius.
         6.0 * radius / focal,
@@ -161,12 +155,12 @@ def seen_faces(
         share = table[:, raster.VISIBLE] / table[:, raster.PIXELS]
         near = table[:, raster.NEAR] / table[:, raster.VISIBLE]
         unspoiled = share + table[:, raster.BEHIND] / table[:, raster.PIXELS]
-    facing = table[:, raster.COSINE] > _MIN_COSINE
+    facing = np.ones(len(numbers), bool)
     if guesses is not None:
-        facing &= ~guesses | ((table[:, raster.COSINE] > _SQUARE_COSINE) & (near < _MOSTLY))
+        facing = ~guesses[numbers] | ((table[:, raster.COSINE] > _SQUARE_COSINE) & (near < _MOSTLY))
     seen = np.flatnonzero(facing & (share >= _MIN_VISIBLE))
-    spoiled = np.flatnonzero(facing & (share < _MIN_VISIBLE) & (unspoiled >= _MIN_VISIBLE))
-    table, near, share = table[seen], near[seen], share[seen]
+    spoiled = numbers[facing & (share < _MIN_VISIBLE) & (unspoiled >= _MIN_VISIBLE)]
+    numbers, table, near, share = numbers[seen], table[seen], near[seen], share[seen]
     quality = table[:, raster.AREA] * (table[:, raster.GRADIENT] + _BASE_GRADIENT)
     quality *= np.minimum(table[:, raster.COSINE] / _GRAZING_COSINE, 1.0) ** 2
     quality *= share**8
@@ -174,27 +168,14 @@ def seen_faces(
     color = np.rint(table[:, raster.RED :]).astype(np.uint8)
     quality = np.maximum(quality, 1e-6).astype(np.float32)
     area = table[:, raster.AREA].copy()
-    clear = seen[near < _MOSTLY]
-    numbers = (faces.astype(np.int32) for faces in (spoiled, clear))
-    return ViewFaces(seen.astype(np.int32), quality, color, area, *numbers)
+    return ViewFaces(numbers, quality, color, area, spoiled, numbers[near < _MOSTLY])
 
 
-def _inside(q: Floats, width: int, height: int) -> NDArray[np.bool_]:
+def _inside(depth: Floats, uv: Floats, width: int, height: int) -> NDArray[np.bool_]:
     """Vertices in front of the camera and at least a pixel inside the photo."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        u, v = q[:, 0] / q[:, 2], q[:, 1] / q[:, 2]
-    inside: NDArray[np.bool_] = (q[:, 2] > 0) & (u >= 1) & (v >= 1) & (u <= width - 1) & (v <= height - 1)
+    u, v = uv[:, 0], uv[:, 1]
+    inside: NDArray[np.bool_] = (depth > 0) & (u >= 1) & (v >= 1) & (u <= width - 1) & (v <= height - 1)
     return inside
-
-
-def _cosines(vertices: Floats, faces: Ints, center: Floats) -> Floats:
-    """Cosine between each face's normal and the direction from it to `center`, shape (F,)."""
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    normal = np.cross(b - a, c - a)
-    toward = center - (a + b + c) / 3
-    length = np.linalg.norm(normal, axis=1) * np.linalg.norm(toward, axis=1)
-    cosine: Floats = np.einsum("ij,ij->i", normal, toward) / np.maximum(length, 1e-300)
-    return cosine
 
 
 class CandidateTable:

@@ -32,7 +32,8 @@ def guessed_faces(mesh: Mesh) -> NDArray[np.bool_] | None:
     """
     if mesh.guessed is None:
         return None
-    return np.asarray(mesh.guessed[mesh.faces].any(axis=1))
+    a, b, c = (mesh.guessed[mesh.faces[:, k]] for k in range(3))
+    return np.asarray(a | b | c)
 
 
 def doubted_regions(candidates: Candidates, pairs: FacePairs) -> NDArray[np.bool_]:
@@ -80,7 +81,7 @@ def drop_unconfirmed(candidates: Candidates, guesses: NDArray[np.bool_], gains: 
     # The reference is the lower median, so that of two views one has a distance of 0.
     apart = distance.sum(axis=1) / np.maximum(counts - 1, 1)
     dropped = guesses & ((candidates.counts < _VIEWS) | (apart > _AGREE))
-    return without(candidates, np.broadcast_to(dropped[:, None], candidates.view.shape))
+    return without(candidates, np.repeat(dropped[:, None], candidates.view.shape[1], axis=1))
 
 
 def without(candidates: Candidates, dropped: NDArray[np.bool_]) -> Candidates:

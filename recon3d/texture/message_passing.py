@@ -14,45 +14,6 @@ from recon3d.types import Floats32, Ints
 _compiled = kernel(_nrt=False)
 
 
-@_compiled
-def _send(
-    reduced: Floats32,
-    messages: Floats32,
-    view: Ints,
-    f: int,
-    other: int,
-    weight: float,
-    here: int,
-    there: int,
-) -> None:
-    """Message of a Potts edge between two faces with their own sorted lists of labels.
-
-    `here` and `there` are the rows of the message that came from `other`, and of the one that goes to it.
-    """
-    size = view.shape[1]
-    lowest = np.float32(np.inf)
-    for k in range(size):
-        if view[f, k] < 0:
-            break
-        lowest = min(lowest, reduced[k] - messages[here, k])
-    k = 0
-    least = np.float32(np.inf)
-    for j in range(size):
-        if view[other, j] < 0:
-            break
-        while k < size and view[f, k] >= 0 and view[f, k] < view[other, j]:
-            k += 1
-        value = lowest + np.float32(weight)
-        if k < size and view[f, k] == view[other, j]:
-            value = min(value, reduced[k] - messages[here, k])
-        messages[there, j] = value
-        least = min(least, value)
-    for j in range(size):
-        if view[other, j] < 0:
-            break
-        messages[there, j] -= least
-
-
 def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints, sweeps: int) -> Ints:
     """Minimize a Potts energy approximately.
 
@@ -76,79 +37,114 @@ def trw_s(data: Floats32, view: Ints, pairs: Ints, weight: Floats32, rank: Ints,
         Place of the chosen candidate of each node.
     """
     count, size = data.shape
-    # edge lists the ends of edges, node by node: end 2 e + s is pairs[e, s], where messages[2 e + s] goes.
-    edge = np.argsort(pairs.ravel(), kind="stable")
-    starts = np.append(0, np.cumsum(np.bincount(pairs.ravel(), minlength=count)))
-    messages = np.zeros((2 * len(pairs), size), np.float32)
     order = np.argsort(rank)
-    share, belief, choice = np.ones(count, np.float32), np.empty(size, np.float32), np.zeros(count, np.int32)
-    graph = (pairs, weight, rank, order, starts, edge)
-    _minimize(data, view, *graph, messages, share, belief, choice, sweeps)
+    # Nodes are numbered in their order, and the messages that come to one lie side by side: what one sweep
+    # needs of memory comes in a row.
+    ends = rank[pairs.ravel()]
+    place = np.argsort(ends, kind="stable")
+    starts = np.append(0, np.cumsum(np.bincount(ends, minlength=count)))
+    slot = np.empty(len(ends), np.int32)
+    slot[place] = np.arange(len(ends), dtype=np.int32)
+    back, other = slot[place ^ 1], ends[place ^ 1]
+    data, view = data[order], view[order]
+    labels = np.count_nonzero(view >= 0, axis=1).astype(np.int32)
+    messages = np.zeros((len(ends), size), np.float32)
+    belief, chosen = np.empty(size, np.float32), np.zeros(count, np.int32)
+    _minimize(data, view, labels, starts, other, back, weight[place // 2], messages, belief, chosen, sweeps)
+    choice = np.empty(count, np.int32)
+    choice[order] = chosen
     return choice
+
+
+@_compiled
+def _send(
+    reduced: Floats32,
+    messages: Floats32,
+    view: Ints,
+    f: int,
+    labels: int,
+    other: int,
+    others: int,
+    weight: float,
+    here: int,
+    there: int,
+) -> None:
+    """Message of a Potts edge between two nodes with their own sorted lists of labels.
+
+    `here` and `there` are the rows of the message that came from `other`, and of the one that goes to it.
+    """
+    lowest = np.float32(np.inf)
+    for k in range(labels):
+        lowest = min(lowest, reduced[k] - messages[here, k])
+    most = lowest + np.float32(weight)
+    k = 0
+    least = np.float32(np.inf)
+    for j in range(others):
+        while k < labels and view[f, k] < view[other, j]:
+            k += 1
+        value = most
+        if k < labels and view[f, k] == view[other, j]:
+            value = min(value, reduced[k] - messages[here, k])
+        messages[there, j] = value
+        least = min(least, value)
+    for j in range(others):
+        messages[there, j] -= least
 
 
 @_compiled
 def _minimize(
     data: Floats32,
     view: Ints,
-    pairs: Ints,
-    weight: Floats32,
-    rank: Ints,
-    order: NDArray[np.int64],
+    labels: Ints,
     starts: NDArray[np.int64],
-    edge: NDArray[np.int64],
+    other: Ints,
+    back: Ints,
+    weight: Floats32,
     messages: Floats32,
-    share: Floats32,
     belief: Floats32,
     choice: Ints,
     sweeps: int,
 ) -> None:
-    count, size = data.shape
-    for f in range(count):
-        before = 0
-        for n in range(starts[f], starts[f + 1]):
-            other = pairs[edge[n] // 2, 1 - edge[n] % 2]
-            before += rank[other] < rank[f]
-        largest = max(before, starts[f + 1] - starts[f] - before)
-        if largest > 0:
-            share[f] = np.float32(1.0 / largest)
+    """Send messages and decode them.
+
+    Message m of those from ``starts[f]`` on comes to node f from node ``other[m]``; ``back[m]`` goes there.
+    """
+    count = data.shape[0]
     for sweep in range(2 * sweeps):
         forward = sweep % 2 == 0
         for n in range(count):
-            f = order[n] if forward else order[count - 1 - n]
-            if view[f, 0] < 0 or starts[f] == starts[f + 1]:
+            f = n if forward else count - 1 - n
+            size, start, stop = labels[f], starts[f], starts[f + 1]
+            if size == 0 or start == stop:
                 continue
             for k in range(size):
                 belief[k] = data[f, k]
-            for m in range(starts[f], starts[f + 1]):
+            before = 0
+            for m in range(start, stop):
+                before += other[m] < f
                 for k in range(size):
-                    belief[k] += messages[edge[m], k]
+                    belief[k] += messages[m, k]
+            share = np.float32(1.0 / max(before, stop - start - before))
             for k in range(size):
-                belief[k] *= share[f]
-            for m in range(starts[f], starts[f + 1]):
-                back = edge[m] ^ 1
-                other = pairs[back // 2, back % 2]
-                if (rank[other] > rank[f]) == forward:
-                    _send(belief, messages, view, f, other, weight[edge[m] // 2], edge[m], back)
+                belief[k] *= share
+            for m in range(start, stop):
+                to = other[m]
+                if (to > f) == forward:
+                    _send(belief, messages, view, f, size, to, labels[to], weight[m], m, back[m])
     # Kolmogorov's decoding: earlier neighbours by their choice, later ones by their messages.
-    for n in range(count):
-        f = order[n]
+    for f in range(count):
+        size = labels[f]
         for k in range(size):
             belief[k] = data[f, k]
         for m in range(starts[f], starts[f + 1]):
-            other = pairs[edge[m] // 2, 1 - edge[m] % 2]
+            to = other[m]
             for k in range(size):
-                if view[f, k] < 0:
-                    break
-                if rank[other] < rank[f]:
-                    if view[other, choice[other]] != view[f, k]:
-                        belief[k] += weight[edge[m] // 2]
-                else:
-                    belief[k] += messages[edge[m], k]
+                if to > f:
+                    belief[k] += messages[m, k]
+                elif view[to, choice[to]] != view[f, k]:
+                    belief[k] += weight[m]
         best = 0
         for k in range(size):
-            if view[f, k] < 0:
-                break
             if belief[k] < belief[best]:
                 best = k
         choice[f] = best

@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.types import Bytes, Floats32
+from recon3d.kernels import kernel
+from recon3d.types import Bytes, Floats32, Ints
 
 #: Longer side, in pixels, of the picture that is judged.
 _SIZE = 640
@@ -30,6 +31,8 @@ _APART = 24.0
 _CLOSER = 2.0
 #: Gray levels of noise in every photo.
 _NOISE = 8.0
+
+_compiled = kernel(_nrt=False)
 
 
 def shows_behind(nearest: Floats32, rgb: Bytes) -> NDArray[np.bool_]:
@@ -55,7 +58,7 @@ def shows_behind(nearest: Floats32, rgb: Bytes) -> NDArray[np.bool_]:
     shrink = min(1.0, _SIZE / max(height, width))
     size = max(1, round(width * shrink)), max(1, round(height * shrink))
     inverse = np.asarray(cv2.resize(nearest, size, interpolation=cv2.INTER_NEAREST), np.float32)
-    color = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.float32)
+    color = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
     # Sky and surfaces behind have colours of their own.
     found = _showing(color, inverse > 0, inverse == 0)
     further = _further(inverse)
@@ -63,35 +66,62 @@ def shows_behind(nearest: Floats32, rgb: Bytes) -> NDArray[np.bool_]:
     return cv2.resize(found.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
 
 
-def _showing(color: Floats32, front: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _showing(color: Bytes, front: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Pixels of the front that have the colours of what is behind."""
-    near = front & (cv2.dilate(behind.astype(np.uint8), _disk(_REACH)) > 0)
-    found = np.zeros_like(near)
-    if not near.any():
+    found = np.zeros_like(front)
+    if not behind.any() or not front.any():
         return found
-    beyond = cv2.erode(behind.astype(np.uint8), _disk(_MARGIN), borderValue=1) > 0
-    mean_behind, variance_behind, any_behind = _around(color, beyond, near)
-    shown = color[near]
+    near = front & (cv2.dilate(behind.view(np.uint8), _disk(_REACH)) > 0)
+    rows, columns = np.divmod(np.flatnonzero(near), near.shape[1])
+    if not len(rows):
+        return found
+    beyond = cv2.erode(behind.view(np.uint8), _disk(_MARGIN), borderValue=1) > 0
+    mean_behind, variance_behind, any_behind = _around(color, beyond, rows, columns)
+    shown = color[rows, columns].astype(np.float32)
     to_behind = _distance(shown - mean_behind) / _deviation(variance_behind)
     # What is found first no longer counts to the front.
     for _ in range(2):
-        mean, variance, any_front = _around(color, front & ~_grown(found), near)
+        mean, variance, any_front = _around(color, front & ~_grown(found), rows, columns)
         apart = _distance(mean - mean_behind)
         to_front = _distance(shown - mean) / _deviation(variance)
-        found[near] = any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
-        found = _linked(found, behind)
+        found[rows, columns] = any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
+        if not found.any():
+            return found
+        linked = np.zeros_like(found)
+        _link(found, behind, rows, columns, np.empty((len(rows), 2), np.int32), linked)
+        found = linked
     return _grown(found) & front
 
 
 def _further(inverse: Floats32) -> NDArray[np.bool_]:
     """Pixels of surfaces far behind one whose outline is within reach."""
     surface = inverse > 0
-    further = surface & (inverse < (1 - _GAP) * cv2.dilate(inverse, _disk(_MARGIN)))
-    if further.any():
-        for _ in range(_REACH):
-            beside = cv2.dilate(np.where(further, inverse, 0).astype(np.float32), np.ones((3, 3), np.uint8))
-            further |= surface & (inverse <= (1 + _SLOPE) * beside)
+    further: NDArray[np.bool_] = surface & (inverse < (1 - _GAP) * cv2.dilate(inverse, _disk(_MARGIN)))
+    rows, columns = np.divmod(np.flatnonzero(further), inverse.shape[1])
+    queue = np.empty((inverse.size, 2), np.int32)
+    queue[: len(rows), 0], queue[: len(rows), 1] = rows, columns
+    _grow(inverse, np.float32(1 + _SLOPE), _REACH, queue, len(rows), further)
     return further
+
+
+@_compiled
+def _grow(
+    inverse: Floats32, slope: float, rings: int, queue: Ints, count: int, grown: NDArray[np.bool_]
+) -> None:
+    """Add the pixels beside that do not come forward by more than the slope, ring by ring."""
+    height, width = inverse.shape
+    start, stop = 0, count
+    for _ in range(rings):
+        for n in range(start, stop):
+            row, column = queue[n, 0], queue[n, 1]
+            most = inverse[row, column] * slope
+            for y in range(max(row - 1, 0), min(row + 2, height)):
+                for x in range(max(column - 1, 0), min(column + 2, width)):
+                    if not grown[y, x] and 0.0 < inverse[y, x] <= most:
+                        grown[y, x] = True
+                        queue[count, 0], queue[count, 1] = y, x
+                        count += 1
+        start, stop = stop, count
 
 
 def _disk(radius: int) -> Bytes:
@@ -106,30 +136,37 @@ def _grown(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _around(
-    color: Floats32, mask: NDArray[np.bool_], near: NDArray[np.bool_]
+    color: Bytes, mask: NDArray[np.bool_], rows: NDArray[np.int64], columns: NDArray[np.int64]
 ) -> tuple[Floats32, Floats32, NDArray[np.bool_]]:
-    """Mean and variance of the masked colours around the near pixels, and where there are any."""
-    rows, columns = (places // _COARSE for places in np.nonzero(near))
-    reduced = tuple(-(-side // _COARSE) for side in mask.shape)
+    """Mean and variance of the masked colours around pixels, and where there are any."""
+    height, width = (-(-side // _COARSE) for side in mask.shape)
+    # Means over windows this wide need no finer pixels; the last ones are completed with zeros.
+    blocks = np.zeros((height, width, 5), np.float32)
+    _sum_blocks(color, mask, blocks)
     side = 4 * _REACH // _COARSE + 1
-
-    def blurred(values: Floats32) -> Floats32:
-        # Means over windows this wide need no finer pixels; the last ones are completed with zeros.
-        edge = [_COARSE * n - m for n, m in zip(reduced, mask.shape, strict=True)]
-        if any(edge):
-            values = np.asarray(cv2.copyMakeBorder(values, 0, edge[0], 0, edge[1], cv2.BORDER_CONSTANT))
-        small = cv2.resize(values, reduced[::-1], interpolation=cv2.INTER_AREA)
-        summed = cv2.boxFilter(small, cv2.CV_32F, (side, side), borderType=cv2.BORDER_CONSTANT)
-        return np.asarray(summed[rows, columns], np.float32)
-
-    weight = mask.astype(np.float32)
-    masked = np.asarray(cv2.copyTo(color, mask.astype(np.uint8)), np.float32)
-    share = blurred(weight)
+    means = cv2.boxFilter(blocks, cv2.CV_32F, (side, side), borderType=cv2.BORDER_CONSTANT)
+    blurred = np.asarray(means[rows // _COARSE, columns // _COARSE], np.float32) / np.float32(_COARSE**2)
+    share = blurred[:, 3]
     known = share > 0.01
     share = np.maximum(share, 1e-6)
-    mean = blurred(masked) / share[:, None]
-    square = blurred(np.asarray(cv2.transform(masked * masked, np.ones((1, 3))), np.float32)) / share
+    mean, square = blurred[:, :3] / share[:, None], blurred[:, 4] / share
     return mean, np.maximum(square - np.einsum("nc,nc->n", mean, mean), 0) / 3, known
+
+
+@_compiled
+def _sum_blocks(color: Bytes, mask: NDArray[np.bool_], blocks: Floats32) -> None:
+    """Sum up the masked colours of each block, their number, and the squares of their lengths."""
+    height, width = mask.shape
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                row, column = y // _COARSE, x // _COARSE
+                blocks[row, column, 3] += np.float32(1)
+                for k in range(3):
+                    value = np.float32(color[y, x, k])
+                    blocks[row, column, k] += value
+                    # The place after the number is that of the squares.
+                    blocks[row, column, 4] += value * value
 
 
 def _distance(step: Floats32) -> Floats32:
@@ -143,10 +180,35 @@ def _deviation(variance: Floats32) -> Floats32:
     return deviation
 
 
-def _linked(found: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Those of the pixels found that others link to what is behind."""
-    _, label = cv2.connectedComponents((found | behind).astype(np.uint8), connectivity=4)
-    reached = np.zeros(int(label.max()) + 1, bool)
-    reached[label[behind]] = True
-    linked: NDArray[np.bool_] = found & reached[label]
-    return linked
+@_compiled
+def _link(
+    found: NDArray[np.bool_],
+    behind: NDArray[np.bool_],
+    rows: NDArray[np.int64],
+    columns: NDArray[np.int64],
+    queue: Ints,
+    linked: NDArray[np.bool_],
+) -> None:
+    """Mark those of the pixels found that touch what is behind, or others like them."""
+    height, width = found.shape
+    count = 0
+    for n in range(rows.shape[0]):
+        row, column = rows[n], columns[n]
+        if not found[row, column]:
+            continue
+        for k in range(4):
+            y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
+            if 0 <= y < height and 0 <= x < width and behind[y, x] and not linked[row, column]:
+                linked[row, column] = True
+                queue[count, 0], queue[count, 1] = row, column
+                count += 1
+    place = 0
+    while place < count:
+        row, column = queue[place, 0], queue[place, 1]
+        place += 1
+        for k in range(4):
+            y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
+            if 0 <= y < height and 0 <= x < width and found[y, x] and not linked[y, x]:
+                linked[y, x] = True
+                queue[count, 0], queue[count, 1] = y, x
+                count += 1

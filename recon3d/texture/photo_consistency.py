@@ -124,15 +124,31 @@ def kept_views(candidates: Candidates, keep: NDArray[np.bool_]) -> Candidates:
     -------
     Candidates
     """
-    keep = (candidates.view >= 0) & keep
-    order = np.argsort(~keep, axis=1, kind="stable")
-    kept = np.take_along_axis(keep, order, axis=1)
-    return replace(
-        candidates,
-        view=np.where(kept, np.take_along_axis(candidates.view, order, axis=1), -1).astype(np.int32),
-        quality=np.where(kept, np.take_along_axis(candidates.quality, order, axis=1), 0).astype(np.float32),
-        color=np.take_along_axis(candidates.color, order[:, :, None], axis=1),
-    )
+    view = np.full(candidates.view.shape, -1, np.int32)
+    quality, color = np.zeros(view.shape, np.float32), np.zeros((*view.shape, 3), np.uint8)
+    _keep(candidates.view, candidates.quality, candidates.color, keep, view, quality, color)
+    return replace(candidates, view=view, quality=quality, color=color)
+
+
+@_compiled
+def _keep(
+    view: Ints,
+    quality: Floats32,
+    color: Bytes,
+    keep: NDArray[np.bool_],
+    kept_view: Ints,
+    kept_quality: Floats32,
+    kept_color: Bytes,
+) -> None:
+    for f in range(view.shape[0]):
+        place = 0
+        for k in range(view.shape[1]):
+            if view[f, k] >= 0 and keep[f, k]:
+                kept_view[f, place] = view[f, k]
+                kept_quality[f, place] = quality[f, k]
+                for channel in range(3):
+                    kept_color[f, place, channel] = color[f, k, channel]
+                place += 1
 
 
 def color_distances(candidates: Candidates, gains: Floats) -> tuple[Floats32, Floats32]:

@@ -76,22 +76,41 @@ def inverse_depth(q: Floats, faces: Ints, width: int, height: int) -> Floats32:
     ndarray of float32, shape (H, W)
     """
     nearest = np.zeros((height, width), np.float32)
-    _draw(q, faces, nearest, np.empty((3, 3)))
+    _draw(q, pixels(q), faces, nearest, np.empty((3, 3)))
     return nearest
 
 
+def pixels(q: Floats) -> Floats:
+    """Divide homogeneous pixels.
+
+    Parameters
+    ----------
+    q : ndarray of float64, shape (V, 3)
+        As in `inverse_depth`.
+
+    Returns
+    -------
+    ndarray of float64, shape (V, 2)
+        They mean something in front of the camera only.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        divided: Floats = q[:, :2] / q[:, 2:]
+    return divided
+
+
 @_compiled
-def _draw(q: Floats, faces: Ints, nearest: Floats32, e: Floats) -> None:
+def _draw(q: Floats, uv: Floats, faces: Ints, nearest: Floats32, e: Floats) -> None:
     height, width = nearest.shape
     for f in range(faces.shape[0]):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
         low_x, high_x = 0, width - 1
         low_y, high_y = 0, height - 1
-        w0, w1, w2 = q[faces[f, 0], 2], q[faces[f, 1], 2], q[faces[f, 2], 2]
+        w0, w1, w2 = q[a, 2], q[b, 2], q[c, 2]
         if max(w0, w1, w2) <= 0.0:
             continue
         if min(w0, w1, w2) > 0.0:
-            u0, u1, u2 = q[faces[f, 0], 0] / w0, q[faces[f, 1], 0] / w1, q[faces[f, 2], 0] / w2
-            v0, v1, v2 = q[faces[f, 0], 1] / w0, q[faces[f, 1], 1] / w1, q[faces[f, 2], 1] / w2
+            u0, u1, u2 = uv[a, 0], uv[b, 0], uv[c, 0]
+            v0, v1, v2 = uv[a, 1], uv[b, 1], uv[c, 1]
             if max(u0, u1, u2) < 0 or max(v0, v1, v2) < 0:
                 continue
             if min(u0, u1, u2) > width or min(v0, v1, v2) > height:
@@ -102,6 +121,7 @@ def _draw(q: Floats, faces: Ints, nearest: Floats32, e: Floats) -> None:
                 continue
         if _edges(q, faces, f, e) == 0.0:
             continue
+        a0, a1, a2 = e[0, 0], e[1, 0], e[2, 0]
         for y in range(low_y, high_y + 1):
             py = y + 0.5
             b0 = e[0, 1] * py + e[0, 2]
@@ -109,7 +129,7 @@ def _draw(q: Floats, faces: Ints, nearest: Floats32, e: Floats) -> None:
             b2 = e[2, 1] * py + e[2, 2]
             for x in range(low_x, high_x + 1):
                 px = x + 0.5
-                e0, e1, e2 = e[0, 0] * px + b0, e[1, 0] * px + b1, e[2, 0] * px + b2
+                e0, e1, e2 = a0 * px + b0, a1 * px + b1, a2 * px + b2
                 # Divided by the determinant, all are positive in front of the camera.
                 if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
                     inverse = np.float32(e0 + e1 + e2)
@@ -122,85 +142,139 @@ def _at_outline(inverse: float, highest: float, lowest: float, tolerance: float)
 
 
 def gather(
-    q: Floats,
+    vertices: Floats,
     faces: Ints,
+    center: Floats,
+    least_cosine: float,
+    q: Floats,
+    uv: Floats,
     inside: NDArray[np.bool_],
-    cosine: Floats,
     nearest: Floats32,
     highest: Floats32,
     lowest: Floats32,
     behind: NDArray[np.bool_],
     rgb: Bytes,
-    gradient: Floats32,
+    gray: Bytes,
     tolerance: float,
     near_tolerance: float,
-) -> Floats32:
+) -> tuple[Ints, Floats32]:
     """Sum up what each face covers in a photo.
 
     Parameters
     ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    center : ndarray of float64, shape (3,)
+        Of the camera.
+    least_cosine : float
+        Faces are left out whose cosine between normal and direction to the camera is not larger.
     q : ndarray of float64, shape (V, 3)
         As in `inverse_depth`.
-    faces : ndarray of int32, shape (F, 3)
-        As in `inverse_depth`.
+    uv : ndarray of float64, shape (V, 2)
+        From `pixels`.
     inside : ndarray of bool, shape (V,)
         Vertices that lie in front of the camera and inside the photo.
-    cosine : ndarray of float64, shape (F,)
-        Cosine between normal and direction to the camera; faces with values <= 0 are left out.
     nearest, highest, lowest : ndarray of float32, shape (H, W)
         Inverse depth, and its maximum and minimum in the neighbourhood of each pixel.
     behind : ndarray of bool, shape (H, W)
         Pixels that show what is behind the surface: for faces they count as hidden.
     rgb : ndarray of uint8, shape (H, W, 3)
-    gradient : ndarray of float32, shape (H, W)
+    gray : ndarray of uint8, shape (H, W)
     tolerance, near_tolerance : float
         A pixel is visible when its inverse depth reaches ``nearest * (1 - tolerance)``, and near
         an outline when the extremes around it differ from it by more than `near_tolerance`.
 
     Returns
     -------
-    ndarray of float32, shape (F, 10)
+    numbers : ndarray of int32, shape (N,)
+        The faces of which there is something, or of which what is behind hides something.
+    table : ndarray of float32, shape (N, 10)
         By column: projected area, cosine, pixels covered, pixels visible, visible pixels near an
-        outline, pixels that only what is behind hides, and over the visible pixels the mean
-        gradient and colour. Zero for faces left out.
+        outline, pixels that only what is behind hides, and over the visible pixels the mean length
+        of the gradient, by Sobel's operator, and the mean colour.
     """
-    out = np.zeros((len(faces), 10), np.float32)
-    shown = (nearest, highest, lowest, behind, rgb, gradient)
-    _sum_up(q, faces, inside, cosine, *shown, tolerance, near_tolerance, out, np.empty((3, 3)))
-    return out
+    numbers, out = np.empty(len(faces), np.int32), np.empty((len(faces), 10), np.float32)
+    shown = (nearest, highest, lowest, behind, rgb, gray)
+    count = _sum_up(
+        *(vertices, faces, center, np.float32(least_cosine), q, uv, inside, *shown),
+        *(tolerance, near_tolerance, numbers, out, np.empty((3, 3)), np.empty(3)),
+    )
+    return numbers[:count], out[:count]
+
+
+@_compiled
+def _cosine(vertices: Floats, a: int, b: int, c: int, center: Floats, normal: Floats) -> float:
+    """Cosine between a face's normal and the direction from it to `center`; `normal` is scratch."""
+    for k in range(3):
+        i, j = (k + 1) % 3, (k + 2) % 3
+        normal[k] = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
+            vertices[b, j] - vertices[a, j]
+        ) * (vertices[c, i] - vertices[a, i])
+    along = across = square = 0.0
+    for k in range(3):
+        toward = center[k] - (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3.0
+        along += normal[k] * toward
+        across += normal[k] * normal[k]
+        square += toward * toward
+    return along / max(math.sqrt(across) * math.sqrt(square), 1e-300)
+
+
+@_compiled
+def _gradient(gray: Bytes, y: int, x: int) -> float:
+    """Length of the gradient in gray levels a pixel, by Sobel's operator; mirrored at the borders."""
+    height, width = gray.shape
+    # A picture of one row or column has no gradient across.
+    up, down = (y - 1 if y > 0 else min(1, height - 1)), (y + 1 if y < height - 1 else max(height - 2, 0))
+    left, right = (x - 1 if x > 0 else min(1, width - 1)), (x + 1 if x < width - 1 else max(width - 2, 0))
+    falling = np.int64(gray[down, right]) - np.int64(gray[up, left])
+    rising = np.int64(gray[up, right]) - np.int64(gray[down, left])
+    dx = falling + rising + 2 * (np.int64(gray[y, right]) - np.int64(gray[y, left]))
+    dy = falling - rising + 2 * (np.int64(gray[down, x]) - np.int64(gray[up, x]))
+    return np.float64(np.float32(math.sqrt((dx * dx + dy * dy) / 64.0)))
 
 
 @_compiled
 def _sum_up(
-    q: Floats,
+    vertices: Floats,
     faces: Ints,
+    center: Floats,
+    least_cosine: float,
+    q: Floats,
+    uv: Floats,
     inside: NDArray[np.bool_],
-    cosine: Floats,
     nearest: Floats32,
     highest: Floats32,
     lowest: Floats32,
     behind: NDArray[np.bool_],
     rgb: Bytes,
-    gradient: Floats32,
+    gray: Bytes,
     tolerance: float,
     near_tolerance: float,
+    numbers: Ints,
     out: Floats32,
     e: Floats,
-) -> None:
+    normal: Floats,
+) -> int:
     height, width = nearest.shape
+    count = 0
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        if cosine[f] <= 0.0 or not (inside[a] and inside[b] and inside[c]):
+        if not (inside[a] and inside[b] and inside[c]):
             continue
-        det = _edges(q, faces, f, e)
-        if det >= 0.0:
+        u0, u1, u2 = uv[a, 0], uv[b, 0], uv[c, 0]
+        v0, v1, v2 = uv[a, 1], uv[b, 1], uv[c, 1]
+        area = 0.5 * ((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
+        # Half of the faces show their back.
+        if area >= 0.0:
             continue
-        u0, u1, u2 = q[a, 0] / q[a, 2], q[b, 0] / q[b, 2], q[c, 0] / q[c, 2]
-        v0, v1, v2 = q[a, 1] / q[a, 2], q[b, 1] / q[b, 2], q[c, 1] / q[c, 2]
+        cosine = np.float32(_cosine(vertices, a, b, c, center, normal))
+        if not cosine > least_cosine or _edges(q, faces, f, e) >= 0.0:
+            continue
         low_x, high_x = span(u0, u1, u2, 0.0, width)
         low_y, high_y = span(v0, v1, v2, 0.0, height)
-        pixels = visible = near = beyond = 0
-        total = red = green = blue = 0.0
+        a0, a1, a2 = e[0, 0], e[1, 0], e[2, 0]
+        covered = visible = near = beyond = red = green = blue = 0
+        total = 0.0
         for y in range(low_y, high_y + 1):
             py = y + 0.5
             b0 = e[0, 1] * py + e[0, 2]
@@ -208,9 +282,9 @@ def _sum_up(
             b2 = e[2, 1] * py + e[2, 2]
             for x in range(low_x, high_x + 1):
                 px = x + 0.5
-                e0, e1, e2 = e[0, 0] * px + b0, e[1, 0] * px + b1, e[2, 0] * px + b2
+                e0, e1, e2 = a0 * px + b0, a1 * px + b1, a2 * px + b2
                 if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
-                    pixels += 1
+                    covered += 1
                     inverse = e0 + e1 + e2
                     if inverse >= nearest[y, x] * (1.0 - tolerance):
                         if behind[y, x]:
@@ -218,32 +292,36 @@ def _sum_up(
                             continue
                         visible += 1
                         near += _at_outline(inverse, highest[y, x], lowest[y, x], near_tolerance)
-                        total += gradient[y, x]
+                        total += _gradient(gray, y, x)
                         red += rgb[y, x, 0]
                         green += rgb[y, x, 1]
                         blue += rgb[y, x, 2]
-        if pixels == 0:
+        if covered == 0:
             # Smaller than a pixel: its middle stands for it.
             x = min(width - 1, max(0, int((u0 + u1 + u2) / 3.0)))
             y = min(height - 1, max(0, int((v0 + v1 + v2) / 3.0)))
             inverse = 3.0 / (q[a, 2] + q[b, 2] + q[c, 2])
-            pixels = 1
+            covered = 1
             # The pixel's own centre is on another face, as far off as any neighbour may be.
             if inverse >= nearest[y, x] * (1.0 - near_tolerance):
                 beyond = int(behind[y, x])
                 visible = 1 - beyond
                 near = int(_at_outline(inverse, highest[y, x], lowest[y, x], near_tolerance))
-                total = gradient[y, x]
-                red, green, blue = rgb[y, x, 0], rgb[y, x, 1], rgb[y, x, 2]
-        if visible + beyond > 0:
-            out[f, AREA] = 0.5 * abs((u1 - u0) * (v2 - v0) - (u2 - u0) * (v1 - v0))
-            out[f, COSINE] = cosine[f]
-            out[f, PIXELS] = pixels
-            out[f, VISIBLE] = visible
-            out[f, NEAR] = near
-            out[f, BEHIND] = beyond
-        if visible > 0:
-            out[f, GRADIENT] = total / visible
-            out[f, RED] = red / visible
-            out[f, GREEN] = green / visible
-            out[f, BLUE] = blue / visible
+                total = _gradient(gray, y, x)
+                red, green, blue = int(rgb[y, x, 0]), int(rgb[y, x, 1]), int(rgb[y, x, 2])
+        if visible + beyond == 0:
+            continue
+        numbers[count] = f
+        out[count, AREA] = -area
+        out[count, COSINE] = cosine
+        out[count, PIXELS] = covered
+        out[count, VISIBLE] = visible
+        out[count, NEAR] = near
+        out[count, BEHIND] = beyond
+        shown = max(visible, 1)
+        out[count, GRADIENT] = total / shown if visible > 0 else 0.0
+        out[count, RED] = red / shown if visible > 0 else 0.0
+        out[count, GREEN] = green / shown if visible > 0 else 0.0
+        out[count, BLUE] = blue / shown if visible > 0 else 0.0
+        count += 1
+    return count

@@ -51,3 +51,18 @@ def test_a_plain_mesh_is_lit_from_the_camera() -> None:
     steep, low = look_at(np.array([0, 0.5, 5.0]), np.zeros(3), np.array([0, 1.0, 0]), 100.0, (40, 40))
     plain = Mesh(square.vertices, square.faces)
     assert render_mesh(plain, front, pose)[20, 20].mean() > render_mesh(plain, steep, low)[20, 20].mean() + 50
+
+
+def test_rows_without_a_surface_are_background() -> None:
+    square = grid_mesh(0.2, cells=1)
+    texture = np.full((2, 2, 3), 255, np.uint8)
+    uv = np.zeros((len(square.vertices), 2), np.float32)
+    mesh = TexturedMesh(square.vertices, square.faces, uv, square.faces, texture)
+    camera, pose = look_at(np.array([0, 5.0, 0.01]), np.zeros(3), np.array([0, 0, -1.0]), 300.0, (40, 600))
+    plain, fine = render_mesh(mesh, camera, pose), render_mesh(mesh, camera, pose, fine=True)
+    for picture in (plain, fine):
+        rows = np.flatnonzero((picture == 255).all(axis=2).any(axis=1))
+        # It is 12 pixels high, in the middle.
+        assert rows.min() >= 292
+        assert rows.max() <= 307
+        assert len(rows) >= 10

@@ -157,11 +157,10 @@ def _covered(mesh: Mesh, view: View) -> NDArray[np.bool_] | None:
         return None
     R, t = view.cam_from_world[:3, :3], view.cam_from_world[:3, 3]
     pixel = view.camera.project(mesh.vertices @ R.T + t)
-    # Behind the camera and beyond the lens model's range there is no pixel either.
-    pixel = np.nan_to_num(pixel, nan=-1.0, posinf=-1.0, neginf=-1.0)
-    margin = 2.0
-    limit = np.array([view.camera.width, view.camera.height]) - margin
-    return np.asarray(np.all((pixel >= margin) & (pixel <= limit), axis=1))
+    x, y, margin = pixel[:, 0], pixel[:, 1], 2.0
+    # Behind the camera and beyond the lens model's range there may be NaN, which lies nowhere.
+    inside = (x >= margin) & (x <= view.camera.width - margin)
+    return np.asarray(inside & (y >= margin) & (y <= view.camera.height - margin))
 
 
 @reads(lambda task: [task.mesh, *task.ratings])
