@@ -3,7 +3,7 @@
 Opens a real JupyterLab in headless Chromium with WebGL in software, and the HTML export from disk,
 and times every frame to its last pixel: reading one pixel back waits for it. Times count from the
 start of the cell that makes the viewer (the page's navigation for the export), so they hold the
-sending, too.
+sending, too. The browser, JupyterLab and the kernel are at rest before.
 """
 
 from __future__ import annotations
@@ -172,6 +172,7 @@ def _in_notebook(
     notebook.run()
     notebook.wait_for("globals().get('done', False)", timeout=120)
     page = notebook.page
+    _settle(page)
     with CpuClock() as clock:
         notebook.run()
         cpu = clock.until(_first(page))
@@ -198,6 +199,7 @@ def _in_page(browser: Any, address: str, folder: Path, name: str, case: Case, pi
     export_html(shown, path)
     page = browser.new_page(viewport={"width": 1300, "height": 1000})
     page.add_init_script(_WATCH)
+    _settle(page)
     with CpuClock() as clock:
         began = time.time()
         page.goto(path.as_uri(), wait_until="commit")
@@ -288,6 +290,16 @@ class CpuClock:
     def _sample(self) -> None:
         while not self._ended.wait(0.05):
             self._samples.append((time.time(), _cpu()))
+
+
+def _settle(page: Any) -> None:
+    """Wait until the browser has started and JupyterLab has loaded: nobody opens a model earlier."""
+    for _ in range(30):
+        before = _cpu()
+        page.wait_for_timeout(1000)
+        if _cpu() - before < 0.1:
+            return
+    raise TimeoutError("The browser does not come to rest.")
 
 
 def _cpu() -> float:

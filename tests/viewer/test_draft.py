@@ -108,6 +108,40 @@ def test_the_page_shows_the_draft_first_and_then_the_whole(tmp_path: Path, offli
     assert offline_page.evaluate(f"{viewer}.gl.getError()") == 0
 
 
+def test_a_slow_machine_draws_the_draft_while_a_hand_moves_the_camera(
+    tmp_path: Path, offline_page: Any
+) -> None:
+    path, model = tmp_path / "globe.html", globe()
+    content = export_html(model, path)
+    whole, draft = len(model.faces), len(content.draft.faces)  # type: ignore[union-attr]
+    page = offline_page
+    page.add_init_script(_WATCH)
+    page.goto(path.as_uri())
+    page.wait_for_selector(".recon3d[data-complete]")
+    painter = "document.getElementById('viewer').viewer.painter"
+
+    def drawn_while(slow: bool) -> set[int]:
+        page.evaluate("delete document.getElementById('viewer').dataset.complete")
+        page.evaluate(f"{painter}.slow = {str(slow).lower()}; {painter}.timing = true; frames_.length = 0")
+        page.mouse.move(300, 200)
+        page.mouse.down()
+        page.mouse.move(340, 210, steps=4)
+        page.wait_for_timeout(900)  # as long as the hand holds it
+        counts = {int(count) for count, _ in page.evaluate("frames_")}
+        page.mouse.up()
+        page.wait_for_selector(".recon3d[data-complete]")
+        assert page.evaluate("frames_.at(-1)[0]") == whole
+        return counts
+
+    assert drawn_while(slow=True) == {draft}
+    assert drawn_while(slow=False) == {whole}
+    # How long pictures take is measured.
+    for limit, slow in ((0, "true"), (1e6, "false")):
+        page.evaluate(f"{painter}.timing = false; {painter}.time({limit})")
+        page.wait_for_function(f"() => !{painter}.timing")
+        assert page.evaluate(f"{painter}.slow === {slow}")
+
+
 @pytest.mark.parametrize("drafted", ["before", "after", "both"])
 def test_two_models_are_both_shown_whole(drafted: str, tmp_path: Path, offline_page: Any) -> None:
     path = tmp_path / "two.html"

@@ -8,11 +8,11 @@ from typing import Any
 
 from recon3d.pipeline.background import Background
 
-#: Seconds, and seconds more for each megabyte, before the rest of the points and the texture follow:
-#: a browser draws only when it has unpacked all that it was sent.
-_FIRST, _UNPACK = 0.5, 0.1
-#: Seconds after which the whole follows a draft, should the page not tell that it shows this.
+#: Seconds after which the rest follows, should the page not tell that it has drawn.
 _LATEST = 3.0
+#: Seconds, and seconds more for each megabyte, before it follows where no page tells: a browser draws only
+#: when it has unpacked all that it was sent.
+_FIRST, _UNPACK = 0.5, 0.1
 
 
 class Detail:
@@ -23,18 +23,20 @@ class Detail:
     layers : mapping of str to layer
     on_sent : callable
         Called when all that is seen has been sent.
+    heard : bool
+        Whether the page tells when it has drawn.
     """
 
-    def __init__(self, layers: Mapping[str, Any], on_sent: Callable[[], None]) -> None:
+    def __init__(self, layers: Mapping[str, Any], on_sent: Callable[[], None], *, heard: bool) -> None:
         self._points = layers.get("points")
         self._on_sent = on_sent
         self._timer: threading.Timer | None = None
         self._closing = threading.Event()
-        self._shown = threading.Event()
+        self._drawn = threading.Event()
         self._sender: Background | None = None
-        self._send_rest([layers[name] for name in ("mesh", "points") if name in layers])
+        self._send_rest([layers[name] for name in ("mesh", "points") if name in layers], heard=heard)
         if self._points is not None:
-            self._points.on_first = lambda: self._send_rest([self._points])
+            self._points.on_first = lambda: self._send_rest([self._points], heard=False)
 
     @property
     def complete(self) -> bool:
@@ -63,27 +65,30 @@ class Detail:
             self._timer.daemon = True
             self._timer.start()
 
-    def shown(self) -> None:
-        """Tell that the page has put the picture in: the whole may follow its draft."""
-        self._shown.set()
+    def drawn(self) -> None:
+        """Tell that the page has drawn the first picture."""
+        self._drawn.set()
 
     def close(self) -> None:
         """Send and change nothing more."""
         self._closing.set()
-        self._shown.set()
+        self._drawn.set()
         if self._timer is not None:
             self._timer.cancel()
         self.wait()
 
-    def _send_rest(self, layers: list[Any]) -> None:
+    def _send_rest(self, layers: list[Any], *, heard: bool) -> None:
         before = self._sender
 
         def work() -> None:
             if before is not None:
                 before.wait()
-            if any(getattr(layer, "drafted", False) for layer in layers):
-                self._shown.wait(_LATEST)
-            self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
+            if heard:
+                self._drawn.wait(_LATEST)
+            elif any(getattr(layer, "drafted", False) for layer in layers):
+                self._closing.wait(_LATEST)
+            else:
+                self._closing.wait(_FIRST + _UNPACK * sum(layer.first_bytes for layer in layers) / 1e6)
             for layer in layers:
                 while not self._closing.is_set() and layer.send_next():
                     pass

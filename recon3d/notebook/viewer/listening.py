@@ -1,4 +1,4 @@
-"""What the page tells about itself: the width of the cell, full screen, and keys.
+"""What the page tells about itself: the width of the cell, full screen, keys, and that it has drawn.
 
 pythreejs has no such events. A few lines of JavaScript write them into a hidden text field, whose
 widget brings them to Python. Where a page refuses scripts, the picture keeps its first size.
@@ -43,10 +43,14 @@ if (root && !root.dataset.listens) {
   let due;
   new ResizeObserver(() => { clearTimeout(due); due = setTimeout(measure, 120); }).observe(root);
   document.addEventListener('fullscreenchange', measure);
-  root.querySelector('.recon3d-full').addEventListener('click', () =>
-    document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen());
-  for (const button of root.querySelectorAll('button[title]'))
-    if (!button.textContent.trim()) button.setAttribute('aria-label', button.title);
+  // The tools are not there yet.
+  root.addEventListener('click', event => event.target.closest('.recon3d-full') &&
+    (document.fullscreenElement === root ? document.exitFullscreen() : root.requestFullscreen()));
+  const label = () => root.querySelectorAll('.recon3d-row button[title]').forEach(button =>
+    button.textContent.trim() || button.setAttribute('aria-label', button.title));
+  root.querySelectorAll('.recon3d-row').forEach(row =>
+    new MutationObserver(label).observe(row, {childList: true, subtree: true}));
+  label();
   picture.tabIndex = 0;
   picture.setAttribute('aria-label', 'The model. Arrows turn it, plus and minus zoom.');
   picture.addEventListener('pointerdown', () => picture.focus({preventScroll: true}));
@@ -58,6 +62,12 @@ if (root && !root.dataset.listens) {
     tell({key});
   });
   measure();
+  const draw = () => {
+    if (!root.isConnected) return;
+    if (!picture.querySelector('canvas')) { setTimeout(draw, 40); return; }
+    requestAnimationFrame(() => requestAnimationFrame(() => tell({drawn: true})));
+  };
+  draw();
 }
 """
 
@@ -71,21 +81,29 @@ class Ear:
         Receives width and height in pixels that the picture may have.
     on_key : callable
         Receives a key of `TURNING` or `FLYING`.
+    on_drawn : callable
+        Called when the first picture is on the screen.
 
     Attributes
     ----------
-    widget : ipywidgets.Widget
+    widgets : tuple of ipywidgets.Widget
     """
 
-    def __init__(self, on_size: Callable[[int, int], None], on_key: Callable[[str], None]) -> None:
-        self._on_size, self._on_key = on_size, on_key
-        self._field = ipywidgets.Text(continuous_update=True, layout={"display": "none"})
-        self._field.add_class("recon3d-ear")
+    def __init__(
+        self,
+        on_size: Callable[[int, int], None],
+        on_key: Callable[[str], None],
+        on_drawn: Callable[[], None],
+    ) -> None:
+        self._on_size, self._on_key, self._on_drawn = on_size, on_key, on_drawn
+        self._field = ipywidgets.Text(
+            continuous_update=True, layout={"display": "none"}, _dom_classes=("recon3d-ear",)
+        )
         self._field.observe(self._hear, "value")
         script = _SCRIPT.replace("KEYS", json.dumps([*TURNING, *FLYING]))
         # A picture that fails runs its handler when the page has put it in, also when loaded again.
-        image = f'<img src="data:," style="display:none" onerror="{html.escape(script)}">'
-        self.widget = ipywidgets.HBox([self._field, ipywidgets.HTML(image)], layout={"height": "0"})
+        image = f'<img src="data:," onerror="{html.escape(script)}">'
+        self.widgets = (self._field, ipywidgets.HTML(image, layout=self._field.layout))
 
     def _hear(self, change: dict[str, Any]) -> None:
         try:
@@ -96,5 +114,7 @@ class Ear:
                 self._on_size(min(width, 8192), min(max(wanted, _LOWEST), 8192))
             elif told.get("key") in (*TURNING, *FLYING):
                 self._on_key(told["key"])
+            elif told.get("drawn"):
+                self._on_drawn()
         except (ValueError, TypeError, KeyError):  # nobody but the script writes here
             return

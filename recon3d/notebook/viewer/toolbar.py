@@ -1,7 +1,7 @@
 """The tools above the picture, in one row; what a tool needs more folds out below it.
 
 A fold is made when it is first opened, and tools of a kind share their layout: each of these is a message
-to the browser before the first picture.
+to the browser.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from recon3d.errors import Recon3DError
 from recon3d.notebook.viewer.clipping import ClipBox
 from recon3d.notebook.viewer.measuring import Ruler, in_words
 from recon3d.notebook.viewer.navigation import Move, Navigation
+from recon3d.notebook.viewer.surround import Surround
 from recon3d.viewer.view_content import Content
 
 _UPS = ("scene", "+x", "-x", "+y", "-y", "+z", "-z")
@@ -116,18 +117,20 @@ class Toolbar:
     Parameters
     ----------
     viewer : Viewer
+    surround : Surround
+        Where they are put.
+    screens : bool
+        Whether the page can be asked for the full screen.
     """
 
-    def __init__(self, viewer: Controlled) -> None:
-        self._viewer = viewer
-        self._updating = False
+    def __init__(self, viewer: Controlled, surround: Surround, screens: bool) -> None:
+        self._viewer, self._surround = viewer, surround
+        self._updating = self._laid_over = False
         self._narrow = ipywidgets.Layout(width="auto")
         self._pressed = ipywidgets.ButtonStyle()
         self._told = ipywidgets.HTML(html.escape(", ".join(viewer.content.notes)))
         self._written = {"layout": self._told.layout, "style": self._told.style}
         self._message = ipywidgets.HTML(**self._written)
-        self._side = ipywidgets.VBox()
-        self._side.add_class("recon3d-photo")
         self.measure = ipywidgets.ToggleButton(
             False, description="Measure", icon="arrows-h", tooltip="Click two points", layout=self._narrow
         )
@@ -139,37 +142,21 @@ class Toolbar:
         self._watch(self.clip, self._cut)
         self.more = ipywidgets.ToggleButton(False, icon="ellipsis-h", tooltip="More", **switches)
         self.more.observe(lambda _: self.update(), "value")
-        self.full = ipywidgets.Button(
-            icon="expand", tooltip="Full screen", layout={"width": "auto"}, style=self._pressed
-        )
-        self.full.add_class("recon3d-full")
-        tools = [*self._look(), *self._move(), self.measure, self.clip, self.more, self.full]
-        self._tools = _row(tools)
-        self._below = {name: _row([]) for name in ("pad", "measure", "clip", "more")}
+        tools = [*self._look(), *self._move(), self.measure, self.clip, self.more]
+        if screens:
+            tools.append(
+                ipywidgets.Button(
+                    icon="expand",
+                    tooltip="Full screen",
+                    layout=self._narrow,
+                    style=self._pressed,
+                    _dom_classes=("recon3d-full",),
+                )
+            )
+        self._folds: dict[str, Any] = {}
+        surround.put_above(_row(tools))
+        surround.put_below(_row([self._message, self._told, ipywidgets.HTML(_STYLE, **self._written)]))
         self.update()
-
-    def around(self, renderer: Any, ear: Any | None = None) -> Any:
-        """Lay the tools out around the picture.
-
-        Parameters
-        ----------
-        renderer : pythreejs.Renderer
-        ear : ipywidgets.Widget, optional
-            What listens to the page; without it there is no full screen.
-
-        Returns
-        -------
-        ipywidgets.Widget
-        """
-        if ear is None:
-            self.full.layout.display = "none"
-        picture = ipywidgets.VBox([renderer, self._side], layout={"overflow": "hidden"})
-        picture.add_class("recon3d-picture")
-        told = _row([self._message, self._told, ipywidgets.HTML(_STYLE, **self._written)])
-        rows = [self._tools, *self._below.values(), picture, told, *(() if ear is None else (ear,))]
-        around = ipywidgets.VBox(rows, layout={"width": None if ear is None else "100%"})
-        around.add_class("recon3d-viewer")
-        return around
 
     def update(self) -> None:
         """Show the viewer's present state."""
@@ -209,8 +196,9 @@ class Toolbar:
         jpeg : bytes or None
             The photo.
         """
-        if not self._side.children:
-            self._side.children = (self._photo, self._caption)
+        if not self._laid_over:
+            self._surround.lay_over(self._side)
+            self._laid_over = True
         self._caption.value = html.escape(name or "") + ("" if jpeg or not name else " (no photo at hand)")
         self._photo.value = jpeg or b""
         self._photo.layout.display = None if jpeg else "none"
@@ -248,10 +236,11 @@ class Toolbar:
     # --- the folds ------------------------------------------------------------------------------
 
     def _fold(self, name: str, opened: bool, parts: Callable[[], list[Any]]) -> None:
-        row = self._below[name]
-        if opened and not row.children:
-            row.children = tuple(parts())
-        row.layout.display = None if opened else "none"
+        if opened and name not in self._folds:
+            self._folds[name] = _row(parts())
+            self._surround.put_above(self._folds[name])
+        if name in self._folds:
+            self._folds[name].layout.display = None if opened else "none"
 
     @cached_property
     def steps(self) -> dict[Move, Any]:
@@ -334,6 +323,10 @@ class Toolbar:
         self._viewer.clip = (box[0], box[1]) if self.clip.value else None
 
     @cached_property
+    def _side(self) -> Any:
+        return ipywidgets.VBox([self._photo, self._caption], _dom_classes=("recon3d-photo",))
+
+    @cached_property
     def _photo(self) -> Any:
         return ipywidgets.Image(format="jpeg", layout={"max_width": "360px", "display": "none"})
 
@@ -382,6 +375,4 @@ class Toolbar:
 
 
 def _row(parts: list[Any]) -> Any:
-    row = ipywidgets.HBox(parts, layout={"flex_flow": "row wrap", "align_items": "center"})
-    row.add_class("recon3d-row")
-    return row
+    return ipywidgets.HBox(parts, layout={"flex_flow": "row wrap", "align_items": "center"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from recon3d.notebook.viewer.listening import Ear
 from recon3d.notebook.viewer.measuring import in_words
 from recon3d.notebook.viewer.navigation import FIELD_OF_VIEW
 from recon3d.notebook.viewer.picking import Hit
+from recon3d.notebook.viewer.surround import Surround
 from recon3d.notebook.viewer.toolbar import Toolbar
 from recon3d.notebook.viewer.true_size import TrueSize
 from recon3d.rendering.picture import Picture
@@ -85,13 +87,26 @@ class Viewer:
         self.canvas = Canvas(self.content, (width, height), self._on_click, self._on_press, self._on_release)
         self.layers, self.navigation = self.canvas.layers, self.canvas.navigation
         self.ruler, self.clipping = self.canvas.ruler, self.canvas.clipping
-        self.toolbar = Toolbar(self)
-        self._ear = Ear(self._on_size, self.navigation.press) if fill else None
-        self.widget = self.toolbar.around(
-            self.canvas.renderer, None if self._ear is None else self._ear.widget
-        )
+        self._ear = Ear(self.resize, self.navigation.press, self._on_drawn) if fill else None
+        self._surround = Surround(self.canvas.renderer, () if self._ear is None else self._ear.widgets)
+        self.widget = self._surround.widget
+        self._toolbar: Toolbar | None = None
+        self._making = threading.RLock()
         self.navigation.camera.observe(self._on_move, "position")
-        self.detail = Detail(self.layers, self.toolbar.tell)
+        self.detail = Detail(self.layers, lambda: self.toolbar.tell(), heard=fill)
+
+    @property
+    def toolbar(self) -> Toolbar:
+        """The tools: made after the first picture, or when they are first asked for."""
+        with self._making:
+            if self._toolbar is None:
+                self._toolbar = Toolbar(self, self._surround, screens=self._ear is not None)
+            return self._toolbar
+
+    def _update_tools(self) -> None:
+        """Let the tools show the present state, if they are there."""
+        if self._toolbar is not None:
+            self._toolbar.update()
 
     # --- what is seen ---------------------------------------------------------------------------
 
@@ -117,7 +132,7 @@ class Viewer:
             if name not in self.layers:
                 raise OptionError(f"Unknown layer {name!r}.", f"Choose one of {', '.join(self.layers)}.")
             self.layers[name].visible = value
-        self.toolbar.update()
+        self._update_tools()
 
     @property
     def style(self) -> str | None:
@@ -132,7 +147,7 @@ class Viewer:
                 f"Unknown style {name!r}.", f"Choose one of {', '.join(styles) or 'none here'}."
             )
         self.layers["mesh"].style = name
-        self.toolbar.update()
+        self._update_tools()
 
     @property
     def point_size(self) -> float:
@@ -200,7 +215,7 @@ class Viewer:
             )
         # The nearest hit may be cut away: then the ones behind it count.
         self.canvas.picker.all = box is not None
-        self.toolbar.update()
+        self._update_tools()
 
     def screenshot(self, path: str | Path | None = None) -> Picture:
         """Draw what is shown from where the camera is, in software: no browser is needed.
@@ -288,7 +303,7 @@ class Viewer:
         if "cameras" in self.layers:  # which may stand before the surface
             self.layers["cameras"].aimed = not value
         self.ruler.clear()
-        self.toolbar.update()
+        self._update_tools()
 
     @property
     def scale(self) -> float | None:
@@ -337,7 +352,7 @@ class Viewer:
     def _tell_length(self) -> None:
         if self.measured is not None:
             self.ruler.write(in_words(self.measured, self.unit), self.navigation.distance)
-        self.toolbar.update()
+        self._update_tools()
 
     # --- what the browser tells -----------------------------------------------------------------
 
@@ -362,9 +377,9 @@ class Viewer:
     def _on_release(self) -> None:
         self.detail.thin(0.0)
 
-    def _on_size(self, width: int, height: int) -> None:
-        self.detail.shown()
-        self.resize(width, height)
+    def _on_drawn(self) -> None:
+        self.toolbar.update()
+        self.detail.drawn()
 
     def _on_move(self, _: Any) -> None:
         # What counts as a click on a point grows with the distance.
@@ -383,7 +398,7 @@ class Viewer:
     def close(self) -> None:
         """Free the browser's memory; a page can hold about eight viewers."""
         self.detail.close()
-        self.widget.close()
+        self._surround.close()
         self.canvas.close()
 
     def _ipython_display_(self, words: str | None = None) -> None:

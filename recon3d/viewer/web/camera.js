@@ -82,7 +82,7 @@ class OrbitCamera {
   // A hand is at work: no idle turn any more.
   wake() { this.yaw += this.sway; this.sway = 0; this.idle = 0; this.touched = true; }
 
-  rest() { if (!this.calm && !this.touched && !this.idle && !this.pose && this.viewer.painter.took < 60) { this.idle = -1; this.viewer.painter.draw(); } }
+  rest() { if (!this.calm && !this.touched && !this.idle && !this.pose && this.viewer.painter.took < 60 && !this.viewer.painter.slow) { this.idle = -1; this.viewer.painter.draw(); } }
 
   turn(dx, dy, flying) {
     this.settle();
@@ -121,7 +121,7 @@ class OrbitCamera {
       if (this.part >= 1) this.flight = null;
       return true;
     }
-    if (!this.idle || document.hidden || this.viewer.painter.took > 90) return false;
+    if (!this.idle || document.hidden || this.viewer.painter.took > 90 || this.viewer.painter.slow) return false;
     if (this.idle < 0) this.idle = now;
     const seconds = (now - this.idle) / 1000;
     this.sway = SWAY * Math.min(1, seconds / 4) * Math.sin(2 * Math.PI * seconds / SWAY_SECONDS);

@@ -56,11 +56,14 @@ const JITTER = [[0, 0], [-0.31, 0.19], [0.19, 0.31], [-0.19, -0.31], [0.31, -0.1
 // Points are in random order. While a hand moves the camera, as many of the first are drawn as this
 // machine draws smoothly; when it rests, the others are added slice by slice to the same picture.
 const SLICE = 200000;
+// A surface whose picture takes more milliseconds is drawn as its draft while something moves. A resting
+// picture has shadows, and the first one takes in the texture.
+const SLOW = 100, SLOW_AT_REST = 250;
 
 class Painter {
   constructor(viewer) {
     const gl = viewer.gl;
-    Object.assign(this, { viewer, gl, smooth: 150000, sharp: 1, took: 30, pace: 30, passes: 1, most: 4, quick: 0, queued: 0, added: 0, round: 0, resting: true, last: 0, shown: 0 });
+    Object.assign(this, { viewer, gl, smooth: 150000, sharp: 1, took: 30, pace: 30, passes: 1, most: 4, quick: 0, slow: false, queued: 0, added: 0, round: 0, resting: true, last: 0, shown: 0 });
     this.composers = [];
     this.nothing = gl.createVertexArray();
     this.frame = gl.createFramebuffer();
@@ -74,9 +77,18 @@ class Painter {
 
   // Draw while something moves.
   moving() {
-    this.resting = false; clearTimeout(this.rest);
-    this.rest = setTimeout(() => { this.resting = true; this.last = 0; this.draw(); }, 180);
+    this.resting = false;
+    this.waitForRest();
     this.draw();
+  }
+
+  // A slow picture would hold up the hand that goes on.
+  waitForRest() {
+    clearTimeout(this.rest);
+    this.rest = setTimeout(() => {
+      if (this.slow && this.viewer.hand.pointers.size) { this.waitForRest(); return; }
+      this.resting = true; this.last = 0; this.draw();
+    }, this.slow ? 350 : 180);
   }
 
   // The time between two pictures in a row tells how fast this machine is.
@@ -91,6 +103,21 @@ class Painter {
     else if (this.quick > 20 && this.passes < this.most) { this.passes *= 2; this.quick = 0; }
     if (took > 70) { this.smooth = Math.max(50000, this.smooth * 0.7); this.sharp = Math.max(0.5, this.sharp * 0.8); }
     else if (took < 25) { this.smooth = Math.min(2e7, this.smooth * 1.3); this.sharp = Math.min(1, this.sharp * 1.1); }
+  }
+
+  // Find out how long a picture takes, to its last pixel: intervals would also tell how slowly a hand moves.
+  time(limit) {
+    if (this.timing) return;
+    const { gl } = this, began = performance.now(), fence = gl.fenceSync(gl.SYNC_GPU_COMMANDS_COMPLETE, 0);
+    this.timing = true; gl.flush();
+    const look = () => {
+      const took = performance.now() - began;
+      if (gl.isContextLost()) return;
+      if (took < 5000 && gl.clientWaitSync(fence, 0, 0) === gl.TIMEOUT_EXPIRED) { setTimeout(look, 10); return; }
+      gl.deleteSync(fence);
+      this.timing = false; this.slow = took > limit;
+    };
+    setTimeout(look, 10);
   }
 
   sized(width, height) {
@@ -123,6 +150,7 @@ class Painter {
     const width = Math.max(1, Math.round(canvas.clientWidth * scale)), height = Math.max(1, Math.round(canvas.clientHeight * scale));
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; this.added = this.round = 0; }
     this.sized(width, height);
+    this.drafting = !resting && this.slow;
     const view = camera.frame();
     const total = Math.max(...models.map(({ cloud }) => (cloud && cloud.on ? cloud.place.length : 0)));
     this.scene(view, scale, resting, total);
@@ -130,6 +158,7 @@ class Painter {
     this.compose(view, resting);
     for (; !resting && !total && this.round < this.passes - 1; ) { this.round++; this.scene(view, scale, resting, total); this.compose(view, resting); }
     if (!resting) this.round = 0;
+    if (!this.drafting && models.some(({ coarse }) => coarse)) this.time(resting ? SLOW_AT_REST : SLOW);
     viewer.overlay.place(view.matrix);
     this.shown++;
     viewer.root.dataset.drawn = "yes";
@@ -171,7 +200,7 @@ class Painter {
   // One model, with its points up to that one.
   model(shown, fresh, end) {
     const { gl, viewer } = this, { mesh, cloud, cameras } = shown;
-    if (fresh && mesh && mesh.on) shown.drawMesh(viewer.style);
+    if (fresh && mesh && mesh.on) (this.drafting && shown.coarse ? shown.coarse : shown).drawMesh(viewer.style);
     const last = cloud && cloud.on ? Math.min(end, cloud.place.length) : 0;
     if (last > this.added) shown.drawPart(cloud, this.added, last - this.added);
     if (fresh && cameras && cameras.on) {

@@ -38,10 +38,17 @@ function programOf(gl, vertex, fragment, names, attributes = []) {
   return at;
 }
 
+// One for all surfaces of a picture.
+const programs = new WeakMap();
+function programFor(gl) {
+  if (!programs.has(gl)) programs.set(gl, programOf(gl, VERTEX, FRAGMENT, ["matrix", "size", "step", "low", "mode", "map", "eye", "boxLow", "boxHigh", "cut", "opacity"], ["position", "color", "uv"]));
+  return programs.get(gl);
+}
+
 class Surfaces {
   constructor(gl, model, changed) {
-    this.gl = gl; this.model = model; this.buffers = [];
-    this.at = programOf(gl, VERTEX, FRAGMENT, ["matrix", "size", "step", "low", "mode", "map", "eye", "boxLow", "boxHigh", "cut", "opacity"], ["position", "color", "uv"]);
+    this.gl = gl; this.model = model;
+    this.at = programFor(gl);
     this.layers = [];
     const { vertices, faces, vertexColors, uv, points, pointColors, cameras } = model;
     if (vertices && faces) {
@@ -86,25 +93,16 @@ class Surfaces {
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_WRAP_T, gl.CLAMP_TO_EDGE);
   }
 
-  close() {
-    const { gl } = this;
-    for (const { vao } of this.layers) gl.deleteVertexArray(vao);
-    for (const buffer of this.buffers) gl.deleteBuffer(buffer);
-    gl.deleteTexture(this.map || null); gl.deleteProgram(this.at.program);
-  }
-
-  buffer() { const made = this.gl.createBuffer(); this.buffers.push(made); return made; }
-
   attribute(place, values, width, normalized = false) {
     const gl = this.gl;
-    gl.bindBuffer(gl.ARRAY_BUFFER, this.buffer());
+    gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer());
     gl.bufferData(gl.ARRAY_BUFFER, values, gl.STATIC_DRAW);
     gl.enableVertexAttribArray(place);
     gl.vertexAttribPointer(place, width, GL_TYPES.get(values.constructor), normalized, 0, 0);
   }
 
   indexBuffer(values) {
-    const gl = this.gl, buffer = this.buffer();
+    const gl = this.gl, buffer = gl.createBuffer();
     gl.bindBuffer(gl.ELEMENT_ARRAY_BUFFER, buffer);
     gl.bufferData(gl.ELEMENT_ARRAY_BUFFER, values, gl.STATIC_DRAW);
     return { buffer, count: values.length, type: GL_TYPES.get(values.constructor) };

@@ -22,13 +22,15 @@ class Viewer {
     this.sizes.observe(stage);
     root.classList.toggle("r3d-embed", this.embed);
     this.size = `${canvas.clientWidth} ${canvas.clientHeight}`;
-    this.painter.draw();
+    // At once: until the next frame, the browser would read on in the page.
+    this.painter.paint(performance.now());
     if (model.rest || (other && other.rest)) this.arrive(); else this.panel = new Panel(this);
   }
 
   get models() { return this.other ? [this.surfaces, this.other] : [this.surfaces]; }
 
-  // After the first picture, the whole takes the place of the draft; the panel needs to know the whole.
+  // After the first picture, the whole takes the place of the draft, which is kept for slow machines' hands;
+  // the panel needs to know the whole.
   async arrive() {
     await seen();
     await loaded();
@@ -40,7 +42,8 @@ class Viewer {
       const made = new Surfaces(this.gl, model, () => this.painter.draw());
       await made.ready;
       if (this.closed) return;
-      this[name] = made; before.close();
+      made.coarse = before;
+      this[name] = made;
       if (name === "surfaces") this.model = model;
     }
     this.panel = new Panel(this);
@@ -127,6 +130,7 @@ async function open(root, options = {}) {
   // The copy of the picture is kept, for the sum of several and for screenshots.
   const gl = canvas.getContext("webgl2", { preserveDrawingBuffer: true, antialias: false, alpha: false });
   if (!gl) {
+    root.classList.add("r3d-still");
     const still = options.still && !root.querySelector("img") ? [h("img", { src: options.still, alt: options.title || "" })] : [];
     root.append(...still, h("p", { class: "r3d-sorry", role: "status" }, STRINGS.noWebGL));
     return null;
