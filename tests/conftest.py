@@ -65,13 +65,23 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 #: Folders whose tests take both cores, or watch the clock. They run one after the other.
 _HEAVY = {"compute", "mvs", "notebook", "pipeline", "preflight", "stages", "surface", "texture"}
-#: They take minutes each, and no harm from others beside them: they fill the other worker's time.
-_LONG = {"tests/notebook/test_notebooks.py"}
+#: Few tests that take minutes, longest first; no harm comes from others beside them.
+_LONG = (
+    "tests/notebook/test_notebooks.py",
+    "tests/test_accuracy.py",
+    "tests/test_end_to_end.py",
+    "tests/api/test_chaos.py",
+    "tests/docs/test_examples.py",
+    "tests/cli/test_commands.py",
+    "tests/api/test_schemathesis.py",
+)
+#: Files with more tests come before the long ones, others after: they fill the end of both workers' time.
+_MANY = 12
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n 2``, one worker runs the heavy tests, the other takes the files left, largest first.
+    """With ``-n 2``, one worker runs the heavy tests, the other takes the files left; both share the rest.
 
     Not by xdist's own groups: since pytest 9, xdist 3.8 deals tests singly in spite of them, so that each
     worker starts the servers and browsers of each file, and two heavy tests share the two cores.
@@ -83,6 +93,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             file = nodeid.partition("::")[0]
             folder = file.removeprefix("tests/").partition("/")[0]
             return "heavy" if folder in _HEAVY and file not in _LONG else file
+
+        def _rank(self, scope: str) -> tuple[int, int]:
+            tests = len(self.workqueue[scope])
+            if scope in _LONG:
+                return 2, _LONG.index(scope)
+            return (0 if scope == "heavy" else 1 if tests >= _MANY else 3), -tests
+
+        def _assign_work_unit(self, node: Any) -> None:
+            self.workqueue.move_to_end(min(self.workqueue, key=self._rank), last=False)
+            super()._assign_work_unit(node)
 
     return Lanes(config, log)
 

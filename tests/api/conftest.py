@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -30,11 +31,13 @@ from PIL import Image
 
 import recon3d
 from recon3d_api.app import create_app
+from recon3d_api.http import security
 from recon3d_api.http.dependencies import Service
 from recon3d_api.settings import Settings
 from recon3d_api.store.tables import Project, User
 from recon3d_api.work.claims import Claim
 from tests.api.fake_run import command_for
+from tests.api.passwords import CheapHasher
 from tests.synthetic import media
 
 _numbers = itertools.count(1)
@@ -66,9 +69,10 @@ def postgres() -> Iterator[str]:
             [*user, initdb, "-D", root / "data", "-U", "recon3d", "-A", "trust", "-E", "UTF8", "--no-sync"],
             **quiet,
         )
-        options = (
-            f"-c listen_addresses= -c unix_socket_directories={root} -c fsync=off -c max_connections=300"
-        )
+        options = f"-c listen_addresses= -c unix_socket_directories={root} -c max_connections=300"
+        # Nothing outlives the tests, and a vacuum would visit hundreds of databases in turn.
+        options += " -c fsync=off -c full_page_writes=off -c autovacuum=off"
+        options += " -c checkpoint_timeout=1d -c max_wal_size=8GB"
         server = subprocess.Popen(
             [*user, initdb.with_name("postgres"), "-D", root / "data", *options.split()],
             stdout=subprocess.DEVNULL,
@@ -79,7 +83,7 @@ def postgres() -> Iterator[str]:
             wait_for((root / ".s.PGSQL.5432").exists)
             yield f"postgresql+psycopg://recon3d@/{{}}?host={root}"
         finally:
-            server.send_signal(2)
+            server.send_signal(signal.SIGQUIT)  # at once: without writing what is thrown away
             server.wait(timeout=30)
     finally:
         shutil.rmtree(root, ignore_errors=True)
@@ -123,6 +127,14 @@ def _attack(request: pytest.FixtureRequest, record_property: Callable[[str, obje
     if marker := request.node.get_closest_marker("attack"):
         record_property("attack", marker.args[0])
         record_property("bar", marker.args[1])
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cheap_passwords() -> Iterator[None]:
+    """Only `tests/api/test_security.py` is about their cost."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(security, "Argon2Hasher", CheapHasher)
+        yield
 
 
 # --- servers ----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,6 +14,7 @@ from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.work.backup import BackupError, back_up, restore
+from tests.api import forks
 from tests.api.conftest import Api, new_project, plant, started, wait_for, wait_status
 
 Serve = Callable[..., AbstractContextManager[Api]]
@@ -26,8 +26,7 @@ def run(settings: Settings, *arguments: str | Path) -> subprocess.CompletedProce
         "RECON3D_API_DATA_DIR": str(settings.data_dir),
         "RECON3D_API_DATABASE_URL": settings.database_url,
     }
-    command = [sys.executable, "-m", "recon3d_api", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=240)
+    return forks.run(["-m", "recon3d_api", *arguments], env=environment, timeout=240)
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from recon3d_api.settings import Settings
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Runner
+from tests.api import forks
 from tests.api.conftest import wait_for
 
 _WRITE = """
@@ -30,7 +30,8 @@ database.dispose()
 
 def write_elsewhere(database: Database, name: str) -> None:
     url = database.url.render_as_string(hide_password=False)
-    subprocess.run([sys.executable, "-c", _WRITE, url, name], check=True, timeout=240)
+    done = forks.run(["-c", _WRITE, url, name], env=os.environ, timeout=240)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from recon3d_api.client import Client, ReconstructionFailed
 from recon3d_api.store.database import Database
 from recon3d_api.store.tables import JOB_TYPES, Event, Job, Project, Run
 from recon3d_api.work.processes import MARK
+from tests.api import forks
 from tests.api.conftest import NO_LIMITS, alive, template, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -40,14 +41,14 @@ class Server:
         values: dict[str, object] = {**NO_LIMITS, **settings}
         values |= {"data_dir": data, "database_url": database_url}
         self.environment = {**os.environ, **{f"RECON3D_API_{k.upper()}": str(v) for k, v in values.items()}}
-        self.command = [sys.executable, "-m", "tests.api.server", str(self.port)]
+        self.command = ["-m", "tests.api.server", str(self.port)]
         if real:
-            self.command = [sys.executable, "-m", "recon3d_api", "--port", str(self.port)]
-        self.process: subprocess.Popen[bytes] | None = None
+            self.command = ["-m", "recon3d_api", "--port", str(self.port)]
+        self.process: forks.Process | None = None
 
     def start(self) -> None:
         with open(self.data / f"log-{self.port}", "ab") as log:
-            self.process = subprocess.Popen(self.command, cwd=ROOT, env=self.environment, stderr=log)
+            self.process = forks.start(self.command, env=self.environment, stderr=log)
 
         def answers() -> bool:
             with socket.socket() as probe:

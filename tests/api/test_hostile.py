@@ -5,8 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +17,7 @@ from sqlalchemy.orm import Session
 from recon3d_api.store import audit
 from recon3d_api.store.tables import Deletion
 from recon3d_api.work import outside
+from tests.api import forks
 from tests.api.conftest import Api, new_project, plant, started, wait_for
 from tests.api.test_uploads import TUS, begin, metadata, send
 
@@ -224,10 +223,9 @@ def test_the_audit_log_cannot_drive_a_terminal(serve: Serve) -> None:
             "RECON3D_API_DATABASE_URL": api.service.settings.resolved_database_url,
         }
         for more in ([], ["--json"]):
-            command = [sys.executable, "-m", "recon3d_api", "audit", *more]
-            shown = subprocess.run(
-                command, env=environment, capture_output=True, text=True, check=True
-            ).stdout
+            done = forks.run(["-m", "recon3d_api", "audit", *more], env=environment)
+            assert done.returncode == 0, done.stderr
+            shown = done.stdout
             assert "owned" in shown
             assert not set("\x1b\x07\x9b") & set(shown)
 

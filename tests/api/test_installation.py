@@ -10,13 +10,11 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -30,13 +28,13 @@ import recon3d_api
 from recon3d_api.app import create_app, start
 from recon3d_api.client import Client
 from recon3d_api.files.installation import Installation, InstallationMismatch
-from recon3d_api.files.storage import Storage
 from recon3d_api.settings import Settings
-from recon3d_api.store.database import Database
 from recon3d_api.store.tables import Deletion, InstallationId, Project, utcnow
 from recon3d_api.work import deletions, orphans
-from tests.api.conftest import Api, new_project, photo, plant, served, template
-from tests.api.test_chaos import ROOT, Server, project_with_input, servers
+from tests.api import forks
+from tests.api.conftest import Api, new_project, photo, plant, served, template, wait_for
+from tests.api.parts import opened
+from tests.api.test_chaos import Server, project_with_input, servers
 
 Serve = Callable[..., contextlib.AbstractContextManager[Api]]
 NewDatabase = Callable[[], str]
@@ -51,15 +49,7 @@ def cli(data: Path, url: str, *arguments: str, stdin: str = "") -> subprocess.Co
         "RECON3D_API_DATABASE_URL": url,
         "RECON3D_API_LOG_FORMAT": "text",
     }
-    return subprocess.run(
-        [sys.executable, "-m", "recon3d_api", *arguments],
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return forks.run(["-m", "recon3d_api", *arguments], env=environment, input=stdin)
 
 
 def refused(data: Path, url: str) -> str:
@@ -76,12 +66,6 @@ def refused(data: Path, url: str) -> str:
 
 def another(new_database: NewDatabase, tmp_path: Path) -> str:
     return new_database() or f"sqlite:///{tmp_path / 'other.db'}"
-
-
-def opened(data: Path, url: str) -> tuple[Database, Storage, Installation]:
-    settings = Settings(data_dir=data, database_url=url).prepare()
-    database, storage = Database(settings.resolved_database_url), Storage(settings)
-    return database, storage, Installation(database, storage)
 
 
 def age(folder: Path, seconds: float = 3600) -> None:
@@ -284,25 +268,24 @@ def test_of_two_databases_one_gets_a_new_folder(new_database: NewDatabase, tmp_p
     data = tmp_path / "data"
     urls = [new_database() or f"sqlite:///{tmp_path / f'{n}.db'}" for n in range(2)]
     script = (
-        "import sys; from pathlib import Path\n"
-        "from tests.api.test_installation import opened\n"
+        "import sys, time; from pathlib import Path\n"
+        "from tests.api.parts import opened\n"
         "installation = opened(Path(sys.argv[1]), sys.argv[2])[2]\n"
-        "print('ready', flush=True); sys.stdin.readline()\n"
+        "ready, go = map(Path, sys.argv[3:])\n"
+        "ready.touch()\n"
+        "while not go.exists(): time.sleep(0.001)\n"
         "installation.open()\n"
     )
-    command_line = [sys.executable, "-c", script, str(data)]
-    pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-    processes = [subprocess.Popen([*command_line, url], cwd=ROOT, **pipes) for url in urls]
-    for process in processes:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-    for process in processes:
-        assert process.stdin is not None
-        process.stdin.write(b"go\n")
-        process.stdin.flush()
-    said = [process.communicate(timeout=120)[1] for process in processes]
-    assert sorted(process.returncode for process in processes) == [0, 1]
-    assert any(b"InstallationMismatch" in text for text in said)
+    ready, logs = ([tmp_path / f"{name}{n}" for n in range(2)] for name in ("ready", "log"))
+    processes = []
+    for url, one, log in zip(urls, ready, logs, strict=True):
+        with open(log, "w") as err:
+            command_line = ["-c", script, data, url, one, tmp_path / "go"]
+            processes.append(forks.start(command_line, env=os.environ, stderr=err))
+    wait_for(lambda: all(one.exists() for one in ready))
+    (tmp_path / "go").touch()
+    assert sorted(process.wait(120) for process in processes) == [0, 1]
+    assert any("InstallationMismatch" in log.read_text() for log in logs)
 
 
 def test_a_start_that_was_cut_off_is_completed(new_database: NewDatabase, tmp_path: Path) -> None:
@@ -312,10 +295,10 @@ def test_a_start_that_was_cut_off_is_completed(new_database: NewDatabase, tmp_pa
         "import os, sys; from pathlib import Path\n"
         "from recon3d_api.files import installation\n"
         "installation.Installation._complete = lambda *_: os.kill(os.getpid(), 9)\n"
-        "from tests.api.test_installation import opened\n"
+        "from tests.api.parts import opened\n"
         "opened(Path(sys.argv[1]), sys.argv[2])[2].open()\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, tmp_path, url], cwd=ROOT, check=False)
+    done = forks.run(["-c", script, tmp_path, url], env=os.environ)
     assert done.returncode == -9
     assert not (tmp_path / "installation.id").exists()
     database, _, installation = opened(tmp_path, url)
@@ -646,7 +629,7 @@ def test_a_killed_deletion_is_carried_out(new_database: NewDatabase, tmp_path: P
     whole = server.command
     prefix = f"import os, shutil, types\nfrom recon3d_api.files import storage\n{moment}"
     script = f"{prefix}from tests.api.server import main\nmain()\n"
-    server.command = [sys.executable, "-c", script, str(server.port)]
+    server.command = ["-c", script, str(server.port)]
     server.start()
     with Client(server.url, retries=0) as client:
         client.register("ada", "ada@example.com", PASSWORD)

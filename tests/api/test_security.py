@@ -10,10 +10,13 @@ from typing import Any
 
 import httpx
 import pytest
+from argon2 import extract_parameters
 from jose import jwt
+from pwdlib.hashers.argon2 import Argon2Hasher
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from recon3d_api.http import security
 from recon3d_api.http.security import Passwords, Tokens
 from tests.api.conftest import Api, new_project, started
 
@@ -107,12 +110,24 @@ def test_tokens() -> None:
     assert Tokens("j" * 40, 10).read(tokens.issue(7)) is None
 
 
-def test_passwords_are_salted_argon2() -> None:
+def test_passwords_are_salted_argon2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(security, "Argon2Hasher", Argon2Hasher)  # at its full cost
     passwords = Passwords()
     first, second = passwords.hash("secret secret"), passwords.hash("secret secret")
     assert first != second
-    assert first.startswith("$argon2id$")
+    assert first.startswith("$argon2id$v=19$m=65536,t=3,p=4$")
     assert passwords.verify("secret secret", first)
     assert not passwords.verify("secret secreT", first)
     assert not passwords.verify("nobody has this password", None)
     assert not passwords.verify("secret secret", "no hash of ours")
+
+
+@pytest.mark.parametrize("cost", [{}, {"time_cost": 2}])
+def test_an_unknown_user_costs_what_a_known_one_does(
+    monkeypatch: pytest.MonkeyPatch, cost: dict[str, int]
+) -> None:
+    monkeypatch.setattr(security, "Argon2Hasher", lambda: Argon2Hasher(**cost))
+    passwords = Passwords()
+    assert passwords._hasher.verify("nobody has this password", passwords._nobody)
+    known = extract_parameters(passwords.hash("secret secret"))
+    assert extract_parameters(passwords._nobody) == known

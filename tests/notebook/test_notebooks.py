@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from recon3d.io.gltf import read_textured_mesh
 from recon3d.project import Project
 from recon3d.project.scale import scale_of
+from recon3d.stage_table import STAGE_NAMES
 
 nbformat = pytest.importorskip("nbformat", reason="needs recon3d[test]")
 nbclient = pytest.importorskip("nbclient", reason="needs recon3d[test]")
@@ -56,6 +58,28 @@ def execute(tmp_path: Path) -> Callable[[str], Executed]:
     return lambda name: Executed(name, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    """The first notebook; the second begins with the same frames and cameras."""
+    return Executed("01_video_to_model", tmp_path_factory.mktemp("first"))
+
+
+@pytest.fixture
+def continued(first: Executed, tmp_path: Path) -> Callable[[str], Executed]:
+    """Executes a notebook whose project has the first four stages of the first notebook's."""
+
+    def execute(name: str) -> Executed:
+        later = [f"{stage}-*" for stage in STAGE_NAMES[4:]]
+        target = tmp_path / "recon3d-notebooks" / name[:2]
+        shutil.copytree(first.folder, target, ignore=shutil.ignore_patterns("runs", "results", *later))
+        made = Executed(name, tmp_path)
+        (run, *_) = Project.open(made.folder).runs
+        assert [stage.status for stage in run.state.stages.values()][:4] == ["skipped"] * 4
+        return made
+
+    return execute
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_notebooks_are_kept_without_outputs_and_noise(name: str) -> None:
     text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
@@ -70,8 +94,8 @@ def test_notebooks_are_kept_without_outputs_and_noise(name: str) -> None:
     assert text == json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
-def test_01_makes_a_model_and_shows_it(execute: Callable[[str], Executed]) -> None:
-    notebook = execute("01_video_to_model")
+def test_01_makes_a_model_and_shows_it(first: Executed) -> None:
+    notebook = first
     assert WIDGET in notebook.shown("start")
     assert "textured_mesh.glb" in notebook.shown("wait")["text/plain"]
     assert WIDGET in notebook.shown("view")
@@ -83,8 +107,8 @@ def test_01_makes_a_model_and_shows_it(execute: Callable[[str], Executed]) -> No
     assert all(path.exists() for path in project.results.files().values())
 
 
-def test_02_shows_something_of_every_stage(execute: Callable[[str], Executed]) -> None:
-    notebook = execute("02_inside_each_stage")
+def test_02_shows_something_of_every_stage(continued: Callable[[str], Executed]) -> None:
+    notebook = continued("02_inside_each_stage")
     assert "max_image_size" in notebook.shown("pipeline")["text/html"]
     for cell in ("frames", "matches", "graph", "errors", "coverage", "costs"):
         assert notebook.has_picture(cell), cell

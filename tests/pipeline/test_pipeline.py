@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
 from recon3d import events as ev
 from recon3d import pipeline as pl
-from recon3d.compute import StageContext
+from recon3d.compute import Cluster, StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import Registration, WorldFrame, write_registration
@@ -87,6 +90,43 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallStages:
     return stages
 
 
+class KeptWorkers(Cluster):
+    """A cluster that the next run finds again, unless the one before ended its worker."""
+
+    def close(self) -> None:
+        if any(process.poll() is not None for process in self._engine._processes):
+            super().close()
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Callable[..., Cluster]]:
+    made: list[KeptWorkers] = []
+    # Workers die with the thread that started them; that of a run ends with it.
+    with ThreadPoolExecutor(1) as starter:
+
+        def get(*_: Any, **__: Any) -> Cluster:
+            if not made or made[-1].closed:
+                made.append(starter.submit(KeptWorkers, workers=1).result())
+            return made[-1]
+
+        yield get
+        for cluster in made:
+            Cluster.close(cluster)
+
+
+@pytest.fixture
+def own_workers() -> None:
+    """For a test whose runs start workers and end them, as runs do."""
+
+
+@pytest.fixture(autouse=True)
+def _workers(
+    kept: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if "own_workers" not in request.fixturenames:
+        monkeypatch.setattr("recon3d.pipeline.execution.Cluster", kept)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
@@ -94,6 +134,15 @@ def project(tmp_path: Path) -> Project:
     made = Project.create(tmp_path / "p")
     made.add_photos(tmp_path / "one.png")
     return made
+
+
+def _workers_of_this_process() -> set[int]:
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE and "dask_worker" in " ".join(child.cmdline()):
+                found.add(child.pid)
+    return found
 
 
 def _ran(project: Project) -> list[str]:
@@ -247,8 +296,11 @@ def test_a_project_without_input_says_so(tmp_path: Path, small: SmallStages) -> 
     assert isinstance(ev.read_events(project.runs[-1].folder / "events.jsonl")[-1], ev.RunFailed)
 
 
+@pytest.mark.usefixtures("own_workers")
 def test_manifests_tell_what_was_done(project: Project, small: SmallStages) -> None:
+    before = _workers_of_this_process()
     pl.Pipeline("low", seed=5).run(project, until="feature_extraction")
+    assert _workers_of_this_process() <= before
     manifest = project.artifacts["feature_extraction"].manifest
     assert manifest.counts == {"items": 3}
     assert manifest.seed == 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,14 +19,17 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 
 
+@functools.lru_cache(maxsize=32)
 def texture(width: int = 2000, height: int = 700, seed: int = 0) -> Image:
-    """A picture with detail at several scales."""
+    """A picture with detail at several scales; made once, which takes a second, and not to be written to."""
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3))
     for scale, channels in ((1.0, 1), (4.0, 1), (16.0, 3)):  # codecs keep fine brightness, not fine colours
         noise = cv2.GaussianBlur(rng.normal(size=(height, width, channels)), (0, 0), scale)
         total += (noise / noise.std()).reshape(height, width, channels)
-    return np.clip(128 + 40 * total, 0, 255).astype(np.uint8)
+    made = np.clip(128 + 40 * total, 0, 255).astype(np.uint8)
+    made.flags.writeable = False
+    return made
 
 
 def slide(picture: Image, positions: Iterable[float], size: tuple[int, int] = (320, 240)) -> list[Image]:
