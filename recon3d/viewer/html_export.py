@@ -165,8 +165,8 @@ def page(content: Content, scene: dict[str, Any], other: Content | None = None) 
         "STYLE_HASH": _hash(style),
         "TITLE": title,
         "STYLE": style,
-        # All that is seen without JavaScript or WebGL 2, or until the first picture, if that is late: scaling
-        # it costs a browser without a graphics card more than the first picture does.
+        # All that is seen without JavaScript or WebGL 2, or until the first picture, if that is late: to
+        # scale it costs a browser without a graphics card time.
         "STILL": f'<img src="data:image/jpeg;base64,{_still(content)}" alt="{title}">',
         # A camera may be called "</script>".
         "SCENE": json.dumps({**described, "notes": notes}).replace("<", "\\u003c"),
