@@ -154,7 +154,7 @@ def test_a_refused_run_says_how_to_force_it_and_can_be_forced(
     with serve(fake=False, run_workers=1) as api, api.client(api.user()[1]) as client:
         project_id = new_project(client)
         project = recon3d.Project.create(api.root(project_id) / "model")
-        scene = media.texture(640, 480)
+        scene = media.texture(640, 480).copy()
         for number in range(4):
             scene[0, 0] = number  # else they would be one photo
             Image.fromarray(scene).save(tmp_path / f"p{number}.png")

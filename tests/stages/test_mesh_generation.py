@@ -20,6 +20,7 @@ from recon3d.io.point_visibility import write_visibility
 from recon3d.layout import depth_map_file
 from recon3d.options import MeshGenerationOptions, resolve_options
 from recon3d.stages import mesh_generation
+from recon3d.surface.refinement import SIZES
 from recon3d.types import DepthMap, PointCloud, Scene
 from tests.synthetic.box import box_mesh, cast, ring, true_color
 from tests.synthetic.layouts import courtyard, orbit
@@ -288,7 +289,7 @@ def test_an_interrupted_run_goes_on_after_the_last_whole_task(
             half.write_bytes(half.read_bytes()[:-100])
         # Of the rounds' files, those of the last one stay at most.
         assert len(list(out.rglob("terms-*"))) <= 1
-    rounds = ["compare", "compare", "move"] * 5
+    rounds = ["compare", "compare", "move"] * len(SIZES)
     assert called == [
         *("read_points", "see_through", "thin_points", "start_surface", "make_surface"),
         *("cut_surface", "shape_guesses", "smooth", "smooth"),
