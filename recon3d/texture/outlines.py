@@ -87,9 +87,7 @@ def _showing(color: Bytes, front: NDArray[np.bool_], behind: NDArray[np.bool_]) 
         found[rows, columns] = any_behind & any_front & (apart > _APART) & (_CLOSER * to_behind < to_front)
         if not found.any():
             return found
-        linked = np.zeros_like(found)
-        _link(found, behind, rows, columns, np.empty((len(rows), 2), np.int32), linked)
-        found = linked
+        found = _linked(found, behind)
     return _grown(found) & front
 
 
@@ -97,11 +95,16 @@ def _further(inverse: Floats32) -> NDArray[np.bool_]:
     """Pixels of surfaces far behind one whose outline is within reach."""
     surface = inverse > 0
     further: NDArray[np.bool_] = surface & (inverse < (1 - _GAP) * cv2.dilate(inverse, _disk(_MARGIN)))
-    rows, columns = np.divmod(np.flatnonzero(further), inverse.shape[1])
-    queue = np.empty((inverse.size, 2), np.int32)
-    queue[: len(rows), 0], queue[: len(rows), 1] = rows, columns
-    _grow(inverse, np.float32(1 + _SLOPE), _REACH, queue, len(rows), further)
+    _grow(inverse, np.float32(1 + _SLOPE), _REACH, *_queued(further), further)
     return further
+
+
+def _queued(mask: NDArray[np.bool_]) -> tuple[Ints, int]:
+    """The rows and columns of a mask's pixels, with room for all others, and how many these are."""
+    rows, columns = np.divmod(np.flatnonzero(mask), mask.shape[1])
+    queue = np.empty((mask.size, 2), np.int32)
+    queue[: len(rows), 0], queue[: len(rows), 1] = rows, columns
+    return queue, len(rows)
 
 
 @_compiled
@@ -180,28 +183,18 @@ def _deviation(variance: Floats32) -> Floats32:
     return deviation
 
 
+def _linked(found: NDArray[np.bool_], behind: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Those of the pixels found that others link to what is behind."""
+    beside = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    linked: NDArray[np.bool_] = found & (cv2.dilate(behind.view(np.uint8), beside) > 0)
+    _link(found, *_queued(linked), linked)
+    return linked
+
+
 @_compiled
-def _link(
-    found: NDArray[np.bool_],
-    behind: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    queue: Ints,
-    linked: NDArray[np.bool_],
-) -> None:
-    """Mark those of the pixels found that touch what is behind, or others like them."""
+def _link(found: NDArray[np.bool_], queue: Ints, count: int, linked: NDArray[np.bool_]) -> None:
+    """Add the pixels found beside those of the queue, and those beside these."""
     height, width = found.shape
-    count = 0
-    for n in range(rows.shape[0]):
-        row, column = rows[n], columns[n]
-        if not found[row, column]:
-            continue
-        for k in range(4):
-            y, x = row + (k == 0) - (k == 1), column + (k == 2) - (k == 3)
-            if 0 <= y < height and 0 <= x < width and behind[y, x] and not linked[row, column]:
-                linked[row, column] = True
-                queue[count, 0], queue[count, 1] = row, column
-                count += 1
     place = 0
     while place < count:
         row, column = queue[place, 0], queue[place, 1]
