@@ -288,8 +288,13 @@ def look_up(
 
     Parameters
     ----------
-    vertices, normals, faces, cell, starts, items : ndarray or float
-        Of a `FineSurface`.
+    vertices : ndarray of float64, shape (V, 3)
+    normals : ndarray of float32, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    cell : float
+    starts : ndarray of int64, shape (M + 1,)
+    items : ndarray of int32, shape (N,)
+        These are a `FineSurface`.
     px, py, pz, nx, ny, nz : float
         A place and its unit normal.
     reach : float
