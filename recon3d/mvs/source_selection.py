@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from recon3d.types import Floats, Ints, Scene
+from recon3d.types import Floats, Ints, Mask, Scene
 
 #: Best triangulation angle, in degrees, and how fast smaller and larger ones lose (as in MVSNet,
 #: Yao et al., ECCV 2018, with a wider upper side: our matching copes with tilted patches).
 _BEST_ANGLE, _BELOW, _ABOVE = 10.0, 5.0, 15.0
 #: Views that share fewer points are no sources.
-_MIN_SHARED = 5
+MIN_SHARED = 5
+
+
+def shared_points(scene: Scene) -> NDArray[np.int64]:
+    """How many sparse points each pair of views sees.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    ndarray of int64, shape (V, V)
+        Symmetric, without the views themselves.
+    """
+    points = scene.points
+    ones = np.ones(len(points.track_views), np.int64)
+    shape = (len(points), len(scene))
+    seen = csr_array((ones, points.track_views, points.track_starts), shape=shape)
+    shared: NDArray[np.int64] = (seen.T @ seen).toarray()
+    np.fill_diagonal(shared, 0)
+    return shared
 
 
 def pair_scores(scene: Scene) -> Floats:
@@ -37,7 +60,6 @@ def pair_scores(scene: Scene) -> Floats:
     distances = np.linalg.norm(rays, axis=1)
     rays /= np.maximum(distances, 1e-12)[:, None]
     scores = np.zeros((count, count))
-    shared = np.zeros((count, count), int)
     # Pairs of observations of one point, by their distance inside the track: long tracks need no square.
     for gap in range(1, int(lengths.max(initial=0))):
         a = np.flatnonzero(point_of[gap:] == point_of[:-gap])
@@ -48,20 +70,20 @@ def pair_scores(scene: Scene) -> Floats:
         ratio = np.minimum(distances[a], distances[b]) / np.maximum(distances[a], distances[b])
         weight = np.exp(-((angle - _BEST_ANGLE) ** 2) / (2 * spread**2)) * ratio
         np.add.at(scores, (i, j), weight)
-        np.add.at(shared, (i, j), 1)
     scores += scores.T
-    shared += shared.T
-    scores[shared < _MIN_SHARED] = 0
+    scores[shared_points(scene) < MIN_SHARED] = 0
     return scores
 
 
-def source_views(scene: Scene, count: int) -> list[Ints]:
+def source_views(scene: Scene, count: int, among: Mask | None = None) -> list[Ints]:
     """Up to `count` sources for each view, best first; none for a view that shares nothing.
 
     Parameters
     ----------
     scene : Scene
     count : int
+    among : ndarray of bool, shape (V,), optional
+        Views that have sources and may be sources; all by default.
 
     Returns
     -------
@@ -69,6 +91,9 @@ def source_views(scene: Scene, count: int) -> list[Ints]:
         Indices into the scene's views.
     """
     scores = pair_scores(scene)
+    if among is not None:
+        scores[~among] = 0
+        scores[:, ~among] = 0
     chosen = []
     for row in scores:
         order = np.argsort(-row, kind="stable")[:count]

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ from tests.api.fake_run import command_for
 from tests.api.passwords import CheapHasher
 from tests.synthetic import media
 
+BACKENDS = ("sqlite", "postgresql")
+#: Tests of what the databases do differently.
+_ON_BOTH = ("test_changes.py", "test_installation.py", "test_races.py")
 _numbers = itertools.count(1)
 _served: dict[str, Api] = {}
 
@@ -89,7 +93,7 @@ def postgres() -> Iterator[str]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session", params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> str:
     """Which database."""
     return str(request.param)
@@ -119,6 +123,25 @@ def new_database(backend: str, request: pytest.FixtureRequest) -> Callable[[], s
         return str(url.format(name))
 
     return make
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run each test on one of the databases by default, by turns: on the other it is slow.
+
+    Attacks, and what depends on how a database locks and migrates, run on both.
+    """
+    for item in items:
+        if item.path.parent != Path(__file__).parent or item.path.name in _ON_BOTH:
+            continue
+        spec = getattr(item, "callspec", None)
+        backend = spec.params.get("backend") if spec else None
+        chosen = any(marker.args[0] == "backend" for marker in item.iter_markers("parametrize"))
+        if backend is None or chosen or item.get_closest_marker("attack"):
+            continue
+        name = item.nodeid.replace(str(backend), "")
+        if backend != BACKENDS[zlib.crc32(name.encode()) % len(BACKENDS)]:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory
 from recon3d.io.ply import ply_vertex_count
 from recon3d.layout import POINT_CLOUD, MeshCounts, images_folder
+from recon3d.mvs.redundancy import needed_views
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.cloud_reading import PART
 from recon3d.stages.kept_steps import is_whole
@@ -28,7 +29,7 @@ from recon3d.stages.mesh_generation.mesh_steps import (
 from recon3d.stages.mesh_generation.point_steps import ReadTask, read_points, see_through, thin_points
 from recon3d.types import Scene, SparsePoints
 
-VERSION = 14
+VERSION = 15
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
@@ -45,6 +46,9 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
+#: Photos that show the surface from directions that differ by less than this, in degrees, are left out of
+#: the fit, as long as so many stay for each.
+_ALIKE, _PARTNERS = 9.0, 4
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 
@@ -106,10 +110,16 @@ def run(
 
 
 def _photo_set(inputs: Mapping[str, Path]) -> PhotoSet | None:
-    """Where the photos lie, and their cameras with distortion."""
+    """Where the photos lie, and the cameras with distortion of those that are needed."""
     if not {"frame_extraction", "sparse_reconstruction"} <= inputs.keys():
         return None
-    return PhotoSet(images_folder(inputs["frame_extraction"]), _cameras(inputs["sparse_reconstruction"]))
+    scene = Scene.load(inputs["sparse_reconstruction"])
+    pinholes = replace(scene, views=tuple(replace(v, camera=v.camera.undistorted()) for v in scene))
+    # Photos from nearly the same direction tell the same, and blurred frames less.
+    needed = needed_views(pinholes, _ALIKE, _PARTNERS)
+    views = tuple(view for view, keep in zip(scene, needed, strict=True) if keep)
+    chosen = replace(scene, views=views, points=SparsePoints.empty())
+    return PhotoSet(images_folder(inputs["frame_extraction"]), chosen)
 
 
 def _cameras(folder: Path) -> Scene:
