@@ -13,10 +13,10 @@ import numpy as np
 
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import publish_path, write_json
-from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
+from recon3d.layout import EXPORT, IMAGES, NORMAL_MAP, TRANSFORMS, images_folder
 from recon3d.options.value_types import ExportFormat, Material, TextureFormat
 from recon3d.similarity import scaled
-from recon3d.types import Floats, Mesh, Scene, TexturedMesh
+from recon3d.types import Bytes, Floats, Mesh, Scene, TexturedMesh
 
 
 class _Artifact(Protocol):
@@ -97,7 +97,8 @@ def export_project(
     output : Path, optional
         File or folder to write; ``PROJECT/export/FORMAT…`` by default.
     material : {"unlit", "pbr"}
-        Of a GLB: as the photos show it, or rough and not metallic, with normals, for programs that light it.
+        Of a GLB: as the photos show it, or rough and not metallic, with normals, for programs that light it;
+        with the normal map, where there is one.
     texture_format : {"jpeg", "png", "webp"}
         Of a GLB.
 
@@ -164,9 +165,10 @@ def _export(
         source = _made(project, "textured_mesh", results.textured_mesh)
         target = output or folder / f"{project.path.name}.{format}"
         if material == "unlit" and texture_format == "jpeg":
-            _write_textured(source, target, format, factor)
+            _write_textured(source, target, format, factor, _normal_map(project))
         else:
-            _write_look(source, target, factor, _up(project), material, texture_format)
+            normals = _normal_map(project) if material == "pbr" else None
+            _write_look(source, target, factor, _up(project), material, texture_format, normals)
         return target
     if format in ("stl", "usdz"):
         target = output or folder / f"{project.path.name}.{format}"
@@ -238,13 +240,28 @@ def _check_folder(target: Path) -> None:
         )
 
 
-def _write_textured(source: Path, target: Path, format: str, factor: float) -> None:
+def _normal_map(project: ExportedProject) -> Bytes | None:
+    """What texturing has baked, if it has."""
+    import cv2
+
+    if "texturing" not in project.artifacts:
+        return None
+    path = project.artifacts["texturing"].path / NORMAL_MAP
+    if not path.is_file():
+        return None
+    decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise InputError(f"{path} is damaged.", "Run texturing again with --rerun-from texturing.")
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _write_textured(source: Path, target: Path, format: str, factor: float, normal_map: Bytes | None) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     if format == "obj":
         from recon3d.io.gltf import read_textured_mesh
         from recon3d.io.obj import write_obj
 
-        write_obj(target, scaled(read_textured_mesh(source), factor))
+        write_obj(target, scaled(read_textured_mesh(source), factor), normal_map=normal_map)
     elif factor == 1.0:
         publish_path(source, target)
     else:
@@ -260,6 +277,7 @@ def _write_look(
     up: Floats | None,
     material: Material,
     texture_format: TextureFormat,
+    normal_map: Bytes | None,
 ) -> None:
     from recon3d.io.gltf import read_texture_file, read_textured_mesh, write_glb
 
@@ -267,7 +285,15 @@ def _write_look(
     mesh = scaled(read_textured_mesh(source), factor)
     present, encoded = read_texture_file(source)
     same = encoded if present == texture_format else None
-    write_glb(target, mesh, texture_format=texture_format, encoded=same, material=material, up=up)
+    write_glb(
+        target,
+        mesh,
+        texture_format=texture_format,
+        encoded=same,
+        material=material,
+        normal_map=normal_map,
+        up=up,
+    )
 
 
 def _up(project: ExportedProject) -> Floats | None:
@@ -283,8 +309,9 @@ def _write_upright(project: ExportedProject, target: Path, format: str, scale: _
 
     results = project.results
     mesh: Mesh | TexturedMesh
+    normal_map = None
     if format == "usdz" and results.textured_mesh is not None:
-        mesh = read_textured_mesh(results.textured_mesh)
+        mesh, normal_map = read_textured_mesh(results.textured_mesh), _normal_map(project)
     else:
         mesh = read_mesh(_made(project, "mesh", results.mesh))
     up = _up(project)
@@ -300,7 +327,7 @@ def _write_upright(project: ExportedProject, target: Path, format: str, scale: _
     else:
         from recon3d.io.usdz import write_usdz
 
-        write_usdz(target, mesh)
+        write_usdz(target, mesh, normal_map=normal_map)
 
 
 def _write_dense(project: ExportedProject, target: Path, factor: float) -> None:

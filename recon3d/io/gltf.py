@@ -3,7 +3,8 @@
 What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, one
 primitive, one material. Photos carry the light they were taken in, so the material asks for
 ``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
-dielectric. On request it is one, with normals, and lit. The material is double-sided, since the
+dielectric. On request it is one, with normals, and lit; then it may have a normal map, with tangents. The
+material is double-sided, since the
 inside of an open scan is part of it. glTF is y-up: in another world the node turns the model, its
 vertices keep the world's axes. WebP textures need ``EXT_texture_webp``.
 """
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from recon3d.errors import InputError, OptionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
 from recon3d.options.value_types import Material, TextureFormat
-from recon3d.types import Bytes, Floats, Floats32, Mesh, TexturedMesh
+from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
 #: What a file of another structure raises while it is read.
 DAMAGE = (LookupError, ValueError, TypeError, AttributeError, StopIteration, struct.error, cv2.error)
@@ -49,6 +49,8 @@ _GENERATOR = "recon3d"
 _UNLIT, _WEBP = "KHR_materials_unlit", "EXT_texture_webp"
 #: WebP's largest picture.
 _WEBP_SIDE = 16383
+#: Quality of a normal map by its format: above 100 WebP is without loss.
+_NORMALS = {"jpeg": 98, "png": 0, "webp": 101}
 
 
 def write_glb(
@@ -59,6 +61,7 @@ def write_glb(
     quality: int = 92,
     encoded: bytes | None = None,
     material: Material = "unlit",
+    normal_map: Bytes | None = None,
     up: Floats | None = None,
 ) -> None:
     """Write a mesh with its texture or its vertex colours.
@@ -77,6 +80,9 @@ def write_glb(
         The texture as a file in `texture_format`, where there is one: it is not encoded again.
     material : {"unlit", "pbr"}
         As the photos show it; or rough and not metallic, lit by the viewer, with normals.
+    normal_map : ndarray of uint8, shape (h, w, 3), optional
+        As `recon3d.texture.normal_map` makes it; for a `TexturedMesh` of the material ``pbr``. WebP keeps
+        it without loss.
     up : ndarray of float64, shape (3,), optional
         Direction of up; +y by default. The node's rotation takes it to +y.
 
@@ -85,9 +91,11 @@ def write_glb(
     InputError
         The mesh has no faces, or the file would exceed the 4 GiB that GLB allows.
     OptionError
-        The texture is too large for WebP.
+        The texture is too large for WebP; or a normal map is given where nothing is lit or textured.
     """
     require_faces(mesh, path)
+    if normal_map is not None and (material == "unlit" or not isinstance(mesh, TexturedMesh)):
+        raise OptionError("Only a textured mesh that is lit can have a normal map.", "Use the material pbr.")
     writer = _Writer()
     surface: dict[str, Any] = {
         "name": "photos",
@@ -100,23 +108,42 @@ def write_glb(
         surface["extensions"] = {_UNLIT: {}}
         extensions.append(_UNLIT)
     if isinstance(mesh, TexturedMesh):
-        vertices, normals, uv, faces = _split(mesh, with_normals=material == "pbr")
+        normals = None
+        if material == "unlit":
+            vertices, uv, faces = split_at_seams(mesh)
+        else:
+            from recon3d.texture.tangents import split_for_shading
+
+            split = split_for_shading(mesh)
+            vertices, normals, uv, faces = split.vertices, split.normals, split.uv, split.faces
+        # v counts down in glTF.
+        uv[:, 1] = 1.0 - uv[:, 1]
         attributes = {"TEXCOORD_0": writer.accessor(uv, _VERTICES)}
         surface["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
-        image = _encode(mesh.texture, texture_format, quality) if encoded is None else encoded
-        document["images"] = [{"bufferView": writer.view(image), "mimeType": f"image/{texture_format}"}]
+        pictures = [_encode(mesh.texture, texture_format, quality) if encoded is None else encoded]
+        if normal_map is not None:
+            attributes["TANGENT"] = writer.accessor(split.tangents, _VERTICES)
+            surface["normalTexture"] = {"index": 1}
+            pictures.append(_encode(normal_map, texture_format, _NORMALS[texture_format]))
+        document["images"] = [
+            {"bufferView": writer.view(picture), "mimeType": f"image/{texture_format}"}
+            for picture in pictures
+        ]
         document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
-        document["textures"] = [{"sampler": 0, "source": 0}]
+        sources: list[dict[str, Any]] = [{"source": number} for number in range(len(pictures))]
         if texture_format == "webp":
             # No second picture for programs without WebP: it would cost more than WebP saves.
-            document["textures"] = [{"sampler": 0, "extensions": {_WEBP: {"source": 0}}}]
+            sources = [{"extensions": {_WEBP: source}} for source in sources]
             extensions.append(_WEBP)
             document["extensionsRequired"] = [_WEBP]
+        document["textures"] = [{"sampler": 0, **source} for source in sources]
     else:
         vertices, faces, attributes = mesh.vertices, mesh.faces.astype(np.int64), {}
         normals = mesh.normals
         if material == "pbr" and normals is None:
-            normals = _normals(mesh)
+            from recon3d.texture.tangents import shading_normals
+
+            normals = shading_normals(mesh)
         if mesh.colors is not None:
             attributes["COLOR_0"] = writer.accessor(_linear(mesh.colors), _VERTICES, normalized=True)
     if normals is not None:
@@ -317,31 +344,6 @@ class _Writer:
             file.write(struct.pack("<II", len(text), _JSON) + text)
             file.write(struct.pack("<II", self._length, _BIN))
             file.writelines(self._parts)
-
-
-def _split(
-    mesh: TexturedMesh, with_normals: bool
-) -> tuple[Floats, Floats32 | None, Floats32, NDArray[np.int64]]:
-    """One vertex for each pair of vertex and texture coordinate; v counts down in glTF."""
-    if not with_normals:
-        vertices, uv, faces = split_at_seams(mesh)
-        normals: Floats32 | None = None
-    else:
-        # Normals are those of the whole surface: a seam of the texture is no edge.
-        both = np.hstack([mesh.vertices, _normals(Mesh(mesh.vertices, mesh.faces))])
-        split, uv, faces = split_at_seams(replace(mesh, vertices=both))
-        vertices, normals = split[:, :3], split[:, 3:].astype(np.float32)
-    uv[:, 1] = 1.0 - uv[:, 1]
-    return vertices, normals, uv, faces
-
-
-def _normals(mesh: Mesh) -> Floats32:
-    from recon3d.surface.smoothing import vertex_normals
-
-    normals = vertex_normals(mesh)
-    # Vertices without faces of any area have none; glTF asks for unit vectors.
-    normals[np.linalg.norm(normals, axis=1) < 0.5] = 0.0, 1.0, 0.0
-    return normals
 
 
 def _encode(texture: Bytes, texture_format: TextureFormat, quality: int) -> bytes:

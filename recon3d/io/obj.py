@@ -11,25 +11,29 @@ from numpy.typing import NDArray
 
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
-from recon3d.types import TexturedMesh
+from recon3d.types import Bytes, Mesh, TexturedMesh
 
 
-def write_obj(path: Path, mesh: TexturedMesh, *, quality: int = 95) -> list[Path]:
-    """Write ``NAME.obj``, and beside it ``NAME.mtl`` and ``NAME.jpg``.
+def write_obj(
+    path: Path, mesh: TexturedMesh, *, quality: int = 95, normal_map: Bytes | None = None
+) -> list[Path]:
+    """Write ``NAME.obj``, and beside it ``NAME.mtl`` and ``NAME.jpg``; ``NAME_normal.png`` with a normal map.
 
     Parameters
     ----------
     path : Path
-        The OBJ file. Blanks in its name become underscores in the names of the other two, since
+        The OBJ file. Blanks in its name become underscores in the names of the others, since
         readers split the lines that name them at blanks.
     mesh : TexturedMesh
     quality : int
         JPEG's quality, 1 to 100.
+    normal_map : ndarray of uint8, shape (h, w, 3), optional
+        As `recon3d.texture.normal_map` makes it. The OBJ has normals then.
 
     Returns
     -------
     list of Path
-        The three files, the OBJ first.
+        The files, the OBJ first.
 
     Raises
     ------
@@ -40,24 +44,41 @@ def write_obj(path: Path, mesh: TexturedMesh, *, quality: int = 95) -> list[Path
     path = Path(path)
     stem = re.sub(r"\s+", "_", path.stem)
     material, texture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}.jpg")
+    written, normal_line = [path, material, texture], ""
     options = [cv2.IMWRITE_JPEG_QUALITY, quality]
     options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     encoded = cv2.imencode(".jpg", cv2.cvtColor(mesh.texture, cv2.COLOR_RGB2BGR), options)[1]
     with atomic_path(texture) as temporary:
         temporary.write_bytes(bytes(encoded))
+    if normal_map is not None:
+        picture = path.with_name(f"{stem}_normal.png")
+        written.append(picture)
+        # three.js has normal maps by the first name and heights by the second; Blender reads the second only.
+        normal_line = f"norm {picture.name}\nmap_Bump {picture.name}\n"
+        encoded = cv2.imencode(".png", cv2.cvtColor(normal_map, cv2.COLOR_RGB2BGR))[1]
+        with atomic_path(picture) as temporary:
+            temporary.write_bytes(bytes(encoded))
     with atomic_path(material) as temporary:
         # The photos' own light is all there is: ambient and diffuse white, no highlights.
         temporary.write_text(
-            f"newmtl photos\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n", encoding="utf-8"
+            f"newmtl photos\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n{normal_line}",
+            encoding="utf-8",
         )
-    corners = np.stack([mesh.faces, mesh.face_uv], axis=-1).reshape(len(mesh.faces), 6) + 1
+    parts, corner = [mesh.faces, mesh.face_uv], "%d/%d"
+    if normal_map is not None:
+        parts, corner = [*parts, mesh.faces], "%d/%d/%d"
+    corners = np.stack(parts, axis=-1).reshape(len(mesh.faces), -1) + 1
     # OBJ is written last: where it is, the files it names are.
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
         file.write(f"# recon3d\nmtllib {material.name}\nusemtl photos\n")
         file.write(_lines("v %.9g %.9g %.9g\n", mesh.vertices))
         file.write(_lines("vt %.7f %.7f\n", mesh.uv))
-        file.write(_lines("f %d/%d %d/%d %d/%d\n", corners))
-    return [path, material, texture]
+        if normal_map is not None:
+            from recon3d.texture.tangents import shading_normals
+
+            file.write(_lines("vn %.6f %.6f %.6f\n", shading_normals(Mesh(mesh.vertices, mesh.faces))))
+        file.write(_lines(f"f {corner} {corner} {corner}\n", corners))
+    return written
 
 
 def _lines(line: str, rows: NDArray[np.generic]) -> str:

@@ -13,12 +13,12 @@ import numpy as np
 from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
-from recon3d.types import Mesh, TexturedMesh
+from recon3d.types import Bytes, Mesh, TexturedMesh
 
 _QUALITY = 92
 
 
-def write_usdz(path: Path, mesh: Mesh | TexturedMesh) -> None:
+def write_usdz(path: Path, mesh: Mesh | TexturedMesh, *, normal_map: Bytes | None = None) -> None:
     """Write a mesh with its texture or its vertex colours.
 
     Parameters
@@ -26,6 +26,8 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh) -> None:
     path : Path
     mesh : Mesh or TexturedMesh
         In metres, with +y up.
+    normal_map : ndarray of uint8, shape (h, w, 3), optional
+        Of a `TexturedMesh`, as `recon3d.texture.normal_map` makes it.
 
     Raises
     ------
@@ -45,14 +47,14 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh) -> None:
         ) from error
     with tempfile.TemporaryDirectory(prefix="recon3d-usdz-") as folder:
         layer = Path(folder) / "model.usdc"
-        _write_stage(layer, mesh)
+        _write_stage(layer, mesh, normal_map)
         with atomic_path(path) as temporary:
             # The package's own paths are relative to the folder of its layer.
             if not UsdUtils.CreateNewARKitUsdzPackage(str(layer), os.fspath(temporary.absolute())):
                 raise StageError(f"{path} could not be written.", "Free space on the disk, and try again.")
 
 
-def _write_stage(layer: Path, mesh: Mesh | TexturedMesh) -> None:
+def _write_stage(layer: Path, mesh: Mesh | TexturedMesh, normal_map: Bytes | None) -> None:
     from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, Vt
 
     stage = Usd.Stage.CreateNew(str(layer))
@@ -87,16 +89,10 @@ def _write_stage(layer: Path, mesh: Mesh | TexturedMesh) -> None:
         reader = _shader(stage, "/model/photos/st", "UsdPrimvarReader_float2")
         reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
         reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
-        texture = _shader(stage, "/model/photos/texture", "UsdUVTexture")
-        texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(picture.name)
-        texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set("sRGB")
-        for side in ("wrapS", "wrapT"):
-            texture.CreateInput(side, Sdf.ValueTypeNames.Token).Set("clamp")
-        texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(
-            reader.ConnectableAPI(), "result"
-        )
-        texture.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+        texture = _texture(stage, "/model/photos/texture", picture, "sRGB", reader)
         color.ConnectToSource(texture.ConnectableAPI(), "rgb")
+        if normal_map is not None:
+            _add_normals(stage, surface, shader, reader, mesh, normal_map, layer)
     elif mesh.colors is not None:
         shown = surface.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
         shown.Set(Vt.Vec3fArray.FromNumpy(_linear(mesh.colors)))
@@ -107,6 +103,38 @@ def _write_stage(layer: Path, mesh: Mesh | TexturedMesh) -> None:
     material.CreateSurfaceOutput().ConnectToSource(shader.ConnectableAPI(), "surface")
     UsdShade.MaterialBindingAPI.Apply(surface.GetPrim()).Bind(material)
     stage.GetRootLayer().Save()
+
+
+def _texture(stage: Any, path: str, picture: Path, space: str, reader: Any) -> Any:
+    from pxr import Sdf
+
+    texture = _shader(stage, path, "UsdUVTexture")
+    texture.CreateInput("file", Sdf.ValueTypeNames.Asset).Set(picture.name)
+    texture.CreateInput("sourceColorSpace", Sdf.ValueTypeNames.Token).Set(space)
+    for side in ("wrapS", "wrapT"):
+        texture.CreateInput(side, Sdf.ValueTypeNames.Token).Set("clamp")
+    texture.CreateInput("st", Sdf.ValueTypeNames.Float2).ConnectToSource(reader.ConnectableAPI(), "result")
+    texture.CreateOutput("rgb", Sdf.ValueTypeNames.Float3)
+    return texture
+
+
+def _add_normals(
+    stage: Any, surface: Any, shader: Any, reader: Any, mesh: TexturedMesh, normal_map: Bytes, layer: Path
+) -> None:
+    from pxr import Gf, Sdf, UsdGeom, Vt
+
+    from recon3d.texture.tangents import shading_normals
+
+    surface.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(shading_normals(Mesh(mesh.vertices, mesh.faces))))
+    surface.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    picture = layer.with_name("normals.png")
+    cv2.imwrite(str(picture), normal_map[..., ::-1])
+    texture = _texture(stage, "/model/photos/normals", picture, "raw", reader)
+    # From 0 to 1 as read, from -1 to 1 as meant.
+    texture.CreateInput("scale", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
+    texture.CreateInput("bias", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))
+    normal = shader.CreateInput("normal", Sdf.ValueTypeNames.Normal3f)
+    normal.ConnectToSource(texture.ConnectableAPI(), "rgb")
 
 
 def _shader(stage: Any, path: str, kind: str) -> Any:

@@ -239,11 +239,19 @@ class TexturingOptions(StageOptions):
         Longer side of the photos that are painted from; 0 keeps every pixel.
     seam_levelling : bool
         Even out exposure differences between the photos.
+    max_faces : int, optional
+        Triangles of the textured model at most; by default as many as the surface has. ``mesh.ply`` keeps
+        them all.
+    normal_map : {"auto", "on", "off"}
+        Bake the surface's normals into a map for the textured model's triangles: exports that are lit
+        take it and show what `max_faces` leaves out. ``auto`` does so where that leaves something out.
     """
 
     texture_size: int = Field(4096, ge=64, le=16384)
     max_image_size: int = Field(1600, ge=0)
     seam_levelling: bool = True
+    max_faces: int | None = Field(None, ge=100)
+    normal_map: Literal["auto", "on", "off"] = "auto"
 
 
 #: Options of each stage, in the order in which the stages run.

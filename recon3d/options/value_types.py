@@ -107,6 +107,8 @@ class TexturingValues(TypedDict, total=False):
     texture_size: int
     max_image_size: int
     seam_levelling: bool
+    max_faces: int | None
+    normal_map: Literal["auto", "on", "off"]
 
 
 class StageValues(TypedDict, total=False):

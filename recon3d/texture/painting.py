@@ -235,18 +235,25 @@ def textured(
         doubted=round(choice.doubted, 4),
     )
     texture = atlas.finish(layout)
-    uv, face_uv = _uv(charts, layout)
+    uv, face_uv = texture_coordinates(charts, layout)
     return TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, texture), counts
 
 
-def _in_blocks(atlas: Atlas) -> NDArray[np.int16]:
-    """The atlas' colours by row and place of blocks: shape (S / 2, 2, S / 2, 2, 3)."""
-    side = atlas.color.shape[0] // BLOCK
-    return atlas.color.reshape(side, BLOCK, side, BLOCK, 3)
+def texture_coordinates(charts: Charts, layout: Layout) -> tuple[Floats32, Ints]:
+    """Compute the corners' places in the atlas.
 
+    Parameters
+    ----------
+    charts : Charts
+    layout : Layout
 
-def _uv(charts: Charts, layout: Layout) -> tuple[Floats32, Ints]:
-    """Texture coordinates, origin at the lower left, and each face's three indices into them."""
+    Returns
+    -------
+    uv : ndarray of float32, shape (T, 2)
+        (0, 0) is the lower left corner. Each belongs to one vertex.
+    face_uv : ndarray of int32, shape (F, 3)
+        Each face's indices into `uv`.
+    """
     corners = cell_corners(charts, layout)
     xy: Floats = np.concatenate([layout.node_xy, corners.reshape(-1, 2)])
     uv = np.stack([xy[:, 0], layout.size - xy[:, 1]], axis=1) / layout.size
@@ -254,3 +261,9 @@ def _uv(charts: Charts, layout: Layout) -> tuple[Floats32, Ints]:
     first = len(layout.node_xy)
     face_uv[charts.face_chart < 0] = first + np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)
     return np.clip(uv, 0, 1).astype(np.float32), face_uv
+
+
+def _in_blocks(atlas: Atlas) -> NDArray[np.int16]:
+    """The atlas' colours by row and place of blocks: shape (S / 2, 2, S / 2, 2, 3)."""
+    side = atlas.color.shape[0] // BLOCK
+    return atlas.color.reshape(side, BLOCK, side, BLOCK, 3)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -21,10 +22,11 @@ from recon3d.io.gltf import read_texture_file, read_textured_mesh
 from recon3d.io.obj import write_obj
 from recon3d.io.ply import write_mesh
 from recon3d.io.usdz import write_usdz
-from recon3d.layout import MESH, depth_map_file
+from recon3d.layout import MESH, NORMAL_MAP, depth_map_file
 from recon3d.project import Project
 from recon3d.types import Camera, DepthMap, Mesh, PointCloud
 from recon3d.viewer.html_export import export_html
+from tests.io.test_gltf import tilted_map
 from tests.synthetic.made_project import HALF, box, cloud, made_project
 
 #: Colours of the box's chequered texture.
@@ -158,6 +160,23 @@ def test_a_glb_is_lit_and_has_webp_when_asked(tmp_path: Path) -> None:
         np.testing.assert_allclose(again.uv[again.face_uv], plain.uv[plain.face_uv], atol=1e-6)
 
 
+def test_exports_that_are_lit_take_the_normal_map(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "box")
+    normals = tilted_map(32)
+    cv2.imwrite(str(project.artifacts["texturing"].path / NORMAL_MAP), normals[..., ::-1])
+    unlit = project.export("glb")
+    assert b"normalTexture" not in unlit.read_bytes()
+    assert b"TANGENT" not in unlit.read_bytes()
+    lit = trimesh.load(project.export("glb", tmp_path / "a.glb", material="pbr", texture_format="png"))
+    (shape,) = lit.geometry.values()
+    np.testing.assert_array_equal(np.asarray(shape.visual.material.normalTexture.convert("RGB")), normals)
+    project.export("obj", tmp_path / "a.obj")
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a_normal.png"))[..., ::-1], normals)
+    (project.artifacts["texturing"].path / NORMAL_MAP).write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"normal_map\.png is damaged"):
+        project.export("obj", tmp_path / "b.obj")
+
+
 def test_looks_that_there_are_not_are_refused(project: Project, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="material pbr is for GLB, not for obj"):
         project.export("obj", material="pbr")
@@ -189,15 +208,16 @@ def test_a_print_is_in_millimetres_with_z_up_where_the_scale_is_known(tmp_path: 
     assert not header.startswith(b"solid")
 
 
-@pytest.mark.parametrize("kind", ["textured", "coloured", "plain"])
+@pytest.mark.parametrize("kind", ["textured", "normals", "coloured", "plain"])
 def test_pixar_s_validators_find_nothing_wrong_with_a_usdz(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("pxr", reason="needs recon3d[usd]")
     from pxr import Usd, UsdGeom, UsdValidation
 
     textured = box()
     colors = np.full((len(textured.vertices), 3), 200, np.uint8) if kind == "coloured" else None
-    mesh = textured if kind == "textured" else Mesh(textured.vertices, textured.faces, colors)
-    write_usdz(tmp_path / "box.usdz", mesh)
+    with_texture = kind in ("textured", "normals")
+    mesh = textured if with_texture else Mesh(textured.vertices, textured.faces, colors)
+    write_usdz(tmp_path / "box.usdz", mesh, normal_map=tilted_map() if kind == "normals" else None)
     stage = Usd.Stage.Open(str(tmp_path / "box.usdz"))
     registry = UsdValidation.ValidationRegistry()
     context = UsdValidation.ValidationContext(registry.GetOrLoadAllValidators())
@@ -206,7 +226,9 @@ def test_pixar_s_validators_find_nothing_wrong_with_a_usdz(tmp_path: Path, kind:
     assert UsdGeom.GetStageMetersPerUnit(stage) == 1.0
     surface = UsdGeom.Mesh(stage.GetPrimAtPath("/model/surface"))
     np.testing.assert_allclose(surface.GetPointsAttr().Get(), mesh.vertices, atol=1e-6)
-    if kind == "textured":
+    shader = stage.GetPrimAtPath("/model/photos/surface")
+    assert shader.HasAttribute("inputs:normal") == (kind == "normals")
+    if with_texture:
         st = UsdGeom.PrimvarsAPI(surface).GetPrimvar("st").ComputeFlattened()
         np.testing.assert_allclose(st, textured.uv[textured.face_uv.ravel()])
 

@@ -4,7 +4,9 @@ import json
 import struct
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import open3d as o3d
 import pytest
@@ -114,6 +116,57 @@ def test_a_lit_material_has_normals_and_says_nothing_of_unlit(tmp_path: Path) ->
     )
     back = read_textured_mesh(tmp_path / "a.glb")
     np.testing.assert_allclose(back.vertices[back.faces], vertices[faces])
+
+
+def tilted_map(side: int = 16) -> np.ndarray:
+    """Of normals that all lean to the right by 30 degrees."""
+    value = np.array([0.5, 0.0, 0.75**0.5])
+    return np.tile(np.floor(127.5 * (value + 1) + 0.5).astype(np.uint8), (side, side, 1))
+
+
+def _picture(path: Path, texture: int) -> np.ndarray:
+    """A picture of a GLB, found as the format's text says."""
+    data, gltf = path.read_bytes(), document(path)
+    start = 28 + int.from_bytes(data[12:16], "little")
+    source = gltf["textures"][texture]
+    image = gltf["images"][source.get("extensions", {}).get("EXT_texture_webp", source)["source"]]
+    view = gltf["bufferViews"][image["bufferView"]]
+    encoded = data[start + view["byteOffset"] :][: view["byteLength"]]
+    return cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
+
+
+@pytest.mark.parametrize("texture_format", ["jpeg", "png", "webp"])
+def test_a_lit_material_has_the_normal_map_and_tangents(tmp_path: Path, texture_format: Any) -> None:
+    made = tilted_map()
+    write_glb(tmp_path / "a.glb", quad(), material="pbr", normal_map=made, texture_format=texture_format)
+    gltf = document(tmp_path / "a.glb")
+    (material,) = gltf["materials"]
+    assert material["normalTexture"] == {"index": 1}
+    assert len(gltf["textures"]) == len(gltf["images"]) == 2
+    away = np.abs(_picture(tmp_path / "a.glb", 1).astype(int) - made).max()
+    assert away <= (1 if texture_format == "jpeg" else 0)
+    assert _picture(tmp_path / "a.glb", 0).shape == quad().texture.shape
+    (loaded,) = trimesh.load(tmp_path / "a.glb", process=False).geometry.values()
+    found = np.asarray(loaded.visual.material.normalTexture.convert("RGB")).astype(int)
+    assert np.abs(found - made).max() <= 1
+    # The quad's texture is not turned: u grows along +x, v along +y, and its normal is +z.
+    accessor = gltf["meshes"][0]["primitives"][0]["attributes"]["TANGENT"]
+    view = gltf["bufferViews"][gltf["accessors"][accessor]["bufferView"]]
+    data = (tmp_path / "a.glb").read_bytes()
+    start = 28 + int.from_bytes(data[12:16], "little") + view["byteOffset"]
+    tangents = np.frombuffer(data[start : start + view["byteLength"]], np.float32).reshape(-1, 4)
+    np.testing.assert_allclose(tangents, [[1, 0, 0, 1]] * len(tangents), atol=1e-6)
+    back = read_textured_mesh(tmp_path / "a.glb")
+    np.testing.assert_allclose(back.uv[back.face_uv], quad().uv[quad().face_uv], atol=1e-6)
+
+
+def test_a_normal_map_is_for_what_is_lit_and_textured(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="Only a textured mesh that is lit"):
+        write_glb(tmp_path / "a.glb", quad(), normal_map=tilted_map())
+    plain = Mesh(quad().vertices, quad().faces)
+    with pytest.raises(OptionError, match="Only a textured mesh that is lit"):
+        write_glb(tmp_path / "a.glb", plain, material="pbr", normal_map=tilted_map())
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_lit_mesh_without_texture_gets_normals(tmp_path: Path) -> None:

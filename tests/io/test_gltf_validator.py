@@ -12,13 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
 from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.gltf_scale import scale_glb
 from recon3d.types import Mesh
-from tests.io.test_gltf import quad
+from tests.io.test_gltf import quad, tilted_map
 from tests.synthetic.box import box_mesh, photograph, ring
 from tests.synthetic.shapes import sphere_cloud
 
@@ -52,6 +53,15 @@ def written(folder: Path) -> list[Path]:
     write_glb(folder / "webp.glb", textured, texture_format="webp")
     write_glb(folder / "lit.glb", textured, material="pbr", up=np.array([0.1, -0.9, 0.3]))
     write_glb(folder / "lit_webp.glb", textured, material="pbr", texture_format="webp")
+    write_glb(folder / "normals_jpeg.glb", textured, material="pbr", normal_map=tilted_map())
+    write_glb(
+        folder / "normals_webp.glb",
+        textured,
+        material="pbr",
+        texture_format="webp",
+        normal_map=tilted_map(24),
+        up=np.array([0.1, -0.9, 0.3]),
+    )
     # Sides of textures are multiples of 16, not powers of two.
     odd = replace(textured, texture=np.zeros((48, 48, 3), np.uint8))
     write_glb(folder / "48_texels.glb", odd)
@@ -75,7 +85,7 @@ def written(folder: Path) -> list[Path]:
 
 def test_the_validator_finds_nothing(tmp_path: Path) -> None:
     reports = validate(written(tmp_path))
-    assert len(reports) == 14
+    assert len(reports) == 16
     for name, issues in reports.items():
         assert issues["numErrors"] == issues["numWarnings"] == 0, (name, issues["messages"])
 
@@ -85,10 +95,13 @@ def test_the_validator_finds_nothing_in_the_model_of_a_run(tmp_path: Path) -> No
 
     box, views = box_mesh(14), ring(8)
     inputs = project_folder(tmp_path, box, views, [photograph(box, view) for view in views])
-    run(inputs, tmp_path / "out", texture_size=1024)
+    run(inputs, tmp_path / "out", texture_size=1024, max_faces=500)
     model = tmp_path / "out" / "textured_mesh.glb"
-    write_glb(tmp_path / "lit.glb", read_textured_mesh(model), material="pbr", texture_format="webp")
-    for issues in validate([model, tmp_path / "lit.glb"]).values():
+    lit = read_textured_mesh(model)
+    write_glb(tmp_path / "lit.glb", lit, material="pbr", texture_format="webp")
+    normals = cv2.imread(str(tmp_path / "out" / "normal_map.png"))[..., ::-1]
+    write_glb(tmp_path / "normals.glb", lit, material="pbr", normal_map=normals)
+    for issues in validate([model, tmp_path / "lit.glb", tmp_path / "normals.glb"]).values():
         assert issues["numErrors"] == issues["numWarnings"] == 0, issues["messages"]
 
 

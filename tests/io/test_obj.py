@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import trimesh
@@ -9,7 +10,7 @@ import trimesh
 from recon3d.errors import InputError
 from recon3d.io.obj import write_obj
 from recon3d.types import TexturedMesh
-from tests.io.test_gltf import COLORS, quad
+from tests.io.test_gltf import COLORS, quad, tilted_map
 
 
 def test_the_three_files_hold_together(tmp_path: Path) -> None:
@@ -21,6 +22,22 @@ def test_the_three_files_hold_together(tmp_path: Path) -> None:
     assert [line for line in text.splitlines() if line.startswith("f ")] == ["f 1/1 2/2 3/3", "f 1/5 3/3 4/4"]
     assert sum(line.startswith("v ") for line in text.splitlines()) == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(p.name for p in written)
+
+
+def test_a_normal_map_comes_with_normals(tmp_path: Path) -> None:
+    written = write_obj(tmp_path / "my model.obj", quad(), normal_map=tilted_map())
+    assert [p.name for p in written][3:] == ["my_model_normal.png"]
+    assert (
+        written[1]
+        .read_text()
+        .endswith("map_Kd my_model.jpg\nnorm my_model_normal.png\nmap_Bump my_model_normal.png\n")
+    )
+    np.testing.assert_array_equal(cv2.imread(str(written[3]))[..., ::-1], tilted_map())
+    lines = written[0].read_text().splitlines()
+    assert [line for line in lines if line.startswith("f ")] == ["f 1/1/1 2/2/2 3/3/3", "f 1/5/1 3/3/3 4/4/4"]
+    assert [line for line in lines if line.startswith("vn ")] == 4 * ["vn 0.000000 0.000000 1.000000"]
+    loaded = trimesh.load(written[0], process=False, force="mesh")
+    np.testing.assert_allclose(loaded.vertex_normals, [[0, 0, 1]] * len(loaded.vertices))
 
 
 def test_trimesh_finds_the_right_colours(tmp_path: Path) -> None:

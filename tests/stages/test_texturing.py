@@ -9,18 +9,22 @@ import cv2
 import numpy as np
 import pytest
 
-from recon3d.compute import InlineContext
+from recon3d.compute import Cluster, InlineContext, StageContext, cluster_for_run
 from recon3d.errors import InputError, OutOfMemory, ReconstructionError
 from recon3d.io.gltf import read_textured_mesh
-from recon3d.io.ply import write_mesh
+from recon3d.io.ply import read_mesh, write_mesh
 from recon3d.io.undistort import load_view_image
 from recon3d.options import TexturingOptions
 from recon3d.rendering.render import render_mesh
 from recon3d.stages import texturing
+from recon3d.stages.texturing import normal_tasks
 from recon3d.stages.texturing.paint_tasks import plan
+from recon3d.texture.tangents import split_for_shading
 from recon3d.types import Camera, Mesh, Scene, View
 from tests.synthetic.box import box_mesh, cast, joined, panel, photograph, ring, true_color
+from tests.synthetic.bumps import around, bumpy_sphere, true_normals
 from tests.synthetic.shapes import grid_mesh
+from tests.texture.normal_map_twin import coarse_frame, read_normals, unit
 
 
 def distorted(view: View, k1: float) -> tuple[View, np.ndarray, np.ndarray]:
@@ -91,6 +95,69 @@ def test_the_stage_paints_the_box(inputs: dict[str, Path], tmp_path: Path) -> No
     error = np.abs(picture[inner] * gain - truth).max(axis=1)
     assert np.median(error) < 3
     assert np.quantile(error, 0.97) < 12
+
+
+def _bumpy(root: Path) -> dict[str, Path]:
+    mesh, views = bumpy_sphere(60), around(200)
+    return project_folder(root, mesh, views, [photograph(mesh, view) for view in views])
+
+
+def test_fewer_triangles_have_the_surface_s_normals(tmp_path: Path) -> None:
+    """What a lit viewer makes of both files, against the true normals."""
+    inputs = _bumpy(tmp_path)
+    run(inputs, tmp_path / "out", max_faces=1200)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("normal_map.png", "preview.png", "textured_mesh.glb"),
+    ]
+    textured = read_textured_mesh(tmp_path / "out" / "textured_mesh.glb")
+    assert 1000 < len(textured.faces) <= 1200
+    assert len(read_mesh(inputs["mesh_generation"] / "mesh.ply").faces) == 43_200
+    normals = cv2.imread(str(tmp_path / "out" / "normal_map.png"))[..., ::-1]
+    assert normals.shape[0] == textured.texture.shape[0] // 2
+    shaded = split_for_shading(textured)
+    rng = np.random.default_rng(0)
+    faces = shaded.faces[rng.integers(0, len(shaded.faces), 5000)]
+    weights = rng.dirichlet([1, 1, 1], len(faces))
+    frames = coarse_frame(shaded, faces, weights)
+    uv = np.einsum("nk,nkc->nc", weights, shaded.uv[faces])
+    read = read_normals(normals, uv * [1, -1] * len(normals) + [0, len(normals)], frames)
+    truth = true_normals(unit(np.einsum("nk,nkc->nc", weights, shaded.vertices[faces])))
+    without, errors = (
+        np.degrees(np.arccos(np.clip(np.einsum("nc,nc->n", found, truth), -1, 1)))
+        for found in (frames[:, 2], read)
+    )
+    # 11 degrees without the map; what no photo sees has none.
+    assert np.median(without) > 9
+    assert np.median(errors) < 2
+
+
+def test_there_is_a_normal_map_where_triangles_are_left_out_or_it_is_asked_for(tmp_path: Path) -> None:
+    inputs = _bumpy(tmp_path)
+    for name, options in {
+        "default": {},
+        "off": {"max_faces": 1200, "normal_map": "off"},
+        "no_more": {"max_faces": 50_000},
+    }.items():
+        run(inputs, tmp_path / name, **options)
+        assert not (tmp_path / name / "normal_map.png").exists(), name
+    run(inputs, tmp_path / "on", normal_map="on")
+    # The surface's own normals.
+    assert np.abs(cv2.imread(str(tmp_path / "on" / "normal_map.png")) - [255.0, 128, 128]).mean() < 1
+
+
+def test_two_workers_bake_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = _bumpy(tmp_path)
+    run(inputs, tmp_path / "alone", max_faces=1200)
+    # Some rows a task, so that each worker has several.
+    monkeypatch.setattr(normal_tasks, "_TOGETHER", 5000)
+    with cluster_for_run(lambda: Cluster(workers=2, log_path=tmp_path / "workers.log")) as cluster:
+        context = StageContext(cluster=cluster, emit=lambda *what: None)
+        (tmp_path / "two").mkdir()
+        texturing.run(inputs, TexturingOptions(max_faces=1200), tmp_path / "two", context)
+    side = len(cv2.imread(str(tmp_path / "two" / "normal_map.png")))
+    assert side / (5000 // side) > 5
+    for name in ("normal_map.png", "textured_mesh.glb"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
 
 
 def _striped(points: np.ndarray) -> np.ndarray:

@@ -11,9 +11,10 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory
-from recon3d.layout import MESH, TEXTURED_MESH, TextureCounts, images_folder
+from recon3d.layout import MESH, NORMAL_MAP, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
+from recon3d.stages.texturing.normal_tasks import bake_normals
 from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photo, join, plan, write
 from recon3d.stages.texturing.texture_tasks import (
     Sources,
@@ -30,9 +31,9 @@ from recon3d.types import Camera, Scene, SparsePoints
 VERSION = 6
 
 #: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
-#: labelling faces, choosing photos; all of these and painting; and of that: planning the atlas, copying
-#: photos, joining and blending them, writing.
-_CHOICE_SHARES, _SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2), (17, 10), (3, 2, 4, 4, 6)
+#: labelling faces, choosing photos; all of these, painting and baking normals; and of painting: planning the
+#: atlas, copying photos, joining and blending them, writing.
+_CHOICE_SHARES, _SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2), (17, 10, 5), (3, 2, 4, 4, 6)
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
 _PHOTO_BYTES = 48
 #: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG. And while a
@@ -46,7 +47,7 @@ _MUCH = 0.01
 
 
 def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, context: StageContext) -> None:
-    """Write ``textured_mesh.glb`` and ``preview.png``.
+    """Write ``textured_mesh.glb`` and ``preview.png``, and ``normal_map.png`` where it is wanted.
 
     Parameters
     ----------
@@ -66,14 +67,18 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         The texture is too small for the surface.
     """
     work = out_dir / "views"
-    choosing, painting = context.phases(*_SHARES)
+    choosing, coloring, baking = context.phases(*_SHARES)
     sources = chosen_sources(inputs, options, work, choosing)
     memory = _BASE_BYTES + _face_bytes(inputs) + _largest(sources.scene, options) * 8
     size = options.texture_size
     while True:
         task = Painting(sources, size, options.seam_levelling, work / f"size-{size}")
         try:
-            counts, doubted = _paint(task, out_dir, painting, memory)
+            counts, doubted = _paint(task, out_dir, coloring, memory)
+            if _wants_normals(options, sources):
+                surface = inputs["mesh_generation"] / MESH
+                bake_normals(task, surface, out_dir / NORMAL_MAP, baking, _BASE_BYTES + _face_bytes(inputs))
+            baking.progress(1, 1)
             break
         except OutOfMemory:
             if size // 2 < _SMALLEST_ATLAS:
@@ -96,6 +101,12 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             "upright. PLY, OBJ and COLMAP files keep the axes of the world."
         )
     shutil.rmtree(work)
+
+
+def _wants_normals(options: TexturingOptions, sources: Sources) -> bool:
+    if options.normal_map == "auto":
+        return bool(kept_facts(sources.mesh)["thinned"])
+    return options.normal_map == "on"
 
 
 def chosen_sources(
@@ -130,7 +141,8 @@ def chosen_sources(
     sizes = (scene.views, options.max_image_size)
     if not is_whole(mesh):
         if not is_whole(room):
-            making.call(make_room, inputs["mesh_generation"] / MESH, *sizes, room, memory=face_bytes)
+            surface = inputs["mesh_generation"] / MESH
+            making.call(make_room, surface, *sizes, options.max_faces, room, memory=face_bytes)
         preparing.call(prepare, room, *sizes, mesh, memory=face_bytes)
     tasks = [
         ViewTask(images, mesh, view, options.max_image_size, work / f"{view.name}.npz") for view in scene

@@ -79,8 +79,10 @@ class Sources:
 
 
 @reads(lambda surface, *_: [surface])
-def make_room(surface: Path, views: tuple[View, ...], max_size: int, output: Path) -> None:
-    """Make room for the splits that `prepare` makes.
+def make_room(
+    surface: Path, views: tuple[View, ...], max_size: int, max_faces: int | None, output: Path
+) -> None:
+    """Leave out faces: those above what is wanted, and to make room for the splits that `prepare` makes.
 
     Parameters
     ----------
@@ -89,15 +91,20 @@ def make_room(surface: Path, views: tuple[View, ...], max_size: int, output: Pat
     views : tuple of View
     max_size : int
         Longer side of the photos at most, in pixels.
+    max_faces : int, optional
+        Faces at most.
     output : Path
-        Its fact ``max_faces`` tells how many faces the mesh had.
+        Its facts: ``max_faces``, how many faces there may be, and ``thinned``, whether there were more.
     """
     whole = read_mesh(surface)
+    thinned = False
+    if max_faces is not None and max_faces < len(whole):
+        whole, thinned = _fewer(whole, max_faces), True
     mesh, splits = whole, split_large_faces(whole, _fitted(views, max_size))[1]
     if len(splits) and len(whole) >= _MANY_FACES:
         # Some splits must stay, at borders of photos and of what hides others: they need room.
         mesh = _fewer(whole, len(whole) - min(len(splits) // _SPLITS_A_PLACE, len(whole) // _ROOM))
-    keep_step(output, {"max_faces": len(whole)}, mesh=mesh)
+    keep_step(output, {"max_faces": len(whole), "thinned": thinned}, mesh=mesh)
 
 
 def _fitted(views: tuple[View, ...], max_size: int) -> list[View]:
