@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from recon3d.errors import StageError
 from recon3d.io.atomic import atomic_path
-from recon3d.project.project import Project
 from recon3d.project.scale import scale_of
 from recon3d.viewer.aligning import aligned, facing
 from recon3d.viewer.grid import Grid, as_shares
@@ -24,7 +23,7 @@ from recon3d.viewer.page_files import page_file, viewer_script
 from recon3d.viewer.scene_document import MOST_PHOTOS, scene_document
 from recon3d.viewer.still import quick_picture
 from recon3d.viewer.thinning import Budget
-from recon3d.viewer.view_content import Content, Shown, content_of
+from recon3d.viewer.view_content import Content, Shown, content_of, project_of
 
 _PAGE_STYLE = "html,body,main{margin:0;height:100%;overflow:hidden}"
 _STILL = (800, 600)
@@ -216,7 +215,8 @@ def _arrays(content: Content, prefix: str) -> tuple[dict[str, dict[str, Any]], l
 
 def _scale(shown: Shown, content: Content) -> float | None:
     """Metres per unit, where a project knows it of this reconstruction."""
-    scale = scale_of(shown) if isinstance(shown, Project) else None
+    project = project_of(shown)
+    scale = None if project is None else scale_of(project)
     return scale.factor if scale is not None and scale.reconstruction == content.reconstruction else None
 
 

@@ -56,6 +56,7 @@ def scene_document(
         "scale": scale,
         "low": low.tolist(),
         "high": high.tolist(),
+        "size": None if content.vertices is None else np.ptp(content.vertices, axis=0).tolist(),
         "opening": {
             "target": _rounded(opening.target),
             "back": _rounded(opening.back),

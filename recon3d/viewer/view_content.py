@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 from recon3d.errors import InputError
 from recon3d.io.ply import read_point_cloud
 from recon3d.layout import POINT_CLOUD, images_folder
-from recon3d.project.artifacts import Artifact
 from recon3d.project.loading import load_mesh, load_scene
-from recon3d.project.project import Project
+from recon3d.project.one_world import ShownProject, belonging_together
 from recon3d.project.runs import RunRecord
 from recon3d.rendering.framing import Opening
 from recon3d.rendering.opening import find_opening, opening_of
@@ -29,7 +28,7 @@ from recon3d.viewer.draft import coarsened, needs_draft, soft_colors
 from recon3d.viewer.grid import sample
 from recon3d.viewer.thinning import Budget, finite_mesh, finite_points, thin_mesh, thin_points
 
-Shown = Project | RunRecord | Scene | PointCloud | Mesh | TexturedMesh
+Shown = ShownProject | RunRecord | Scene | PointCloud | Mesh | TexturedMesh
 Indices = NDArray[np.uint32]
 
 
@@ -66,6 +65,8 @@ class Content:
         Length here of what is 1 long in the reconstruction; see `placed`.
     reconstruction : str, optional
         Fingerprint of a project's sparse reconstruction that all parts belong to.
+    first_view : Opening, optional
+        The first view, where it is not found from the arrays.
     """
 
     origin: Floats
@@ -86,6 +87,7 @@ class Content:
     dense: Path | None = None
     enlarged: float = 1.0
     reconstruction: str | None = None
+    first_view: Opening | None = None
 
     @cached_property
     def jpeg(self) -> bytes:
@@ -98,6 +100,8 @@ class Content:
     @cached_property
     def opening(self) -> Opening:
         """The first view, in the coordinates of the arrays."""
+        if self.first_view is not None:
+            return self.first_view
         photos = None if self.frusta is None else photos_of(self.frusta)
         if self.vertices is not None and self.faces is not None and len(self.faces):
             return opening_of(self.surface(), photos, self.up)
@@ -116,10 +120,14 @@ class Content:
         if self.texture is not None and self.uv is not None:
             colors = soft_colors(self.texture, self.uv)
         vertices, faces, colors = coarsened(self.vertices, self.faces, colors, self.opening.eye(1.0))
-        draft = Content(self.origin, vertices=vertices, faces=faces, vertex_colors=colors, up=self.up)
-        # Seen as the whole is.
-        draft.__dict__["opening"] = self.opening
-        return draft
+        return Content(
+            self.origin,
+            vertices=vertices,
+            faces=faces,
+            vertex_colors=colors,
+            up=self.up,
+            first_view=self.opening,
+        )
 
     def surface(self, faces: Indices | None = None, *, colored: bool = True) -> Mesh | TexturedMesh:
         """Give the surface as a mesh.
@@ -190,7 +198,23 @@ class Content:
             vertices=vertices,
             frusta=frusta,
             enlarged=scale * self.enlarged,
+            first_view=None,
         )
+
+
+def project_of(shown: Shown) -> ShownProject | None:
+    """Tell the project among what can be shown.
+
+    Parameters
+    ----------
+    shown : Project, RunRecord, Scene, PointCloud, Mesh or TexturedMesh
+
+    Returns
+    -------
+    Project or None
+        None for anything else.
+    """
+    return None if isinstance(shown, RunRecord | Scene | PointCloud | Mesh | TexturedMesh) else shown
 
 
 def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | None = None) -> Content:
@@ -220,8 +244,15 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     notes: list[str] = []
     reconstruction: str | None = None
     dense: Path | None = None
-    if isinstance(shown, Project | RunRecord):
-        made = shown.artifacts if isinstance(shown, RunRecord) else _belonging_together(shown, notes)
+    if isinstance(shown, Scene):
+        scene = shown
+    elif isinstance(shown, PointCloud):
+        cloud = shown
+    elif isinstance(shown, Mesh | TexturedMesh):
+        mesh = shown
+    else:
+        made, note = (shown.artifacts, "") if isinstance(shown, RunRecord) else belonging_together(shown)
+        notes += [note] if note else []
         if "sparse_reconstruction" in made:
             scene, reconstruction = load_scene(made), made["sparse_reconstruction"].manifest.fingerprint
         if "dense_reconstruction" in made:
@@ -231,12 +262,6 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
             mesh = load_mesh(made)
         if "frame_extraction" in made:
             images = images or images_folder(made["frame_extraction"].path)
-    elif isinstance(shown, Scene):
-        scene = shown
-    elif isinstance(shown, PointCloud):
-        cloud = shown
-    else:
-        mesh = shown
     if cloud is None and scene is not None and len(scene.points):
         cloud = PointCloud(scene.points.xyz, colors=scene.points.rgb)
     if cloud is not None:
@@ -277,34 +302,3 @@ def content_of(shown: Shown, budget: Budget | None = None, *, images: Path | Non
     unit = scene.unit if scene is not None else ""
     parts |= {"up": up, "unit": unit, "images": images, "dense": dense, "reconstruction": reconstruction}
     return Content(origin, notes=tuple(notes), **parts)  # type: ignore[arg-type]
-
-
-def _belonging_together(project: Project, notes: list[str]) -> dict[str, Artifact]:
-    """The newest artifacts that one sparse reconstruction, and so one world, is behind.
-
-    A run that ended early leaves new cameras beside the surface of an earlier run.
-    """
-    made = dict(project.artifacts)
-    newest = made.get("sparse_reconstruction")
-    surfaces = [
-        _family(project, made[stage])
-        for stage in ("texturing", "mesh_generation", "dense_reconstruction")
-        if stage in made
-    ]
-    for family in surfaces:
-        if newest is not None and family.get("sparse_reconstruction") == newest:
-            return family
-    if surfaces:
-        notes.append("an earlier run's model, since the newest has none yet")
-        return surfaces[0]
-    return made
-
-
-def _family(project: Project, artifact: Artifact) -> dict[str, Artifact]:
-    """An artifact and all that it was made from, by stage."""
-    found = {artifact.stage: artifact}
-    for stage, fingerprint in artifact.manifest.inputs.items():
-        source = project.store.find(stage, fingerprint)
-        if source is not None:
-            found |= _family(project, source)
-    return found

@@ -11,7 +11,9 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 #: What phones, cameras and web pages give instead.
 _OTHER_PHOTOS = (".heic", ".heif", ".avif", ".webp", ".gif", ".bmp", ".dng", ".cr2", ".cr3", ".nef", ".arw")
-_CONVERT = "Save it as JPEG; iPhones take JPEG with Settings > Camera > Formats > Most Compatible"
+_CONVERT = "Save it as JPEG"
+#: Only Apple's phones and tablets take these by default.
+_PHONE, _TAKE = (".heic", ".heif"), "iPhones take JPEG with Settings > Camera > Formats > Most Compatible"
 #: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
 _MAX_STEM = 120
 
@@ -50,7 +52,9 @@ def name_problem(name: str, suffixes: Sequence[str]) -> str:
     if Path(name).suffix.lower() not in suffixes:
         told = f"{name[:100]!r} is not supported; use {', '.join(s[1:].upper() for s in suffixes)}"
         photo = IMAGE_SUFFIXES[0] in suffixes and Path(name).suffix.lower() in _OTHER_PHOTOS
-        return f"{told}. {_CONVERT}" if photo else told
+        if not photo:
+            return told
+        return f"{told}. {_CONVERT}" + (f"; {_TAKE}" if Path(name).suffix.lower() in _PHONE else "")
     return ""
 
 

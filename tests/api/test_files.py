@@ -221,6 +221,19 @@ def test_bad_names(client: httpx.Client, idle: Api, video: Path, name: str) -> N
     assert client.get(f"/files/list/{number}").json() == []
 
 
+@pytest.mark.parametrize(("name", "phone"), [("a.HEIC", True), ("a.gif", False)])
+def test_photos_of_other_formats_are_refused_with_a_way_out(
+    client: httpx.Client, name: str, phone: bool
+) -> None:
+    number = new_project(client)
+    answer = client.post(
+        "/files/upload/images", data={"project_id": number}, files={"files": (name, b"some bytes")}
+    )
+    assert answer.status_code == 400, answer.text
+    assert "is not supported; use JPG, JPEG, PNG, TIF, TIFF. Save it as JPEG" in answer.text
+    assert ("iPhones take JPEG with Settings" in answer.text) == phone
+
+
 @pytest.mark.attack(
     "B6: names that are too long, with folders, or with joined emoji", "kept under a safe base name"
 )

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,15 @@ def test_the_page_opens_where_python_says_with_the_texture_the_right_way_up(
     assert "2 triangles" in about
     assert "Ann · CC BY 4.0" in about
     assert "scale unknown" in about
+
+
+def test_the_size_is_that_of_the_surface(tmp_path: Path, offline_page: Any) -> None:
+    shown = content_of(square())
+    far = replace(shown, points=np.array([[0, 0, 0], [50, 0, 9]], np.float32))
+    path = tmp_path / "far.html"
+    path.write_text(page(far, scene_document(far)))
+    about = opened(offline_page, path).text_content(part("about"))
+    assert "1.00 × 1.00 × 0.00 (scale unknown)" in about
 
 
 def test_the_mouse_and_the_keyboard_turn_zoom_and_fly(made: tuple[Path, Content], offline_page: Any) -> None:

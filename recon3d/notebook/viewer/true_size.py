@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 from recon3d.errors import InputError
-from recon3d.project.project import Project
 from recon3d.project.scale import scale_of, set_scale
 from recon3d.types import Scene
-from recon3d.viewer.view_content import Content, Shown
+from recon3d.viewer.view_content import Content, Shown, project_of
 
 
 class TrueSize:
@@ -22,7 +21,7 @@ class TrueSize:
 
     def __init__(self, shown: Shown, content: Content) -> None:
         self._content = content
-        self._project = shown if isinstance(shown, Project) else None
+        self._project = project_of(shown)
         self._own = shown.scale if isinstance(shown, Scene) else None
 
     @property

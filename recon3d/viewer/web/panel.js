@@ -121,10 +121,11 @@ class Panel {
     this.group(STRINGS.view, this.choice("up", STRINGS.upward, axes, turn), this.check("fly", STRINGS.fly, false, (on) => { viewer.flying = on; viewer.canvas.focus(); }));
   }
 
-  // Size, triangles, who made it and what one may do with it, and what was thinned.
+  // Size of the surface, where there is one; triangles, who made it and what one may do with it, and what was thinned.
   about() {
     const { model, measures } = this.viewer, { low, high, faces, points } = model;
-    const s = measures.scale || 1, size = [0, 1, 2].map((k) => ((high[k] - low[k]) * s).toPrecision(3)).join(" × ");
+    const sides = model.size || [0, 1, 2].map((k) => high[k] - low[k]);
+    const s = measures.scale || 1, size = sides.map((side) => (side * s).toPrecision(3)).join(" × ");
     const parts = [`${size} ${measures.unit || `(${STRINGS.scaleUnknown})`}`];
     if (faces) parts.push(`${(faces.length / 3).toLocaleString("en")} ${STRINGS.triangles}`);
     else if (points) parts.push(`${points.length.toLocaleString("en")} ${STRINGS.pointCount}`);

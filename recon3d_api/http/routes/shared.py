@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import logging
 import os
@@ -31,6 +33,14 @@ page_router = APIRouter(dependencies=[_general])
 _GLB, _PLY = "model/gltf-binary", "application/octet-stream"
 #: Addresses hold the token: they go to nobody else, and copies end with the link.
 _PRIVATE = {"Referrer-Policy": "no-referrer", "Cache-Control": "private, no-cache", "X-Robots-Tag": "noindex"}
+_ENDED = "It has expired, was ended, or never existed. Ask whoever sent it for a new one."
+#: Of a page of words, which asks for nothing else.
+_STYLE = (
+    "html{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif;-webkit-text-size-adjust:100%}"
+    "main{max-width:27rem;margin:12vh auto;padding:0 1.5rem;overflow-wrap:anywhere}"
+    "h1{font-size:1.8rem;line-height:1.2;margin:0 0 .5rem}"
+)
+_STYLE_HASH = f"sha256-{base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()}"
 _Token = Annotated[str, Path(max_length=100, examples=["Zr8qLw0Tn4xVb7yKc2mEd9sHf6jGp3"])]
 
 
@@ -139,11 +149,11 @@ def _page(service: Service, token: str, request: Request) -> Response:
     try:
         share, project = _found(service, token)
     except ApiError:
-        return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
+        return _words("This link shows nothing", _ENDED, 404)
     try:
         page = share_page.open_page(service.storage, project.folder, project.name)
     except FileNotFoundError:  # the project was deleted meanwhile
-        return _words("This link shows nothing", "It has expired, was revoked, or never existed.", 404)
+        return _words("This link shows nothing", _ENDED, 404)
     except share_page.PageError as error:
         logger.error("The page of a shared model cannot be made: %s", error, extra={"project": project.id})
         return _words(project.name, "The model cannot be shown now. Try again later.", 503)
@@ -158,8 +168,11 @@ def _page(service: Service, token: str, request: Request) -> Response:
 def _words(title: str, text: str, status: int) -> HTMLResponse:
     title = html.escape(title)
     body = (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
-        f"<h1>{title}</h1><p>{html.escape(text)}</p></html>"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{title}</title><style>{_STYLE}</style></head>"
+        f"<body><main><h1>{title}</h1><p>{html.escape(text)}</p></main></body></html>"
     )
-    headers = {**_PRIVATE, "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'"}
+    policy = f"default-src 'none'; style-src '{_STYLE_HASH}'; frame-ancestors 'none'"
+    headers = {**_PRIVATE, "Content-Security-Policy": policy}
     return HTMLResponse(body, status, headers)

@@ -21,16 +21,19 @@ export function inputs(state, { reload }) {
   const drop = dropArea(state, (files) => uploads.add(files));
   const going = el("ul", { class: "uploads", "aria-label": t("uploads") });
   const old = el("div", {});
-  const node = el("section", { class: "inputs" }, count, drop.node, old, going, list);
+  const told = el("div", { role: "status" });
+  const node = el("section", { class: "inputs" }, count, drop.node, old, going, told, list);
   let most = MANY;
 
   let timer = 0;
   const uploads = uploadsOf(state.id);
+  uploads.listed = () => state.files.map((file) => file.path).filter((path) => path.startsWith("inputs/"));
   let added = uploads.stored;
   const changed = (upload) => {
     // Of hundreds of files, one moves on.
     if (upload?.row && upload.state !== "gone") upload.row.draw();
     else drawUploads(going, uploads);
+    drawNames(told, uploads);
     if (uploads.stored === added) return;
     added = uploads.stored;
     clearTimeout(timer);
@@ -137,6 +140,16 @@ function drawUploads(place, uploads) {
     });
   const told = uploads.busy && uploads.total > 1 && t("uploaded", { done: uploads.stored, n: uploads.total });
   replace(place, told && el("li", { class: "total", text: told }), rows);
+}
+
+// What became of files whose names were taken.
+function drawNames(place, uploads) {
+  const lines = ["renamed", "same"]
+    .filter((kind) => uploads[kind].length)
+    .map((kind) => t(`up_${kind}`, { n: uploads[kind].length, ...uploads[kind].at(-1) }));
+  if (lines.join() !== [...place.children].map((line) => line.textContent).join()) {
+    replace(place, ...lines.map((text) => el("p", { class: "hint", text })));
+  }
 }
 
 function uploadRow(upload, uploads) {

@@ -10,6 +10,7 @@ export function follow(projectId, told, signal) {
   let failures = 0;
   let socket = null;
   let timer = 0;
+  let tries = 0;
 
   const address = () => {
     const url = new URL(`ws/jobs/${projectId}`, document.baseURI);
@@ -25,13 +26,14 @@ export function follow(projectId, told, signal) {
   };
 
   const connect = async () => {
+    const mine = (tries += 1);
     let access = "";
     try {
       access = await token();
     } catch {
       access = ""; // no connection: try again below
     }
-    if (signal.aborted) return;
+    if (signal.aborted || mine !== tries) return;
     if (!access) {
       again();
       return;
@@ -47,6 +49,7 @@ export function follow(projectId, told, signal) {
       told(message);
     };
     socket.onclose = (event) => {
+      socket = null;
       clearTimeout(timer);
       if (signal.aborted) return;
       if (event.code === 4404) {
@@ -59,12 +62,31 @@ export function follow(projectId, told, signal) {
     };
   };
 
+  // Browsers notice a dead connection after a while; the device knows at once.
+  const cut = () => {
+    if (!socket) return;
+    const dead = socket;
+    socket = null;
+    dead.onclose = dead.onmessage = null;
+    dead.close();
+    clearTimeout(timer);
+    again();
+  };
+  const back = () => {
+    if (socket) return;
+    clearTimeout(timer);
+    failures = 0;
+    connect();
+  };
+
   const again = () => {
     failures += 1;
     told({ event: "lost" });
     timer = setTimeout(connect, Math.min(500 * 2 ** failures, LONGEST));
   };
 
+  addEventListener("offline", cut, { signal });
+  addEventListener("online", back, { signal });
   signal.addEventListener("abort", () => {
     clearTimeout(timer);
     socket?.close();

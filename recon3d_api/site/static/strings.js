@@ -93,6 +93,14 @@ const words = {
   up_stored: "Added",
   up_later: "Complete. The service adds it after the run.",
   up_refused: "Not added: {reason}",
+  up_renamed: {
+    one: "There was another “{name}” already. This one is kept as “{kept}”.",
+    other: "{n} files have names that were taken. They are kept under new names, such as “{kept}”.",
+  },
+  up_same: {
+    one: "“{name}” is here already. It is not added twice.",
+    other: "{n} files are here already. They are not added twice.",
+  },
   pause: "Pause",
   resume: "Resume",
   pauseFile: "Pause {name}",

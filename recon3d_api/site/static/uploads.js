@@ -24,6 +24,10 @@ addEventListener("beforeunload", (event) => {
   if ([...known.values()].some((uploads) => uploads.busy)) event.preventDefault();
 });
 
+// As the service keeps a name: compared, to see whether one is taken.
+const plain = (name) => name.replace(/[^\p{L}\p{N}_.-]+/gu, "_").toLowerCase();
+const base = (path) => path.split("/").pop();
+
 // A refused file stops no other.
 class Uploads {
   constructor(projectId) {
@@ -32,6 +36,12 @@ class Uploads {
     this.running = 0;
     this.stored = 0;
     this.total = 0;
+    // Names of the project's files: those that the page lists, and those that were added since.
+    this.listed = () => [];
+    this.names = new Set();
+    // What became of files whose names were taken, for people: [{ name, kept }].
+    this.renamed = [];
+    this.same = [];
     this.changed = () => {};
   }
 
@@ -63,6 +73,7 @@ class Uploads {
       return asked;
     };
     this.total = this.stored + this.all.length + files.length;
+    if (!this.busy) this.renamed = this.same = [];
     for (const file of files) {
       this.all.push(new Upload(this.projectId, file, earlier, (upload) => this.changed(upload)));
     }
@@ -73,6 +84,19 @@ class Uploads {
   resume(upload) {
     upload.become("waiting");
     this.begin();
+  }
+
+  // Two cameras, or one that counts anew, use a name again: nobody should look for a file in vain.
+  async learn(upload) {
+    const { name } = upload.file;
+    try {
+      const { file_path: path } = await get(`files/uploads/${upload.id}`);
+      const kept = base(path);
+      const kind = plain(kept) === plain(name) ? "same" : "renamed";
+      this[kind] = [...this[kind], { name, kept }];
+    } catch {
+      // The list of files shows the new name.
+    }
   }
 
   begin() {
@@ -87,7 +111,14 @@ class Uploads {
     this.running += 1;
     for (let upload = this.next; upload; upload = this.next) {
       upload.active = true;
+      const name = plain(upload.file.name);
+      const taken = this.listed().some((path) => plain(base(path)) === name);
       await upload.run();
+      if (upload.state === "stored") {
+        const asked = taken || this.names.has(name);
+        this.names.add(name);
+        if (asked) await this.learn(upload);
+      }
       upload.active = false;
       this.stored += upload.state === "stored";
       this.changed();

@@ -66,6 +66,11 @@ def test_from_registration_to_deletion(
     stranger.expected.append("/share/")
     stranger.page.reload()
     stranger.page.get_by_role("heading", name="This link shows nothing").wait_for()
+    stranger.page.get_by_text("Ask whoever sent it for a new one.").wait_for()
+    # Styled, and of a size that can be read on a phone.
+    assert stranger.page.locator("main").evaluate("e => getComputedStyle(e).maxWidth") == "432px"
+    assert "width=device-width" in str(stranger.page.locator("meta[name=viewport]").get_attribute("content"))
+    stranger.check_accessible()
 
     page.clock.install()  # nobody waits for eight seconds
     page.reload()

@@ -47,6 +47,23 @@ def test_cancel_and_resume(api: Api, visit: Callable[..., Visitor]) -> None:
     assert parameters(api, number)["quality"] == "low"
 
 
+def test_a_lost_connection_is_said_at_once_and_mended_at_once(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    visitor, number = started(api, visit, hold="dense_reconstruction")
+    visitor.expected += ["/api/v1/", "/live.js"]
+    page, lost = visitor.page, visitor.page.get_by_text("The live connection is lost.")
+    page.locator("li[aria-current=step]").get_by_text("Measuring the depth").wait_for()
+    assert lost.count() == 0
+    visitor.context.set_offline(True)
+    lost.wait_for(timeout=3000)
+    page.wait_for_timeout(4000)  # it tries again, each time later
+    visitor.context.set_offline(False)
+    lost.wait_for(state="detached", timeout=3000)
+    (api.root(number) / "go").touch()
+    page.get_by_text("Finished").wait_for()
+
+
 def test_a_failure_says_why_and_how_to_go_on(api: Api, visit: Callable[..., Visitor]) -> None:
     hint = "What was made is kept; --accept-partial, or Pipeline(accept_partial=True), continues with it."
     visitor, number = started(api, visit, fail="sparse_reconstruction", hint=hint)

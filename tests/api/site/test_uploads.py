@@ -136,6 +136,29 @@ def test_a_file_of_the_same_name_and_size_is_not_joined_to_another(
     assert sent == [0, 0]
 
 
+def test_what_becomes_of_names_that_are_taken_is_said(
+    api: Api, visit: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    page = open_project(api, visit, expected=("/files/uploads",))[0].page
+    for number, folder in enumerate(("one", "other")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "DSC 1.JPG").write_bytes(photo(number))
+    choose = page.get_by_label("Choose files").set_input_files
+    told = page.locator(".inputs [role=status]")
+    choose(tmp_path / "one" / "DSC 1.JPG")
+    page.get_by_role("heading", name="Your files (1)").wait_for()
+    assert told.inner_text() == ""
+    choose(tmp_path / "other" / "DSC 1.JPG")
+    page.get_by_role("heading", name="Your files (2)").wait_for()
+    page.get_by_text("There was another “DSC 1.JPG” already. This one is kept as “DSC_1-2.jpg”.").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="Your files (2)").wait_for()
+    choose(tmp_path / "one" / "DSC 1.JPG")
+    page.get_by_text("“DSC 1.JPG” is here already. It is not added twice.").wait_for()
+    assert page.get_by_text("There was another").count() == 0
+    page.get_by_role("heading", name="Your files (2)").wait_for()
+
+
 def test_signing_out_stops_the_uploads(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
     visitor, _ = open_project(api, visit)
     page = visitor.page
