@@ -3,7 +3,8 @@
 Opens a real JupyterLab in headless Chromium with WebGL in software, and the HTML export from disk,
 and times every frame to its last pixel: reading one pixel back waits for it. Times count from the
 start of the cell that makes the viewer (the page's navigation for the export), so they hold the
-sending, too. The browser, JupyterLab and the kernel are at rest before.
+sending, too. The browser, JupyterLab and the kernel are at rest before. The first row is a red box by
+pythreejs alone: what JupyterLab and pythreejs cost, whatever is shown.
 """
 
 from __future__ import annotations
@@ -120,6 +121,9 @@ def main() -> None:
         folder = Path(temporary)
         _write_models(folder)
         with jupyter_lab(folder) as address:
+            with launch() as browser:
+                first, cpu = _box(browser, address, folder)
+            print(f"| a box by pythreejs | notebook | | {first:.1f} s | {cpu:.1f} s | | | |", flush=True)
             for name in given.cases or CASES:
                 case = CASES[name]
                 for where, measure in (("notebook", _in_notebook), ("HTML export", _in_page)):
@@ -157,6 +161,31 @@ class Row:
     cpu: float
     frame: float
     pause: float
+
+
+#: A picture of pythreejs with nothing of ours.
+_BOX = """began = time.time()
+camera = pythreejs.PerspectiveCamera(position=[0, 0, 3], aspect=1.6)
+box = pythreejs.Mesh(pythreejs.BoxBufferGeometry(), pythreejs.MeshBasicMaterial(color="red"))
+scene = pythreejs.Scene(children=[box, camera])
+pythreejs.Renderer(camera=camera, scene=scene, controls=[], width=800, height=500)"""
+
+
+def _box(browser: Any, address: str, folder: Path) -> tuple[float, float]:
+    """Seconds and CPU-seconds to the first picture of a box."""
+    notebook = Notebook(
+        browser, address, folder, "bench-box", ["import time\nimport pythreejs\ndone = True", _BOX], _WATCH
+    )
+    notebook.run()
+    notebook.wait_for("globals().get('done', False)", timeout=120)
+    _settle(notebook.page)
+    with CpuClock() as clock:
+        notebook.run()
+        first = _first(notebook.page)
+        cpu = clock.until(first)
+    began = notebook.ask("began", timeout=60)
+    notebook.page.close()
+    return first - began, cpu
 
 
 def _in_notebook(
