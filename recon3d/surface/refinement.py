@@ -33,6 +33,7 @@ from recon3d.surface.smoothing import (
     vertex_normals,
 )
 from recon3d.surface.threads import ALONE, Threads
+from recon3d.surface.unfolding import unfold
 from recon3d.types import Floats, Ints, Mesh
 
 #: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed,
@@ -174,6 +175,7 @@ def next_surface(
         away = vertices - start.vertices
         length = np.linalg.norm(away, axis=1, keepdims=True)
         vertices = start.vertices + away * np.minimum(1, _FARTHEST * pixel / np.maximum(length, 1e-300))
+        return unfold(replace(mesh, vertices=vertices), start, (near.starts, near.vertices), threads)
     return replace(mesh, vertices=vertices)
 
 
