@@ -202,7 +202,9 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
         return [name for name in dir(thing) if not name.startswith("_")]
 
     assert offered(recon3d.Pipeline("low").options["texturing"]) == [
+        "max_faces",
         "max_image_size",
+        "normal_map",
         "seam_levelling",
         "texture_size",
     ]

@@ -69,7 +69,7 @@ def test_the_files_of_a_dropped_folder_are_added_and_listed_by_name(
 
 
 def test_a_cut_upload_resumes_by_itself(api: Api, visit: Callable[..., Visitor], large: Path) -> None:
-    visitor, number = open_project(api, visit, expected=("/api/v1/", "/ws/"))
+    visitor, number = open_project(api, visit, expected=("/api/v1/", "/ws/", "/live.js"))
     page, sent = visitor.page, offsets(visitor.page)
     slow_line(visitor)
     page.get_by_label("Choose files").set_input_files(large)
