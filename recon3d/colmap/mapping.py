@@ -116,8 +116,6 @@ def _options(demands: Demands, seed: int) -> pycolmap.IncrementalPipelineOptions
     options.mapper.init_min_tri_angle = 8.0
     options.ba_global_frames_ratio = 1.4
     options.ba_global_points_ratio = 1.4
-    # Adjustments are repeated after each filtering and start from the last: further steps of one do not pay.
-    options.ba_local_max_num_iterations, options.ba_global_max_num_iterations = 10, 20
     if demands == "weak":
         options.min_num_matches = 10
         options.mapper.init_min_num_inliers = 40

@@ -45,7 +45,7 @@ from recon3d.stages.sparse_reconstruction.reflections import find_mirrors, mirro
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
 
-VERSION = 10
+VERSION = 9
 #: Options that only choose among what the stage made; the pipeline gives it its own artifact then.
 CHOICES = ("component",)
 
