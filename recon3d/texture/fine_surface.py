@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.surface.smoothing import usual_edge
 from recon3d.texture.topology import face_areas
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
@@ -61,7 +62,7 @@ class FineSurface:
         -------
         FineSurface
         """
-        cell = _CELL * usual_edge(mesh)
+        cell = _CELL * max(usual_edge(face_areas(mesh)), 1e-12)
         entries = 1 << max(4, math.ceil(math.log2(_ENTRIES * max(len(mesh.faces), 1))))
         starts = np.zeros(entries + 1, np.int64)
         _list(mesh.vertices, mesh.faces, cell, starts, np.empty(0, np.int32), True)
@@ -72,19 +73,18 @@ class FineSurface:
         return cls(mesh.vertices, normals, mesh.faces, cell, starts, items)
 
 
-def usual_edge(mesh: Mesh) -> float:
-    """Compute the usual length of a mesh's edges.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    float
-        From the median of the faces' areas.
-    """
-    return max(float(np.sqrt(2 * np.median(face_areas(mesh)))), 1e-12)
+@_compiled
+def _sides(vertices: Floats, a: int, b: int, c: int) -> tuple[float, float, float, float, float, float]:
+    """Vectors from a triangle's first corner to the others."""
+    ax, ay, az = vertices[a, 0], vertices[a, 1], vertices[a, 2]
+    return (
+        vertices[b, 0] - ax,
+        vertices[b, 1] - ay,
+        vertices[b, 2] - az,
+        vertices[c, 0] - ax,
+        vertices[c, 1] - ay,
+        vertices[c, 2] - az,
+    )
 
 
 @_compiled
@@ -101,16 +101,7 @@ def _list(
     entries = ends.shape[0] - 1 if count else ends.shape[0]
     for f in range(faces.shape[0]):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        ux, uy, uz = (
-            vertices[b, 0] - vertices[a, 0],
-            vertices[b, 1] - vertices[a, 1],
-            vertices[b, 2] - vertices[a, 2],
-        )
-        vx, vy, vz = (
-            vertices[c, 0] - vertices[a, 0],
-            vertices[c, 1] - vertices[a, 1],
-            vertices[c, 2] - vertices[a, 2],
-        )
+        ux, uy, uz, vx, vy, vz = _sides(vertices, a, b, c)
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         # Half of a cell's extent along the face's normal.
         extent = 0.5 * cell * (abs(nx) + abs(ny) + abs(nz)) * (1.0 + 1e-9)
@@ -159,16 +150,7 @@ def closest_weights(
     float
         Squared distance.
     """
-    ux, uy, uz = (
-        vertices[b, 0] - vertices[a, 0],
-        vertices[b, 1] - vertices[a, 1],
-        vertices[b, 2] - vertices[a, 2],
-    )
-    vx, vy, vz = (
-        vertices[c, 0] - vertices[a, 0],
-        vertices[c, 1] - vertices[a, 1],
-        vertices[c, 2] - vertices[a, 2],
-    )
+    ux, uy, uz, vx, vy, vz = _sides(vertices, a, b, c)
     x, y, z = px - vertices[a, 0], py - vertices[a, 1], pz - vertices[a, 2]
     d1, d2 = ux * x + uy * y + uz * z, vx * x + vy * y + vz * z
     uu, uv, vv = ux * ux + uy * uy + uz * uz, ux * vx + uy * vy + uz * vz, vx * vx + vy * vy + vz * vz
@@ -215,16 +197,7 @@ def _meeting(
 
     `weights` are written where it does (Möller and Trumbore 1997).
     """
-    ux, uy, uz = (
-        vertices[b, 0] - vertices[a, 0],
-        vertices[b, 1] - vertices[a, 1],
-        vertices[b, 2] - vertices[a, 2],
-    )
-    vx, vy, vz = (
-        vertices[c, 0] - vertices[a, 0],
-        vertices[c, 1] - vertices[a, 1],
-        vertices[c, 2] - vertices[a, 2],
-    )
+    ux, uy, uz, vx, vy, vz = _sides(vertices, a, b, c)
     x, y, z = px - vertices[a, 0], py - vertices[a, 1], pz - vertices[a, 2]
     hx, hy, hz = ny * vz - nz * vy, nz * vx - nx * vz, nx * vy - ny * vx
     det = ux * hx + uy * hy + uz * hz
@@ -241,16 +214,7 @@ def _meeting(
 @_compiled
 def _looks_along(vertices: Floats, a: int, b: int, c: int, nx: float, ny: float, nz: float) -> bool:
     """Tell whether a triangle shows its outside to who looks against a direction."""
-    ux, uy, uz = (
-        vertices[b, 0] - vertices[a, 0],
-        vertices[b, 1] - vertices[a, 1],
-        vertices[b, 2] - vertices[a, 2],
-    )
-    vx, vy, vz = (
-        vertices[c, 0] - vertices[a, 0],
-        vertices[c, 1] - vertices[a, 1],
-        vertices[c, 2] - vertices[a, 2],
-    )
+    ux, uy, uz, vx, vy, vz = _sides(vertices, a, b, c)
     along: float = (uy * vz - uz * vy) * nx + (uz * vx - ux * vz) * ny + (ux * vy - uy * vx) * nz
     return along > 0.0
 

@@ -293,7 +293,7 @@ def test_an_interrupted_run_goes_on_after_the_last_whole_task(
     assert called == [
         *("read_points", "see_through", "thin_points", "start_surface", "make_surface"),
         *("cut_surface", "shape_guesses", "smooth", "smooth"),
-        *(["scale_photo"] * 8 + ["pair_photos"] + rounds + ["thin_surface"]),
+        *(["choose_photos"] + ["scale_photo"] * 8 + ["pair_photos"] + rounds + ["thin_surface"]),
     ]
     assert context.called == ["finish"]
     assert sorted(path.name for path in out.iterdir()) == ["mesh.ply", "preview.png"]

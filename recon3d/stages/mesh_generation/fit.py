@@ -13,13 +13,14 @@ from recon3d.stages.mesh_generation.fit_steps import (
     CompareTask,
     MoveTask,
     PhotoTask,
+    choose_photos,
     compare,
     move,
     pair_photos,
     scale_photo,
 )
 from recon3d.surface.refinement import SIZES
-from recon3d.types import Camera, Scene
+from recon3d.types import Camera, Scene, View
 
 #: Pixels of all photos that refine the surface, at most.
 PHOTO_PIXELS = 32_000_000
@@ -33,17 +34,20 @@ _BASE_BYTES = 500_000_000
 
 @dataclass(frozen=True)
 class PhotoSet:
-    """The photos that refine the surface.
+    """The photos of which some refine the surface.
 
     Parameters
     ----------
     images : Path
         Their folder.
+    sparse : Path
+        The artifact of sparse_reconstruction.
     scene : Scene
-        Their cameras, with distortion.
+        Its cameras, with distortion.
     """
 
     images: Path
+    sparse: Path
     scene: Scene
 
 
@@ -78,13 +82,17 @@ def fit_to_photos(
     if kept_facts(start)["pixel"] <= 0:
         return start
     scaling, *rounds = context.phases(1, *(scale + 1 for scale in SIZES))
-    longest = _longest(photos.scene, size)
+    memory += _BASE_BYTES
+    chosen = folder / "chosen.npz"
+    if not is_whole(chosen):
+        scaling.call(choose_photos, photos.sparse, chosen, memory=memory)
+    views = [photos.scene.views[index] for index in kept_facts(chosen)["photos"]]
+    longest = _longest(views, size)
     tasks = [
         PhotoTask(photos.images, view, longest, size, start, folder / "photos" / f"{number}.npz")
-        for number, view in enumerate(photos.scene)
+        for number, view in enumerate(views)
     ]
     most = max((_pixels(task.view.camera, longest) for task in tasks), default=0)
-    memory += _BASE_BYTES
     missing = [task for task in tasks if not is_whole(task.output)]
     scaling.map(
         scale_photo,
@@ -141,10 +149,10 @@ def _most_shown(tasks: list[CompareTask]) -> int:
     return max((len(task.photos) for task in tasks), default=0)
 
 
-def _longest(scene: Scene, size: int) -> int:
+def _longest(views: list[View], size: int) -> int:
     """Longer side of the largest photos; `size` is that of the depth maps."""
     longest = round(max(SIZES) * size)
-    pixels = sum(_pixels(view.camera, longest) for view in scene)
+    pixels = sum(_pixels(view.camera, longest) for view in views)
     share: float = min(1.0, (PHOTO_PIXELS / max(pixels, 1)) ** 0.5)
     return round(longest * share)
 

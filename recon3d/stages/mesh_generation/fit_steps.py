@@ -6,7 +6,7 @@ photos' order, and moves the surface. So the result does not depend on which tas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +20,37 @@ from recon3d.io.undistort import load_view_image, undistorted_pixels
 from recon3d.layout import mask_file
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.surface.threads import Threads
-from recon3d.types import Bytes, Mesh, View
+from recon3d.types import Bytes, Mesh, Scene, View, scene_files
 
 if TYPE_CHECKING:
     from recon3d.surface.photo_terms import Photo
 
 Mask = NDArray[np.bool_]
+
+
+#: Photos that show the surface from directions that differ by less than this, in degrees, are left out of
+#: the fit, as long as so many stay for each.
+_ALIKE, _PARTNERS = 9.0, 4
+
+
+@reads(lambda sparse, _: [*scene_files(sparse)])
+def choose_photos(sparse: Path, output: Path) -> None:
+    """Choose the photos that the surface is fitted to; keep the indices of their views.
+
+    Photos from nearly the same direction tell the same, and blurred frames less.
+
+    Parameters
+    ----------
+    sparse : Path
+        The artifact of sparse_reconstruction.
+    output : Path
+    """
+    from recon3d.mvs.redundancy import needed_views
+
+    scene = Scene.load(sparse)
+    pinholes = replace(scene, views=tuple(replace(v, camera=v.camera.undistorted()) for v in scene))
+    needed = needed_views(pinholes, _ALIKE, _PARTNERS)
+    keep_step(output, {"photos": np.flatnonzero(needed).tolist()})
 
 
 @dataclass(frozen=True)

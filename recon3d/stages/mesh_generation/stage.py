@@ -12,7 +12,6 @@ from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory
 from recon3d.io.ply import ply_vertex_count
 from recon3d.layout import POINT_CLOUD, MeshCounts, images_folder
-from recon3d.mvs.redundancy import needed_views
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.cloud_reading import PART
 from recon3d.stages.kept_steps import is_whole
@@ -46,9 +45,6 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
-#: Photos that show the surface from directions that differ by less than this, in degrees, are left out of
-#: the fit, as long as so many stay for each.
-_ALIKE, _PARTNERS = 9.0, 4
 #: After running out of memory, this share of the triangles is asked for: one level of the octree less.
 _FEWER, _FEWEST_FACES = 4, 1000
 
@@ -110,16 +106,11 @@ def run(
 
 
 def _photo_set(inputs: Mapping[str, Path]) -> PhotoSet | None:
-    """Where the photos lie, and the cameras with distortion of those that are needed."""
+    """Where the photos lie, and their cameras with distortion."""
     if not {"frame_extraction", "sparse_reconstruction"} <= inputs.keys():
         return None
-    scene = Scene.load(inputs["sparse_reconstruction"])
-    pinholes = replace(scene, views=tuple(replace(v, camera=v.camera.undistorted()) for v in scene))
-    # Photos from nearly the same direction tell the same, and blurred frames less.
-    needed = needed_views(pinholes, _ALIKE, _PARTNERS)
-    views = tuple(view for view, keep in zip(scene, needed, strict=True) if keep)
-    chosen = replace(scene, views=views, points=SparsePoints.empty())
-    return PhotoSet(images_folder(inputs["frame_extraction"]), chosen)
+    sparse = inputs["sparse_reconstruction"]
+    return PhotoSet(images_folder(inputs["frame_extraction"]), sparse, _cameras(sparse))
 
 
 def _cameras(folder: Path) -> Scene:
