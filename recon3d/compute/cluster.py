@@ -287,7 +287,7 @@ class Cluster:
                 if future.status == "cancelled":
                     raise engine.lost()
                 try:
-                    value, worker, seconds, cpu_seconds, peak = outcome(
+                    value, worker, cost = outcome(
                         delivery.result_of(blamed, fault),
                         names[blamed[0]],
                         engine,
@@ -312,8 +312,8 @@ class Cluster:
                     results[index] = made
                 if len(calls) == 1:
                     self._single = worker
-                usage.add(worker, cpu_seconds, peak)
-                grouping.ended(group, seconds)
+                usage.add(worker, cost, time.monotonic())
+                grouping.ended(group, cost.seconds)
                 future.release()
                 completed += len(group)
                 on_done(completed)

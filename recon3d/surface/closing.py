@@ -69,11 +69,11 @@ def close_gaps(
     stays = known.copy()
     count = int(part.max(initial=-1)) + 1
     if count:
-        corners = mesh.vertices[faces]
         low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
         rows = np.flatnonzero(part >= 0)
-        np.minimum.at(low, part[rows], corners[rows].min(axis=1))
-        np.maximum.at(high, part[rows], corners[rows].max(axis=1))
+        corners = mesh.vertices[faces[rows]]
+        np.minimum.at(low, part[rows], corners.min(axis=1))
+        np.maximum.at(high, part[rows], corners.max(axis=1))
         length = np.linalg.norm(high - low, axis=1)
         closes = length <= widest
         shared = np.bincount(pairs[~hollow[pairs].any(axis=1)].ravel(), minlength=len(faces))

@@ -47,6 +47,60 @@ def _list_faces(faces: Any, ends: Any, around: Any) -> None:  # pragma: no cover
             ends[v] += 1
 
 
+def vertices_around_vertices(faces: Ints, vertices: int) -> tuple[Ints, Ints]:
+    """List the vertices that an edge joins with each vertex.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    vertices : int
+        Number of vertices.
+
+    Returns
+    -------
+    starts : ndarray of int32, shape (V + 1,)
+    near : ndarray of int32, shape (N,)
+        Those of vertex v are ``near[starts[v]:starts[v + 1]]``, in ascending order.
+    """
+    first, around = faces_around_vertices(faces, vertices)
+    room, counts = np.empty(2 * len(around), np.int32), np.empty(vertices, np.int32)
+    _list_vertices(faces, first, around, room, counts)
+    starts = np.zeros(vertices + 1, np.int32)
+    np.cumsum(counts, out=starts[1:])
+    near = np.empty(starts[-1], np.int32)
+    _close_up(first, room, starts, near)
+    return starts, near
+
+
+@kernel(_nrt=False)
+def _list_vertices(faces: Any, first: Any, around: Any, room: Any, counts: Any) -> None:  # pragma: no cover
+    for v in range(len(counts)):
+        start, end = 2 * first[v], 2 * first[v]
+        for at in range(first[v], first[v + 1]):
+            f = around[at]
+            for k in range(3):
+                if faces[f, k] != v:
+                    continue
+                for step in range(1, 3):
+                    other, place = faces[f, (k + step) % 3], end
+                    while place > start and room[place - 1] > other:
+                        place -= 1
+                    if place > start and room[place - 1] == other:
+                        continue
+                    for moved in range(end, place, -1):
+                        room[moved] = room[moved - 1]
+                    room[place] = other
+                    end += 1
+        counts[v] = end - start
+
+
+@kernel(_nrt=False)
+def _close_up(first: Any, room: Any, starts: Any, near: Any) -> None:  # pragma: no cover
+    for v in range(len(starts) - 1):
+        for number in range(starts[v + 1] - starts[v]):
+            near[starts[v] + number] = room[2 * first[v] + number]
+
+
 def edge_counts(faces: Ints, starts: Ints, around: Ints) -> NDArray[np.int32]:
     """Count the faces at each edge of each face.
 

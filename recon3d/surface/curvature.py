@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix
 
 from recon3d.surface.connectivity import border_vertices
 from recon3d.surface.smoothing import vertex_neighbors, vertex_normals
@@ -47,10 +47,10 @@ def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
     """
     if not len(mesh.faces) or pixel <= 0:
         return mesh
-    near = (vertex_neighbors(mesh.faces, len(mesh.vertices)) > 0).astype(np.float64)
-    means = (diags(1 / np.maximum(np.asarray(near.sum(axis=1)).ravel(), 1)) @ near).tocsr()
-    corners = mesh.vertices[mesh.faces]
-    square = float(np.square(corners - np.roll(corners, 1, axis=1)).sum(axis=2).mean())
+    means = vertex_neighbors(mesh.faces, len(mesh.vertices))
+    count = np.diff(means.indptr)
+    means.data[:] = np.repeat(1 / np.maximum(count, 1), count)
+    square = float(np.mean([_square_edges(mesh, corner) for corner in range(3)]))
     # Variance along an axis that a round adds.
     gain = _STEP * square / 2
     fair = _smoothed(mesh.vertices, means, (_NOISE * pixel) ** 2 / gain)
@@ -59,6 +59,13 @@ def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
     length = np.clip(np.einsum("nc,nc->n", step, normals), -_FARTHEST * pixel, _FARTHEST * pixel)
     length[border_vertices(mesh.faces)] = 0
     return replace(mesh, vertices=mesh.vertices + length[:, None] * normals, normals=None)
+
+
+def _square_edges(mesh: Mesh, corner: int) -> float:
+    """Mean square of the edges from one corner of each face."""
+    edges = mesh.vertices[mesh.faces[:, corner]]
+    edges -= mesh.vertices[mesh.faces[:, corner - 1]]
+    return float(np.einsum("fc,fc->", edges, edges) / len(edges))
 
 
 def _smoothed(vertices: Floats, means: csr_matrix, rounds: float) -> Floats:

@@ -21,6 +21,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
+from recon3d.surface.connectivity import vertices_around_vertices
 from recon3d.surface.photo_kernels import bend, resist
 from recon3d.surface.photo_terms import NOISE, Photo, Terms
 from recon3d.surface.smoothing import (
@@ -29,7 +30,6 @@ from recon3d.surface.smoothing import (
     smooth_surface,
     strength_for_fit,
     usual_edge,
-    vertex_neighbors,
     vertex_normals,
 )
 from recon3d.surface.threads import ALONE, Threads
@@ -76,8 +76,7 @@ class Neighbors:
         -------
         Neighbors
         """
-        joined = vertex_neighbors(mesh.faces, len(mesh.vertices))
-        return cls(joined.indptr, joined.indices)
+        return cls(*vertices_around_vertices(mesh.faces, len(mesh.vertices)))
 
 
 def roughness(mesh: Mesh, near: Neighbors, threads: Threads = ALONE) -> float:

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import csr_matrix
 
 from recon3d.kernels import kernel
-from recon3d.surface.connectivity import faces_around_vertices
+from recon3d.surface.connectivity import faces_around_vertices, vertices_around_vertices
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
@@ -146,12 +146,8 @@ def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
     csr_matrix of float64, shape (V, V)
         1 where there is an edge; symmetric.
     """
-    edges = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    ones = np.ones(2 * len(edges))
-    ends = (edges.ravel(), edges[:, ::-1].ravel())
-    joined = coo_matrix((ones, ends), (vertices, vertices)).tocsr()
-    joined.data[:] = 1
-    return joined
+    starts, near = vertices_around_vertices(faces, vertices)
+    return csr_matrix((np.ones(len(near)), near, starts), (vertices, vertices))
 
 
 def usual_edge(areas: Floats) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.surface.cleaning import face_areas
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import continued_colors
 from recon3d.texture.guesses import doubted_regions, drop_unconfirmed, without
@@ -15,7 +16,7 @@ from recon3d.texture.photo_consistency import remove_outliers, view_gains
 from recon3d.texture.refine import Splits
 from recon3d.texture.rejoin import rejoin
 from recon3d.texture.surroundings import foreign_at_outlines
-from recon3d.texture.topology import face_areas, face_pairs
+from recon3d.texture.topology import face_pairs
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 
@@ -93,7 +94,7 @@ def confirm_candidates(
         candidates = drop_unconfirmed(candidates, guesses, gains)
     doubted = doubted_regions(candidates, pairs)
     mesh = continued_colors(mesh, doubted)
-    area = face_areas(mesh)
+    area = face_areas(mesh.vertices, mesh.faces)
     share = float(area[doubted & candidates.doubted].sum() / max(area.sum(), 1e-300))
     return mesh, Confirmed(candidates, gains, outliers, share)
 

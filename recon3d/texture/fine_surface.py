@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.surface.cleaning import face_areas
 from recon3d.surface.smoothing import usual_edge
-from recon3d.texture.topology import face_areas
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Side of a cell in usual edges; entries of the cells' table for each face, about.
@@ -62,7 +62,7 @@ class FineSurface:
         -------
         FineSurface
         """
-        cell = _CELL * max(usual_edge(face_areas(mesh)), 1e-12)
+        cell = _CELL * max(usual_edge(face_areas(mesh.vertices, mesh.faces)), 1e-12)
         entries = 1 << max(4, math.ceil(math.log2(_ENTRIES * max(len(mesh.faces), 1))))
         starts = np.zeros(entries + 1, np.int64)
         _list(mesh.vertices, mesh.faces, cell, starts, np.empty(0, np.int32), True)

@@ -10,9 +10,10 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from recon3d.kernels import kernel
+from recon3d.surface.cleaning import face_areas
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.message_passing import trw_s
-from recon3d.texture.topology import FacePairs, face_areas, pair_lengths
+from recon3d.texture.topology import FacePairs, pair_lengths
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Cost of a pixel of seam, in pixels of surface painted from a photo of no quality.
@@ -120,7 +121,7 @@ def pair_pixels(mesh: Mesh, pairs: FacePairs, pixels: Floats32) -> Floats:
     -------
     ndarray of float64, shape (E,)
     """
-    scale = np.sqrt(pixels / np.maximum(face_areas(mesh), 1e-300))
+    scale = np.sqrt(pixels / np.maximum(face_areas(mesh.vertices, mesh.faces), 1e-300))
     # Slivers of no area would make infinitely costly edges.
     scale = np.minimum(scale, 4 * np.median(scale[pixels > 0]) if np.any(pixels > 0) else 0.0)
     lengths: Floats = pair_lengths(mesh.vertices, mesh.faces, pairs) * scale[pairs.faces].mean(axis=1)

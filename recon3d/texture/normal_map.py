@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
+from recon3d.surface.cleaning import face_areas
 from recon3d.surface.smoothing import usual_edge
 from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.fine_surface import FineSurface, look_up
@@ -22,7 +23,6 @@ from recon3d.texture.raster import span
 from recon3d.texture.shapes import BLOCK
 from recon3d.texture.tangents import split_for_shading
 from recon3d.texture.texels import nearest_on_border
-from recon3d.texture.topology import face_areas
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh
 
 #: The map's value where the normal is the coarse surface's.
@@ -95,7 +95,7 @@ class CoarseSurface:
             split.faces[seen].astype(np.int32),
             charts.face_chart[seen],
             layout.owner,
-            max(usual_edge(face_areas(mesh)), 1e-12),
+            max(usual_edge(face_areas(mesh.vertices, mesh.faces)), 1e-12),
         )
 
 

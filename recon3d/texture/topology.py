@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recon3d.types import Floats, Ints, Mesh
+from recon3d.types import Floats, Ints
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,23 +60,6 @@ def face_pairs(faces: Ints) -> FacePairs:
     corners = np.where(ascending[..., None], ends, ends[..., ::-1]).astype(np.int8)
     keep = face[:, 0] != face[:, 1]
     return FacePairs(np.ascontiguousarray(face[keep]), np.ascontiguousarray(corners[keep]))
-
-
-def face_areas(mesh: Mesh) -> Floats:
-    """Compute the area of each face.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    ndarray of float64, shape (F,)
-        In units of the vertices, squared.
-    """
-    a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
-    areas: Floats = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return areas
 
 
 def pair_lengths(vertices: Floats, faces: Ints, pairs: FacePairs) -> Floats:
