@@ -24,7 +24,8 @@ _PAIRS = 3
 _REST, _MOVING = 0.3, 0.1
 #: Share of the matches at rest where nothing moves at all.
 _STILL = 0.9
-#: Share of the photos that must overlap with another one, and photos without which it tells nothing.
+#: Share of the photos that must overlap with another one, and photos beside a video without which it
+#: tells nothing: they may overlap with the video.
 _LINKED, _PHOTOS = 0.6, 4
 #: Share of the neighbours by name that overlap where the names follow the camera: chance gives 1 in 50.
 _NAMED = 0.15
@@ -121,7 +122,7 @@ def find(
     _light(images, found)
     _texture(useful, found)
     _motion([pair for pair in measures.pairs if pair.overlaps], found)
-    _overlap(measures, found)
+    _overlap(measures, found, alone=total <= measures.given)
     if total < 3:
         found.doubts.append("There are two images only: a model needs more.")
         found.advice.append("Take 20 images or more, moving a little sideways between them.")
@@ -206,10 +207,10 @@ def _motion(known: Sequence[PairMeasure], found: Findings) -> None:
         )
 
 
-def _overlap(measures: Measures, found: Findings) -> None:
+def _overlap(measures: Measures, found: Findings, *, alone: bool) -> None:
     """Judge photos only: the frames that a run takes of a video lie closer than the samples."""
     linked, photos = measures.linked, measures.photos
-    if photos < _PHOTOS:
+    if photos < (2 if alone else _PHOTOS):
         return
     least = _LINKED * photos
     if measures.given > photos and measures.in_order < _NAMED:
@@ -223,8 +224,13 @@ def _overlap(measures: Measures, found: Findings) -> None:
             )
             return
     if linked < least:
-        found.doubts.append(f"Only {linked} of {photos} photos looked at overlap with another one.")
+        few = f"Only {linked} of {photos} photos looked at overlap" if linked else _no_overlap(photos)
+        found.doubts.append(f"{few} with another one.")
         found.advice.append("Take more images, with an overlap of 80 % from one to the next.")
+
+
+def _no_overlap(photos: int) -> str:
+    return f"None of the {photos} photos looked at overlaps"
 
 
 def _mixed(groups: Sequence[CameraGroup]) -> str:

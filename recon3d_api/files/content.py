@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+from recon3d_api.files.names import FROM_HEIC
+
 _START = 4096
 #: The next step for what cannot be whole, and the commonest such case.
 COPY_AGAIN = "copy the file again, or leave it out"
@@ -21,6 +23,8 @@ _KINDS = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_OTHER_BRANDS = (b"avif", b"avis", b"crx ")
 _QUICKTIME_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot")
 
 
@@ -41,7 +45,7 @@ def content_kind(path: Path) -> str:
 
 
 def _kind_of(start: bytes) -> str:
-    if start[4:8] in _QUICKTIME_BOXES and start[8:12] not in (b"heic", b"heix", b"mif1", b"avif", b"crx "):
+    if start[4:8] in _QUICKTIME_BOXES and not _is_heif(start) and start[8:12] not in _OTHER_BRANDS:
         return "mp4"
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return "avi"
@@ -54,6 +58,10 @@ def _kind_of(start: bytes) -> str:
     if start.startswith((b"II*\0", b"MM\0*")):
         return "tiff"
     return ""
+
+
+def _is_heif(start: bytes) -> bool:
+    return start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS
 
 
 def content_problem(path: Path, suffix: str) -> str:
@@ -76,7 +84,9 @@ def content_problem(path: Path, suffix: str) -> str:
         return EMPTY
     kind = _kind_of(start)
     if kind != _KINDS[suffix]:
-        return f"is not what its name says: {suffix} was expected, the content is {kind or 'something else'}"
+        seen = kind or ("HEIC" if _is_heif(start) else "something else")
+        told = f"is not what its name says: {suffix} was expected, the content is {seen}"
+        return f"{told}. {FROM_HEIC}" if seen == "HEIC" else told
     # A picture that is also an archive is made to get past checks such as this one. What looks like a
     # web page inside a picture is harmless: downloads say what they are, and that it is not to be guessed.
     if zipfile.is_zipfile(path):

@@ -12,8 +12,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 #: What phones, cameras and web pages give instead.
 _OTHER_PHOTOS = (".heic", ".heif", ".avif", ".webp", ".gif", ".bmp", ".dng", ".cr2", ".cr3", ".nef", ".arw")
 _CONVERT = "Save it as JPEG"
+_PHONE = (".heic", ".heif")
 #: Only Apple's phones and tablets take these by default.
-_PHONE, _TAKE = (".heic", ".heif"), "iPhones take JPEG with Settings > Camera > Formats > Most Compatible"
+FROM_HEIC = f"{_CONVERT}; iPhones take JPEG with Settings > Camera > Formats > Most Compatible"
 #: Bytes of a name without its suffix. File systems allow 255; stages add suffixes of their own.
 _MAX_STEM = 120
 
@@ -54,7 +55,7 @@ def name_problem(name: str, suffixes: Sequence[str]) -> str:
         photo = IMAGE_SUFFIXES[0] in suffixes and Path(name).suffix.lower() in _OTHER_PHOTOS
         if not photo:
             return told
-        return f"{told}. {_CONVERT}" + (f"; {_TAKE}" if Path(name).suffix.lower() in _PHONE else "")
+        return f"{told}. {FROM_HEIC if Path(name).suffix.lower() in _PHONE else _CONVERT}"
     return ""
 
 

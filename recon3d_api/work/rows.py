@@ -6,6 +6,8 @@ whose run another runner has taken over finds no row and stops.
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -24,6 +26,8 @@ from recon3d_api.work.queue import FLAGS, emit, end_job, end_run
 
 _StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
+#: As the library names an option and its value.
+_OPTION = re.compile(r"--set (?P<stage>\w+)\.(?P<option>\w+)=(?P<value>\w+)")
 
 
 class RunRows:
@@ -166,14 +170,15 @@ class RunRows:
             return
         message = "Up to date"
         if isinstance(event, run_events.StageCompleted):
-            message = "; ".join(event.fallbacks) or "Done"
+            told = [_for_requests(text).removesuffix(".") + "." for text in event.fallbacks]
+            message = " ".join(told) or "Done"
             job.cpu_usage = round(100 * event.cpu_seconds / max(event.seconds, 1e-3), 1)
             job.memory_usage = round(event.peak_memory / 2**20, 1)
         run.crashes = 0
         verdict = self.state.verdict
         if verdict is not None and verdict.stage == event.stage:
-            told = " ".join((f"Verdict: {verdict.level}.", *verdict.sentences, *verdict.advice))
-            message = told if message in ("Done", "Up to date") else f"{told} {message}"
+            judged = " ".join((f"Verdict: {verdict.level}.", *verdict.sentences, *verdict.advice))
+            message = judged if message in ("Done", "Up to date") else f"{judged} {message}"
         end_job(session, job, "completed", message)
         self._count_frames(session, run, event)
 
@@ -309,9 +314,17 @@ def _requeue(run: Run, message: str) -> None:
 
 
 def _words(error: run_events.Failure) -> str:
-    text = f"{error.message} {error.hint}".strip()
+    return _for_requests(f"{error.message} {error.hint}".strip())
+
+
+def _for_requests(text: str) -> str:
+    """The library names its own switches and options; who reads this starts runs with a request."""
     for flag in FLAGS:
-        # The library names its own switches; who reads this starts runs with a request.
         spoken = f"--{flag.replace('_', '-')}, or Pipeline({flag}=True),"
         text = text.replace(spoken, f'start-reconstruction with the body {{"{flag}": true}}')
-    return text
+    return _OPTION.sub(_body, text)
+
+
+def _body(option: re.Match[str]) -> str:
+    body = {"options": {option["stage"]: {option["option"]: option["value"]}}}
+    return f"start-reconstruction with the body {json.dumps(body)}"

@@ -4,7 +4,7 @@ It takes the command line that the runner makes, and keeps a file for each finis
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
 beside the project: ``seconds`` a stage, ``steps``, ``fail`` and its ``hint``, ``crash``, ``crash_once``,
 ``hold`` (until there is a file ``go`` beside it; for a file ``step`` it tells that it is at 25 %) and
-``stubborn`` (stages), ``verdict`` (a level).
+``stubborn`` (stages), ``verdict`` (a level), ``fallbacks`` (by stage).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                     cpu_seconds=behaviour["seconds"],
                     peak_memory=1 << 20,
                     counts={"frames": behaviour.get("frames", 12), "images": 12},
-                    fallbacks=(),
+                    fallbacks=tuple(behaviour.get("fallbacks", {}).get(stage, ())),
                 )
             )
         log.emit(events.RunCompleted(results={}, seconds=1.0))

@@ -234,6 +234,19 @@ def test_photos_of_other_formats_are_refused_with_a_way_out(
     assert ("iPhones take JPEG with Settings" in answer.text) == phone
 
 
+@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"hevc"])
+def test_a_photo_of_an_iphone_under_another_name_is_refused_with_a_way_out(
+    client: httpx.Client, brand: bytes
+) -> None:
+    number = new_project(client)
+    content = b"\0\0\0\x18ftyp" + brand + bytes(100)
+    answer = client.post(
+        "/files/upload/images", data={"project_id": number}, files={"files": ("a.jpg", content)}
+    )
+    assert answer.status_code == 400, answer.text
+    assert "the content is HEIC. Save it as JPEG; iPhones take JPEG with Settings" in answer.text
+
+
 @pytest.mark.attack(
     "B6: names that are too long, with folders, or with joined emoji", "kept under a safe base name"
 )

@@ -192,7 +192,16 @@ def test_too_few_images(tmp_path: Path) -> None:
 def test_unrelated_images_do_not_overlap(tmp_path: Path) -> None:
     found = looked(write(tmp_path / "p", [layers(0.0, seed) for seed in range(6)]))
     assert found.level == "doubtful"
-    assert found.sentences == ("Only 0 of 6 photos looked at overlap with another one.",)
+    assert found.sentences == ("None of the 6 photos looked at overlaps with another one.",)
+
+
+def test_three_photos_that_do_not_overlap_are_doubtful_but_not_beside_a_video(tmp_path: Path) -> None:
+    strangers = write(tmp_path / "p", [layers(0.0, seed) for seed in range(3)])
+    found = looked(strangers)
+    assert found.level == "doubtful"
+    assert found.sentences == ("None of the 3 photos looked at overlaps with another one.",)
+    film = media.write_video(tmp_path / "v.mp4", [layers(4.0 * i, seed=9) for i in range(40)])
+    assert "overlaps" not in " ".join(looked([*strangers, film]).sentences)
 
 
 def test_few_photos_of_a_scene_among_unrelated_ones_are_doubtful(

@@ -83,7 +83,7 @@ export function choice(state, { start }) {
       cost.textContent = t("estimate", { time, frames: estimate.frames });
       row.title = t("resources", { memory: bytes(estimate.memory), disk: bytes(estimate.disk) });
     }
-    source.textContent = t("speedFrom", { source: found.speed_from });
+    source.textContent = found.speed_from && t("speedFrom", { source: found.speed_from });
   };
 
   const draw = () => {

@@ -3,7 +3,11 @@ const OVER = ["completed", "failed", "cancelled"];
 const QUIET = ["Done", "Up to date", "Started"];
 const VERDICT = /^Verdict: (\w+)\. ?/;
 // The library's way to say how to go on is for programs; the page has a button.
+const OPTION = / ?[^.;]*start-reconstruction with the body \{"options": .*?\}\}\}[.;]?/g;
 const FLAG = /[.;]?[^.;]*start-reconstruction with the body \{"(force|accept_partial)": true\}[^.]*\.?/;
+
+// The page has no field for options of steps.
+const forPeople = (text) => text.replace(OPTION, "").trim();
 
 export class Run {
   constructor() {
@@ -77,13 +81,13 @@ export class Run {
   get failure() {
     const text = this.error || this.jobs.find((job) => job.status === "failed")?.error || "";
     const flag = text.match(FLAG)?.[1] ?? "";
-    return { text: text.replace(FLAG, "."), flag };
+    return { text: forPeople(text.replace(FLAG, ".")), flag };
   }
 
   get verdict() {
     const told = this.jobs.filter((job) => job.status === "completed" && VERDICT.test(job.message ?? "")).pop();
     if (!told) return null;
-    return { level: told.message.match(VERDICT)[1], text: told.message.replace(VERDICT, "") };
+    return { level: told.message.match(VERDICT)[1], text: forPeople(told.message.replace(VERDICT, "")) };
   }
 
   // What steps did differently or left out.
@@ -91,6 +95,6 @@ export class Run {
     return this.jobs
       .filter((job) => job.status === "completed" && job.message)
       .filter((job) => !QUIET.includes(job.message) && !VERDICT.test(job.message))
-      .map((job) => job.message);
+      .map((job) => forPeople(job.message));
   }
 }

@@ -5,6 +5,7 @@ import { pictures } from "./pictures.js";
 import { duration, has, t } from "./strings.js";
 
 const POLL = 2000;
+const PICTURES = ["frames", "images", "photos", "views"];
 // Steps after which there is a new picture of what has been made.
 const SHOWN = ["dense_reconstruction", "mesh_generation", "texturing"];
 
@@ -108,6 +109,17 @@ function next({ run, quality }, start) {
   return button(t(key), again, { class: "primary" });
 }
 
+// Only pictures are a unit that people know; a step that has begun without a count works.
+function counted(message) {
+  const found = message.match(/^([\d.]+) of ([\d.]+)\b(.*)$/);
+  if (!found) return ["", "Started", "starting"].includes(message) ? t("job_running") : message;
+  const [, done, total, unit] = found;
+  return t(PICTURES.includes(unit.trim()) ? "countedPictures" : "counted", { done, total });
+}
+
+// A failure ends the later steps, too; nobody cancelled them.
+const ended = (run, job) => (run.outcome === "failed" && job.status === "cancelled" ? "pending" : job.status);
+
 function drawSteps(steps, run) {
   while (steps.children.length > run.jobs.length) steps.lastChild.remove();
   run.jobs.forEach((job, place) => {
@@ -131,7 +143,7 @@ function drawSteps(steps, run) {
     name.title = job.job_type;
     progress.setAttribute("aria-label", plain);
     progress.value = job.status === "completed" ? 100 : job.progress;
-    said.textContent = job.status === "running" ? job.message || t("job_running") : t(`job_${job.status}`);
+    said.textContent = job.status === "running" ? counted(job.message ?? "") : t(`job_${ended(run, job)}`);
   });
 }
 

@@ -152,6 +152,8 @@ const words = {
   stage_dense_reconstruction: "Measuring the depth",
   stage_mesh_generation: "Building the surface",
   stage_texturing: "Colouring the surface",
+  counted: "{done} of {total}",
+  countedPictures: "{done} of {total} pictures",
   job_pending: "Not started",
   job_running: "Working",
   job_completed: "Done",

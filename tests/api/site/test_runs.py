@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from recon3d_api.store.tables import Job
 from tests.api.conftest import Api, wait_for
-from tests.api.site.conftest import Visitor, open_project
+from tests.api.site.conftest import Visitor, open_project, plant_model
 from tests.api.test_stage_pictures import write_frame, write_map
 
 BOXES = """names => {
@@ -76,6 +76,39 @@ def test_a_failure_says_why_and_how_to_go_on(api: Api, visit: Callable[..., Visi
     visitor.check_accessible()
     page.get_by_role("button", name="Continue with what was found").click()
     wait_for(lambda: "accept_partial" in parameters(api, number))
+
+
+def test_steps_that_a_failure_prevents_are_not_called_cancelled(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    page = started(api, visit, fail="mesh_generation")[0].page
+    page.locator("li.failed").get_by_text("Building the surface").wait_for()
+    page.get_by_role("heading", name="It did not work").wait_for()
+    last = page.locator(".steps li.cancelled").last
+    assert "Not started" in last.inner_text()
+
+
+def test_notes_speak_of_nothing_that_the_page_does_not_have(api: Api, visit: Callable[..., Visitor]) -> None:
+    notes = ["9 % is not meshed. To mesh it too: --set mesh_generation.region=all", "A guess; look at it."]
+    visitor, number = open_project(api, visit, inputs=True)
+    plant_model(api, number)
+    api.behave(number, fallbacks={"mesh_generation": notes})
+    page = visitor.page
+    page.reload()
+    page.get_by_text("Make the model again").click()
+    page.locator(".choice button.primary").click()
+    page.get_by_text("Notes from the run (1)").click()
+    page.get_by_text("9 % is not meshed. A guess; look at it.", exact=True).wait_for()
+    with api.service.database.read() as session:
+        jobs = select(Job).where(Job.project_id == number, Job.job_type == "mesh_generation")
+        message = session.scalars(jobs).one().message or ""
+    body = '{"options": {"mesh_generation": {"region": "all"}}}'
+    assert f"To mesh it too: start-reconstruction with the body {body}. A guess" in message
+
+
+def test_what_a_step_counts_is_in_plain_words(api: Api, visit: Callable[..., Visitor]) -> None:
+    page = started(api, visit, hold="feature_extraction")[0].page
+    page.locator("li[aria-current=step]").get_by_text("3 of 3 pictures").wait_for()
 
 
 def parameters(api: Api, number: int) -> dict[str, Any]:

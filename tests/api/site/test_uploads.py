@@ -188,3 +188,13 @@ def test_an_upload_that_began_elsewhere_is_not_said_to_resume_here(
     told_of.wait_for(state="detached")
     with api.client(token) as client:
         assert client.get("/files/uploads").json() == []
+
+
+def test_no_times_are_promised_for_what_cannot_work(api: Api, visit: Callable[..., Visitor]) -> None:
+    visitor = open_project(api, visit)[0]
+    page = visitor.page
+    page.get_by_label("Choose files").set_input_files(
+        [{"name": "one.jpg", "mimeType": "image/jpeg", "buffer": photo(1)}]
+    )
+    page.get_by_text("This will probably not work.").wait_for()
+    assert page.get_by_text("Times come from").count() == 0
