@@ -122,9 +122,11 @@ class Opening:
         """
         x, y, z = self._across() @ (self.frame - self.target).T
         tangent = np.tan(np.radians(field_of_view) / 2)
+        # A nose may stick out of the outline: the lesser side of the picture has the wider margin.
+        fill_width = FILL_WIDTH if aspect >= 1 else FILL_HEIGHT
         # |y| <= fill * tangent * (distance - z) for every point of the frame.
         needed = np.maximum(
-            z + np.abs(y) / (FILL_HEIGHT * tangent), z + np.abs(x) / (FILL_WIDTH * tangent * aspect)
+            z + np.abs(y) / (FILL_HEIGHT * tangent), z + np.abs(x) / (fill_width * tangent * aspect)
         )
         distance = max(float(needed.max()), 1e-9)
         return distance if self.limit is None else min(distance, self.limit)

@@ -27,7 +27,7 @@ from recon3d_api.work.queue import FLAGS, emit, end_job, end_run
 _StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
 #: As the library names an option and its value.
-_OPTION = re.compile(r"--set (?P<stage>\w+)\.(?P<option>\w+)=(?P<value>\w+)")
+_OPTION = re.compile(r"--set (?P<stage>\w+)\.(?P<option>\w+)=(?P<value>\w+(?:\.\w+)*)")
 
 
 class RunRows:

@@ -65,6 +65,20 @@ def test_the_subject_and_not_its_ground_fills_the_picture(size: tuple[int, int])
     assert abs((high + low)[across] / 2 - 0.5) < 0.06
 
 
+def test_a_nose_is_not_cut_off_on_a_phone() -> None:
+    rng = np.random.default_rng(2)
+    head = rng.normal(size=(20_000, 3))
+    head /= np.linalg.norm(head, axis=1, keepdims=True)
+    # Less of the surface than an outline leaves out.
+    nose = np.array([[1.0, 0, 0]]) + rng.uniform(0, 0.12, (60, 1)) * [1, 0, 0]
+    points = np.concatenate([head * [1, 1.3, 1], nose])
+    opening = find_opening(points, up=_UP)
+    opening = Opening(opening.target, np.array([0.0, 0, 1]), opening.up, opening.frame)
+    low, high = _extent(opening, points, (390, 844))
+    assert low[0] >= 0
+    assert high[0] <= 1
+
+
 def test_what_lies_far_behind_does_not_make_it_small() -> None:
     cloud = _statue()
     far = np.random.default_rng(1).normal(size=(3000, 3)) + 40.0 * np.eye(3)[2]

@@ -36,9 +36,10 @@ class OrbitCamera {
   distanceFor(back) {
     const { frame, target, limit } = this.viewer.model.opening, x = unit(cross(this.up, back)), y = cross(back, x);
     let distance = 1e-9;
+    const width = this.aspect >= 1 ? FILL_WIDTH : FILL_HEIGHT;
     for (const p of frame) {
       const q = sub(p, target), z = dot(q, back);
-      distance = Math.max(distance, z + Math.abs(dot(q, y)) * LENS / FILL_HEIGHT, z + Math.abs(dot(q, x)) * LENS / (FILL_WIDTH * this.aspect));
+      distance = Math.max(distance, z + Math.abs(dot(q, y)) * LENS / FILL_HEIGHT, z + Math.abs(dot(q, x)) * LENS / (width * this.aspect));
     }
     return limit ? Math.min(distance, limit) : distance;
   }
