@@ -38,7 +38,7 @@ def test_from_registration_to_deletion(
         page.get_by_role("button", name="Try anyway")
     ).click()
     page.locator("li[aria-current=step]").get_by_text("Finding the cameras").wait_for()
-    page.get_by_text("3 of 3 views").wait_for()
+    page.get_by_text("3 of 3 pictures").wait_for()
     assert page.get_by_text("sparse_reconstruction").count() == 0
     visitor.check_accessible()
     plant_model(api, number)
