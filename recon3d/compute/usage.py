@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from recon3d.storage import Moved
 
@@ -35,8 +35,8 @@ class Usage:
     cpu_seconds: float = 0.0
     #: Bytes that went through a storage.
     moved: Moved = field(default_factory=Moved)
-    #: By worker process, in the order in which they ended: when, and what each cost.
-    _tasks: dict[str, list[tuple[float, TaskCost]]] = field(default_factory=lambda: defaultdict(list))
+    #: By worker process: when it held another number of bytes from then on, and that number.
+    _held: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
 
     @property
     def peak_memory(self) -> int:
@@ -44,8 +44,15 @@ class Usage:
 
         A worker counts with the peak of the task that it runs, and else with what its last one left.
         """
-        begins = {ended - cost.seconds for tasks in self._tasks.values() for ended, cost in tasks}
-        return max((sum(_held(tasks, at) for tasks in self._tasks.values()) for at in begins), default=0)
+        # Before its first task a worker held about what it held after it.
+        held = {worker: changes[1][1] for worker, changes in self._held.items()}
+        total = most = sum(held.values())
+        changes = [(*change, worker) for worker, own in self._held.items() for change in own]
+        for _, size, worker in sorted(changes, key=itemgetter(0)):
+            total += size - held[worker]
+            held[worker] = size
+            most = max(most, total)
+        return most
 
     def add(self, worker: str, cost: TaskCost, ended: float) -> None:
         """Count one finished task.
@@ -56,18 +63,10 @@ class Usage:
             Name of the worker.
         cost : TaskCost
         ended : float
-            When, by this process's monotonic clock.
+            When, by this process's monotonic clock. A worker's tasks are added in their order.
         """
         self.cpu_seconds += cost.cpu_seconds
-        self._tasks[worker].append((ended, cost))
-
-
-def _held(tasks: list[tuple[float, TaskCost]], at: float) -> int:
-    """What a worker held at a moment, at most."""
-    index = bisect_left(tasks, at, key=lambda task: task[0])
-    if index < len(tasks):
-        ended, cost = tasks[index]
-        if ended - cost.seconds <= at:
-            return cost.peak
-    # Before its first task it held about what it held after it.
-    return tasks[max(0, index - 1)][1].held
+        changes = self._held[worker]
+        # The end of the task before may have been told later than this one's beginning.
+        began = max(ended - cost.seconds, changes[-1][0]) if changes else ended - cost.seconds
+        changes += [(began, cost.peak), (ended, cost.held)]

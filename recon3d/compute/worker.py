@@ -135,8 +135,9 @@ def release_memory() -> None:
 
     The C library keeps half a gigabyte after a task of the mesh otherwise. It takes some milliseconds.
     """
-    with contextlib.suppress(AttributeError, OSError):  # the GNU C library alone has it
-        ctypes.CDLL(None).malloc_trim(0)
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # the GNU C library alone has it
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def die_with_parent() -> None:

@@ -224,13 +224,10 @@ def _overlap(measures: Measures, found: Findings, *, alone: bool) -> None:
             )
             return
     if linked < least:
-        few = f"Only {linked} of {photos} photos looked at overlap" if linked else _no_overlap(photos)
-        found.doubts.append(f"{few} with another one.")
+        few = f"Only {linked} of {photos} photos looked at overlap"
+        none = f"None of the {photos} photos looked at overlaps"
+        found.doubts.append(f"{few if linked else none} with another one.")
         found.advice.append("Take more images, with an overlap of 80 % from one to the next.")
-
-
-def _no_overlap(photos: int) -> str:
-    return f"None of the {photos} photos looked at overlaps"
 
 
 def _mixed(groups: Sequence[CameraGroup]) -> str:

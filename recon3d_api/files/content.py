@@ -84,9 +84,8 @@ def content_problem(path: Path, suffix: str) -> str:
         return EMPTY
     kind = _kind_of(start)
     if kind != _KINDS[suffix]:
-        seen = kind or ("HEIC" if _is_heif(start) else "something else")
-        told = f"is not what its name says: {suffix} was expected, the content is {seen}"
-        return f"{told}. {FROM_HEIC}" if seen == "HEIC" else told
+        told = f"is not what its name says: {suffix} was expected, the content is"
+        return f"{told} HEIC. {FROM_HEIC}" if _is_heif(start) else f"{told} {kind or 'something else'}"
     # A picture that is also an archive is made to get past checks such as this one. What looks like a
     # web page inside a picture is harmless: downloads say what they are, and that it is not to be guessed.
     if zipfile.is_zipfile(path):
