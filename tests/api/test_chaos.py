@@ -24,7 +24,8 @@ from recon3d_api.store.database import Database
 from recon3d_api.store.tables import JOB_TYPES, Event, Job, Project, Run
 from recon3d_api.work.processes import MARK
 from tests.api import forks
-from tests.api.conftest import NO_LIMITS, alive, template, wait_for
+from tests.api.conftest import NO_LIMITS, template, wait_for
+from tests.processes import alive
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,8 +17,9 @@ import pytest
 
 from recon3d_api.store.tables import JOB_TYPES, Run
 from recon3d_api.work.runner import JobRunner
-from tests.api.conftest import Api, alive, jobs_of, new_project, plant, started, wait_for, wait_status
+from tests.api.conftest import Api, jobs_of, new_project, plant, started, wait_for, wait_status
 from tests.api.fake_run import command_for
+from tests.processes import alive
 
 JOB = {
     "id",

@@ -17,7 +17,6 @@ from typing import Any
 import dask
 import distributed
 import numpy as np
-import psutil
 import pytest
 from PIL import Image
 
@@ -31,6 +30,7 @@ from recon3d.events import Event, StageSkipped
 from recon3d.pipeline.pipeline import Pipeline
 from recon3d.project import Project
 from tests.compute import clusters
+from tests.processes import alive
 
 
 class Running:
@@ -98,7 +98,7 @@ def hold(path: str) -> None:
 def gone(pid: int, seconds: float = 2.0) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+        if not alive(pid):
             return True
         time.sleep(0.02)
     return False

@@ -29,6 +29,7 @@ from recon3d.errors import (
     OutOfMemory,
     StageError,
 )
+from tests.processes import alive
 
 Told = list[tuple[float, float, str, str]]
 
@@ -219,7 +220,7 @@ def test_cancelling_ends_a_running_call_within_two_seconds(context: StageContext
         context.map(hang, [1, 2])
     assert time.monotonic() - cancelled[0] < 2
     psutil.wait_procs(workers, timeout=2)
-    assert not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in workers)
+    assert not any(alive(p) for p in workers)
 
 
 def test_workers_die_with_a_killed_parent(tmp_path: Path) -> None:
