@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.sparse import diags, identity
 from scipy.sparse.linalg import splu
 
+from recon3d.surface.normals import face_geometry
 from recon3d.surface.rims import Rims, with_normals
-from recon3d.surface.smoothing import face_geometry
 from recon3d.types import Floats, Mesh
 
 #: Number of views that would see each place, from its position and normal.

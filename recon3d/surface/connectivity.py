@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
 from recon3d.kernels import kernel
 from recon3d.surface.threads import ALONE, Threads
@@ -99,6 +100,24 @@ def _close_up(first: Any, room: Any, starts: Any, near: Any) -> None:  # pragma:
     for v in range(len(starts) - 1):
         for number in range(starts[v + 1] - starts[v]):
             near[starts[v] + number] = room[2 * first[v] + number]
+
+
+def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
+    """Tell which vertices an edge joins.
+
+    Parameters
+    ----------
+    faces : ndarray of int32, shape (F, 3)
+    vertices : int
+        Number of vertices.
+
+    Returns
+    -------
+    csr_matrix of float64, shape (V, V)
+        1 where there is an edge; symmetric.
+    """
+    starts, near = vertices_around_vertices(faces, vertices)
+    return csr_matrix((np.ones(len(near)), near, starts), (vertices, vertices))
 
 
 def edge_counts(faces: Ints, starts: Ints, around: Ints) -> NDArray[np.int32]:

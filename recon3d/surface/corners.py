@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import dijkstra
 
+from recon3d.surface.normals import face_geometry
 from recon3d.surface.rims import Rims, with_normals
-from recon3d.surface.smoothing import face_geometry
 from recon3d.types import Floats, Mesh
 
 #: A rim is plane when this many planes hold this share of it, up to an angle and a distance in edges.

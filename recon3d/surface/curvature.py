@@ -12,8 +12,9 @@ from dataclasses import replace
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from recon3d.surface.connectivity import border_vertices
-from recon3d.surface.smoothing import vertex_neighbors, vertex_normals
+from recon3d.surface.connectivity import border_vertices, vertex_neighbors
+from recon3d.surface.normals import vertex_normals
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Mesh
 
 #: Standard deviations, in pixels of the depth maps, of the smoothing that takes off noise first, and of the
@@ -30,7 +31,7 @@ _ROUNDS = 400
 _REACH = 4.5
 
 
-def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
+def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mesh:
     """Move bulges out and hollows in, by what patches of pixels have flattened.
 
     Parameters
@@ -39,6 +40,7 @@ def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
         With vertices about evenly spaced.
     pixel : float
         Size of a pixel of the depth maps on the surface; 0 changes nothing.
+    threads : Threads, optional
 
     Returns
     -------
@@ -55,7 +57,7 @@ def restore_curvature(mesh: Mesh, pixel: float) -> Mesh:
     gain = _STEP * square / 2
     fair = _smoothed(mesh.vertices, means, (_NOISE * pixel) ** 2 / gain)
     step = fair - _smoothed(fair, means, (_PATCH * pixel) ** 2 / gain)
-    normals = vertex_normals(mesh)
+    normals = vertex_normals(mesh, threads)
     length = np.clip(np.einsum("nc,nc->n", step, normals), -_FARTHEST * pixel, _FARTHEST * pixel)
     length[border_vertices(mesh.faces)] = 0
     return replace(mesh, vertices=mesh.vertices + length[:, None] * normals, normals=None)

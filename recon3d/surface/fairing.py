@@ -8,10 +8,9 @@ from scipy.sparse import diags
 from scipy.sparse.linalg import splu
 
 from recon3d.surface.caps import Exposure, continue_rims
-from recon3d.surface.connectivity import rings_around
+from recon3d.surface.connectivity import rings_around, vertex_neighbors
 from recon3d.surface.corners import extend_planes
 from recon3d.surface.rims import BAND, find_rims
-from recon3d.surface.smoothing import vertex_neighbors
 from recon3d.types import Mesh
 
 #: Rings of measured vertices around a guess that move with it: at the last points normals are poor.

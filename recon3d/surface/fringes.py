@@ -20,7 +20,7 @@ from recon3d.surface.connectivity import (
     faces_around_vertices,
     label_patches,
 )
-from recon3d.surface.smoothing import face_geometry
+from recon3d.surface.normals import face_geometry
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.surface.vertex_heap import rise, sink
 from recon3d.types import Floats, Ints, Mesh

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
 from recon3d.surface.photo_kernels import compare, gather, project, render, warp
-from recon3d.surface.smoothing import face_geometry, usual_edge, vertex_normals
 from recon3d.types import Bytes, Camera, Floats, Floats32, Ints, Mesh
 
 Mask = NDArray[np.bool_]

@@ -18,33 +18,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from scipy.sparse.linalg import LinearOperator, cg
 
 from recon3d.surface.connectivity import vertices_around_vertices
+from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
 from recon3d.surface.photo_kernels import bend, resist
 from recon3d.surface.photo_terms import NOISE, Photo, Terms
-from recon3d.surface.smoothing import (
-    Strength,
-    face_geometry,
-    smooth_surface,
-    strength_for_fit,
-    usual_edge,
-    vertex_normals,
-)
+from recon3d.surface.smoothing import Strength, smooth_surface, strength_for_fit
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.surface.unfolding import unfold
 from recon3d.types import Floats, Ints, Mesh
 
-#: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed,
-#: and after it by what is still rough.
+#: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed.
 SIZES = (0.8, 1.2, 1.6, 1.6)
 LAST_ROUND = len(SIZES) - 1
 #: Usual bend of a step at a vertex, in lengths of edges; in the last round, which gives back what smoothing
 #: takes off outlines.
 _BEND, _LAST_BEND = 0.12, 0.015
-#: Smoothing that takes off what noise of the photos did.
+#: Smoothing that takes off what noise of the photos did, and what the last round adds.
 _EVEN = Strength(angle=12.0, normal_rounds=4, vertex_rounds=8)
+_LAST_EVEN = Strength(angle=8.0, normal_rounds=2, vertex_rounds=4)
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.
 _STEP, _FARTHEST = 1.0, 3.0
 #: Rounds and precision of the solver, and vertices that are worth a thread.
@@ -95,12 +88,14 @@ def roughness(mesh: Mesh, near: Neighbors, threads: Threads = ALONE) -> float:
     float
         Median, in usual lengths of an edge.
     """
-    size = len(mesh.vertices)
-    joined = csr_matrix((np.ones(len(near.vertices)), near.vertices, near.starts), (size, size))
-    count = np.maximum(np.diff(near.starts), 1)
-    away = mesh.vertices - joined @ mesh.vertices / count[:, None]
-    out = np.abs(np.einsum("vc,vc->v", away, vertex_normals(replace(mesh, normals=None))))
-    return float(np.median(out)) / usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
+    count, normals = len(mesh.vertices), vertex_normals(mesh, threads)
+    out, away, unused = np.zeros(count), np.empty(count), np.empty(count)
+    for axis in range(3):
+        places = mesh.vertices[:, axis].copy()
+        threads.run(bend, near.starts, near.vertices, places, away, unused, count=count, least=_LEAST)
+        out += away * normals[:, axis]
+    edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
+    return float(np.median(np.abs(out))) / edge
 
 
 def scaled_photo(photo: Photo, number: int, size: int) -> Photo:
@@ -162,20 +157,21 @@ def next_surface(
     step = _smooth_step(hold, right, near, stiffness, threads)
     farthest = _STEP * pixel / SIZES[number]
     step = np.clip(step, -farthest, farthest)
-    mesh = replace(mesh, normals=None)
-    vertices = mesh.vertices + step[:, None] * vertex_normals(mesh)
+    vertices = mesh.vertices + step[:, None] * vertex_normals(mesh, threads)
+    mesh = replace(mesh, vertices=vertices, normals=None)
     if number + 1 == LAST_ROUND:
-        return smooth_surface(replace(mesh, vertices=vertices), strength=_EVEN, threads=threads)
-    if number == LAST_ROUND:
-        fitted = replace(mesh, vertices=vertices)
+        mesh = smooth_surface(mesh, strength=_EVEN, threads=threads)
         # Blurred or compressed photos have more noise than the steps' stiffness expects.
-        strength = strength_for_fit(roughness(fitted, near, threads) - roughness(start, near, threads))
-        vertices = smooth_surface(fitted, strength=strength, threads=threads).vertices
+        added = roughness(mesh, near, threads) - roughness(start, near, threads)
+        strength = strength_for_fit(added, edge / pixel)
+        return mesh if strength is None else smooth_surface(mesh, strength=strength, threads=threads)
+    if number == LAST_ROUND:
+        vertices = smooth_surface(mesh, strength=_LAST_EVEN, threads=threads).vertices
         away = vertices - start.vertices
         length = np.linalg.norm(away, axis=1, keepdims=True)
         vertices = start.vertices + away * np.minimum(1, _FARTHEST * pixel / np.maximum(length, 1e-300))
         return unfold(replace(mesh, vertices=vertices), start, (near.starts, near.vertices), threads)
-    return replace(mesh, vertices=vertices)
+    return mesh
 
 
 def _smooth_step(hold: Floats, right: Floats, near: Neighbors, stiffness: float, threads: Threads) -> Floats:

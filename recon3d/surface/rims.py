@@ -16,7 +16,8 @@ from recon3d.surface.connectivity import (
     label_patches,
     rings_around,
 )
-from recon3d.surface.smoothing import average_normals, face_geometry, usual_edge
+from recon3d.surface.normals import face_geometry, usual_edge
+from recon3d.surface.smoothing import average_normals
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]
@@ -109,8 +110,8 @@ def find_rims(mesh: Mesh, guessed: Mask) -> Rims | None:
     inner = nearest <= _FREE
     trusted = np.where(inner, 1e-12 * areas, areas)
     lists = faces_around_vertices(faces, count)
-    for _ in range(_ROUNDS):
-        normals = average_normals(faces, lists, normals, trusted, centers, 2 * reach, _EDGE)
+    averaged = average_normals(faces, lists, normals, trusted, centers, 2 * reach, _EDGE, _ROUNDS)
+    normals = averaged.astype(np.float64)
     length = np.linalg.norm(centers[pairs[:, 0]] - centers[pairs[:, 1]], axis=1) + 1e-9 * reach
     graph = coo_matrix(
         (np.tile(length, 2), (pairs.T.ravel(), pairs[:, ::-1].T.ravel())), (len(rows), len(rows))

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from recon3d.surface.decimation import collapse_edges, find_shared
+from recon3d.surface.normals import vertex_normals
 from recon3d.surface.quadrics import quadrics_of
-from recon3d.surface.smoothing import vertex_normals
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh, PointCloud
 
@@ -154,4 +154,4 @@ def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> 
         weights /= weights.sum(axis=1, keepdims=True)
         mixed = np.einsum("nk,nkc->nc", weights, cloud.colors[near].astype(np.float64))
         colors = np.round(mixed).astype(np.uint8)
-    return replace(mesh, colors=colors, normals=vertex_normals(mesh))
+    return replace(mesh, colors=colors, normals=vertex_normals(mesh, threads))

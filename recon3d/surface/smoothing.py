@@ -16,21 +16,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
 from recon3d.kernels import kernel
-from recon3d.surface.connectivity import faces_around_vertices, vertices_around_vertices
+from recon3d.surface.connectivity import faces_around_vertices
+from recon3d.surface.normals import face_geometry, usual_edge
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces and vertices that are worth a thread.
 _LEAST = 10_000
+#: Columns of what `average_normals` packs.
+_NORMAL, _CENTER, _AREA = slice(0, 3), slice(3, 6), 6
 #: A measure of noise, and for it the angle and rounds of `Strength`: of the least, and of the most.
 _Strengths = tuple[tuple[float, tuple[float, int, int]], tuple[float, tuple[float, int, int]]]
 #: For the noise of the points in cells, and for the roughness that a fit to photos has added, in lengths of
 #: edges; by the sets with truth.
 _STRENGTHS: _Strengths = ((0.1, (12.0, 2, 4)), (0.16, (30.0, 15, 25)))
 _FIT_STRENGTHS: _Strengths = ((0.002, (8.0, 2, 4)), (0.0082, (20.0, 15, 25)))
+#: Pixels of the depth maps along an edge for which the latter hold: noise of photos goes on from pixel to
+#: pixel, over more of shorter edges. And how many times as many rounds these get at most.
+_FIT_EDGE, _FIT_TIMES = 3.2, 4.0
 
 
 @dataclass(frozen=True)
@@ -65,26 +70,31 @@ def strength_for(noise: float) -> Strength:
     return _strength(noise, _STRENGTHS)
 
 
-def strength_for_fit(added: float) -> Strength:
+def strength_for_fit(added: float, edge: float) -> Strength | None:
     """Choose how much to smooth what a fit to noisy photos has made rough.
 
     Parameters
     ----------
     added : float
-        What the fit has added to the surface's `roughness`.
+        What the fit has added to the surface's roughness, in lengths of an edge.
+    edge : float
+        Usual length of an edge, in pixels of the depth maps.
 
     Returns
     -------
-    Strength
+    Strength or None
+        None where it is not rough.
     """
-    return _strength(added, _FIT_STRENGTHS)
+    if added <= _FIT_STRENGTHS[0][0]:
+        return None
+    return _strength(added, _FIT_STRENGTHS, float(np.clip((_FIT_EDGE / edge) ** 2, 1.0, _FIT_TIMES)))
 
 
-def _strength(value: float, table: _Strengths) -> Strength:
+def _strength(value: float, table: _Strengths, times: float = 1.0) -> Strength:
     (low, least), (high, most) = table
     part = float(np.clip((value - low) / (high - low), 0, 1))
     angle, normals, vertices = (a + part * (b - a) for a, b in zip(least, most, strict=True))
-    return Strength(angle, round(normals), round(vertices))
+    return Strength(angle, round(times * normals), round(times * vertices))
 
 
 def smooth_surface(
@@ -113,96 +123,22 @@ def smooth_surface(
         return mesh
     lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
-    reach = usual_edge(areas)
-    for _ in range(strength.normal_rounds):
-        normals = average_normals(
-            mesh.faces, lists, normals, areas, centers, 2 * reach, strength.angle, threads
-        )
-    del areas, centers
+    reach, rounds = 2 * usual_edge(areas), strength.normal_rounds
+    wanted = average_normals(
+        mesh.faces, lists, normals, areas, centers, reach, strength.angle, rounds, threads
+    )
+    del normals, areas, centers
     vertices = mesh.vertices
     for _ in range(strength.vertex_rounds):
         moved = vertices.copy()
         threads.run(
-            follow_normals, vertices, mesh.faces, *lists, normals, moved, count=len(moved), least=_LEAST
+            follow_normals, vertices, mesh.faces, *lists, wanted, moved, count=len(moved), least=_LEAST
         )
         vertices = moved
     away = vertices - mesh.vertices
     length = np.linalg.norm(away, axis=1, keepdims=True)
     vertices = mesh.vertices + away * np.minimum(1, farthest / np.maximum(length, 1e-300))
     return replace(mesh, vertices=vertices, normals=None)
-
-
-def vertex_neighbors(faces: Ints, vertices: int) -> csr_matrix:
-    """Tell which vertices an edge joins.
-
-    Parameters
-    ----------
-    faces : ndarray of int32, shape (F, 3)
-    vertices : int
-        Number of vertices.
-
-    Returns
-    -------
-    csr_matrix of float64, shape (V, V)
-        1 where there is an edge; symmetric.
-    """
-    starts, near = vertices_around_vertices(faces, vertices)
-    return csr_matrix((np.ones(len(near)), near, starts), (vertices, vertices))
-
-
-def usual_edge(areas: Floats) -> float:
-    """Compute the usual length of an edge.
-
-    Parameters
-    ----------
-    areas : ndarray of float64, shape (F,)
-        Of the faces, as `face_geometry` gives them.
-
-    Returns
-    -------
-    float
-    """
-    return float(np.sqrt(2 * np.median(areas)))
-
-
-def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:
-    """Compute unit normals, areas and centres of faces.
-
-    Parameters
-    ----------
-    vertices : ndarray of float64, shape (V, 3)
-    faces : ndarray of int32, shape (F, 3)
-    threads : Threads, optional
-
-    Returns
-    -------
-    normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
-    """
-    count = len(faces)
-    normals, areas, centers = np.empty((count, 3)), np.empty(count), np.empty((count, 3))
-    threads.run(_measure, vertices, faces, normals, areas, centers, count=count, least=_LEAST)
-    return normals, areas, centers
-
-
-@kernel(_nrt=False)
-def _measure(
-    vertices: Any, faces: Any, normals: Any, areas: Any, centers: Any, start: int, stop: int
-) -> None:  # pragma: no cover
-    for f in range(start, stop):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        square = 0.0
-        for axis in range(3):
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
-                vertices[b, j] - vertices[a, j]
-            ) * (vertices[c, i] - vertices[a, i])
-            normals[f, axis] = part
-            square += part * part
-            centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
-        length = math.sqrt(square)
-        areas[f] = 0.5 * length
-        for axis in range(3):
-            normals[f, axis] /= max(length, 1e-300)
 
 
 def average_normals(
@@ -213,9 +149,10 @@ def average_normals(
     centers: Floats,
     reach: float,
     angle: float,
+    rounds: int,
     threads: Threads = ALONE,
-) -> Floats:
-    """Do one round of bilateral averaging over the faces that share a vertex.
+) -> Floats32:
+    """Average normals over the faces that share a vertex, several times, bilaterally.
 
     Parameters
     ----------
@@ -223,58 +160,64 @@ def average_normals(
     lists : tuple
         Two arrays, as `faces_around_vertices` gives them.
     normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
+        A face weighs as much as its area.
     reach : float
         Distance between centres at which the weight is down to exp(-1/2).
     angle : float
         Degrees between normals at which it is.
+    rounds : int
     threads : Threads, optional
 
     Returns
     -------
-    ndarray of float64, shape (F, 3)
+    ndarray of float32, shape (F, 3)
     """
-    result = np.empty_like(normals)
-    given = (faces, *lists, normals, areas, centers, reach, 2 * np.sin(np.radians(angle) / 2))
-    threads.run(_average_normals, *given, result, count=len(faces), least=_LEAST)
-    return result
+    # What belongs to a face lies together, in units in which its square cannot overflow.
+    packed = np.empty((len(faces), 8), np.float32)
+    packed[:, _NORMAL] = normals
+    packed[:, _CENTER] = (centers - (centers.mean(axis=0) if len(faces) else 0.0)) / max(reach, 1e-300)
+    packed[:, _AREA] = areas / max(float(areas.max(initial=0.0)), 1e-300)
+    alike = np.float32(1 / (2 * np.sin(np.radians(angle) / 2)) ** 2)
+    result = packed.copy()
+    for _ in range(rounds):
+        threads.run(_average_normals, faces, *lists, packed, alike, result, count=len(faces), least=_LEAST)
+        packed, result = result, packed
+    return packed[:, _NORMAL].copy()
 
 
 @kernel(_nrt=False)
 def _average_normals(
-    faces: Any,
-    starts: Any,
-    around: Any,
-    normals: Any,
-    areas: Any,
-    centers: Any,
-    reach: float,
-    spread: float,
-    result: Any,
-    start: int,
-    stop: int,
+    faces: Any, starts: Any, around: Any, packed: Any, alike: Any, result: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
-    near = -0.5 / (reach * reach)
-    alike = -0.5 / (spread * spread)
+    one, half, power = np.float32(1), np.float32(0.5), np.float32(16)
+    least = np.float32(1e-12)
     for f in range(start, stop):
-        x = y = z = 0.0
+        x = y = z = np.float32(0)
         for corner in range(3):
             v = faces[f, corner]
             for k in range(starts[v], starts[v + 1]):
                 g = around[k]
-                far, apart = 0.0, 0.0
+                far = apart = np.float32(0)
                 for axis in range(3):
-                    far += (centers[g, axis] - centers[f, axis]) ** 2
-                    apart += (normals[g, axis] - normals[f, axis]) ** 2
-                weight = areas[g] * math.exp(near * far + alike * apart)
-                x += weight * normals[g, 0]
-                y += weight * normals[g, 1]
-                z += weight * normals[g, 2]
-        length = math.sqrt(x * x + y * y + z * z)
-        if length > 1e-12 * areas[f]:
+                    turn, way = packed[g, axis] - packed[f, axis], packed[g, axis + 3] - packed[f, axis + 3]
+                    apart += turn * turn
+                    far += way * way
+                # exp(-t) as (1 - t / 16) ** 16, which costs a quarter and ends.
+                weight = one - half * (far + alike * apart) / power
+                if weight > 0:
+                    weight *= weight
+                    weight *= weight
+                    weight *= weight
+                    weight *= weight
+                    weight *= packed[g, _AREA]
+                    x += weight * packed[g, 0]
+                    y += weight * packed[g, 1]
+                    z += weight * packed[g, 2]
+        length = np.float32(math.sqrt(x * x + y * y + z * z))
+        if length > least * packed[f, _AREA]:
             result[f, 0], result[f, 1], result[f, 2] = x / length, y / length, z / length
         else:
-            for axis in range(3):
-                result[f, axis] = normals[f, axis]
+            result[f, 0], result[f, 1], result[f, 2] = packed[f, 0], packed[f, 1], packed[f, 2]
 
 
 @kernel(_nrt=False)
@@ -296,7 +239,7 @@ def follow_normals(
     faces : ndarray of int32, shape (F, 3)
     starts, around : ndarray of int32, shapes (V + 1,) and (3 F,)
         See `faces_around_vertices`.
-    normals : ndarray of float64, shape (F, 3)
+    normals : ndarray of float32 or float64, shape (F, 3)
         Wanted ones. The planes go through the faces' centres.
     result : ndarray of float64, shape (V, 3)
         Filled, but for vertices without faces.
@@ -321,37 +264,3 @@ def follow_normals(
         result[v, 0] = vertices[v, 0] + x / count
         result[v, 1] = vertices[v, 1] + y / count
         result[v, 2] = vertices[v, 2] + z / count
-
-
-def vertex_normals(mesh: Mesh) -> Floats32:
-    """Compute unit normals of vertices, from the angles of their faces.
-
-    Parameters
-    ----------
-    mesh : Mesh
-
-    Returns
-    -------
-    ndarray of float32, shape (V, 3)
-    """
-    sums = np.zeros((len(mesh.vertices), 3))
-    _add_normals(mesh.vertices, mesh.faces, face_geometry(mesh.vertices, mesh.faces)[0], sums)
-    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)
-    return np.asarray(sums, np.float32)
-
-
-@kernel(_nrt=False)
-def _add_normals(vertices: Any, faces: Any, normals: Any, sums: Any) -> None:  # pragma: no cover
-    for f in range(len(faces)):
-        for k in range(3):
-            v, a, b = faces[f, k], faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
-            dot = first = second = 0.0
-            for axis in range(3):
-                x, y = vertices[a, axis] - vertices[v, axis], vertices[b, axis] - vertices[v, axis]
-                dot += x * y
-                first += x * x
-                second += y * y
-            if first > 0 and second > 0:
-                angle = math.acos(min(max(dot / math.sqrt(first * second), -1.0), 1.0))
-                for axis in range(3):
-                    sums[v, axis] += angle * normals[f, axis]

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
+from recon3d.kernels import kernel
 from recon3d.surface.connectivity import adjacent_faces
-from recon3d.surface.smoothing import face_geometry
+from recon3d.surface.normals import face_geometry
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mask, Mesh
 
 #: Cosines of the angle at an edge before and after that make it a fold: it was below 60 degrees, and is
 #: above 90.
 _WAS, _IS = 0.5, 0.0
+#: Pairs of faces that are worth a thread.
+_LEAST = 20_000
 #: Rounds: each takes out most of what is left.
 _ROUNDS = 10
 
@@ -57,8 +61,19 @@ def unfold(mesh: Mesh, start: Mesh, neighbors: tuple[Ints, Ints], threads: Threa
 def _cosines(vertices: Floats, faces: Ints, pairs: Ints, threads: Threads) -> Floats:
     used, places = np.unique(pairs, return_inverse=True) if 4 * len(pairs) < len(faces) else (None, pairs)
     normals = face_geometry(vertices, faces if used is None else faces[used], threads)[0]
-    first, second = places.reshape(-1, 2).T
-    return np.asarray(np.einsum("pc,pc->p", normals[first], normals[second]))
+    places, cosines = places.reshape(-1, 2).astype(np.int32, copy=False), np.empty(len(pairs))
+    threads.run(_multiply, normals, places, cosines, count=len(pairs), least=_LEAST)
+    return cosines
+
+
+@kernel(_nrt=False)
+def _multiply(normals: Any, pairs: Any, cosines: Any, start: int, stop: int) -> None:  # pragma: no cover
+    for p in range(start, stop):
+        a, b = pairs[p, 0], pairs[p, 1]
+        total = 0.0
+        for axis in range(3):
+            total += normals[a, axis] * normals[b, axis]
+        cosines[p] = total
 
 
 def _means(vertices: Floats, starts: Ints, around: Ints, chosen: Ints) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from recon3d.conversion import split_at_seams
 from recon3d.kernels import kernel
-from recon3d.surface.smoothing import vertex_normals
+from recon3d.surface.normals import vertex_normals
 from recon3d.types import Floats, Floats32, Ints, Mesh, TexturedMesh
 
 _compiled = kernel(_nrt=False)

@@ -18,7 +18,7 @@ from recon3d.io.gltf import read_textured_mesh
 from recon3d.io.ply import read_mesh
 from recon3d.layout import MESH, NORMAL_MAP, TEXTURED_MESH
 from recon3d.project import Project
-from recon3d.surface.smoothing import vertex_normals
+from recon3d.surface.normals import vertex_normals
 from recon3d.texture.tangents import split_for_shading
 from recon3d.types import Bytes, Floats, Ints, Mesh
 from tests.benchmarks.sets import DATA, SETS, TRUE_SETS

@@ -8,9 +8,8 @@ import trimesh
 from scipy.sparse import csr_matrix
 
 from recon3d.surface import curvature
-from recon3d.surface.connectivity import border_vertices
+from recon3d.surface.connectivity import border_vertices, vertex_neighbors
 from recon3d.surface.curvature import restore_curvature
-from recon3d.surface.smoothing import vertex_neighbors
 from recon3d.types import Mesh
 from tests.synthetic.shapes import grid_mesh
 

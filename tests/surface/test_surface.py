@@ -13,13 +13,21 @@ from recon3d.surface.cleaning import (
     make_manifold,
     remove_small_components,
 )
+from recon3d.surface.connectivity import faces_around_vertices
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace, reduced_maps
+from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
 from recon3d.surface.refinement import Neighbors, roughness
 from recon3d.surface.simplification import simplify, with_attributes
-from recon3d.surface.smoothing import Strength, smooth_surface, strength_for, strength_for_fit
+from recon3d.surface.smoothing import (
+    Strength,
+    average_normals,
+    smooth_surface,
+    strength_for,
+    strength_for_fit,
+)
 from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of
-from recon3d.surface.threads import Threads
+from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
 from tests.surface.whole import surface_from_points
@@ -219,9 +227,41 @@ def test_noisy_points_are_smoothed_more_and_sharp_ones_no_more_than_before() -> 
 
 
 def test_what_a_fit_makes_rough_sets_how_much_is_smoothed() -> None:
-    assert strength_for_fit(-0.01) == Strength(8.0, 2, 4)
-    assert strength_for_fit(0.0051) == Strength(14.0, 8, 14)
-    assert strength_for_fit(0.1) == Strength(20.0, 15, 25)
+    assert strength_for_fit(0.002, 3.0) is None
+    assert strength_for_fit(0.0051, 4.0) == Strength(14.0, 8, 14)
+    assert strength_for_fit(0.1, 3.2) == Strength(20.0, 15, 25)
+    # Of edges of half as many pixels, noise covers four times as many faces.
+    assert strength_for_fit(0.1, 1.6) == strength_for_fit(0.1, 0.1) == Strength(20.0, 60, 100)
+
+
+def test_normals_are_averaged_by_distance_angle_and_area() -> None:
+    rng = np.random.default_rng(0)
+    mesh = grid_mesh(1.0, cells=12)
+    mesh = replace(mesh, vertices=1000 + mesh.vertices + rng.normal(0, 0.01, mesh.vertices.shape))
+    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces)
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
+    reach, angle = 2 * usual_edge(areas), 20.0
+    found = average_normals(mesh.faces, lists, normals, areas, centers, reach, angle, 3)
+    shared = (mesh.faces[:, None, :, None] == mesh.faces[None, :, None, :]).sum(axis=(2, 3))
+    far = np.square(centers[:, None] - centers).sum(axis=2) / reach**2
+    for _ in range(3):
+        apart = np.square(normals[:, None] - normals).sum(axis=2) / (2 * np.sin(np.radians(angle) / 2)) ** 2
+        weights = np.clip(1 - (far + apart) / 32, 0, None) ** 16  # about exp(-(far + apart) / 2)
+        sums = (shared * areas * weights) @ normals
+        normals = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+    np.testing.assert_allclose(found, normals, atol=1e-4)
+
+
+def test_normals_and_smoothing_do_not_depend_on_threads() -> None:
+    mesh = grid_mesh(1.0, cells=120)
+    rng = np.random.default_rng(0)
+    mesh = replace(mesh, vertices=mesh.vertices + rng.normal(0, 0.003, mesh.vertices.shape))
+    with Threads(3) as threads:
+        np.testing.assert_array_equal(vertex_normals(mesh, threads), vertex_normals(mesh))
+        whole, parts = (
+            smooth_surface(mesh, strength=Strength(20.0, 3, 3), threads=some) for some in (ALONE, threads)
+        )
+    np.testing.assert_array_equal(whole.vertices, parts.vertices)
 
 
 def test_roughness_is_the_noise_of_vertices_in_edges() -> None:

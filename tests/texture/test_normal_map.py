@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from recon3d.surface.normals import vertex_normals
 from recon3d.surface.simplification import simplify
-from recon3d.surface.smoothing import vertex_normals
 from recon3d.texture.fine_surface import FineSurface, look_up
 from recon3d.texture.normal_map import FLAT, CoarseSurface, bake_rows
 from recon3d.texture.tangents import vertex_tangents

@@ -190,8 +190,8 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
             farthest=facts["cell"],
             threads=threads,
         )
-    pixel = usual_pixel(mesh.vertices, maps)
-    mesh = restore_curvature(mesh, pixel)
+        pixel = usual_pixel(mesh.vertices, maps)
+        mesh = restore_curvature(mesh, pixel, threads)
     keep_step(output, {**facts, "torn": torn, "pixel": pixel}, mesh=mesh)
 
 

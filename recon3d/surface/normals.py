@@ -1,0 +1,112 @@
+"""Normals, areas and centres of a mesh's faces, and normals of its vertices."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from recon3d.kernels import kernel
+from recon3d.surface.threads import ALONE, Threads
+from recon3d.types import Floats, Floats32, Ints, Mesh
+
+#: Faces that are worth a thread.
+_LEAST = 10_000
+
+
+def usual_edge(areas: Floats) -> float:
+    """Compute the usual length of an edge.
+
+    Parameters
+    ----------
+    areas : ndarray of float64, shape (F,)
+        Of the faces, as `face_geometry` gives them.
+
+    Returns
+    -------
+    float
+    """
+    return float(np.sqrt(2 * np.median(areas)))
+
+
+def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:
+    """Compute unit normals, areas and centres of faces.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    threads : Threads, optional
+
+    Returns
+    -------
+    normals, areas, centers : ndarray of float64, shapes (F, 3), (F,), (F, 3)
+    """
+    count = len(faces)
+    normals, areas, centers = np.empty((count, 3)), np.empty(count), np.empty((count, 3))
+    threads.run(_measure, vertices, faces, normals, areas, centers, count=count, least=_LEAST)
+    return normals, areas, centers
+
+
+@kernel(_nrt=False)
+def _measure(
+    vertices: Any, faces: Any, normals: Any, areas: Any, centers: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for f in range(start, stop):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        square = 0.0
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
+                vertices[b, j] - vertices[a, j]
+            ) * (vertices[c, i] - vertices[a, i])
+            normals[f, axis] = part
+            square += part * part
+            centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
+        length = math.sqrt(square)
+        areas[f] = 0.5 * length
+        for axis in range(3):
+            normals[f, axis] /= max(length, 1e-300)
+
+
+def vertex_normals(mesh: Mesh, threads: Threads = ALONE) -> Floats32:
+    """Compute unit normals of vertices, from the angles of their faces.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    threads : Threads, optional
+
+    Returns
+    -------
+    ndarray of float32, shape (V, 3)
+    """
+    count = len(mesh.vertices)
+    sums = np.zeros((count, 3))
+    normals = face_geometry(mesh.vertices, mesh.faces, threads)[0]
+    # Each part looks at all faces: few parts.
+    least = max(_LEAST, -(-count // threads.count))
+    threads.run(_add_normals, mesh.vertices, mesh.faces, normals, sums, count=count, least=least)
+    return np.asarray(sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+@kernel(_nrt=False)
+def _add_normals(
+    vertices: Any, faces: Any, normals: Any, sums: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for f in range(len(faces)):
+        for k in range(3):
+            v, a, b = faces[f, k], faces[f, (k + 1) % 3], faces[f, (k + 2) % 3]
+            if v < start or v >= stop:
+                continue
+            dot = first = second = 0.0
+            for axis in range(3):
+                x, y = vertices[a, axis] - vertices[v, axis], vertices[b, axis] - vertices[v, axis]
+                dot += x * y
+                first += x * x
+                second += y * y
+            if first > 0 and second > 0:
+                angle = math.acos(min(max(dot / math.sqrt(first * second), -1.0), 1.0))
+                for axis in range(3):
+                    sums[v, axis] += angle * normals[f, axis]
