@@ -13,10 +13,19 @@ import pytest
 from PIL import Image
 
 from recon3d.cli.sample import sample_video
-from recon3d.events import EventLog, RunStarted, StageCompleted, StageProgress, StageStarted, StageState
+from recon3d.events import (
+    EventLog,
+    RunStarted,
+    StageCompleted,
+    StageProgress,
+    StageStarted,
+    StageState,
+    TimesForetold,
+)
 from recon3d.io.growing_model import GROWING, write_growing
 from recon3d.pipeline import Pipeline
 from recon3d.project import Project
+from recon3d.stage_table import STAGE_NAMES
 from recon3d.types import Camera, Scene, SparsePoints, View
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
@@ -49,6 +58,7 @@ def test_a_run_of_another_process_is_followed_until_it_is_gone(
     log = EventLog(project.path / "runs" / "run-1" / "events.jsonl", "run-1")
     with project.lock():
         log.emit(RunStarted(stages=("frame_extraction", "texturing"), quality="low", version="1"))
+        log.emit(TimesForetold(seconds={"frame_extraction": 9, "texturing": 400}))
         log.emit(StageStarted(stage="frame_extraction"))
         panel = Panel(project.runs[-1], interval=0.02)
         assert panel.cancel_button.layout.display == "none"
@@ -70,6 +80,8 @@ def test_a_run_of_another_process_is_followed_until_it_is_gone(
         assert "2.00 GB" in _rows(panel)[0][1].value
         assert ">p</b> running" in panel._title.value  # the project's name
         assert "so far" in panel._title.value
+        # A quarter is left of 400 s, and the quick pace of the rest counts 9/16.
+        assert "s so far, about 44 s left" in panel._title.value
         assert _rows(panel)[1][1].value == "3 of 4 views, 1:01 left"
         assert project.runs[-1].running
         assert panel._lines.value == ""  # nobody looks
@@ -120,6 +132,7 @@ def test_a_real_run_shows_its_pictures_and_keeps_them(
     assert panel._lines.value == ""
     panel.log.selected_index = 0
     assert "dense reconstruction completed" in panel._lines.value
+    assert set(run.state.foretold) == set(STAGE_NAMES)
     # Another kernel, later: the same.
     again = Panel(Project.open(project.path).runs[-1])
     again.join(10)

@@ -107,7 +107,10 @@ class Panel:
         if state.seconds is not None:
             line += f", {duration_text(state.seconds)} in all"
         elif state.started is not None and not interrupted:
-            line += f", {duration_text(time.time() - state.started)} so far"
+            now = time.time()
+            line += f", {duration_text(now - state.started)} so far"
+            if (left := state.time_left(now)) is not None:
+                line += f", about {duration_text(left)} left"
         if state.error is not None:
             line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
         elif interrupted:
