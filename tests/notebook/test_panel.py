@@ -15,8 +15,11 @@ from PIL import Image
 from recon3d.cli.sample import sample_video
 from recon3d.events import (
     EventLog,
+    Failure,
+    RunFailed,
     RunStarted,
     StageCompleted,
+    StageFailed,
     StageProgress,
     StageStarted,
     StageState,
@@ -150,6 +153,23 @@ def test_a_real_run_shows_its_pictures_and_keeps_them(
     assert run.state.status == "cancelled"
     assert "cancelled" in panel._title.value
     assert panel.pictures.frames.image.value == tiles["frames"].image.value
+
+
+@pytest.mark.parametrize(("at", "drawn"), [(1, 0.25), (4, 0.95)])
+def test_the_bar_of_a_failed_stage_is_never_full(tmp_path: Path, at: int, drawn: float) -> None:
+    project = Project.create(tmp_path / "p")
+    log = EventLog(project.path / "runs" / "r" / "events.jsonl", "r")
+    error = Failure(type="StageError", message="No.")
+    log.emit(RunStarted(stages=("feature_matching",), quality="low", version="1"))
+    log.emit(StageStarted(stage="feature_matching"))
+    log.emit(StageProgress(stage="feature_matching", done=at, total=4, unit="blocks"))
+    log.emit(StageFailed(stage="feature_matching", error=error))
+    log.emit(RunFailed(error=error))
+    panel = Panel(project.runs[-1])
+    panel.join(10)
+    ((bar, text),) = _rows(panel)
+    assert (bar.value, bar.bar_style) == (drawn, "danger")
+    assert text.value == "failed, No."
 
 
 def test_a_run_that_cannot_begin_says_why(tmp_path: Path) -> None:

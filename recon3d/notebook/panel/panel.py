@@ -21,6 +21,8 @@ from recon3d.project.runs import RunRecord
 from recon3d.rendering.formatting import duration_text
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
+#: A stage may stop when all that it counts is done: its bar is not that of a finished one.
+_STOPPED = 0.95
 #: Seconds between checks whether a run of another process is still alive; each check takes its lock.
 _ASK = 3.0
 
@@ -96,7 +98,8 @@ class Panel:
         for name, (bar, text) in self._rows.items():
             stage = state.stages[name]
             cut = interrupted and stage.status == "running"
-            bar.value = stage.fraction
+            stopped = cut or stage.status in ("failed", "cancelled")
+            bar.value = min(stage.fraction, _STOPPED) if stopped else stage.fraction
             bar.bar_style = "warning" if cut else _STYLES.get(stage.status, "")
             text.value = html.escape("interrupted" if cut else describe(stage))
         status = "interrupted" if interrupted else state.status

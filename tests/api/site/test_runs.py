@@ -78,6 +78,18 @@ def test_a_failure_says_why_and_how_to_go_on(api: Api, visit: Callable[..., Visi
     wait_for(lambda: "accept_partial" in parameters(api, number))
 
 
+@pytest.mark.parametrize(("at", "drawn"), [(25, 25), (100, 95)])
+def test_the_bar_of_a_failed_step_stays_where_it_stopped_and_is_never_full(
+    api: Api, visit: Callable[..., Visitor], at: int, drawn: int
+) -> None:
+    page = started(api, visit, fail="mesh_generation", fail_at=at)[0].page
+    page.get_by_role("heading", name="It did not work").wait_for()
+    bars = page.locator(".steps progress")
+    assert [bar.evaluate("bar => bar.value") for bar in bars.all()] == [100] * 5 + [drawn, 0]
+    color = "bar => getComputedStyle(bar).accentColor"
+    assert bars.nth(5).evaluate(color) != bars.nth(4).evaluate(color)
+
+
 def test_steps_that_a_failure_prevents_are_not_called_cancelled(
     api: Api, visit: Callable[..., Visitor]
 ) -> None:
