@@ -107,7 +107,7 @@ class Execution:
     state: Callable[[], RunState]
     until: str | None
     rerun_from: str | None
-    _slowness: dict[str, float] = field(default_factory=dict, init=False)
+    _factors: dict[str, float] = field(default_factory=dict, init=False)
 
     def go(self) -> None:
         """Run the stages that are not up to date, and publish what was made.
@@ -315,7 +315,7 @@ class Execution:
             )
             return
         self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
-        self._slowness = found.slowness
+        self._factors = found.factors
         if foretold := [e.stages for e in found.estimates if e.quality == self.settings.quality]:
             self.log.emit(TimesForetold(seconds=foretold[0]))
         if found.level == "hopeless" and not self.settings.force:
@@ -333,7 +333,7 @@ class Execution:
             return
         workers = self.settings.workers or usable_cores()
         try:
-            seconds = foretell(self.done, self.settings.options, workers, self._slowness)
+            seconds = foretell(self.done, self.settings.options, workers, self._factors)
         except (Recon3DError, KeyError, IndexError):
             # Files that are missing or of another version: the stage that needs them says so.
             return

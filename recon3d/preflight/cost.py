@@ -67,7 +67,7 @@ class Estimate:
     memory, disk : int
         Bytes.
     stages : dict of str to float
-        Seconds of each stage; what a run does before and between them is not in them.
+        Seconds of each stage on free cores; what a run does before and between them is not in them.
     """
 
     quality: str
@@ -120,20 +120,6 @@ class Speed:
         if not self.cores:
             return 1.0
         return min(max(1.0, (self.busy + workers) / self.cores), _SLOWEST)
-
-    def slowness(self, workers: int) -> dict[str, float]:
-        """How much longer each stage takes than on the free machine of the prices.
-
-        Parameters
-        ----------
-        workers : int
-
-        Returns
-        -------
-        dict of str to float
-        """
-        slowdown = self.slowdown(workers)
-        return {stage: self.factors.get(stage, 1.0) * slowdown for stage in STAGE_NAMES}
 
 
 def scaled_size(width: int, height: int, longest: int) -> float:
@@ -323,7 +309,7 @@ def seconds_by_stage(counts: Counts, workers: int, factors: Mapping[str, float])
     workers : int
         Worker processes.
     factors : mapping of str to float
-        See `Speed.slowness`; a stage that it lacks is as fast as the prices say.
+        See `Speed`; a stage that it lacks is as fast as the prices say.
 
     Returns
     -------
@@ -356,13 +342,12 @@ def estimate(
     Estimate
     """
     counts = expected_counts(job, options)
-    factors, slowdown = speed.slowness(workers), speed.slowdown(workers)
-    stages = seconds_by_stage(counts, workers, factors)
+    stages = seconds_by_stage(counts, workers, speed.factors)
     start = cost_model()["parallel"]["start"]["seconds"] * speed.start
     return Estimate(
         quality,
         int(counts["images"]),
-        round(start * slowdown + sum(stages.values()), 1),
+        round((start + sum(stages.values())) * speed.slowdown(workers), 1),
         speed.error,
         int(max(priced("memory", stage, memory_parts(stage, counts, workers)) for stage in STAGE_NAMES)),
         int(sum(priced("disk", kept, disk_parts(kept, counts)) for kept in (*BESIDE_STAGES, *STAGE_NAMES))),

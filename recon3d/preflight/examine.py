@@ -116,11 +116,11 @@ def examine(
         groups=_groups(drawn.photos),
         unreadable=drawn.unreadable,
     )
-    estimates, source, slowness = [], "", {}
+    estimates, source, factors = [], "", {}
     workers = workers or usable_cores()
     if not found.hopeless:
         speed = machine_speed(history)
-        source, slowness = speed.source, speed.slowness(workers)
+        source, factors = speed.source, dict(speed.factors)
         estimates = [
             estimate(name, seen.job(options), options, speed, workers) for name, options in qualities.items()
         ]
@@ -133,7 +133,7 @@ def examine(
         speed_from=source,
         looked_at=len(measures.images),
         blank=found.blank,
-        slowness=slowness,
+        factors=factors,
         seconds=round(time.monotonic() - started, 2),
     )
 

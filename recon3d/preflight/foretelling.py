@@ -15,7 +15,7 @@ def foretell(
     done: Mapping[str, Artifact],
     options: Mapping[str, StageOptions],
     workers: int,
-    slowness: Mapping[str, float],
+    factors: Mapping[str, float],
 ) -> dict[str, float]:
     """Foretell how long each stage takes, those that are done included.
 
@@ -28,7 +28,7 @@ def foretell(
         Those of the run, for all stages.
     workers : int
         Worker processes.
-    slowness : mapping of str to float
+    factors : mapping of str to float
         See `recon3d.preflight.result.InputCheck`.
 
     Returns
@@ -50,4 +50,4 @@ def foretell(
         photo_bytes=0,
     )
     measured = measured_counts({stage: artifact.manifest for stage, artifact in done.items()})
-    return seconds_by_stage({**expected_counts(job, options), **measured}, workers, slowness)
+    return seconds_by_stage({**expected_counts(job, options), **measured}, workers, factors)

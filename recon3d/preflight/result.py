@@ -35,7 +35,7 @@ class InputCheck(Described):
         How long the check took.
     blank : bool
         Whether fewer than two images show anything.
-    slowness : dict of str to float
+    factors : dict of str to float
         How much longer this machine takes for each stage than that of the prices.
     """
 
@@ -48,7 +48,7 @@ class InputCheck(Described):
     looked_at: int
     seconds: float
     blank: bool = False
-    slowness: dict[str, float] = field(default_factory=dict)
+    factors: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> InputCheck:

@@ -47,7 +47,7 @@ def with_foretold(run: Run, folder: Path, prices: Prices) -> list[Event]:
         done = {}
         for event in read_events(next(folder.glob("runs/*/events.jsonl"))):
             if isinstance(event, StageStarted) and done:
-                told = foretell(done, options, run.workers, speed.slowness(run.workers))
+                told = foretell(done, options, run.workers, speed.factors)
                 events.append(TimesForetold(time=event.time, seconds=told))
             events.append(event)
             if isinstance(event, InputsChecked):
