@@ -25,7 +25,7 @@ CheckLevel = Literal["good", "doubtful", "hopeless"]
 #: Shares of a run's time where nothing is foretold.
 _WEIGHTS: dict[str, float] = {stage.name: stage.weight for stage in STAGES}
 #: What the foretold pace weighs against the measured one, in parts of the whole foretold run.
-_DOUBT = 0.5
+_DOUBT = 0.1
 #: Its time is mostly that of the workers' start, which tells nothing of the later stages.
 _PACELESS = "frame_extraction"
 

@@ -92,7 +92,7 @@ def test_a_run_from_start_to_end(worker: httpx.Client, working: Api) -> None:
 
 def test_the_time_left_is_what_the_run_foretells(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
-    working.behave(number, hold="mesh_generation", foretold=100)
+    working.behave(number, hold="mesh_generation", foretold=1000)
     started(worker, number)
     running_job(worker, number, "mesh_generation")
 
@@ -100,9 +100,9 @@ def test_the_time_left_is_what_the_run_foretells(worker: httpx.Client, working: 
         eta: float | None = worker.get(f"/projects/{number}/status").json()["eta_seconds"]
         return eta
 
-    # Seven stages of 100 s were expected, and four took next to none: the 350 s of doubt slow the pace
-    # to 350 : 750. The mesh is at its end, and the texture takes 100 s at this pace.
-    wait_for(lambda: (left := told()) is not None and left == pytest.approx(100 * 350 / 750, rel=0.02))
+    # Seven stages of 1000 s were expected, and four took next to none: the 700 s of doubt slow the pace
+    # to 700 : 4700. The mesh is at its end, and the texture takes 1000 s at this pace.
+    wait_for(lambda: (left := told()) is not None and left == pytest.approx(1000 * 700 / 4700, rel=0.02))
     (working.root(number) / "go").touch()
     wait_status(worker, number, "completed")
     assert told() is None
