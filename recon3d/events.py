@@ -22,8 +22,12 @@ from recon3d.stage_table import STAGES
 VerdictLevel = Literal["good", "doubtful", "unusable"]
 CheckLevel = Literal["good", "doubtful", "hopeless"]
 
-#: Typical shares of a run's time.
+#: Shares of a run's time where nothing is foretold.
 _WEIGHTS: dict[str, float] = {stage.name: stage.weight for stage in STAGES}
+#: What the foretold pace weighs against the measured one, in parts of the whole foretold run.
+_DOUBT = 0.1
+#: Its time is mostly that of the workers' start, which tells nothing of the later stages.
+_PACELESS = "frame_extraction"
 
 
 class Failure(BaseModel):
@@ -120,6 +124,13 @@ class InputsChecked(BaseEvent):
     advice: tuple[str, ...]
 
 
+class TimesForetold(BaseEvent):
+    """How long stages are expected to take, those that are done included: `seconds` by stage."""
+
+    type: Literal["times_foretold"] = "times_foretold"
+    seconds: dict[str, float]
+
+
 class VerdictReached(BaseEvent):
     """How far the model can be trusted after a stage; `sentences` give the reasons."""
 
@@ -159,6 +170,7 @@ Event = Annotated[
     | StageCompleted
     | StageFailed
     | InputsChecked
+    | TimesForetold
     | VerdictReached
     | RunCompleted
     | RunFailed
@@ -348,6 +360,7 @@ class RunState(Described):
     seq: int = 0
     error: Failure | None = None
     results: dict[str, str] = field(default_factory=dict)
+    foretold: dict[str, float] = field(default_factory=dict)
     check: InputsChecked | None = None
     verdict: VerdictReached | None = None
 
@@ -360,6 +373,42 @@ class RunState(Described):
     def seconds(self) -> float | None:
         """How long the run took; None before its end."""
         return None if self.started is None or self.ended is None else self.ended - self.started
+
+    def time_left(self, now: float) -> float | None:
+        """How long the run still takes: what was foretold, corrected by what this run has measured.
+
+        Finished stages say how fast the run is against what was foretold. The further a stage is, the
+        more its own pace counts.
+
+        Parameters
+        ----------
+        now : float
+            Seconds since the epoch, as `time.time` gives them.
+
+        Returns
+        -------
+        float or None
+            Seconds; None while nothing is foretold, and when the run does not work.
+        """
+        if self.status != "running" or not self.foretold:
+            return None
+        foretold = {name: self.foretold.get(name, 0.0) for name in self.stages}
+        expected = measured = _DOUBT * sum(foretold.values())
+        for name, stage in self.stages.items():
+            took = None if stage.started is None or stage.ended is None else stage.ended - stage.started
+            if stage.status == "completed" and name != _PACELESS and took is not None:
+                expected += foretold[name]
+                measured += took
+        pace = measured / expected if expected > 0 else 1.0
+        left = 0.0
+        for name, stage in self.stages.items():
+            if stage.status == "pending":
+                left += foretold[name] * pace
+            elif stage.status == "running" and stage.started is not None:
+                done, elapsed = stage.fraction, max(now - stage.started, 0.0)
+                # What is foretold of it and its own pace, elapsed / done, weighed by done².
+                left += (1 - done) * ((1 - done**2) * foretold[name] * pace + done * elapsed)
+        return left
 
     def _facts(self) -> list[str]:
         facts = [f"{self.run} {self.status}".lstrip(), f"{self.fraction:.0%}"]
@@ -441,6 +490,8 @@ def _apply(state: RunState, event: Event) -> RunState:
         return replace(state, status="cancelled", ended=event.time, stages=stages)
     if isinstance(event, InputsChecked):
         return replace(state, check=event)
+    if isinstance(event, TimesForetold):
+        return replace(state, foretold={**state.foretold, **event.seconds})
     if isinstance(event, VerdictReached):
         return replace(state, verdict=event)
     stage = state.stages.get(event.stage, StageState(event.stage))
@@ -486,9 +537,9 @@ def _apply(state: RunState, event: Event) -> RunState:
     else:
         stage = replace(stage, status="failed", ended=event.time, error=event.error, eta=None)
     stages = {**state.stages, event.stage: stage}
-    return replace(state, stages=stages, fraction=max(state.fraction, _overall(stages)))
+    return replace(state, stages=stages, fraction=max(state.fraction, _overall(stages, state.foretold)))
 
 
-def _overall(stages: dict[str, StageState]) -> float:
-    weights = {name: _WEIGHTS.get(name, 0.1) for name in stages}
+def _overall(stages: dict[str, StageState], foretold: dict[str, float]) -> float:
+    weights = {name: (foretold or _WEIGHTS).get(name) or 0.1 for name in stages}
     return sum(weights[name] * stage.fraction for name, stage in stages.items()) / sum(weights.values())

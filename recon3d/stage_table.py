@@ -44,7 +44,8 @@ class Stage:
     needs : tuple of str
         Stages whose artifacts it reads; "inputs" is the project's folder of inputs.
     weight : float
-        Typical share of a run's time; only the overall progress bar uses it.
+        Typical share of a run's time. The overall progress bar uses it while a run has not foretold
+        how long its stages take.
     posed_needs : tuple of str, optional
         The same as `needs` when the cameras are known; by default as `needs`.
     publishes : mapping of str to Published
@@ -59,32 +60,32 @@ class Stage:
 
 
 STAGES: tuple[Stage, ...] = (
-    Stage("frame_extraction", ("inputs",), 0.06),
-    Stage("feature_extraction", ("frame_extraction",), 0.12),
-    Stage("feature_matching", ("frame_extraction", "feature_extraction"), 0.14),
+    Stage("frame_extraction", ("inputs",), 0.07),
+    Stage("feature_extraction", ("frame_extraction",), 0.09),
+    Stage("feature_matching", ("frame_extraction", "feature_extraction"), 0.10),
     Stage(
         "sparse_reconstruction",
         ("frame_extraction", "feature_matching"),
-        0.10,
+        0.14,
         posed_needs=("inputs", "frame_extraction", "feature_matching"),
         publishes={"sparse": Published(MODEL, SPARSE)},
     ),
     Stage(
         "dense_reconstruction",
         ("frame_extraction", "sparse_reconstruction"),
-        0.36,
+        0.10,
         publishes={"point_cloud": Published(POINT_CLOUD, POINT_CLOUD)},
     ),
     Stage(
         "mesh_generation",
         ("frame_extraction", "sparse_reconstruction", "dense_reconstruction"),
-        0.08,
+        0.35,
         publishes={"mesh": Published(MESH, MESH)},
     ),
     Stage(
         "texturing",
         ("frame_extraction", "sparse_reconstruction", "mesh_generation"),
-        0.14,
+        0.15,
         publishes={"textured_mesh": Published(TEXTURED_MESH, TEXTURED_MESH)},
     ),
 )

@@ -6,6 +6,7 @@ import itertools
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -88,6 +89,7 @@ def streams() -> st.SearchStrategy[list[ev.Event]]:
             counts=st.just({"faces": 3}),
         ),
         st.builds(ev.StageFailed, stage=stage, error=st.just(failure)),
+        st.builds(ev.TimesForetold, seconds=st.dictionaries(stage, number)),
         st.builds(ev.RunCompleted, results=st.just({"mesh": "mesh.ply"}), seconds=number),
         st.builds(ev.RunFailed, error=st.just(failure)),
         st.builds(ev.RunCancelled),
@@ -159,3 +161,59 @@ def test_a_skipped_stage_tells_what_it_had_cost_and_the_run_its_total() -> None:
 def test_nothing_to_count_yet_is_not_called_0_of_0() -> None:
     state = ev.fold([ev.StageStarted(seq=1, stage="texturing")])
     assert repr(state.stages["texturing"]) == "<StageState: texturing, running, starting>"
+
+
+FORETOLD = {
+    "frame_extraction": 10.0,
+    "dense_reconstruction": 40.0,
+    "mesh_generation": 30.0,
+    "texturing": 20.0,
+}
+
+
+def _completed(seq: int, time: float, stage: str, seconds: float) -> ev.StageCompleted:
+    return ev.StageCompleted(
+        seq=seq, time=time, stage=stage, artifact="a", seconds=seconds, cpu_seconds=seconds, peak_memory=0,
+        counts={}, fallbacks=(),
+    )  # fmt: skip
+
+
+def test_the_time_left_is_what_was_foretold_at_the_pace_that_is_measured() -> None:
+    state = ev.fold([ev.RunStarted(seq=1, time=0.0, stages=tuple(FORETOLD), quality="low", version="1")])
+    assert state.time_left(0.0) is None  # nothing is foretold
+    state = ev.fold([ev.TimesForetold(seq=2, time=0.0, seconds=FORETOLD)], state)
+    assert state.time_left(0.0) == pytest.approx(100)
+    # The first stage waits for the workers: that it takes three times as long says nothing of the others.
+    state = ev.fold([ev.StageStarted(seq=3, time=0.0, stage="frame_extraction")], state)
+    state = ev.fold([_completed(4, 30.0, "frame_extraction", 30.0)], state)
+    assert state.time_left(30.0) == pytest.approx(90)
+    assert state.fraction == pytest.approx(0.1)
+    # A stage that has counted nothing yet: all of it is left.
+    state = ev.fold([ev.StageStarted(seq=5, time=30.0, stage="dense_reconstruction")], state)
+    assert state.time_left(50.0) == pytest.approx(90)
+    # Half of it took 40 s: what was foretold of it, 20 s, counts three times as much as its own pace.
+    half = ev.StageProgress(seq=6, time=70.0, stage="dense_reconstruction", done=1, total=2)
+    state = ev.fold([half], state)
+    assert state.time_left(70.0) == pytest.approx(0.75 * 20 + 0.25 * 40 + 50)
+    assert state.fraction == pytest.approx(0.3)
+    # It took 90 s, not 40: with a tenth of the run's 100 s as doubt, the pace is 100 : 50.
+    state = ev.fold([_completed(7, 120.0, "dense_reconstruction", 90.0)], state)
+    assert state.time_left(120.0) == pytest.approx(50 * 2)
+    # Better known counts take the place of what was foretold.
+    state = ev.fold([ev.TimesForetold(seq=8, time=120.0, seconds={"mesh_generation": 60.0})], state)
+    assert state.time_left(120.0) == pytest.approx(80 * (13 + 90) / (13 + 40))
+    ended = ev.fold([ev.RunCompleted(seq=9, time=200.0, results={}, seconds=200)], state)
+    assert ended.time_left(200.0) is None
+
+
+def test_what_is_skipped_takes_no_time() -> None:
+    state = ev.fold(
+        [
+            ev.RunStarted(seq=1, time=0.0, stages=tuple(FORETOLD), quality="low", version="1"),
+            ev.StageSkipped(seq=2, time=0.0, stage="frame_extraction", reason="up to date", seconds=99.0),
+            ev.StageSkipped(seq=3, time=0.0, stage="dense_reconstruction", reason="up to date", seconds=99.0),
+            ev.TimesForetold(seq=4, time=0.0, seconds=FORETOLD),
+            ev.StageStarted(seq=5, time=0.0, stage="mesh_generation"),
+        ]
+    )
+    assert state.time_left(0.0) == pytest.approx(50)

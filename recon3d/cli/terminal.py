@@ -82,12 +82,13 @@ class _Lines:
 
 
 class _Bars:
-    """A bar for each stage."""
+    """A bar for the running stage, and one for the whole run from when its time is foretold."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._state = RunState()
         self._tasks: dict[str, TaskID] = {}
+        self._whole: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
         self._state = fold([event], self._state)
@@ -95,6 +96,7 @@ class _Bars:
         if text:
             self._progress.console.print(text, markup=False, soft_wrap=True)
         _tell(self._progress.console, event, self._state)
+        self._show_whole(event.time)
         stage = getattr(event, "stage", None)
         if stage is None:
             return
@@ -109,6 +111,18 @@ class _Bars:
             )
         elif isinstance(event, StageCompleted | StageFailed) and stage in self._tasks:
             self._progress.remove_task(self._tasks.pop(stage))
+
+    def _show_whole(self, now: float) -> None:
+        left = self._state.time_left(now)
+        if left is None:
+            if self._whole is not None:  # the run has ended
+                self._progress.remove_task(self._whole)
+                self._whole = None
+            return
+        if self._whole is None:
+            self._whole = self._progress.add_task("whole run", total=100, unit="%", eta="")
+        eta = f"about {duration_text(left)} left"
+        self._progress.update(self._whole, completed=round(100 * self._state.fraction), eta=eta)
 
 
 def _ending(event: Event) -> str:

@@ -8,13 +8,20 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run
+from recon3d.compute import Cluster, StageContext, Usage, cluster_for_run, usable_cores
 from recon3d.compute.cuda import colmap_gpu, gpu_engines, no_gpu_engine, visible_devices
-from recon3d.errors import Cancelled, EngineUnavailable, InputError, ReconstructionError, StageError
+from recon3d.errors import (
+    Cancelled,
+    EngineUnavailable,
+    InputError,
+    Recon3DError,
+    ReconstructionError,
+    StageError,
+)
 from recon3d.events import (
     EventLog,
     InputsChecked,
@@ -26,6 +33,7 @@ from recon3d.events import (
     StageProgress,
     StageSkipped,
     StageStarted,
+    TimesForetold,
     VerdictReached,
 )
 from recon3d.layout import INPUTS, WORKERS_LOG
@@ -37,6 +45,7 @@ from recon3d.pipeline.plan import Step, load_stage, plan_steps
 from recon3d.pipeline.progress import ProgressMeter
 from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
 from recon3d.preflight.check import check_project
+from recon3d.preflight.foretelling import foretell
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
 from recon3d.project.shelf import Shelf
@@ -98,6 +107,7 @@ class Execution:
     state: Callable[[], RunState]
     until: str | None
     rerun_from: str | None
+    _factors: dict[str, float] = field(default_factory=dict, init=False)
 
     def go(self) -> None:
         """Run the stages that are not up to date, and publish what was made.
@@ -156,6 +166,7 @@ class Execution:
                         raise Cancelled()
                     again = STAGE_NAMES.index(name) >= forced
                     if again or step.artifact is None:
+                        self._foretell()
                         log.emit(StageStarted(stage=name))
                     try:
                         artifact, reason = self._find(step, again, shelf)
@@ -304,6 +315,9 @@ class Execution:
             )
             return
         self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
+        self._factors = found.factors
+        if foretold := [e.stages for e in found.estimates if e.quality == self.settings.quality]:
+            self.log.emit(TimesForetold(seconds=foretold[0]))
         if found.level == "hopeless" and not self.settings.force:
             # Forcing helps where the check may err; without two images it fails at once.
             hint = () if found.blank else ("--force, or Pipeline(force=True), continues nevertheless.",)
@@ -312,6 +326,18 @@ class Execution:
             message = " ".join((f"{name} and {more} more:" if more else f"{name}:", *found.sentences))
             kind = InputError if found.blank else ReconstructionError
             raise kind(message, " ".join((*found.advice, *hint)))
+
+    def _foretell(self) -> None:
+        """Say how long the stages take, as soon as the frames are there and whenever more is known."""
+        if "frame_extraction" not in self.done:
+            return
+        workers = self.settings.workers or usable_cores()
+        try:
+            seconds = foretell(self.done, self.settings.options, workers, self._factors)
+        except (Recon3DError, KeyError, IndexError):
+            # Files that are missing or of another version: the stage that needs them says so.
+            return
+        self.log.emit(TimesForetold(seconds={name: round(value, 2) for name, value in seconds.items()}))
 
     def _judge(self, stage: str) -> None:
         """Say how far what is there can be trusted, before hours are spent on what follows."""

@@ -66,6 +66,8 @@ class Estimate:
         The time is right within this factor, two times of three.
     memory, disk : int
         Bytes.
+    stages : dict of str to float
+        Seconds of each stage on free cores; what a run does before and between them is not in them.
     """
 
     quality: str
@@ -74,6 +76,7 @@ class Estimate:
     error: float
     memory: int
     disk: int
+    stages: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -161,6 +164,21 @@ def feature_pixels(
         return float(pixels * 0.25 ** int(str(octave)))
     enough = _UNDOUBLED * density * pixels >= int(str(options["max_features"]))
     return pixels if enough else 5 * pixels
+
+
+def usual_features(width: int, height: int) -> float:
+    """Features that a check finds in a usual image: in one of 640 pixels, as `Job` has them.
+
+    Parameters
+    ----------
+    width, height : int
+        Size of the image.
+
+    Returns
+    -------
+    float
+    """
+    return _DENSITY * scaled_size(width, height, 640)
 
 
 def stage_work(stage: str, counts: Counts) -> float:
@@ -281,6 +299,29 @@ def stage_seconds(stage: str, cpu_seconds: float, workers: int, images: float) -
     return cpu_seconds * (1 - shared + shared / max(1.0, min(workers, images)))
 
 
+def seconds_by_stage(counts: Counts, workers: int, factors: Mapping[str, float]) -> dict[str, float]:
+    """Foretell how long each stage takes.
+
+    Parameters
+    ----------
+    counts : mapping of str to float
+        See `expected_counts`.
+    workers : int
+        Worker processes.
+    factors : mapping of str to float
+        See `Speed`; a stage that it lacks is as fast as the prices say.
+
+    Returns
+    -------
+    dict of str to float
+    """
+    return {
+        stage: stage_seconds(stage, stage_work(stage, counts), workers, counts["images"])
+        * factors.get(stage, 1.0)
+        for stage in STAGE_NAMES
+    }
+
+
 def estimate(
     quality: str, job: Job, options: Mapping[str, StageOptions], speed: Speed, workers: int
 ) -> Estimate:
@@ -301,18 +342,16 @@ def estimate(
     Estimate
     """
     counts = expected_counts(job, options)
-    images = counts["images"]
-    seconds = cost_model()["parallel"]["start"]["seconds"] * speed.start
-    for stage in STAGE_NAMES:
-        work = stage_work(stage, counts) * speed.factors.get(stage, 1.0)
-        seconds += stage_seconds(stage, work, workers, images)
+    stages = seconds_by_stage(counts, workers, speed.factors)
+    start = cost_model()["parallel"]["start"]["seconds"] * speed.start
     return Estimate(
         quality,
-        int(images),
-        round(seconds * speed.slowdown(workers), 1),
+        int(counts["images"]),
+        round((start + sum(stages.values())) * speed.slowdown(workers), 1),
         speed.error,
         int(max(priced("memory", stage, memory_parts(stage, counts, workers)) for stage in STAGE_NAMES)),
         int(sum(priced("disk", kept, disk_parts(kept, counts)) for kept in (*BESIDE_STAGES, *STAGE_NAMES))),
+        {stage: round(seconds, 2) for stage, seconds in stages.items()},
     )
 
 

@@ -116,13 +116,13 @@ def examine(
         groups=_groups(drawn.photos),
         unreadable=drawn.unreadable,
     )
-    estimates, source = [], ""
+    estimates, source, factors = [], "", {}
+    workers = workers or usable_cores()
     if not found.hopeless:
         speed = machine_speed(history)
-        source = speed.source
+        source, factors = speed.source, dict(speed.factors)
         estimates = [
-            estimate(name, seen.job(options), options, speed, workers or usable_cores())
-            for name, options in qualities.items()
+            estimate(name, seen.job(options), options, speed, workers) for name, options in qualities.items()
         ]
     return InputCheck(
         level=found.level,
@@ -133,6 +133,7 @@ def examine(
         speed_from=source,
         looked_at=len(measures.images),
         blank=found.blank,
+        factors=factors,
         seconds=round(time.monotonic() - started, 2),
     )
 

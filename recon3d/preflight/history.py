@@ -189,6 +189,23 @@ def _counts(manifests: Mapping[str, Manifest], size: tuple[int, int]) -> dict[st
     counts = option_counts({stage: manifest.options for stage, manifest in manifests.items()}, *size)
     counts["frame_pixels"] = pixels
     counts["scanned"] = manifests["frame_extraction"].counts["scanned"] * pixels
+    return counts | measured_counts(manifests)
+
+
+def measured_counts(manifests: Mapping[str, Manifest]) -> dict[str, float]:
+    """What stages found that the work of later ones depends on.
+
+    Parameters
+    ----------
+    manifests : mapping of str to Manifest
+        Of the stages that have run.
+
+    Returns
+    -------
+    dict of str to float
+        Named as `recon3d.preflight.cost.expected_counts` names them.
+    """
+    counts = {}
     for name, stage, key, unit in (
         ("features", "feature_extraction", "features_per_image", 1.0),
         ("pairs", "feature_matching", "pairs", 1.0),

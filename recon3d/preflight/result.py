@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from recon3d.events import CheckLevel
@@ -35,6 +35,8 @@ class InputCheck(Described):
         How long the check took.
     blank : bool
         Whether fewer than two images show anything.
+    factors : dict of str to float
+        How much longer this machine takes for each stage than that of the prices.
     """
 
     level: CheckLevel
@@ -46,6 +48,7 @@ class InputCheck(Described):
     looked_at: int
     seconds: float
     blank: bool = False
+    factors: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> InputCheck:

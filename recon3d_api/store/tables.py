@@ -177,6 +177,8 @@ class Run(Timestamps, Base):
     seconds: Mapped[float] = mapped_column(default=0.0)
     attempt_started: Mapped[float | None]
     fraction: Mapped[float] = mapped_column(default=0.0)
+    #: None while it is not known.
+    seconds_left: Mapped[float | None]
     error: Mapped[str | None] = mapped_column(sa.Text)
     started_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]

@@ -26,6 +26,10 @@ from recon3d_api.work.queue import FLAGS, emit, end_job, end_run
 
 _StageEnd = run_events.StageCompleted | run_events.StageSkipped | run_events.StageFailed
 _ENDS = run_events.RunCompleted | run_events.RunFailed | run_events.RunCancelled
+#: What the run's state keeps, and no job has.
+_KEPT = (
+    run_events.RunStarted | run_events.InputsChecked | run_events.TimesForetold | run_events.VerdictReached
+)
 #: As the library names an option and its value.
 _OPTION = re.compile(r"--set (?P<stage>\w+)\.(?P<option>\w+)=(?P<value>\w+(?:\.\w+)*)")
 
@@ -137,8 +141,8 @@ class RunRows:
         if isinstance(event, _ENDS):
             self.end = event
             return
-        if isinstance(event, run_events.RunStarted | run_events.InputsChecked | run_events.VerdictReached):
-            return  # the state keeps them
+        if isinstance(event, _KEPT):
+            return
         if event.stage not in jobs:
             return
         job = jobs[event.stage]
@@ -212,6 +216,7 @@ class RunRows:
     ) -> None:
         run.seconds = self._seconds
         run.fraction = max(run.fraction, self.state.fraction)
+        run.seconds_left = self.state.time_left(time.time())
         if run.full:
             session.get_one(Project, run.project_id).processing_time = round(run.seconds, 2)
         job, (cpu, memory) = jobs.get(self.current or ""), usage

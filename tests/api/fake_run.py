@@ -2,9 +2,10 @@
 
 It takes the command line that the runner makes, and keeps a file for each finished stage, as the
 real one keeps artifacts, so that a killed run resumes. What it should do is in ``behaviour.json``
-beside the project: ``seconds`` a stage, ``steps``, ``fail`` and its ``hint``, ``crash``, ``crash_once``,
-``hold`` (until there is a file ``go`` beside it; for a file ``step`` it tells that it is at 25 %) and
-``stubborn`` (stages), ``verdict`` (a level), ``fallbacks`` (by stage).
+beside the project: ``seconds`` a stage, ``steps``, ``fail``, its ``hint`` and the percentage ``fail_at``,
+``crash``, ``crash_once``, ``hold`` (until there is a file ``go`` beside it; for a file ``step`` it tells
+that it is at 25 %) and ``stubborn`` (stages), ``verdict`` (a level), ``fallbacks`` (by stage),
+``foretold`` (seconds of each stage).
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
     done.mkdir(exist_ok=True)
     stages = STAGE_NAMES[: STAGE_NAMES.index(until) + 1]
     log.emit(events.RunStarted(stages=stages, quality=quality, version="fake"))
+    if foretold := behaviour.get("foretold"):
+        log.emit(events.TimesForetold(seconds=dict.fromkeys(stages, foretold)))
     try:
         for stage in stages:
             if (done / stage).exists():
@@ -83,6 +86,8 @@ def go(log: events.EventLog, root: Path, until: str, quality: str, behaviour: di
                 (root / "crashed").touch()
                 os.kill(os.getpid(), signal.SIGKILL)
             if stage == behaviour.get("fail"):
+                if at := behaviour.get("fail_at"):
+                    log.emit(events.StageProgress(stage=stage, done=at, total=100, unit="%"))
                 error = events.Failure(
                     type="StageError",
                     message=f"{root}/model/x.jpg is bad.",

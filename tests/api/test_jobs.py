@@ -90,6 +90,24 @@ def test_a_run_from_start_to_end(worker: httpx.Client, working: Api) -> None:
     assert worker.get(f"/projects/{number}").json()["processed_frames"] == 0  # of no artifact: a stand-in
 
 
+def test_the_time_left_is_what_the_run_foretells(worker: httpx.Client, working: Api) -> None:
+    number = plant(worker, new_project(worker))
+    working.behave(number, hold="mesh_generation", foretold=1000)
+    started(worker, number)
+    running_job(worker, number, "mesh_generation")
+
+    def told() -> float | None:
+        eta: float | None = worker.get(f"/projects/{number}/status").json()["eta_seconds"]
+        return eta
+
+    # Seven stages of 1000 s were expected, and four took next to none: the 700 s of doubt slow the pace
+    # to 700 : 4700. The mesh is at its end, and the texture takes 1000 s at this pace.
+    wait_for(lambda: (left := told()) is not None and left == pytest.approx(1000 * 700 / 4700, rel=0.02))
+    (working.root(number) / "go").touch()
+    wait_status(worker, number, "completed")
+    assert told() is None
+
+
 def test_the_verdict_is_the_jobs_message(worker: httpx.Client, working: Api) -> None:
     number = plant(worker, new_project(worker))
     (working.root(number) / "behaviour.json").write_text(json.dumps({"verdict": "doubtful"}))

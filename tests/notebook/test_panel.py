@@ -13,10 +13,22 @@ import pytest
 from PIL import Image
 
 from recon3d.cli.sample import sample_video
-from recon3d.events import EventLog, RunStarted, StageCompleted, StageProgress, StageStarted, StageState
+from recon3d.events import (
+    EventLog,
+    Failure,
+    RunFailed,
+    RunStarted,
+    StageCompleted,
+    StageFailed,
+    StageProgress,
+    StageStarted,
+    StageState,
+    TimesForetold,
+)
 from recon3d.io.growing_model import GROWING, write_growing
 from recon3d.pipeline import Pipeline
 from recon3d.project import Project
+from recon3d.stage_table import STAGE_NAMES
 from recon3d.types import Camera, Scene, SparsePoints, View
 
 pytest.importorskip("ipywidgets", reason="needs recon3d[notebook]")
@@ -49,6 +61,7 @@ def test_a_run_of_another_process_is_followed_until_it_is_gone(
     log = EventLog(project.path / "runs" / "run-1" / "events.jsonl", "run-1")
     with project.lock():
         log.emit(RunStarted(stages=("frame_extraction", "texturing"), quality="low", version="1"))
+        log.emit(TimesForetold(seconds={"frame_extraction": 9, "texturing": 400}))
         log.emit(StageStarted(stage="frame_extraction"))
         panel = Panel(project.runs[-1], interval=0.02)
         assert panel.cancel_button.layout.display == "none"
@@ -70,6 +83,8 @@ def test_a_run_of_another_process_is_followed_until_it_is_gone(
         assert "2.00 GB" in _rows(panel)[0][1].value
         assert ">p</b> running" in panel._title.value  # the project's name
         assert "so far" in panel._title.value
+        # A quarter is left of 400 s, and the quick pace of the rest counts 9/16.
+        assert "s so far, about 44 s left" in panel._title.value
         assert _rows(panel)[1][1].value == "3 of 4 views, 1:01 left"
         assert project.runs[-1].running
         assert panel._lines.value == ""  # nobody looks
@@ -120,6 +135,7 @@ def test_a_real_run_shows_its_pictures_and_keeps_them(
     assert panel._lines.value == ""
     panel.log.selected_index = 0
     assert "dense reconstruction completed" in panel._lines.value
+    assert set(run.state.foretold) == set(STAGE_NAMES)
     # Another kernel, later: the same.
     again = Panel(Project.open(project.path).runs[-1])
     again.join(10)
@@ -137,6 +153,23 @@ def test_a_real_run_shows_its_pictures_and_keeps_them(
     assert run.state.status == "cancelled"
     assert "cancelled" in panel._title.value
     assert panel.pictures.frames.image.value == tiles["frames"].image.value
+
+
+@pytest.mark.parametrize(("at", "drawn"), [(1, 0.25), (4, 0.95)])
+def test_the_bar_of_a_failed_stage_is_never_full(tmp_path: Path, at: int, drawn: float) -> None:
+    project = Project.create(tmp_path / "p")
+    log = EventLog(project.path / "runs" / "r" / "events.jsonl", "r")
+    error = Failure(type="StageError", message="No.")
+    log.emit(RunStarted(stages=("feature_matching",), quality="low", version="1"))
+    log.emit(StageStarted(stage="feature_matching"))
+    log.emit(StageProgress(stage="feature_matching", done=at, total=4, unit="blocks"))
+    log.emit(StageFailed(stage="feature_matching", error=error))
+    log.emit(RunFailed(error=error))
+    panel = Panel(project.runs[-1])
+    panel.join(10)
+    ((bar, text),) = _rows(panel)
+    assert (bar.value, bar.bar_style) == (drawn, "danger")
+    assert text.value == "failed, No."
 
 
 def test_a_run_that_cannot_begin_says_why(tmp_path: Path) -> None:

@@ -17,17 +17,20 @@ from typer.testing import CliRunner
 import recon3d
 from recon3d.cli.commands import app
 from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
+from recon3d.layout import Frame, FrameList, write_frame_list
 from recon3d.options import resolve_options
 from recon3d.preflight import history, work
 from recon3d.preflight.check import _environment, check_project
 from recon3d.preflight.cost import Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import examine
 from recon3d.preflight.findings import find
+from recon3d.preflight.foretelling import foretell
 from recon3d.preflight.history import machine_speed
 from recon3d.preflight.measuring import ImageMeasure, Measures
 from recon3d.preflight.result import InputCheck
 from recon3d.preflight.sampling import draw
 from recon3d.project import gathering
+from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.gathering import gather
 from recon3d.stage_table import STAGE_NAMES
 from recon3d.stages.mesh_generation.fit import PHOTO_PIXELS
@@ -481,3 +484,44 @@ def test_every_good_video_of_the_data_folder_passes(name: str, data_dir: Path) -
 @pytest.mark.parametrize("name", ["strecha_fountain-P11_1600", "opensfm_berlin_1600"])
 def test_real_photos_pass(name: str, data_dir: Path) -> None:
     assert recon3d.check(data_dir / name / "images").level == "good"
+
+
+def test_a_check_tells_the_seconds_of_each_stage_on_free_cores() -> None:
+    job = Job(24, 0, 1280, 960, 800.0, 0.0, 7_000_000, 7_000_000)
+    options = resolve_options("low", {})
+    speed = Speed(dict.fromkeys(STAGE_NAMES, 2.0), 1.3, "", start=2.0, busy=1.0, cores=2)
+    made = estimate("low", job, options, speed, 2)
+    same = estimate("low", job, options, Speed({}, 1.3, ""), 2)
+    assert made.stages == pytest.approx({name: 2 * same.stages[name] for name in STAGE_NAMES}, abs=0.02)
+    start = work.cost_model()["parallel"]["start"]["seconds"]
+    assert same.seconds == pytest.approx(start + sum(same.stages.values()), abs=0.1)
+    assert made.seconds == pytest.approx(1.5 * 2 * same.seconds, abs=0.3)  # other work may end
+
+
+def test_finished_stages_tell_what_the_later_ones_have_to_do(tmp_path: Path) -> None:
+    options = resolve_options("low", {})
+
+    def artifact(stage: str, **counts: int) -> Artifact:
+        manifest = Manifest(
+            stage=stage, stage_version=1, fingerprint="a", inputs={}, options={}, seed=0, engine="cpu",
+            workers=2, versions={}, started=0, seconds=1, cpu_seconds=1, peak_memory=0, counts=counts,
+            fallbacks=(),
+        )  # fmt: skip
+        return Artifact(tmp_path, manifest)
+
+    frames = [Frame(f"{i}.jpg", "photo", "", None, 800, 600, None, None, None, 0) for i in range(10)]
+    write_frame_list(tmp_path, FrameList(tuple(frames)))
+    done = {"frame_extraction": artifact("frame_extraction", scanned=0)}
+    first = foretell(done, options, 2, {})
+    assert set(first) == set(STAGE_NAMES)
+    done["dense_reconstruction"] = artifact("dense_reconstruction", points=2_000_000)
+    second = foretell(done, options, 2, {"texturing": 3.0})
+    model = work.cost_model()
+    depth_pixels = 0.4 * 0.3  # megapixels of a depth map at low
+    more = 2 - model["typical"]["counts"]["points"] * 10 * depth_pixels
+    serial = 1 - model["parallel"]["share"]["mesh_generation"] / 2
+    assert second["mesh_generation"] - first["mesh_generation"] == pytest.approx(
+        model["cpu"]["mesh_generation"]["million_points"] * more * serial
+    )
+    assert second["texturing"] == pytest.approx(3 * first["texturing"])
+    assert second["feature_matching"] == first["feature_matching"]

@@ -21,6 +21,8 @@ from recon3d.project.runs import RunRecord
 from recon3d.rendering.formatting import duration_text
 
 _STYLES = {"completed": "success", "skipped": "success", "failed": "danger", "cancelled": "warning"}
+#: A stage may stop when all that it counts is done: its bar is not that of a finished one.
+_STOPPED = 0.95
 #: Seconds between checks whether a run of another process is still alive; each check takes its lock.
 _ASK = 3.0
 
@@ -96,7 +98,8 @@ class Panel:
         for name, (bar, text) in self._rows.items():
             stage = state.stages[name]
             cut = interrupted and stage.status == "running"
-            bar.value = stage.fraction
+            stopped = cut or stage.status in ("failed", "cancelled")
+            bar.value = min(stage.fraction, _STOPPED) if stopped else stage.fraction
             bar.bar_style = "warning" if cut else _STYLES.get(stage.status, "")
             text.value = html.escape("interrupted" if cut else describe(stage))
         status = "interrupted" if interrupted else state.status
@@ -107,7 +110,10 @@ class Panel:
         if state.seconds is not None:
             line += f", {duration_text(state.seconds)} in all"
         elif state.started is not None and not interrupted:
-            line += f", {duration_text(time.time() - state.started)} so far"
+            now = time.time()
+            line += f", {duration_text(now - state.started)} so far"
+            if (left := state.time_left(now)) is not None:
+                line += f", about {duration_text(left)} left"
         if state.error is not None:
             line += f"<br>{html.escape(state.error.message)} {html.escape(state.error.hint)}"
         elif interrupted:

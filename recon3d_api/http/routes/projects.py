@@ -222,7 +222,7 @@ def project_status(project_id: ProjectId, user: UserDep, service: ServiceDep) ->
                 percentage=round(100 * run.fraction, 1) if run else 0.0,
             ),
             current_job=job_out(current) if current else None,
-            eta_seconds=_eta(run, current),
+            eta_seconds=_eta(run),
             reconstruction_quality=project.reconstruction_quality,
             processing_time=project.processing_time,
             error_message=run.error if run else None,
@@ -241,9 +241,7 @@ def _given(options: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {stage: values for stage, values in told.items() if values}
 
 
-def _eta(run: models.Run | None, current: models.Job | None) -> float | None:
-    """Seconds left, by the run's pace so far, but not less than the present stage's own."""
-    if run is None or run.status != "running" or run.fraction < 0.02:
+def _eta(run: models.Run | None) -> float | None:
+    if run is None or run.status != "running" or run.seconds_left is None:
         return None
-    left = run.seconds * (1 - run.fraction) / run.fraction
-    return round(max(left, current.eta or 0.0 if current else 0.0), 1)
+    return round(run.seconds_left, 1)

@@ -6,6 +6,8 @@ import { duration, has, t } from "./strings.js";
 
 const POLL = 2000;
 const PICTURES = ["frames", "images", "photos", "views"];
+// A step may stop when all that it counts is done: its bar is not that of a finished one.
+const STOPPED = 95;
 // Steps after which there is a new picture of what has been made.
 const SHOWN = ["dense_reconstruction", "mesh_generation", "texturing"];
 
@@ -120,6 +122,11 @@ function counted(message) {
 // A failure ends the later steps, too; nobody cancelled them.
 const ended = (run, job) => (run.outcome === "failed" && job.status === "cancelled" ? "pending" : job.status);
 
+function filled(job) {
+  if (job.status === "completed") return 100;
+  return ["failed", "cancelled"].includes(job.status) ? Math.min(job.progress, STOPPED) : job.progress;
+}
+
 function drawSteps(steps, run) {
   while (steps.children.length > run.jobs.length) steps.lastChild.remove();
   run.jobs.forEach((job, place) => {
@@ -142,7 +149,7 @@ function drawSteps(steps, run) {
     name.textContent = plain;
     name.title = job.job_type;
     progress.setAttribute("aria-label", plain);
-    progress.value = job.status === "completed" ? 100 : job.progress;
+    progress.value = filled(job);
     said.textContent = job.status === "running" ? counted(job.message ?? "") : t(`job_${ended(run, job)}`);
   });
 }

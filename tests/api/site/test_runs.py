@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -9,8 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fastapi import Request
 from sqlalchemy import select
 
+from recon3d_api.http import dependencies
 from recon3d_api.store.tables import Job
 from tests.api.conftest import Api, wait_for
 from tests.api.site.conftest import Visitor, open_project, plant_model
@@ -76,6 +79,18 @@ def test_a_failure_says_why_and_how_to_go_on(api: Api, visit: Callable[..., Visi
     visitor.check_accessible()
     page.get_by_role("button", name="Continue with what was found").click()
     wait_for(lambda: "accept_partial" in parameters(api, number))
+
+
+@pytest.mark.parametrize(("at", "drawn"), [(25, 25), (100, 95)])
+def test_the_bar_of_a_failed_step_stays_where_it_stopped_and_is_never_full(
+    api: Api, visit: Callable[..., Visitor], at: int, drawn: int
+) -> None:
+    page = started(api, visit, fail="mesh_generation", fail_at=at)[0].page
+    page.get_by_role("heading", name="It did not work").wait_for()
+    bars = page.locator(".steps progress")
+    assert [bar.evaluate("bar => bar.value") for bar in bars.all()] == [100] * 5 + [drawn, 0]
+    color = "bar => getComputedStyle(bar).accentColor"
+    assert bars.nth(5).evaluate(color) != bars.nth(4).evaluate(color)
 
 
 def test_steps_that_a_failure_prevents_are_not_called_cancelled(
@@ -203,3 +218,37 @@ def test_a_run_that_began_elsewhere_is_shown(api: Api, visit: Callable[..., Visi
     page.locator("li[aria-current=step]").get_by_text("Building the surface").wait_for()
     (api.root(number) / "go").touch()
     page.get_by_text("Finished").wait_for()
+
+
+def test_no_request_of_the_page_meets_the_limit_however_late_the_service_counts_it(
+    api: Api, visit: Callable[..., Visitor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service that is busy with a run takes a burst of requests late, and the next one at once."""
+    known, asked = dependencies.read_token, []
+
+    async def late(request: Request) -> Any:
+        if "late" not in request.scope:
+            request.scope["late"] = True
+            asked.append(request.url.path)
+            if len(asked) % 16 < 8:
+                await asyncio.sleep(0.9)
+        return await known(request)
+
+    visitor, number = open_project(api, visit, inputs=True)
+    model = api.root(number) / "model"
+    api.behave(number, hold="dense_reconstruction")
+    visitor.page.locator(".choice button.primary").click()
+    visitor.page.locator("li[aria-current=step]").get_by_text("Measuring the depth").wait_for()
+    for i in range(12):
+        write_frame(model, f"{i}.jpg")
+        write_map(model, f"{i}.jpg", time.time())
+    visitor.page.wait_for_timeout(1500)  # the reload is a page of its own, with its own count
+    monkeypatch.setattr(dependencies, "read_token", late)
+    statuses: list[int] = []
+    visitor.page.on("response", lambda answer: statuses.append(answer.status))
+    visitor.page.reload()
+    visitor.page.locator(".strip.depth_maps img").nth(7).wait_for()
+    assert len(asked) > 24
+    assert 429 not in statuses
+    (api.root(number) / "go").touch()
+    visitor.page.get_by_text("Finished").wait_for()

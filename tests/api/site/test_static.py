@@ -183,3 +183,14 @@ def test_by_keyboard_alone(api: Api, visit: Callable[..., Visitor]) -> None:
     picker.evaluate("node => node.addEventListener('click', () => { window.asked = true; })")
     page.keyboard.press("Enter")
     page.wait_for_function("window.asked")
+
+
+def test_nothing_turns_for_who_wants_no_motion(api: Api, visit: Callable[..., Visitor]) -> None:
+    """A wheel that turns during the check takes a core where pictures are drawn without a GPU."""
+    animation = """() => {
+      const busy = Object.assign(document.createElement("p"), { className: "busy" });
+      document.body.append(busy);
+      return getComputedStyle(busy, "::before").animationName;
+    }"""
+    assert visit(api.url).page.evaluate(animation) == "none"
+    assert visit(api.url, reduced_motion="no-preference").page.evaluate(animation) == "turn"
