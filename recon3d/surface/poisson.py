@@ -215,10 +215,13 @@ class Solver:
         Field
         """
         number = _FIRST if coarser is None else int(np.log2(coarser.level.size * SIDE)) + 1
+        given = [coarser]
+        del coarser
         for finer in range(number, self._depth + 1):
-            coarser = self._finer(finer, coarser)
-        assert coarser is not None
-        return Field(coarser.level, coarser.values)
+            given.append(self._finer(finer, given.pop()))
+        (finest,) = given
+        assert finest is not None
+        return Field(finest.level, finest.values)
 
     def _finer(self, number: int, coarser: Coarse | None) -> Coarse:
         points, threads = self._points, self._threads
@@ -236,6 +239,7 @@ class Solver:
                     scratch=field_kernels.refine_scratch,
                 )
             right *= 0.25  # squared cells
+            del coarser, parents, grid, source  # where nobody else needs it, its memory is free
         inherited = right.copy() if number < self._depth else right[:0]
         hold = np.empty((level.solved, SIDE, SIDE, SIDE), np.float32)
         first, _ = points.blocks_of(level, number)

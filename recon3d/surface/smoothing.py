@@ -122,12 +122,9 @@ def smooth_surface(
     if not len(mesh.faces):
         return mesh
     lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
-    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
-    reach, rounds = 2 * usual_edge(areas), strength.normal_rounds
-    wanted = average_normals(
-        mesh.faces, lists, normals, areas, centers, reach, strength.angle, rounds, threads
-    )
-    del normals, areas, centers
+    packed = _packed_faces(mesh, threads)
+    wanted = _averaged(mesh.faces, lists, packed, strength.angle, strength.normal_rounds, threads)
+    del packed
     vertices = mesh.vertices
     for _ in range(strength.vertex_rounds):
         moved = vertices.copy()
@@ -172,11 +169,28 @@ def average_normals(
     -------
     ndarray of float32, shape (F, 3)
     """
-    # What belongs to a face lies together, in units in which its square cannot overflow.
-    packed = np.empty((len(faces), 8), np.float32)
-    packed[:, _NORMAL] = normals
-    packed[:, _CENTER] = (centers - (centers.mean(axis=0) if len(faces) else 0.0)) / max(reach, 1e-300)
-    packed[:, _AREA] = areas / max(float(areas.max(initial=0.0)), 1e-300)
+    return _averaged(faces, lists, _packed(normals, areas, centers, reach), angle, rounds, threads)
+
+
+def _packed_faces(mesh: Mesh, threads: Threads) -> Floats32:
+    normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
+    return _packed(normals, areas, centers, 2 * usual_edge(areas))
+
+
+def _packed(normals: Floats, areas: Floats, centers: Floats, reach: float) -> Floats32:
+    """What belongs to a face side by side, in units in which its square cannot overflow."""
+    packed = np.zeros((len(areas), 8), np.float32)
+    if len(areas):
+        packed[:, _NORMAL] = normals
+        np.subtract(centers, centers.mean(axis=0), out=packed[:, _CENTER], casting="same_kind")
+        packed[:, _CENTER] /= max(reach, 1e-30)
+        np.divide(areas, max(float(areas.max()), 1e-300), out=packed[:, _AREA], casting="same_kind")
+    return packed
+
+
+def _averaged(
+    faces: Ints, lists: tuple[Ints, Ints], packed: Floats32, angle: float, rounds: int, threads: Threads
+) -> Floats32:
     alike = np.float32(1 / (2 * np.sin(np.radians(angle) / 2)) ** 2)
     result = packed.copy()
     for _ in range(rounds):
