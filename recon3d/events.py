@@ -395,10 +395,12 @@ class RunState(Described):
         foretold = {name: self.foretold.get(name, 0.0) for name in self.stages}
         expected = measured = _DOUBT * sum(foretold.values())
         for name, stage in self.stages.items():
-            took = None if stage.started is None or stage.ended is None else stage.ended - stage.started
-            if stage.status == "completed" and name != _PACELESS and took is not None:
+            if stage.status != "completed" or name == _PACELESS:
+                continue
+            if stage.started is not None and stage.ended is not None:
                 expected += foretold[name]
-                measured += took
+                # The clock of the events may have been set back meanwhile, that of `seconds` cannot.
+                measured += max(stage.ended - stage.started, stage.seconds or 0.0)
         pace = measured / expected if expected > 0 else 1.0
         left = 0.0
         for name, stage in self.stages.items():

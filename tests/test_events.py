@@ -206,6 +206,21 @@ def test_the_time_left_is_what_was_foretold_at_the_pace_that_is_measured() -> No
     assert ended.time_left(200.0) is None
 
 
+def test_a_clock_that_is_set_back_leaves_the_pace_as_the_stage_measured_it() -> None:
+    state = ev.fold(
+        [
+            ev.RunStarted(seq=1, time=5000.0, stages=tuple(FORETOLD), quality="low", version="1"),
+            ev.TimesForetold(seq=2, time=5000.0, seconds=FORETOLD),
+            _completed(3, 5000.0, "frame_extraction", 10.0),
+            ev.StageStarted(seq=4, time=5000.0, stage="dense_reconstruction"),
+            _completed(5, 1000.0, "dense_reconstruction", 90.0),
+            ev.StageStarted(seq=6, time=1000.0, stage="mesh_generation"),
+        ]
+    )
+    assert state.time_left(1000.0) == pytest.approx(50 * (10 + 90) / (10 + 40))
+    assert state.time_left(-1000.0) == state.time_left(1000.0)
+
+
 def test_what_is_skipped_takes_no_time() -> None:
     state = ev.fold(
         [

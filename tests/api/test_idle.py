@@ -26,6 +26,7 @@ from recon3d_api.settings import Settings
 from recon3d_api.store import changes, inotify
 from recon3d_api.store import database as store_database
 from recon3d_api.store.database import Database
+from recon3d_api.store.tables import Job, Project, Run, User
 from tests.api.conftest import Api, wait_for
 from tests.api.test_changes import database, write_elsewhere
 
@@ -177,9 +178,27 @@ def test_the_newest_migration_is_the_one_that_alembic_finds(database: Database) 
         found = sa.inspect(database.engine)
         return {pair for pair in columns if pair[1] in {c["name"] for c in found.get_columns(pair[0])}}
 
+    with database.write() as session:
+        user = User(
+            username="migrated", username_key="migrated", email="m@x", email_key="m@x", password_hash="x"
+        )
+        session.add(user)
+        session.flush()
+        project = Project(name="migrated", owner_id=user.id, folder="migrated")
+        session.add(project)
+        session.flush()
+        run = Run(project_id=project.id, owner_id=user.id, quality="low", status="completed")
+        session.add(run)
+        session.flush()
+        session.add(Job(project_id=project.id, run_id=run.id, job_type="texturing", position=0))
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.downgrade(config, "0041")
     assert there() == set()
     database.migrate()
     assert there() == set(columns)
+    # What refers to the rows of a table that a migration changes is still there.
+    with database.read() as session:
+        kept = sa.select(Job.job_type, Run.quality, Project.name).join_from(Job, Run).join(Project)
+        found = session.execute(kept.where(Project.name == "migrated")).all()
+        assert [tuple(row) for row in found] == [("texturing", "low", "migrated")]

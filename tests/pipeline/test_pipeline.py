@@ -22,7 +22,7 @@ from recon3d import pipeline as pl
 from recon3d.compute import Cluster, StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
-from recon3d.layout import Registration, WorldFrame, write_registration
+from recon3d.layout import Registration, WorldFrame, frame_list_file, write_registration
 from recon3d.preflight.result import InputCheck
 from recon3d.project import Project
 from recon3d.stage_table import STAGE_NAMES, STAGES
@@ -190,6 +190,15 @@ def test_running_a_part_and_then_the_rest(project: Project, small: SmallStages) 
     assert results.mesh is None
     pl.Pipeline("low").run(project)
     assert set(_ran(project)) == set(STAGE_NAMES[4:])
+
+
+def test_frames_that_cannot_be_read_only_cost_the_time_left(project: Project, small: SmallStages) -> None:
+    pl.Pipeline("low").run(project, until="frame_extraction")
+    (extracted,) = project.path.glob("artifacts/frame_extraction-*")
+    frame_list_file(extracted).mkdir()  # reading it is an OSError
+    pl.Pipeline("low").run(project)
+    state = project.runs[-1].state
+    assert (state.status, state.foretold) == ("completed", {})
 
 
 def test_a_failed_stage_keeps_what_was_finished(project: Project, small: SmallStages) -> None:

@@ -8,6 +8,8 @@ const TRIES = 4;
 // The service's default limit is 10 requests in any second for each user. It counts a request some time
 // between when it is sent and when it is answered, so one takes its place until a second after the answer.
 const PLACES = 8;
+// It is counted long before: what is never answered, or works for long, must not keep others from being sent.
+const LONGEST = 10_000;
 // Thumbnails may be slow to draw: they leave places for what a person waits for.
 const PLACES_LATER = 6;
 
@@ -47,18 +49,40 @@ function begin(queue) {
 }
 
 async function inTurn(queue, url, options) {
-  await new Promise((resolve) => {
-    waiting[queue].push(resolve);
+  const { signal } = options;
+  await new Promise((resolve, reject) => {
+    const leave = () => {
+      const place = waiting[queue].indexOf(turn);
+      if (place >= 0) waiting[queue].splice(place, 1);
+      reject(signal.reason);
+    };
+    const turn = () => {
+      signal?.removeEventListener("abort", leave);
+      resolve();
+    };
+    signal?.throwIfAborted();
+    signal?.addEventListener("abort", leave);
+    waiting[queue].push(turn);
     letGo();
   });
+  const free = once(() => {
+    taken -= 1;
+    letGo();
+  });
+  setTimeout(free, LONGEST);
   try {
     return await fetch(url, options);
   } finally {
-    setTimeout(() => {
-      taken -= 1;
-      letGo();
-    }, 1001);
+    setTimeout(free, 1001);
   }
+}
+
+function once(work) {
+  let done = false;
+  return () => {
+    if (!done) work();
+    done = true;
+  };
 }
 
 export async function token() {
@@ -129,9 +153,9 @@ export async function call(method, path, options = {}) {
       continue;
     }
     if (answer.status === 401 && !open) {
-      // Another tab may have signed in again meanwhile.
+      // Another tab may have signed in again meanwhile, or the token's time was over before its turn came.
       const known = session.read();
-      if (known && known.access !== access && tries < TRIES) continue;
+      if (known && (known.access !== access || session.isOld(known)) && tries < TRIES) continue;
       signedOut();
     }
     throw await problem(answer);

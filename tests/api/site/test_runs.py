@@ -252,3 +252,49 @@ def test_no_request_of_the_page_meets_the_limit_however_late_the_service_counts_
     assert 429 not in statuses
     (api.root(number) / "go").touch()
     visitor.page.get_by_text("Finished").wait_for()
+
+
+#: 200 pictures of a view wait when it is left; then as many requests as are sent at once have no answer.
+LEFT_AND_UNANSWERED = """async () => {
+  const api = await import(new URL("site/api.js", document.baseURI));
+  const real = window.fetch;
+  const ask = (options) => api.call("GET", "about", { open: true, ...options });
+  const timed = async (options) => {
+    const began = performance.now();
+    await Promise.race([ask(options), new Promise((resolve) => setTimeout(resolve, 25_000))]);
+    return (performance.now() - began) / 1000;
+  };
+  let asked = 0;
+  const never = (url, { signal }) => {
+    asked += 1;
+    return new Promise((_, reject) => signal?.addEventListener("abort", () => reject(signal.reason)));
+  };
+  window.fetch = never;
+  const view = new AbortController();
+  const options = { queue: "later", signal: view.signal };
+  const left = Array.from({ length: 200 }, () => ask(options).catch((error) => error.name));
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  view.abort();
+  const names = [...new Set(await Promise.all(left))];
+  window.fetch = real;
+  const next = await timed({ queue: "later" });
+  await new Promise((resolve) => setTimeout(resolve, 1500));
+  window.fetch = never;
+  for (let n = 0; n < 8; n += 1) ask({});
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  window.fetch = real;
+  return { asked, names, next, unanswered: await timed({}) };
+}"""
+
+
+@pytest.mark.slow
+def test_requests_that_are_given_up_or_never_answered_give_their_places_back(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    page = visit(api.url).page
+    page.wait_for_timeout(1500)  # the page's own requests
+    found = page.evaluate(LEFT_AND_UNANSWERED)
+    assert found["asked"] == 6 + 8
+    assert found["names"] == ["AbortError"]
+    assert found["next"] < 5
+    assert found["unanswered"] < 20

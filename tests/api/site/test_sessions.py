@@ -97,6 +97,33 @@ def status(api: Api, session: dict[str, Any]) -> int:
         return client.get("/auth/me").status_code
 
 
+#: The time of the access token is over when the service reads it.
+LATE = """async () => {
+  const api = await import(new URL("site/api.js", document.baseURI));
+  const real = window.fetch;
+  window.fetch = (url, options) => {
+    window.fetch = real;
+    const known = JSON.parse(localStorage.getItem("recon3d.session"));
+    localStorage.setItem("recon3d.session", JSON.stringify({ ...known, expires: Date.now() }));
+    return real(url, { ...options, headers: { Authorization: "Bearer old" } });
+  };
+  return (await api.get("auth/me")).username;
+}"""
+
+
+def test_a_token_that_ends_while_its_request_waits_for_its_turn_is_renewed(
+    api: Api, visit: Callable[..., Visitor]
+) -> None:
+    known = account(api, "edsger")
+    visitor = visit(api.url, expected=("/auth/me",), at="/#/signin")
+    page = visitor.page
+    page.evaluate("known => localStorage.setItem('recon3d.session', JSON.stringify(known))", known)
+    page.goto(f"{api.url}/#/account")
+    page.get_by_role("heading", name="API keys").wait_for()
+    assert page.evaluate(LATE) == "edsger"
+    assert page.get_by_role("heading", name="Sign in").count() == 0
+
+
 def test_another_user_takes_over(api: Api, visit: Callable[..., Visitor], tmp_path: Path) -> None:
     first = account(api, "grace")
     account(api, "alan")

@@ -32,5 +32,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Undo."""
     op.drop_table("run_mails")
-    with op.batch_alter_table("users") as batch:
-        batch.drop_column("mail_runs")
+    # Not as a batch: SQLite would make the table anew, and with the old one go the rows that refer to it.
+    op.drop_column("users", "mail_runs")

@@ -18,5 +18,4 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    with op.batch_alter_table("events") as batch:
-        batch.drop_column("pictures")
+    op.drop_column("events", "pictures")

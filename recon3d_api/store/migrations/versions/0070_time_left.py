@@ -18,5 +18,5 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Undo."""
-    with op.batch_alter_table("runs") as batch:
-        batch.drop_column("seconds_left")
+    # Not as a batch: SQLite would make the table anew, and with the old one go the rows that refer to it.
+    op.drop_column("runs", "seconds_left")
