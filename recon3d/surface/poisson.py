@@ -216,7 +216,7 @@ class Solver:
         """
         number = _FIRST if coarser is None else int(np.log2(coarser.level.size * SIDE)) + 1
         given = [coarser]
-        del coarser
+        del coarser  # handed over, so that `_finer` can free it
         for finer in range(number, self._depth + 1):
             given.append(self._finer(finer, given.pop()))
         (finest,) = given

@@ -203,8 +203,7 @@ def _averaged(
 def _average_normals(
     faces: Any, starts: Any, around: Any, packed: Any, alike: Any, result: Any, start: int, stop: int
 ) -> None:  # pragma: no cover
-    one, half, power = np.float32(1), np.float32(0.5), np.float32(16)
-    least = np.float32(1e-12)
+    one, end, least = np.float32(1), np.float32(32), np.float32(1e-12)
     for f in range(start, stop):
         x = y = z = np.float32(0)
         for corner in range(3):
@@ -216,8 +215,8 @@ def _average_normals(
                     turn, way = packed[g, axis] - packed[f, axis], packed[g, axis + 3] - packed[f, axis + 3]
                     apart += turn * turn
                     far += way * way
-                # exp(-t) as (1 - t / 16) ** 16, which costs a quarter and ends.
-                weight = one - half * (far + alike * apart) / power
+                # exp(-t / 2) as (1 - t / 32) ** 16, which costs a quarter and ends.
+                weight = one - (far + alike * apart) / end
                 if weight > 0:
                     weight *= weight
                     weight *= weight

@@ -11,11 +11,12 @@ from that stage on.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -242,28 +243,31 @@ class Row:
     disk: tuple[float, float]
 
 
+@contextlib.contextmanager
+def in_use(prices: Prices) -> Iterator[None]:
+    """Foretell by other prices than the installed ones, until the block ends."""
+    known = work.cost_model
+    work.cost_model = recon3d.preflight.cost.cost_model = lambda: prices  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        work.cost_model = recon3d.preflight.cost.cost_model = known
+
+
+def speed_of(run: Run, prices: Prices) -> Speed:
+    """How fast a run's machine was, by its piece of fixed work."""
+    slow = run.calibration / prices["parallel"]["start"]["calibration"]
+    busy = run.busy if run.busy > _QUIET else 0
+    return Speed(dict.fromkeys(STAGE_NAMES, slow), 1.0, "", slow, busy, os.cpu_count())
+
+
 def foretell(run: Run, prices: Prices) -> Row:
     """Foretell a run from its inputs alone."""
-    known = work.cost_model
-    work.cost_model = lambda: prices  # type: ignore[assignment]
-    recon3d.preflight.cost.cost_model = work.cost_model
-    try:
+    with in_use(prices):
         options = resolve_options(run.quality)
         counts = expected_counts(run.job, options)
-        slow = run.calibration / prices["parallel"]["start"]["calibration"]
-        speed = Speed(
-            dict.fromkeys(STAGE_NAMES, slow),
-            1.0,
-            "",
-            slow,
-            run.busy if run.busy > _QUIET else 0,
-            os.cpu_count(),
-        )
-        made = estimate(run.quality, run.job, options, speed, run.workers)
+        made = estimate(run.quality, run.job, options, speed_of(run, prices), run.workers)
         cpu = {stage: (stage_work(stage, counts), run.cpu[stage]) for stage in STAGE_NAMES}
-    finally:
-        work.cost_model = known
-        recon3d.preflight.cost.cost_model = known
     total = sum(f for f, _ in cpu.values()), sum(m for _, m in cpu.values())
     return Row(
         run,

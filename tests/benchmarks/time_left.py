@@ -11,7 +11,6 @@ import argparse
 import statistics
 from pathlib import Path
 
-import recon3d.preflight.cost
 from recon3d.events import (
     Event,
     InputsChecked,
@@ -23,27 +22,21 @@ from recon3d.events import (
     read_events,
 )
 from recon3d.options import resolve_options
-from recon3d.preflight import work
-from recon3d.preflight.cost import Speed, estimate
+from recon3d.preflight.cost import estimate
 from recon3d.preflight.foretelling import foretell
 from recon3d.project.project import Project
-from recon3d.stage_table import STAGE_NAMES
-from tests.benchmarks.preflight_times import Prices, Run, fit, read_run
+from tests.benchmarks.preflight_times import Prices, Run, fit, in_use, read_run, speed_of
 
 MARKS = (0.1, 0.25, 0.5, 0.75, 0.9)
 
 
 def with_foretold(run: Run, folder: Path, prices: Prices) -> list[Event]:
     """Events of a kept run, with what it would foretell by prices."""
-    known = work.cost_model
-    work.cost_model = recon3d.preflight.cost.cost_model = lambda: prices  # type: ignore[assignment]
-    try:
-        options = resolve_options(run.quality)
-        slow = run.calibration / prices["parallel"]["start"]["calibration"]
-        speed = Speed(dict.fromkeys(STAGE_NAMES, slow), 1.0, "", slow)
+    events: list[Event] = []
+    with in_use(prices):
+        options, speed = resolve_options(run.quality), speed_of(run, prices)
         first = estimate(run.quality, run.job, options, speed, run.workers).stages
         kept = {artifact.stage: artifact for artifact in Project.open(folder).store.all()}
-        events: list[Event] = []
         done = {}
         for event in read_events(next(folder.glob("runs/*/events.jsonl"))):
             if isinstance(event, StageStarted) and done:
@@ -54,8 +47,6 @@ def with_foretold(run: Run, folder: Path, prices: Prices) -> list[Event]:
                 events.append(TimesForetold(time=event.time, seconds=first))
             if isinstance(event, StageCompleted):
                 done[event.stage] = kept[event.stage]
-    finally:
-        work.cost_model = recon3d.preflight.cost.cost_model = known
     return [event.model_copy(update={"seq": i + 1}) for i, event in enumerate(events)]
 
 
