@@ -41,14 +41,15 @@ class KernelAnswers:
             return
         put_off: list[list[Any]] = []
         try:
-            yield lambda: self._answer(stream.socket, put_off)
+            yield lambda: self._answer_uninterrupted(stream.socket, put_off)
         finally:
-            for message in put_off:
-                # Its task is made now: the loop may have planned to read the socket before later ones,
-                # and what ends an abort arrives there as soon as the waiting cell has failed.
-                stream._run_callback(stream._recv_callback, message)
-            # The socket tells only once that there are messages; an interrupt may have left some.
-            stream._rebuild_io_state()
+            with _uninterrupted():
+                for message in put_off:
+                    # Its task is made now: the loop may have planned to read the socket before later ones,
+                    # and what ends an abort arrives there as soon as the waiting cell has failed.
+                    stream._run_callback(stream._recv_callback, message)
+                # The socket tells only once that there are messages; an interrupt may have left some.
+                stream._rebuild_io_state()
 
     def _stream(self) -> Any:
         """What the main thread receives messages by; None where that is unknown, or for other threads."""
@@ -58,17 +59,21 @@ class KernelAnswers:
         stream = getattr(getattr(manager, "_shell_channel_to_main", None), "to_stream", None)
         return stream if getattr(stream, "_recv_callback", None) is not None else None
 
+    def _answer_uninterrupted(self, socket: Any, put_off: list[list[Any]]) -> None:
+        with _uninterrupted():
+            # A call, so that its frames end within it: pyzmq swallows what is raised where one ends.
+            self._answer(socket, put_off)
+
     def _answer(self, socket: Any, put_off: list[list[Any]]) -> None:
         from zmq import NOBLOCK, Again
 
         while True:
-            with _uninterrupted():
-                try:
-                    frames = socket.recv_multipart(NOBLOCK, copy=False)
-                except Again:
-                    return
-                if not self._answer_one(frames):
-                    put_off.append(frames)
+            try:
+                frames = socket.recv_multipart(NOBLOCK, copy=False)
+            except Again:
+                return
+            if not self._answer_one(frames):
+                put_off.append(frames)
 
     def _answer_one(self, frames: list[Any]) -> bool:
         kernel = self._kernel
@@ -111,7 +116,7 @@ def _complete(result: Any) -> None:
 
 @contextlib.contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Put an interrupt off to the end, so that no message is lost half answered."""
+    """Put an interrupt off to the end, so that neither it nor a half answered message is lost."""
     asked: list[tuple[int, FrameType | None]] = []
     former = signal.signal(signal.SIGINT, lambda number, frame: asked.append((number, frame)))
     try:
