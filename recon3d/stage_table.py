@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
-from recon3d.layout import MESH, MODEL, POINT_CLOUD, SPARSE, TEXTURED_MESH
+from recon3d.layout import MESH, MODEL, NORMAL_MAP, POINT_CLOUD, SPARSE, TEXTURED_MESH
 
 StageName = Literal[
     "frame_extraction",
@@ -50,6 +50,8 @@ class Stage:
         The same as `needs` when the cameras are known; by default as `needs`.
     publishes : mapping of str to Published
         Results of the stage by name.
+    may_publish : mapping of str to Published
+        Results that it has with some options only.
     """
 
     name: StageName
@@ -57,6 +59,7 @@ class Stage:
     weight: float
     posed_needs: tuple[str, ...] | None = None
     publishes: Mapping[str, Published] = field(default_factory=dict)
+    may_publish: Mapping[str, Published] = field(default_factory=dict)
 
 
 STAGES: tuple[Stage, ...] = (
@@ -87,6 +90,7 @@ STAGES: tuple[Stage, ...] = (
         ("frame_extraction", "sparse_reconstruction", "mesh_generation"),
         0.15,
         publishes={"textured_mesh": Published(TEXTURED_MESH, TEXTURED_MESH)},
+        may_publish={"normal_map": Published(NORMAL_MAP, NORMAL_MAP)},
     ),
 )
 STAGE_NAMES: tuple[StageName, ...] = tuple(stage.name for stage in STAGES)

@@ -13,7 +13,7 @@ import numpy as np
 
 from recon3d.errors import InputError, OptionError, StageError
 from recon3d.io.atomic import publish_path, write_json
-from recon3d.layout import EXPORT, IMAGES, NORMAL_MAP, TRANSFORMS, images_folder
+from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
 from recon3d.options.value_types import ExportFormat, Material, TextureFormat
 from recon3d.similarity import scaled
 from recon3d.types import Bytes, Floats, Mesh, Scene, TexturedMesh
@@ -35,6 +35,9 @@ class _Results(Protocol):
 
     @property
     def textured_mesh(self) -> Path | None: ...
+
+    @property
+    def normal_map(self) -> Path | None: ...
 
     @property
     def sparse(self) -> Path | None: ...
@@ -165,9 +168,9 @@ def _export(
         source = _made(project, "textured_mesh", results.textured_mesh)
         target = output or folder / f"{project.path.name}.{format}"
         if material == "unlit" and texture_format == "jpeg":
-            _write_textured(source, target, format, factor, _normal_map(project))
+            _write_textured(source, target, format, factor, _normal_map(results))
         else:
-            normals = _normal_map(project) if material == "pbr" else None
+            normals = _normal_map(results) if material == "pbr" else None
             _write_look(source, target, factor, _up(project), material, texture_format, normals)
         return target
     if format in ("stl", "usdz"):
@@ -240,18 +243,19 @@ def _check_folder(target: Path) -> None:
         )
 
 
-def _normal_map(project: ExportedProject) -> Bytes | None:
-    """What texturing has baked, if it has."""
+def _normal_map(results: _Results) -> Bytes | None:
+    """What texturing has baked for the textured mesh among the results, if it has."""
     import cv2
 
-    if "texturing" not in project.artifacts:
-        return None
-    path = project.artifacts["texturing"].path / NORMAL_MAP
-    if not path.is_file():
+    path = results.normal_map
+    if path is None:
         return None
     decoded = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
-        raise InputError(f"{path} is damaged.", "Run texturing again with --rerun-from texturing.")
+        raise InputError(
+            f"{path} is damaged.",
+            "Remove it: the next run copies it again, or makes it anew with --rerun-from texturing.",
+        )
     return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
 
 
@@ -311,7 +315,7 @@ def _write_upright(project: ExportedProject, target: Path, format: str, scale: _
     mesh: Mesh | TexturedMesh
     normal_map = None
     if format == "usdz" and results.textured_mesh is not None:
-        mesh, normal_map = read_textured_mesh(results.textured_mesh), _normal_map(project)
+        mesh, normal_map = read_textured_mesh(results.textured_mesh), _normal_map(results)
     else:
         mesh = read_mesh(_made(project, "mesh", results.mesh))
     up = _up(project)

@@ -35,7 +35,12 @@ except ImportError as error:
 
 #: A link carries the file itself, since Jupyter and Voilà serve files under different addresses.
 _MAX_LINK = 300_000_000
-_PRODUCTS = {"textured_mesh": "Model", "mesh": "Surface", "point_cloud": "Points"}
+_PRODUCTS = {
+    "textured_mesh": "Model",
+    "normal_map": "Normal map",
+    "mesh": "Surface",
+    "point_cloud": "Points",
+}
 _INTRODUCTION = (
     "<h2>From pictures to a 3D model</h2>Walk around the thing, slowly, with the camera on it. "
     "Choose the video, or at least a dozen photos, and press <i>Start</i>."

@@ -367,7 +367,7 @@ class Execution:
             return True
         reported = reported_fingerprints(results.folder)
         return any(
-            reported.get(name) != artifact.manifest.fingerprint or not results.complete(name)
+            reported.get(name) != artifact.manifest.fingerprint or not results.complete(name, artifact.path)
             for name, artifact in self.done.items()
         )
 

@@ -11,6 +11,7 @@ from recon3d.io.atomic import publish_path
 from recon3d.layout import (
     COMPONENTS,
     MESH,
+    NORMAL_MAP,
     POINT_CLOUD,
     REPORT_HTML,
     SPARSE,
@@ -22,11 +23,9 @@ from recon3d.layout import (
     read_component_list,
 )
 from recon3d.rendering.formatting import Described, byte_text, card, grid
-from recon3d.stage_table import STAGES, Published, StageName
+from recon3d.stage_table import STAGES, Stage, StageName
 
-_PUBLISHED: dict[str, tuple[Published, ...]] = {
-    stage.name: tuple(stage.publishes.values()) for stage in STAGES
-}
+_STAGES: dict[str, Stage] = {stage.name: stage for stage in STAGES}
 
 _MAPPER: StageName = "sparse_reconstruction"
 
@@ -63,6 +62,11 @@ class Results(Described):
         return self._path(TEXTURED_MESH)
 
     @property
+    def normal_map(self) -> Path | None:
+        """Normals for the textured model, PNG; also None where its texturing baked none."""
+        return self._path(NORMAL_MAP)
+
+    @property
     def sparse(self) -> Path | None:
         """Cameras and sparse points, a COLMAP model."""
         return self._path(SPARSE)
@@ -93,11 +97,11 @@ class Results(Described):
         dict of str to Path
             Paths by the result's name, such as "mesh".
         """
-        names = ("point_cloud", "mesh", "textured_mesh", "sparse", "transforms", "report")
+        names = ("point_cloud", "mesh", "textured_mesh", "normal_map", "sparse", "transforms", "report")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
     def publish(self, stage: str, artifact: Path) -> None:
-        """Copy a stage's results from its artifact.
+        """Copy a stage's results from its artifact; remove those of an earlier run that it does not have.
 
         Parameters
         ----------
@@ -106,26 +110,39 @@ class Results(Described):
         artifact : Path
             The artifact's folder.
         """
-        for source, target in _PUBLISHED[stage]:
+        row = _STAGES[stage]
+        # First, so that a crash leaves nothing beside a result that it does not belong to.
+        for _, target in row.may_publish.values():
+            (self.folder / target).unlink(missing_ok=True)
+        for source, target in row.publishes.values():
             publish_path(artifact / source, self.folder / target)
+        for source, target in row.may_publish.values():
+            if (artifact / source).exists():
+                publish_path(artifact / source, self.folder / target)
         if stage == _MAPPER:
             _remove_components(self.folder)  # those of other images
             if (artifact / COMPONENTS).is_dir():
                 publish_path(artifact / COMPONENTS, self.folder / COMPONENTS)
 
-    def complete(self, stage: str) -> bool:
-        """Tell whether all results of a stage exist.
+    def complete(self, stage: str, artifact: Path) -> bool:
+        """Tell whether all results of a stage exist, and none that its artifact does not have.
 
         Parameters
         ----------
         stage : str
             Name of the stage.
+        artifact : Path
+            The artifact's folder.
 
         Returns
         -------
         bool
         """
-        return all((self.folder / target).exists() for _, target in _PUBLISHED[stage])
+        row = _STAGES[stage]
+        return all((self.folder / target).exists() for _, target in row.publishes.values()) and all(
+            (self.folder / target).exists() == (artifact / source).exists()
+            for source, target in row.may_publish.values()
+        )
 
     def __dir__(self) -> list[str]:
         return [
@@ -133,6 +150,7 @@ class Results(Described):
             "files",
             "folder",
             "mesh",
+            "normal_map",
             "point_cloud",
             "report",
             "sparse",

@@ -13,7 +13,7 @@ from recon3d_api.schemas import FileKind
 
 #: Starts the paths of what a user gave; only that can be removed.
 INPUTS = "inputs/"
-_RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "report")
+_RESULTS: tuple[FileKind, ...] = ("point_cloud", "mesh", "textured_mesh", "normal_map", "report")
 _FRAMES, _SPARSE = "frames/", "results/sparse/"
 
 

@@ -23,7 +23,17 @@ JobStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 ProjectOrder = Literal["id", "-id", "name", "-name", "updated_at", "-updated_at"]
 JobOrder = Literal["id", "-id"]
 #: What the service lists.
-FileKind = Literal["video", "image", "frames", "point_cloud", "mesh", "textured_mesh", "sparse", "report"]
+FileKind = Literal[
+    "video",
+    "image",
+    "frames",
+    "point_cloud",
+    "mesh",
+    "textured_mesh",
+    "normal_map",
+    "sparse",
+    "report",
+]
 #: What the service lets download.
 FileType = FileKind
 

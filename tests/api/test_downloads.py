@@ -29,7 +29,7 @@ from tests.api.conftest import Api, new_project, photo, plant, started, wait_for
 from tests.synthetic import media
 from tests.synthetic.made_project import made_project
 
-RESULTS = ("point_cloud.ply", "mesh.ply", "textured_mesh.glb", "report.html")
+RESULTS = ("point_cloud.ply", "mesh.ply", "textured_mesh.glb", "normal_map.png", "report.html")
 
 
 @functools.cache
@@ -71,6 +71,7 @@ def test_every_file_of_the_list_comes_down(client: httpx.Client, stranger: httpx
         "point_cloud": 1,
         "mesh": 1,
         "textured_mesh": 1,
+        "normal_map": 1,
         "report": 1,
         "sparse": 3,
     }
@@ -105,6 +106,7 @@ def test_every_file_of_the_list_comes_down(client: httpx.Client, stranger: httpx
         ("report", "-report.html", None),
         ("mesh", "-mesh.ply", None),
         ("textured_mesh", "-textured_mesh.glb", None),
+        ("normal_map", "-normal_map.png", None),
         ("point_cloud", "-point_cloud.ply", None),
         ("video", "clip1.mp4", None),
     ],
@@ -308,7 +310,7 @@ def test_one_file_is_removed_before_a_run(client: httpx.Client, stranger: httpx.
     assert client.delete(url).status_code == 404
     listed = client.get(f"/files/list/{number}").json()
     assert [row["path"] for row in listed if row["type"] == "image"] == ["inputs/photos/p1.jpg"]
-    assert len([row for row in listed if row["path"].startswith("results/")]) == 7
+    assert len([row for row in listed if row["path"].startswith("results/")]) == 8
     assert not (idle.root(number) / "model" / "inputs" / "photos" / "p0.jpg").exists()
     for made in ("results/mesh.ply", "frames/photo_1.jpg"):
         answer = client.delete(f"/files/{number}/{made}")

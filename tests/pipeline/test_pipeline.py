@@ -22,7 +22,7 @@ from recon3d import pipeline as pl
 from recon3d.compute import Cluster, StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
-from recon3d.layout import Registration, WorldFrame, frame_list_file, write_registration
+from recon3d.layout import NORMAL_MAP, Registration, WorldFrame, frame_list_file, write_registration
 from recon3d.preflight.result import InputCheck
 from recon3d.project import Project
 from recon3d.stage_table import STAGE_NAMES, STAGES
@@ -75,6 +75,8 @@ class SmallStages:
             for source, _ in stage.publishes.values():
                 if not (out / source).exists():
                     (out / source).write_text(stage.name)
+            if stage.name == "texturing" and options.normal_map == "on":
+                (out / NORMAL_MAP).write_text("normals")
 
         return SimpleNamespace(VERSION=self.versions.get(stage.name, 1), run=run)
 
@@ -339,6 +341,27 @@ def test_a_result_that_was_lost_is_published_again(project: Project, small: Smal
     results.mesh.unlink()
     pipeline.run(project)
     assert results.mesh is not None
+
+
+def test_a_normal_map_is_a_result_of_the_runs_that_bake_one(project: Project, small: SmallStages) -> None:
+    on, off = (pl.Pipeline("low", texturing={"normal_map": value}) for value in ("on", "off"))
+    results = off.run(project)
+    assert "normal_map" not in results.files()
+    on.run(project)
+    assert results.files()["normal_map"].read_text() == "normals"
+    (results.folder / NORMAL_MAP).unlink()
+    on.run(project)
+    assert results.normal_map is not None
+    # What belongs to another model goes, also where that model is only taken up again.
+    off.run(project)
+    assert results.normal_map is None
+    (results.folder / NORMAL_MAP).write_text("of a run that was killed")
+    off.run(project)
+    assert results.normal_map is None
+    _ran(project)
+    on.run(project)
+    assert results.normal_map is not None
+    assert _ran(project) == []
 
 
 def test_mistakes_are_found_before_anything_runs(project: Project) -> None:

@@ -44,6 +44,7 @@ _NOT_YET = {
     "sparse": "The cameras have not been found yet",
     "mesh": "The mesh has not been made yet",
     "textured_mesh": "The textured mesh has not been made yet",
+    "normal_map": "There is no normal map",
     "point_cloud": "The point cloud has not been made yet",
     "report": "The report has not been made yet",
 }
@@ -88,8 +89,8 @@ def download(
     """Download a file of a project.
 
     `video` is the one uploaded last; `image` (the photos), `frames` and `sparse` (a COLMAP model) are zip
-    archives, `mesh` and `point_cloud` are PLY, `textured_mesh` is GLB, `report` is HTML. `Range` and
-    `If-Range` resume a download.
+    archives, `mesh` and `point_cloud` are PLY, `textured_mesh` is GLB, `normal_map` is PNG, `report`
+    is HTML. `Range` and `If-Range` resume a download.
     """
     if ticket is not None and token is None:
         token = redeem_ticket(service.database, ticket, ticket_target(project_id, file_type))

@@ -4,7 +4,7 @@ import { attempt, button, el, replace } from "./dom.js";
 import { bytes, duration, t } from "./strings.js";
 
 // In the order in which most people want them.
-const TYPES = ["textured_mesh", "report", "mesh", "point_cloud", "sparse", "frames"];
+const TYPES = ["textured_mesh", "normal_map", "report", "mesh", "point_cloud", "sparse", "frames"];
 
 export function model(state) {
   const node = el("section", { class: "model", "aria-labelledby": "model-title" });

@@ -181,6 +181,7 @@ const words = {
 
   downloads: "Downloads",
   download_textured_mesh: "Model with colours (GLB)",
+  download_normal_map: "Normal map of the model (PNG)",
   download_mesh: "Surface (PLY)",
   download_point_cloud: "Points (PLY)",
   download_report: "Report (HTML)",
