@@ -74,6 +74,9 @@ def cpu_parts(stage: str, counts: Counts) -> Parts:
     if stage == "mesh_generation":
         parts = {"million_faces": c["faces"], "million_points": c["points"]}
         return {**parts, "photo_megapixels": _photo_megapixels(c)}
+    # Neither what `max_faces` saves nor a normal map has a price. The map takes 1 to 2 s for each million of
+    # its texels, and the triangles left out save more (docs/benchmarks.md): a price for the map alone would
+    # make what is foretold worse. Kept runs cannot tell the other one: they texture all of their triangles.
     return {
         "megapixels": images * c["texture_pixels"],
         "million_faces": c["faces"],
