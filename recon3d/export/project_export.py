@@ -12,6 +12,7 @@ from typing import Protocol, get_args
 import numpy as np
 
 from recon3d.errors import InputError, OptionError, StageError
+from recon3d.export.photo_masks import add_masks, publish_masks
 from recon3d.io.atomic import publish_path, write_json
 from recon3d.layout import EXPORT, IMAGES, TRANSFORMS, images_folder
 from recon3d.options.value_types import ExportFormat, Material, TextureFormat
@@ -209,6 +210,8 @@ def _export(
                 write_transforms(target / TRANSFORMS, scaled(scene, factor), IMAGES)
         if images is not None:
             publish_path(images, target / images.name)
+            if publish_masks(images, target / images.name) and format == "nerfstudio":
+                add_masks(target / TRANSFORMS, images.name)
         write_json(target / _MARKER, {"format": format})
         return target
     raise OptionError(f"Unknown export format {format!r}.", f"Use one of {', '.join(FORMATS)}.")

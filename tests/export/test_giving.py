@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +21,14 @@ from recon3d.export.project_export import export_project
 from recon3d.export.turntable import Turn, write_turntable
 from recon3d.io.depth import write_depth_map
 from recon3d.io.gltf import read_texture_file, read_textured_mesh
+from recon3d.io.masks import write_mask
+from recon3d.io.nerfstudio import write_transforms
 from recon3d.io.obj import write_obj
 from recon3d.io.ply import write_mesh
 from recon3d.io.usdz import write_usdz
-from recon3d.layout import MESH, NORMAL_MAP, depth_map_file
+from recon3d.layout import MESH, NORMAL_MAP, depth_map_file, mask_file
 from recon3d.project import Project
-from recon3d.types import Camera, DepthMap, Mesh, PointCloud
+from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene
 from recon3d.viewer.html_export import export_html
 from tests.io.test_gltf import tilted_map
 from tests.synthetic.made_project import HALF, box, cloud, made_project
@@ -177,6 +181,31 @@ def test_exports_that_are_lit_take_the_normal_map(tmp_path: Path) -> None:
     (project.results.folder / NORMAL_MAP).write_bytes(b"no picture")
     with pytest.raises(InputError, match=r"normal_map\.png is damaged"):
         project.export("obj", tmp_path / "b.obj")
+
+
+def test_photos_keep_their_masks(tmp_path: Path) -> None:
+    project = made_project(tmp_path / "box")
+    extracted = project.artifacts["frame_extraction"].path
+    scene = Scene.load(project.artifacts["sparse_reconstruction"].path)
+    write_transforms(project.results.folder / "transforms.json", scene, "images")
+    shutil.copytree(extracted / "images", project.results.folder / "sparse")
+    project.export("nerfstudio")
+    visible = np.arange(640)[None] > np.arange(480)[:, None]
+    mask = mask_file(extracted / "images", "photo_3.jpg")
+    write_mask(mask, visible)
+    colmap, nerfstudio = project.export("colmap"), project.export("nerfstudio")
+    assert [path.name for path in (colmap / "masks").iterdir()] == ["photo_3.jpg.png"]
+    assert (colmap / "masks" / mask.name).read_bytes() == mask.read_bytes()
+    for frame in json.loads((nerfstudio / "transforms.json").read_text())["frames"]:
+        name = frame["file_path"].removeprefix("images/")
+        assert frame["mask_path"] == f"masks/{name}.png"
+        read = cv2.imread(str(nerfstudio / frame["mask_path"]), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(read > 0, visible if name == "photo_3.jpg" else np.ones_like(visible))
+    # The photo has come anew, without transparent pixels.
+    shutil.rmtree(mask.parent)
+    project.export("colmap")
+    assert not list((colmap / "masks").iterdir())
+    assert "mask_path" not in project.export("nerfstudio").joinpath("transforms.json").read_text()
 
 
 def test_looks_that_there_are_not_are_refused(project: Project, tmp_path: Path) -> None:
