@@ -36,6 +36,7 @@ from recon3d.events import (
     TimesForetold,
     VerdictReached,
 )
+from recon3d.io.atomic import TEMPORARY
 from recon3d.layout import INPUTS, WORKERS_LOG
 from recon3d.options import StageOptions
 from recon3d.options.value_types import DaskClient
@@ -123,6 +124,12 @@ class Execution:
         if not project.inputs:
             raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
         started = time.time()
+        # A run that was killed may have left whole artifacts that were arriving; nothing reads them, and what
+        # cannot be removed is in nobody's way.
+        for path in (*project.store.leftovers(), *project.results.leftovers()):
+            if path.name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError):
+                    project.store.remove(path)
         steps = plan_steps(project, settings.options, settings.seed, self.until)
         log.emit(
             RunStarted(

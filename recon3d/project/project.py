@@ -463,7 +463,7 @@ class Project:
             Nothing was removed then.
         """
         with self.lock():
-            paths = [*self.store.leftovers(), *self._inputs.leftovers()]
+            paths = [*self.store.leftovers(), *self._inputs.leftovers(), *self.results.leftovers()]
             if superseded:
                 paths += superseded_artifacts(self.store.all(), self.artifacts.values(), self.runs)
             cleaning = Cleaning({p: bytes_in(p) for p in paths}, tuple(self._inputs.unlisted()), dry_run)

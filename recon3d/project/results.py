@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon3d.io.atomic import publish_path
+from recon3d.io.atomic import TEMPORARY, publish_path
 from recon3d.layout import (
     COMPONENTS,
     MESH,
@@ -143,6 +143,15 @@ class Results(Described):
             (self.folder / target).exists() == (artifact / source).exists()
             for source, target in row.may_publish.values()
         )
+
+    def leftovers(self) -> list[Path]:
+        """List what a process that was killed had begun to copy.
+
+        Returns
+        -------
+        list of Path
+        """
+        return sorted(self.folder.glob(f"{TEMPORARY}*"))
 
     def __dir__(self) -> list[str]:
         return [

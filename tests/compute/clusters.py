@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 from cryptography import x509
@@ -151,11 +152,11 @@ def as_settings(environment: dict[str, str]) -> dict[str, str]:
     }
 
 
-def small_run(project: Path, *options: object) -> subprocess.Popen[bytes]:
-    """Start a run of the sample that takes a minute."""
+def small_run(project: Path, *options: object, **how: Any) -> subprocess.Popen[Any]:
+    """Start a run of the sample that takes a minute; `how` is for the process."""
     sizes = [f"--set={s}.{o}={v}" for s, options in SMALL.items() for o, v in options.items()]
     command = [sys.executable, "-m", "recon3d", "run", _SAMPLE, "-o", project, "-q", "low", *sizes, *options]
-    return subprocess.Popen(list(map(str, command)))
+    return subprocess.Popen(list(map(str, command)), **how)
 
 
 def digests(project: Path) -> dict[str, str]:

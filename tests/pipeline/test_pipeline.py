@@ -343,6 +343,21 @@ def test_a_result_that_was_lost_is_published_again(project: Project, small: Smal
     assert results.mesh is not None
 
 
+def test_what_a_killed_run_was_writing_goes_and_what_is_not_a_run_s_stays(
+    project: Project, small: SmallStages
+) -> None:
+    arriving, mine = project.path / "work" / ".tmp-1bcd21c7", project.path / "work" / "mine.txt"
+    arriving.mkdir(parents=True)
+    (arriving / "half").write_text("half")
+    mine.write_text("mine")
+    copied = project.results.folder / ".tmp-5d1f0a33"
+    copied.parent.mkdir()
+    copied.write_text("half")
+    pl.Pipeline("low").run(project, until="frame_extraction")
+    assert [path.name for path in (project.path / "work").iterdir()] == ["mine.txt"]
+    assert not copied.exists()
+
+
 def test_a_normal_map_is_a_result_of_the_runs_that_bake_one(project: Project, small: SmallStages) -> None:
     on, off = (pl.Pipeline("low", texturing={"normal_map": value}) for value in ("on", "off"))
     results = off.run(project)

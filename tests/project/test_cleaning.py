@@ -152,6 +152,15 @@ def test_a_new_project_and_one_of_an_earlier_version_have_no_inputs(tmp_path: Pa
     assert len(project.inputs) == 1
 
 
+def test_a_result_that_was_being_copied_goes_and_a_file_beside_the_results_stays(project: Project) -> None:
+    half, mine = project.results.folder / ".tmp-0011aabb", project.results.folder / "notes.txt"
+    half.parent.mkdir()
+    half.write_bytes(b"half")
+    mine.write_bytes(b"mine")
+    assert list(project.clean().removed) == [half]
+    assert [path.name for path in half.parent.iterdir()] == ["notes.txt"]
+
+
 def test_an_unlisted_file_is_kept_told_and_not_written_over(project: Project, tmp_path: Path) -> None:
     inputs = project.path / "inputs" / "photos"
     mine = _photo(inputs / "mine.jpg", 5).read_bytes()

@@ -34,6 +34,8 @@ class S3Server:
         One for each of the next requests; a fault that is ``always`` is for all.
     requests : list of str
         Methods of the requests that were answered.
+    writes : int, optional
+        How many more writes are answered; the next ones are held while it is zero, and cut then.
     """
 
     url: str
@@ -42,6 +44,8 @@ class S3Server:
     always: Fault | None = None
     slowness: float = 1.0
     requests: list[str] = field(default_factory=list)
+    writes: int | None = None
+    _counting: threading.Lock = field(default_factory=threading.Lock)
 
     def wrapped(self, app: Callable[..., Iterable[bytes]]) -> Callable[..., Iterable[bytes]]:
         def answer(environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
@@ -52,6 +56,8 @@ class S3Server:
                 return [b"<Error><Code>InternalError</Code><Message>We failed.</Message></Error>"]
             if fault == "slow":
                 time.sleep(self.slowness)
+            if environ["REQUEST_METHOD"] == "PUT" and self._is_held():
+                fault = "cut"
             if fault == "cut":
                 environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
                 return []
@@ -60,6 +66,17 @@ class S3Server:
             return _half(body, environ["werkzeug.socket"]) if fault == "cut in the middle" else body
 
         return answer
+
+    def _is_held(self) -> bool:
+        with self._counting:
+            if self.writes is None:
+                return False
+            if self.writes > 0:
+                self.writes -= 1
+                return False
+        while self.writes == 0:
+            time.sleep(0.01)
+        return True
 
 
 def _half(body: Iterable[bytes], connection: socket.socket) -> Iterator[bytes]:
@@ -86,18 +103,27 @@ def serving(host: str = "127.0.0.1") -> Iterator[S3Server]:
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
     }
-    client = boto3.client(
+    try:
+        with bucket_of(made) as opened:
+            opened.create()
+        yield made
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextlib.contextmanager
+def bucket_of(server: S3Server) -> Iterator[Any]:
+    """A server's bucket, as boto3 has it."""
+    resource = boto3.resource(
         "s3",
-        endpoint_url=made.environment["AWS_ENDPOINT_URL"],
+        endpoint_url=server.environment["AWS_ENDPOINT_URL"],
         aws_access_key_id="test",
         aws_secret_access_key="test",
         region_name="us-east-1",
     )
     try:
-        client.create_bucket(Bucket=bucket)
-        yield made
+        yield resource.Bucket(server.url.removeprefix("s3://").partition("/")[0])
     finally:
-        client.close()
-        server.shutdown()
-        thread.join()
-        server.server_close()
+        resource.meta.client.close()
