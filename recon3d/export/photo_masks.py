@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 
 from recon3d.io.atomic import publish_path, read_json, write_json
-from recon3d.io.masks import write_mask
 from recon3d.layout import mask_file
 
 
@@ -52,6 +51,8 @@ def add_masks(transforms: Path, images: str) -> None:
     images : str
         Folder of the images, relative to the file.
     """
+    from recon3d.io.masks import write_mask
+
     document = read_json(transforms)
     for frame in document["frames"]:
         mask = mask_file(transforms.parent / images, frame["file_path"].removeprefix(f"{images}/"))
