@@ -334,8 +334,9 @@ class Execution:
         workers = self.settings.workers or usable_cores()
         try:
             seconds = foretell(self.done, self.settings.options, workers, self._factors)
-        except (Recon3DError, KeyError, IndexError, TypeError, ValueError, OSError):
-            # Files that are missing, damaged or of another version: the stage that needs them says so.
+        except (Recon3DError, KeyError, IndexError):
+            # A list of frames that is missing, damaged or empty, or counts of another version: the stage
+            # that needs them says so.
             return
         self.log.emit(TimesForetold(seconds={name: round(value, 2) for name, value in seconds.items()}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -195,7 +196,7 @@ def test_running_a_part_and_then_the_rest(project: Project, small: SmallStages) 
 def test_frames_that_cannot_be_read_only_cost_the_time_left(project: Project, small: SmallStages) -> None:
     pl.Pipeline("low").run(project, until="frame_extraction")
     (extracted,) = project.path.glob("artifacts/frame_extraction-*")
-    frame_list_file(extracted).mkdir()  # reading it is an OSError
+    frame_list_file(extracted).mkdir()  # it is there and cannot be read
     pl.Pipeline("low").run(project)
     state = project.runs[-1].state
     assert (state.status, state.foretold) == ("completed", {})
@@ -339,6 +340,16 @@ def test_a_result_that_was_lost_is_published_again(project: Project, small: Smal
     results.mesh.unlink()
     pipeline.run(project)
     assert results.mesh is not None
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"stages": 3, "left_out": 3}'])
+def test_a_report_that_is_damaged_is_written_anew(project: Project, small: SmallStages, content: str) -> None:
+    pipeline = pl.Pipeline("low")
+    report = pipeline.run(project).folder / "report.json"
+    known = report.read_text()
+    report.write_text(content)
+    pipeline.run(project)
+    assert json.loads(report.read_text()).keys() == json.loads(known).keys()
 
 
 def test_mistakes_are_found_before_anything_runs(project: Project) -> None:
