@@ -28,6 +28,8 @@ _WEIGHTS: dict[str, float] = {stage.name: stage.weight for stage in STAGES}
 _DOUBT = 0.1
 #: Its time is mostly that of the workers' start, which tells nothing of the later stages.
 _PACELESS = "frame_extraction"
+#: Done of a stage of which nothing is foretold, before its own pace tells what is left of it.
+_TELLING = 0.1
 
 
 class Failure(BaseModel):
@@ -42,13 +44,18 @@ class Failure(BaseModel):
 
 
 class BaseEvent(BaseModel):
-    """Fields of every event."""
+    """Fields of every event.
+
+    `time` is that of the machine's clock, which may be set meanwhile; `clock` counts seconds from the run's
+    first event by one that nobody sets. Earlier versions wrote no `clock`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     seq: int = 0
     time: float = 0.0
     run: str = ""
+    clock: float | None = None
 
 
 class RunStarted(BaseEvent):
@@ -214,6 +221,7 @@ class EventLog:
         self.run = run
         self._listener = listener
         self._seq = 0
+        self._began: float | None = None
         self._lock = threading.Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -223,7 +231,7 @@ class EventLog:
         Parameters
         ----------
         event : Event
-            Its ``seq``, ``time`` and ``run`` are replaced.
+            Its ``seq``, ``time``, ``run`` and ``clock`` are replaced.
 
         Returns
         -------
@@ -232,7 +240,11 @@ class EventLog:
         """
         with self._lock:
             self._seq += 1
-            stamped: Event = event.model_copy(update={"seq": self._seq, "time": time.time(), "run": self.run})
+            now = time.monotonic()
+            self._began = now if self._began is None else self._began
+            clock = round(now - self._began, 3)
+            own = {"seq": self._seq, "time": time.time(), "run": self.run, "clock": clock}
+            stamped: Event = event.model_copy(update=own)
             try:
                 with open(self.path, "a", encoding="utf-8") as file:
                     file.write(stamped.model_dump_json() + "\n")
@@ -305,7 +317,10 @@ RunStatus = Literal["pending", "running", "completed", "failed", "cancelled"]
 
 @dataclass(frozen=True, repr=False)
 class StageState(Described):
-    """How far a stage is; `seconds` is what its work took, in an earlier run if it was skipped."""
+    """How far a stage is; `seconds` is what its work took, in an earlier run if it was skipped.
+
+    `began` is the run's own clock at its start, and `took` how long it took by that, with what it waited for.
+    """
 
     name: str
     status: StageStatus = "pending"
@@ -323,6 +338,8 @@ class StageState(Described):
     counts: dict[str, Any] = field(default_factory=dict)
     error: Failure | None = None
     seconds: float | None = None
+    began: float | None = None
+    took: float | None = None
 
     @property
     def counted(self) -> str:
@@ -348,7 +365,7 @@ class StageState(Described):
 
 @dataclass(frozen=True, repr=False)
 class RunState(Described):
-    """How far a run is: what its events add up to."""
+    """How far a run is: what its events add up to; `time` and `clock` are those of the last one."""
 
     run: str = ""
     status: RunStatus = "pending"
@@ -363,6 +380,8 @@ class RunState(Described):
     foretold: dict[str, float] = field(default_factory=dict)
     check: InputsChecked | None = None
     verdict: VerdictReached | None = None
+    time: float = 0.0
+    clock: float | None = None
 
     @property
     def current(self) -> StageState | None:
@@ -372,7 +391,28 @@ class RunState(Described):
     @property
     def seconds(self) -> float | None:
         """How long the run took; None before its end."""
-        return None if self.started is None or self.ended is None else self.ended - self.started
+        return None if self.ended is None else self.time_spent(self.ended)
+
+    def time_spent(self, now: float) -> float | None:
+        """How long the run has taken, whatever was done to the machine's clock before the last event.
+
+        Parameters
+        ----------
+        now : float
+            Seconds since the epoch, as `time.time` gives them.
+
+        Returns
+        -------
+        float or None
+            Seconds, without those that the machine slept, as far as the system tells; None before its start.
+        """
+        return None if self.started is None else self._since(0.0, self.started, now)
+
+    def _since(self, began: float | None, started: float, now: float) -> float:
+        """Seconds since a moment of the run's own clock; since one of the machine's where it has none."""
+        if self.clock is None or began is None:
+            return max(now - started, 0.0)
+        return self.clock - began + max(now - self.time, 0.0)
 
     def time_left(self, now: float) -> float | None:
         """How long the run still takes: what was foretold, corrected by what this run has measured.
@@ -388,28 +428,38 @@ class RunState(Described):
         Returns
         -------
         float or None
-            Seconds; None while nothing is foretold, and when the run does not work.
+            Seconds; None when the run does not work, and while of a stage that is to come, or has hardly
+            begun, nothing is foretold.
         """
         if self.status != "running" or not self.foretold:
             return None
-        foretold = {name: self.foretold.get(name, 0.0) for name in self.stages}
-        expected = measured = _DOUBT * sum(foretold.values())
-        for name, stage in self.stages.items():
+        known = {name: self.foretold[name] for name in self.stages if name in self.foretold}
+        expected = measured = _DOUBT * sum(known.values())
+        for name, seconds in known.items():
+            stage = self.stages[name]
             if stage.status != "completed" or name == _PACELESS:
                 continue
             if stage.started is not None and stage.ended is not None:
-                expected += foretold[name]
-                # The clock of the events may have been set back meanwhile, that of `seconds` cannot.
-                measured += max(stage.ended - stage.started, stage.seconds or 0.0)
+                expected += seconds
+                # Without a clock of the run's own, the machine's may have been set back meanwhile.
+                wall = max(stage.ended - stage.started, stage.seconds or 0.0)
+                measured += wall if stage.took is None else stage.took
         pace = measured / expected if expected > 0 else 1.0
         left = 0.0
         for name, stage in self.stages.items():
             if stage.status == "pending":
-                left += foretold[name] * pace
+                if name not in known:
+                    return None
+                left += known[name] * pace
             elif stage.status == "running" and stage.started is not None:
-                done, elapsed = stage.fraction, max(now - stage.started, 0.0)
-                # What is foretold of it and its own pace, elapsed / done, weighed by done².
-                left += (1 - done) * ((1 - done**2) * foretold[name] * pace + done * elapsed)
+                done, elapsed = stage.fraction, self._since(stage.began, stage.started, now)
+                if name in known:
+                    # What is foretold of it and its own pace, elapsed / done, weighed by done².
+                    left += (1 - done) * ((1 - done**2) * known[name] * pace + done * elapsed)
+                elif done < _TELLING:
+                    return None
+                else:
+                    left += (1 - done) * elapsed / done
         return left
 
     def _facts(self) -> list[str]:
@@ -465,7 +515,7 @@ def fold(events: Iterable[Event], state: RunState | None = None) -> RunState:
     state = state or RunState()
     for event in events:
         if event.seq > state.seq:
-            state = replace(_apply(state, event), seq=event.seq)
+            state = replace(_apply(state, event), seq=event.seq, time=event.time, clock=event.clock)
     return state
 
 
@@ -498,7 +548,7 @@ def _apply(state: RunState, event: Event) -> RunState:
         return replace(state, verdict=event)
     stage = state.stages.get(event.stage, StageState(event.stage))
     if isinstance(event, StageStarted):
-        stage = replace(stage, status="running", started=event.time)
+        stage = replace(stage, status="running", started=event.time, began=event.clock)
     elif isinstance(event, StageProgress):
         fraction = event.done / event.total if event.total > 0 else 0.0
         stage = replace(
@@ -535,6 +585,7 @@ def _apply(state: RunState, event: Event) -> RunState:
             peak_memory=event.peak_memory,
             counts=event.counts,
             seconds=event.seconds,
+            took=None if event.clock is None or stage.began is None else event.clock - stage.began,
         )
     else:
         stage = replace(stage, status="failed", ended=event.time, error=event.error, eta=None)
@@ -543,5 +594,7 @@ def _apply(state: RunState, event: Event) -> RunState:
 
 
 def _overall(stages: dict[str, StageState], foretold: dict[str, float]) -> float:
-    weights = {name: (foretold or _WEIGHTS).get(name) or 0.1 for name in stages}
+    # Seconds of some stages and usual shares of the others do not go together.
+    known = foretold if all(name in foretold for name in stages) else _WEIGHTS
+    weights = {name: known.get(name) or 0.1 for name in stages}
     return sum(weights[name] * stage.fraction for name, stage in stages.items()) / sum(weights.values())

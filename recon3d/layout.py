@@ -395,6 +395,9 @@ def read_frames(frame_extraction: Path) -> FrameList:
         frames = tuple(
             frame if frame.gps is None else replace(frame, gps=_position(frame.gps)) for frame in rows
         )
+        for frame in frames:
+            if not all(isinstance(side, int) and side > 0 for side in (frame.width, frame.height)):
+                raise ValueError(f"the size of {frame.name!r} is not two positive numbers")
         sequences = tuple(tuple(names) for names in document["sequences"])
         return FrameList(frames, sequences, document.get("photo_bits"))
     except (KeyError, TypeError, ValueError) as error:
@@ -896,6 +899,9 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} is missing.", _mend(path)) from None
     except ValueError as error:
         raise InputError(f"{path} is damaged: {error}.", _mend(path)) from error
+    except OSError as error:
+        hint = "Check that it is a file and who may read it, and that its disk is there."
+        raise InputError(f"{path} cannot be read: {error.strerror}.", hint) from error
     if not isinstance(document, dict):
         raise InputError(f"{path} is damaged: it is not a JSON object.", _mend(path))
     return document

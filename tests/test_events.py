@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recon3d import events as ev
+from recon3d import stage_table
 
 STAGES = ("frame_extraction", "texturing")
 
@@ -219,6 +221,79 @@ def test_a_clock_that_is_set_back_leaves_the_pace_as_the_stage_measured_it() -> 
     )
     assert state.time_left(1000.0) == pytest.approx(50 * (10 + 90) / (10 + 40))
     assert state.time_left(-1000.0) == state.time_left(1000.0)
+
+
+def _dated(*moments: tuple[float, float]) -> ev.RunState:
+    """A run whose machine's clock was set: pairs of its time and the run's own."""
+    whole: list[ev.Event] = [
+        ev.RunStarted(stages=tuple(FORETOLD), quality="low", version="1"),
+        ev.TimesForetold(seconds=FORETOLD),
+        _completed(0, 0, "frame_extraction", 10.0),
+        ev.StageStarted(stage="dense_reconstruction"),
+        _completed(0, 0, "dense_reconstruction", 50.0),
+        ev.StageStarted(stage="mesh_generation"),
+        ev.StageProgress(stage="mesh_generation", done=1, total=2),
+    ]
+    dated = zip(whole, moments, strict=True)
+    return ev.fold(
+        event.model_copy(update={"seq": seq, "time": time, "clock": clock})
+        for seq, (event, (time, clock)) in enumerate(dated, 1)
+    )
+
+
+@pytest.mark.parametrize("jump", [0.0, 86400.0, -86400.0])
+def test_a_clock_that_is_set_does_not_spoil_the_time_left(jump: float) -> None:
+    """By an NTP server, or since the machine slept: within a finished stage, and within the running one."""
+    clocks = (0.0, 0.0, 10.0, 10.0, 100.0, 100.0, 130.0)
+    for first in (4, 6):
+        state = _dated(*((clock + jump * (i >= first), clock) for i, clock in enumerate(clocks)))
+        now = 140.0 + jump
+        pace = (10 + 90) / (10 + 40)
+        mesh = 0.5 * (0.75 * 30 * pace + 0.5 * 40)
+        assert state.time_left(now) == pytest.approx(mesh + 20 * pace)
+        assert state.time_spent(now) == pytest.approx(140)
+        ended = ev.fold([ev.RunCompleted(seq=9, time=now, clock=140.0, results={}, seconds=140)], state)
+        assert ended.seconds == pytest.approx(140)
+
+
+def test_the_run_has_a_clock_of_its_own(tmp_path: Path) -> None:
+    log = ev.EventLog(tmp_path / "events.jsonl", "r")
+    time.sleep(0.05)  # what was before the first event does not count
+    first = log.emit(ev.RunStarted(stages=(), quality="low", version="1"))
+    time.sleep(0.05)
+    second = log.emit(ev.RunCancelled())
+    assert first.clock == 0
+    assert second.clock is not None
+    assert 0.05 <= second.clock < 5
+    assert [event.clock for event in ev.read_events(log.path)] == [first.clock, second.clock]
+
+
+def test_where_a_stage_is_not_foretold_the_time_left_is_not_known() -> None:
+    """As of a stage that may run on a GPU."""
+    some = {name: seconds for name, seconds in FORETOLD.items() if name != "dense_reconstruction"}
+    state = ev.fold(
+        [
+            ev.RunStarted(seq=1, time=0.0, stages=tuple(FORETOLD), quality="low", version="1"),
+            ev.StageStarted(seq=2, time=0.0, stage="frame_extraction"),
+            _completed(3, 10.0, "frame_extraction", 10.0),
+            ev.TimesForetold(seq=4, time=10.0, seconds=some),
+        ]
+    )
+    assert state.time_left(10.0) is None
+    state = ev.fold([ev.StageStarted(seq=5, time=10.0, stage="dense_reconstruction")], state)
+    early = ev.StageProgress(seq=6, time=12.0, stage="dense_reconstruction", done=1, total=20)
+    state = ev.fold([early], state)
+    assert state.time_left(12.0) is None
+    # Then its own pace tells: half of it took 20 s.
+    half = ev.StageProgress(seq=7, time=30.0, stage="dense_reconstruction", done=1, total=2)
+    state = ev.fold([half], state)
+    assert state.time_left(30.0) == pytest.approx(20 + 50)
+    # It says nothing of the others' pace.
+    state = ev.fold([_completed(8, 60.0, "dense_reconstruction", 50.0)], state)
+    assert state.time_left(60.0) == pytest.approx(50)
+    weights = {stage.name: stage.weight for stage in stage_table.STAGES}
+    share = weights["frame_extraction"] + weights["dense_reconstruction"]
+    assert state.fraction == pytest.approx(share / sum(weights[name] for name in FORETOLD))
 
 
 def test_what_is_skipped_takes_no_time() -> None:

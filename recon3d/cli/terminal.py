@@ -115,7 +115,7 @@ class _Bars:
     def _show_whole(self, now: float) -> None:
         left = self._state.time_left(now)
         if left is None:
-            if self._whole is not None:  # the run has ended
+            if self._whole is not None:  # the run has ended, or it is unknown
                 self._progress.remove_task(self._whole)
                 self._whole = None
             return

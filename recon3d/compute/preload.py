@@ -96,13 +96,20 @@ def prepare(worker: Any) -> None:
     numba = sys.modules.get("numba")
     if numba is not None:
         numba.set_num_threads(1)
-    with contextlib.suppress(AttributeError, OSError):  # not every C library has it
+    _set_allocator()
+    setattr(worker, _PREPARED, True)
+
+
+def _set_allocator() -> None:
+    # The numbers are those of the GNU C library; on Windows there is no library without a name.
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(AttributeError, OSError):  # not every C library of Linux has it
         libc = ctypes.CDLL(None)
         began = _started_with()
         for name, number in _MALLOPT.items():
             if began.get(name) in (None, _DASKS_TRIM):
                 libc.mallopt(number, int(ALLOCATION[name]))
-    setattr(worker, _PREPARED, True)
 
 
 def is_prepared(worker: Any) -> bool:

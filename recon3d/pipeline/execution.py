@@ -45,7 +45,7 @@ from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
 from recon3d.pipeline.progress import ProgressMeter
 from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
-from recon3d.preflight.check import check_project
+from recon3d.preflight.check import check_project, machine_factors
 from recon3d.preflight.foretelling import foretell
 from recon3d.project.artifacts import Artifact, Manifest
 from recon3d.project.project import Project
@@ -56,6 +56,11 @@ from recon3d.stage_table import STAGE_NAMES
 KEEP_PARTIAL = "What was made is kept; --accept-partial, or Pipeline(accept_partial=True), continues with it."
 
 
+#: Stages that may run on GPUs, by whose code uses them: nobody knows how long they take there.
+_ON_GPUS = {
+    "colmap": ("feature_extraction", "feature_matching", "dense_reconstruction"),
+    "recon3d": ("dense_reconstruction",),
+}
 #: Why a stage need not run.
 _UP_TO_DATE = "up to date"
 
@@ -123,7 +128,7 @@ class Execution:
         settings, project, log = self.settings, self.project, self.log
         if not project.inputs:
             raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
-        started = time.time()
+        started = time.monotonic()
         # A run that was killed may have left whole artifacts that were arriving; nothing reads them, and what
         # cannot be removed is in nobody's way.
         for path in (*project.store.leftovers(), *project.results.leftovers()):
@@ -148,8 +153,7 @@ class Execution:
         shelf = None if settings.storage is None else Shelf(settings.storage, self.cancelled)
 
         def make_cluster() -> Cluster:
-            wanted = settings.engine != "cpu" and settings.scheduler is None
-            gpus = visible_devices() if wanted and gpu_engines() else []
+            gpus = self._gpus()
             made = Cluster(
                 settings.scheduler,
                 workers=settings.workers,
@@ -173,11 +177,11 @@ class Execution:
                         raise Cancelled()
                     again = STAGE_NAMES.index(name) >= forced
                     if again or step.artifact is None:
-                        self._foretell()
                         log.emit(StageStarted(stage=name))
                     try:
                         artifact, reason = self._find(step, again, shelf)
                         if artifact is None:
+                            self._foretell(cluster)
                             artifact = self._run_step(step, cluster, again)
                         if shelf is not None:
                             shelf.put(artifact, replace=not reason)
@@ -206,7 +210,7 @@ class Execution:
         results = {
             name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
         }
-        log.emit(RunCompleted(results=results, seconds=time.time() - started))
+        log.emit(RunCompleted(results=results, seconds=time.monotonic() - started))
 
     def _tell(self, message: str) -> None:
         """Log a message about the workers, at the stage that is running or was the last."""
@@ -323,7 +327,8 @@ class Execution:
             return
         self.log.emit(InputsChecked(level=found.level, sentences=found.sentences, advice=found.advice))
         self._factors = found.factors
-        if foretold := [e.stages for e in found.estimates if e.quality == self.settings.quality]:
+        foretold = [e.stages for e in found.estimates if e.quality == self.settings.quality]
+        if foretold and self.settings.scheduler is None and not self._gpus():
             self.log.emit(TimesForetold(seconds=foretold[0]))
         if found.level == "hopeless" and not self.settings.force:
             # Forcing helps where the check may err; without two images it fails at once.
@@ -334,16 +339,35 @@ class Execution:
             kind = InputError if found.blank else ReconstructionError
             raise kind(message, " ".join((*found.advice, *hint)))
 
-    def _foretell(self) -> None:
-        """Say how long the stages take, as soon as the frames are there and whenever more is known."""
-        if "frame_extraction" not in self.done:
+    def _gpus(self) -> list[str]:
+        """GPUs of this machine that the run's own workers may use."""
+        wanted = self.settings.engine != "cpu" and self.settings.scheduler is None
+        return visible_devices() if wanted and gpu_engines() else []
+
+    def _foretell(self, cluster: Callable[[], Cluster]) -> None:
+        """Say how long the stages take, as soon as the frames are there and whenever more is known.
+
+        What is not known is not said: the prices are those of CPUs, and of this machine's.
+        """
+        settings = self.settings
+        if "frame_extraction" not in self.done or settings.scheduler is not None:
             return
-        workers = self.settings.workers or usable_cores()
+        engines = _gpu_engines(settings.engine, cluster)
+        on_gpus = {stage for name in engines for stage in _ON_GPUS[name]}
+        workers = settings.workers or usable_cores()
         try:
-            seconds = foretell(self.done, self.settings.options, workers, self._factors)
-        except (Recon3DError, KeyError, IndexError, TypeError, ValueError, OSError):
-            # Files that are missing, damaged or of another version: the stage that needs them says so.
+            # Runs with known cameras, and those that continue, have not looked at their inputs.
+            self._factors = self._factors or machine_factors(
+                self.project, workers=settings.workers, cancelled=self.cancelled
+            )
+            seconds = foretell(self.done, settings.options, workers, self._factors)
+        except Cancelled:
+            raise
+        except (Recon3DError, KeyError, IndexError):
+            # The speed of the machine cannot be found; or a list of frames that is missing, damaged or
+            # empty, or counts of another version: the stage that needs them says so.
             return
+        seconds = {name: value for name, value in seconds.items() if name not in on_gpus}
         self.log.emit(TimesForetold(seconds={name: round(value, 2) for name, value in seconds.items()}))
 
     def _judge(self, stage: str) -> None:

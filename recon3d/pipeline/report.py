@@ -40,6 +40,10 @@ _PREVIEWS = {
 }
 
 
+#: There is no report, or one that is damaged or of another version: it is written anew.
+_UNREADABLE = (OSError, LookupError, TypeError, ValueError)
+
+
 def reported_fingerprints(results: Path) -> dict[str, str]:
     """Read which artifacts a folder of results was made from.
 
@@ -53,10 +57,10 @@ def reported_fingerprints(results: Path) -> dict[str, str]:
     dict of str to str
         Fingerprints by stage.
     """
-    path = results / REPORT_JSON
-    if not path.is_file():
+    try:
+        return {row["stage"]: row["fingerprint"] for row in read_json(results / REPORT_JSON)["stages"]}
+    except _UNREADABLE:
         return {}
-    return {row["stage"]: row["fingerprint"] for row in read_json(path)["stages"]}
 
 
 def reported_left_out(results: Path) -> list[dict[str, Any]]:
@@ -72,8 +76,10 @@ def reported_left_out(results: Path) -> list[dict[str, Any]]:
     list of dict
         As `left_out_rows` gives them.
     """
-    path = results / REPORT_JSON
-    return list(read_json(path).get("left_out", [])) if path.is_file() else []
+    try:
+        return list(read_json(results / REPORT_JSON)["left_out"])
+    except _UNREADABLE:
+        return []
 
 
 def left_out_rows(project: Project) -> list[dict[str, Any]]:

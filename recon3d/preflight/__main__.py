@@ -1,4 +1,7 @@
-"""A check in a process of its own: a request as JSON on stdin, the answer on stdout."""
+"""A check in a process of its own: a request as JSON on stdin, the answer on stdout.
+
+A request without inputs only asks how fast this machine is.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,15 @@ from recon3d.compute.worker import die_with_parent
 def main() -> None:
     """Read the request, work, and write the answer."""
     die_with_parent()
+    request = json.load(sys.stdin)
+    if "photos" not in request:
+        from recon3d.preflight.history import machine_speed
+
+        speed = machine_speed([Path(path) for path in request["history"]])
+        json.dump({"factors": dict(speed.factors)}, sys.stdout)
+        return
     from recon3d.preflight.examine import examine
 
-    request = json.load(sys.stdin)
     photos, videos, history = (
         [Path(path) for path in request[key]] for key in ("photos", "videos", "history")
     )

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from recon3d.errors import Cancelled, InputError, StageError
 from recon3d.io.atomic import read_json, write_json
@@ -128,6 +129,42 @@ def check_project(
     return found
 
 
+def machine_factors(
+    project: Project, *, workers: int | None = None, cancelled: threading.Event | None = None
+) -> dict[str, float]:
+    """Find how fast this machine is, for a run whose inputs need no check.
+
+    Parameters
+    ----------
+    project : Project
+    workers : int, optional
+        As in `check`.
+    cancelled : threading.Event, optional
+        Ends it.
+
+    Returns
+    -------
+    dict of str to float
+        See `InputCheck`.
+
+    Raises
+    ------
+    StageError
+        It failed.
+    Cancelled
+        `cancelled` was set.
+    """
+    try:
+        document = read_json(project.path / CHECK_FILE)
+        known: dict[str, float] = InputCheck.from_json(document["check"]).factors
+        if known and document["workers"] == workers:
+            return known
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # there is none, or one of another version
+    answer = _answer_of({"history": [str(project.path), str(project.path.parent)]}, cancelled)
+    return dict(answer["factors"])
+
+
 def _in_another_process(
     files: Sequence[tuple[InputKind, Path]],
     history: Sequence[Path],
@@ -135,15 +172,20 @@ def _in_another_process(
     cancelled: threading.Event | None = None,
     launcher: Sequence[str] = (),
 ) -> InputCheck:
+    request = {
+        "photos": [str(path) for kind, path in files if kind != "video"],
+        "videos": [str(path) for kind, path in files if kind == "video"],
+        "history": [str(path) for path in history],
+        "workers": workers,
+    }
+    return InputCheck.from_json(_answer_of(request, cancelled, launcher))
+
+
+def _answer_of(
+    request: Mapping[str, object], cancelled: threading.Event | None, launcher: Sequence[str] = ()
+) -> dict[str, Any]:
     # Names are bytes: JSON keeps what cannot be decoded as escapes.
-    request = json.dumps(
-        {
-            "photos": [str(path) for kind, path in files if kind != "video"],
-            "videos": [str(path) for kind, path in files if kind == "video"],
-            "history": [str(path) for path in history],
-            "workers": workers,
-        }
-    )
+    text = json.dumps(request)
     try:
         process = subprocess.Popen(
             [*launcher, sys.executable, "-m", "recon3d.preflight"],
@@ -157,7 +199,7 @@ def _in_another_process(
         ) from error
     with process:
         try:
-            answer, errors = _answer(process, request, cancelled)
+            answer, errors = _answer(process, text, cancelled)
         except BaseException:
             process.kill()
             raise
@@ -167,7 +209,8 @@ def _in_another_process(
             "A run continues without it; please report this.",
             log_tail="\n".join(errors.strip().splitlines()[-5:]),
         )
-    return InputCheck.from_json(json.loads(answer))
+    found: dict[str, Any] = json.loads(answer)
+    return found
 
 
 def _answer(

@@ -155,7 +155,7 @@ def kept_run(artifacts: Path) -> tuple[dict[str, Manifest], dict[str, float]]:
         size = frames[0].width, frames[0].height
         videos = sum(frame.kind == "video" for frame in frames)
         return manifests, {"images": len(frames), "video_frames": videos, **_counts(manifests, size)}
-    except (KeyError, IndexError, Recon3DError, ValueError, OSError):
+    except (KeyError, IndexError, Recon3DError, ValueError):
         return {}, {}
 
 

@@ -283,6 +283,8 @@ class InputFolder:
                 f"{path} cannot be read: {error.strerror}.", "Check the file's permissions."
             ) from error
         except InputError as error:
+            if isinstance(error.__cause__, OSError):  # the list may be whole: nothing says to write it anew
+                raise ProjectError(error.message, error.hint) from error
             files, trouble = self._files(), error.message.rstrip(".")
         names = [file.relative_to(self.path).as_posix() for file in files]
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if names[_SHOWN:] else "")

@@ -123,12 +123,17 @@ def scale_of(project: ScaledProject) -> Scale | None:
     Raises
     ------
     InputError
-        The file with the scale is damaged.
+        The file with the scale is damaged or cannot be read.
     """
     try:
         scale = Scale(**read_json(_path(project)))
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise InputError(
+            f"{_path(project)} cannot be read: {error.strerror}.",
+            "Check that it is a file and who may read it.",
+        ) from error
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{_path(project)} is damaged: {error}.", "Remove it and set the scale again."

@@ -13,6 +13,8 @@ from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces that are worth a thread.
 _LEAST = 10_000
+#: The least length that an edge is taken for.
+_SHORTEST = 1e-12
 
 
 def usual_edge(areas: Floats) -> float:
@@ -26,8 +28,14 @@ def usual_edge(areas: Floats) -> float:
     Returns
     -------
     float
+        More than 0, so that it can be divided by. Where most faces have no area, that of the others; 1
+        where none has one, for want of any measure.
     """
-    return float(np.sqrt(2 * np.median(areas)))
+    typical = float(np.median(areas)) if len(areas) else 0.0
+    if not typical > 0:
+        some = areas[areas > 0]
+        typical = float(np.median(some)) if len(some) else 0.5
+    return max(float(np.sqrt(2 * typical)), _SHORTEST)
 
 
 def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:

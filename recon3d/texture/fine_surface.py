@@ -62,7 +62,7 @@ class FineSurface:
         -------
         FineSurface
         """
-        cell = _CELL * max(usual_edge(face_areas(mesh.vertices, mesh.faces)), 1e-12)
+        cell = _CELL * usual_edge(face_areas(mesh.vertices, mesh.faces))
         entries = 1 << max(4, math.ceil(math.log2(_ENTRIES * max(len(mesh.faces), 1))))
         starts = np.zeros(entries + 1, np.int64)
         _list(mesh.vertices, mesh.faces, cell, starts, np.empty(0, np.int32), True)

@@ -95,7 +95,7 @@ class CoarseSurface:
             split.faces[seen].astype(np.int32),
             charts.face_chart[seen],
             layout.owner,
-            max(usual_edge(face_areas(mesh.vertices, mesh.faces)), 1e-12),
+            usual_edge(face_areas(mesh.vertices, mesh.faces)),
         )
 
 

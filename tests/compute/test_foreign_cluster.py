@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -81,6 +82,26 @@ def test_a_worker_without_recon3d_can_load_the_plugin(monkeypatch: pytest.Monkey
     plugin = pickle.loads(sent)
     assert plugin.name == "recon3d"
     plugin.setup(worker=None)
+
+
+#: Where the C library has no name that `None` stands for, as on Windows.
+WINDOWS = """
+import ctypes, os, sys
+from types import SimpleNamespace
+import numba, cv2
+from recon3d.compute.preload import is_prepared, prepare
+def nameless(name, *args, **kwargs):
+    raise TypeError("argument of type 'NoneType' is not iterable")
+sys.platform, ctypes.CDLL = "win32", nameless
+worker = SimpleNamespace()
+prepare(worker)
+print(is_prepared(worker), numba.get_num_threads(), os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_a_worker_is_prepared_where_the_c_library_has_no_name() -> None:
+    done = subprocess.run([sys.executable, "-c", WINDOWS], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["True", "1", "1"], "")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,20 @@ from recon3d import pipeline as pl
 from recon3d.compute import Cluster, StageContext
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
 from recon3d.io.atomic import atomic_path
-from recon3d.layout import NORMAL_MAP, Registration, WorldFrame, frame_list_file, write_registration
+from recon3d.layout import (
+    MANIFEST,
+    NORMAL_MAP,
+    Frame,
+    FrameList,
+    Registration,
+    WorldFrame,
+    frame_list_file,
+    write_frame_list,
+    write_registration,
+)
 from recon3d.preflight.result import InputCheck
 from recon3d.project import Project
-from recon3d.stage_table import STAGE_NAMES, STAGES
+from recon3d.stage_table import STAGE_NAMES, STAGES, StageName
 
 ITEMS = ("a", "b", "c")
 
@@ -89,6 +100,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> SmallStages:
     # One photo of noise is enough for these stages, and not for the check (tests/preflight).
     good = InputCheck("good", ("fine",), (), (), (), "", 1, 0.0)
     monkeypatch.setattr("recon3d.pipeline.execution.check_project", lambda *_, **__: good)
+    monkeypatch.setattr("recon3d.pipeline.execution.machine_factors", lambda *_, **__: {})
     return stages
 
 
@@ -197,10 +209,60 @@ def test_running_a_part_and_then_the_rest(project: Project, small: SmallStages) 
 def test_frames_that_cannot_be_read_only_cost_the_time_left(project: Project, small: SmallStages) -> None:
     pl.Pipeline("low").run(project, until="frame_extraction")
     (extracted,) = project.path.glob("artifacts/frame_extraction-*")
-    frame_list_file(extracted).mkdir()  # reading it is an OSError
+    frame_list_file(extracted).mkdir()  # it is there and cannot be read
     pl.Pipeline("low").run(project)
     state = project.runs[-1].state
     assert (state.status, state.foretold) == ("completed", {})
+
+
+def _extracted(project: Project) -> None:
+    """Frames that the time left can be foretold from."""
+    pl.Pipeline("low").run(project, until="frame_extraction")
+    (extracted,) = project.path.glob("artifacts/frame_extraction-*")
+    rows = tuple(
+        Frame(f"{k}.jpg", "photo", f"{k}.jpg", None, 640, 480, None, None, None, 0) for k in range(9)
+    )
+    write_frame_list(extracted, FrameList(rows))
+    manifest = json.loads((extracted / MANIFEST).read_text())
+    (extracted / MANIFEST).write_text(json.dumps(manifest | {"counts": {"scanned": 0}}))
+
+
+def _foretold(project: Project, until: StageName, **options: Any) -> dict[str, float]:
+    """What a run foretells first."""
+    said: list[ev.Event] = []
+    pl.Pipeline("low", **options).run(project, until=until, on_event=said.append)
+    told = [event for event in said if isinstance(event, ev.TimesForetold)]
+    return told[0].seconds if told else {}
+
+
+def test_a_run_that_looks_at_no_inputs_is_foretold_by_the_speed_of_the_machine(
+    project: Project, small: SmallStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those with known cameras, and those that continue after their cameras were found."""
+    _extracted(project)
+    known = _foretold(project, "feature_extraction")
+    fast = {**dict.fromkeys(STAGE_NAMES, 1.0), "texturing": 0.5}
+    monkeypatch.setattr("recon3d.pipeline.execution.machine_factors", lambda *_, **__: fast)
+    small.versions["feature_extraction"] = 2
+    told = _foretold(project, "feature_extraction")
+    assert told["texturing"] == pytest.approx(0.5 * known["texturing"], abs=0.01)
+    assert {**told, "texturing": 0} == {**known, "texturing": 0}
+
+
+def test_what_may_run_elsewhere_is_not_foretold_by_the_prices_of_these_cpus(
+    project: Project, small: SmallStages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _extracted(project)
+    monkeypatch.setattr("recon3d.pipeline.execution._gpu_engines", lambda *_: ("recon3d",))
+    own = _foretold(project, "feature_extraction")
+    assert set(STAGE_NAMES) - set(own) == {"dense_reconstruction"}
+    monkeypatch.setattr("recon3d.pipeline.execution._gpu_engines", lambda *_: ("recon3d", "colmap"))
+    small.versions["feature_extraction"] = 2
+    both = _foretold(project, "feature_extraction")
+    assert set(STAGE_NAMES) - set(both) == {"feature_extraction", "feature_matching", "dense_reconstruction"}
+    # Nor is what other machines do by the speed of this one.
+    small.versions["feature_extraction"] = 3
+    assert _foretold(project, "feature_extraction", scheduler="tcp://127.0.0.1:1") == {}
 
 
 def test_a_failed_stage_keeps_what_was_finished(project: Project, small: SmallStages) -> None:
@@ -377,6 +439,16 @@ def test_a_normal_map_is_a_result_of_the_runs_that_bake_one(project: Project, sm
     on.run(project)
     assert results.normal_map is not None
     assert _ran(project) == []
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"stages": 3, "left_out": 3}'])
+def test_a_report_that_is_damaged_is_written_anew(project: Project, small: SmallStages, content: str) -> None:
+    pipeline = pl.Pipeline("low")
+    report = pipeline.run(project).folder / "report.json"
+    known = report.read_text()
+    report.write_text(content)
+    pipeline.run(project)
+    assert json.loads(report.read_text()).keys() == json.loads(known).keys()
 
 
 def test_mistakes_are_found_before_anything_runs(project: Project) -> None:

@@ -17,10 +17,11 @@ from typer.testing import CliRunner
 import recon3d
 from recon3d.cli.commands import app
 from recon3d.errors import Cancelled, InputError, ReconstructionError, StageError
-from recon3d.layout import Frame, FrameList, write_frame_list
+from recon3d.io.atomic import write_json
+from recon3d.layout import CHECK_FILE, Frame, FrameList, write_frame_list
 from recon3d.options import resolve_options
 from recon3d.preflight import history, work
-from recon3d.preflight.check import _environment, check_project
+from recon3d.preflight.check import _environment, check_project, machine_factors
 from recon3d.preflight.cost import Job, Speed, estimate, expected_counts, stage_work
 from recon3d.preflight.examine import examine
 from recon3d.preflight.findings import find
@@ -525,3 +526,19 @@ def test_finished_stages_tell_what_the_later_ones_have_to_do(tmp_path: Path) -> 
     )
     assert second["texturing"] == pytest.approx(3 * first["texturing"])
     assert second["feature_matching"] == first["feature_matching"]
+
+
+def test_the_speed_of_the_machine_is_found_without_looking_at_the_inputs(tmp_path: Path) -> None:
+    project = recon3d.Project.create(tmp_path / "p")
+    found = machine_factors(project)
+    assert found.keys() == set(STAGE_NAMES)
+    assert min(found.values()) > 0
+    # A check knows it already, for so many workers.
+    kept = InputCheck("good", (), (), (), (), "", 0, 0.0, factors={"texturing": 77.0}).to_json()
+    write_json(project.path / CHECK_FILE, {"inputs": "", "workers": None, "runs": 0, "check": kept})
+    assert machine_factors(project) == {"texturing": 77.0}
+    assert machine_factors(project, workers=3).keys() == set(STAGE_NAMES)
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(Cancelled):
+        machine_factors(project, workers=3, cancelled=cancelled)

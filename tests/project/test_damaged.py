@@ -6,12 +6,15 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from recon3d import InputError, Project, ProjectError
 from recon3d.events import EventLog, RunStarted
+from recon3d.layout import Frame, frame_list_file, read_frames, read_registration
 from tests.synthetic.made_project import made_project
 
 
@@ -49,6 +52,40 @@ def test_the_list_of_inputs(tmp_path: Path, row: dict[str, object]) -> None:
     (project.path / "inputs" / "inputs.json").write_text(json.dumps(document))
     with pytest.raises(ProjectError, match=r"inputs\.json is damaged"):
         _ = project.inputs
+
+
+@pytest.mark.parametrize("in_its_place", [Path.mkdir, lambda path: path.symlink_to(path)])
+def test_what_is_there_and_cannot_be_read(project: Project, in_its_place: Callable[[Path], None]) -> None:
+    sparse = project.artifacts["sparse_reconstruction"].path
+    readers = {
+        sparse / "frames.json": lambda: read_frames(sparse),
+        sparse / "registration.json": lambda: read_registration(sparse),
+        project.path / "scale.json": lambda: project.scale,
+    }
+    for path, read in readers.items():
+        path.unlink(missing_ok=True)
+        in_its_place(path)
+        with pytest.raises(InputError, match=re.escape(f"{path} cannot be read: ")) as caught:
+            read()
+        assert "Check that it is a file" in caught.value.hint
+
+
+def test_a_folder_in_the_place_of_the_list_of_inputs(project: Project) -> None:
+    path = project.path / "inputs" / "inputs.json"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ProjectError, match=re.escape(f"{path} cannot be read: ")) as caught:
+        _ = project.inputs
+    assert "Check that it is a file" in caught.value.hint
+
+
+@pytest.mark.parametrize("size", [0, -4, None, "640"])
+def test_a_frame_without_a_size(tmp_path: Path, size: object) -> None:
+    whole = Frame("a.jpg", "photo", "a.jpg", None, 640, 480, None, None, None, 0)
+    frame = {**asdict(whole), "width": size}
+    frame_list_file(tmp_path).write_text(json.dumps({"frames": [frame], "sequences": []}))
+    with pytest.raises(InputError, match=r"frames\.json is damaged: the size of 'a\.jpg'"):
+        read_frames(tmp_path)
 
 
 def test_a_run_that_died_is_not_shown_as_running(project: Project) -> None:

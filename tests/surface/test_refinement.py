@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from recon3d.surface.normals import face_geometry
 from recon3d.surface.photo_kernels import render
 from recon3d.surface.photo_terms import Photo, choose_pairs, shown_vertices
 from recon3d.surface.refinement import Neighbors, roughness
@@ -145,6 +146,20 @@ def test_each_pair_of_photos_is_compared_once_and_no_more_than_a_place_needs(wro
     assert 8 < np.degrees(np.arccos(np.median(cosine))) < 30
     # Work is shared: no photo has many more partners than the others.
     assert max(map(len, partners)) <= 3
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_faces_without_an_area_do_not_stop_the_fit(photos: list[Photo], wrong: Mesh, share: float) -> None:
+    limit = np.quantile(wrong.vertices[:, 0], 1 - share)
+    fallen = wrong.vertices[:, 0] >= limit
+    mesh = replace(wrong, vertices=np.where(fallen[:, None], [limit, 0.1, 0.0], wrong.vertices))
+    areas = face_geometry(mesh.vertices, mesh.faces)[1]
+    assert np.median(areas) == 0
+    assert (areas > 0).any() == (share < 1)
+    with np.errstate(all="raise"):
+        refined = refine(mesh, photos, 240, PIXEL)
+    away = np.linalg.norm(refined.vertices - mesh.vertices, axis=1)
+    assert away.max() <= 3.0 * PIXEL + 1e-9
 
 
 def test_no_vertex_moves_further_than_some_pixels(photos: list[Photo], wrong: Mesh) -> None:

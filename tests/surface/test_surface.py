@@ -234,6 +234,21 @@ def test_what_a_fit_makes_rough_sets_how_much_is_smoothed() -> None:
     assert strength_for_fit(0.1, 1.6) == strength_for_fit(0.1, 0.1) == Strength(20.0, 60, 100)
 
 
+@pytest.mark.parametrize(
+    ("areas", "edge"),
+    [
+        ([2.0, 2.0, 8.0], 2.0),
+        ([0.0, 2.0, 2.0], 2.0),
+        ([0.0, 0.0, 0.0, 2.0, 8.0], 10**0.5),
+        ([0.0, 0.0], 1.0),
+        ([], 1.0),
+        ([1e-300], 1e-12),
+    ],
+)
+def test_the_usual_edge_is_one_that_can_be_divided_by(areas: list[float], edge: float) -> None:
+    assert usual_edge(np.array(areas)) == pytest.approx(edge)
+
+
 def test_normals_are_averaged_by_distance_angle_and_area() -> None:
     rng = np.random.default_rng(0)
     mesh = grid_mesh(1.0, cells=12)

@@ -14,6 +14,7 @@ from recon3d.texture.normal_map import FLAT, CoarseSurface, bake_rows
 from recon3d.texture.tangents import vertex_tangents
 from recon3d.types import Bytes, Floats, Mesh
 from tests.synthetic.bumps import around, atlas_of, bumpy_sphere, true_normals
+from tests.synthetic.shapes import grid_mesh
 from tests.texture import normal_map_twin as twin
 
 
@@ -33,6 +34,17 @@ def plane(side: float = 1.0, mirrored: bool = False) -> CoarseSurface:
     tangents = vertex_tangents(vertices, normals, uv, faces)
     owner = np.zeros((16, 16), np.int32)
     return CoarseSurface(vertices, normals, tangents, xy, faces, np.zeros(2, np.int32), owner, 0.3 * side)
+
+
+@pytest.mark.parametrize("share", [0.6, 1.0])
+def test_faces_without_an_area_do_not_make_cells_without_a_size(share: float) -> None:
+    sheet = grid_mesh(1.0, cells=20)
+    limit = np.quantile(sheet.vertices[:, 0], 1 - share)
+    flat = sheet.vertices.copy()
+    flat[sheet.vertices[:, 0] >= limit, 0] = limit  # onto a line: no area, and as long as before
+    fine = fine_of(replace(sheet, vertices=flat))
+    assert 0.05 < fine.cell <= 2
+    assert len(fine.items) < 20 * len(sheet.faces)
 
 
 def tilted(x: float, y: float) -> Mesh:

@@ -111,7 +111,7 @@ class Panel:
             line += f", {duration_text(state.seconds)} in all"
         elif state.started is not None and not interrupted:
             now = time.time()
-            line += f", {duration_text(now - state.started)} so far"
+            line += f", {duration_text(state.time_spent(now) or 0.0)} so far"
             if (left := state.time_left(now)) is not None:
                 line += f", about {duration_text(left)} left"
         if state.error is not None:

@@ -34,6 +34,19 @@ export function whenSignedOut(handler) {
   signedOut = handler;
 }
 
+// What one user began is given up when another one comes, or nobody: the next user must not send it.
+let visit = new AbortController();
+
+export function endVisit() {
+  visit.abort();
+  visit = new AbortController();
+}
+
+// Who is signed in may have changed before the page hears of it: another tab did it.
+function check(owner) {
+  if (session.owner() !== owner) throw new DOMException("another user is signed in", "AbortError");
+}
+
 // Requests that wait for their turn: what a person waits for goes before thumbnails.
 const waiting = { now: [], later: [] };
 let taken = 0;
@@ -85,14 +98,19 @@ function once(work) {
   };
 }
 
-export async function token() {
+// `owner` is who was signed in when the work began that needs it.
+export async function token(owner = session.owner()) {
+  check(owner);
   const known = session.read();
   if (!known) return "";
-  return session.isOld(known) ? renew() : known.access;
+  const access = session.isOld(known) ? await renew(owner) : known.access;
+  check(owner);
+  return access;
 }
 
-function renew() {
+function renew(owner) {
   return session.alone(async () => {
+    check(owner);
     const known = session.read();
     if (!known?.refresh) return "";
     if (!session.isOld(known)) return known.access; // another tab did it
@@ -104,8 +122,15 @@ function renew() {
     if (answer.status === 401) return "";
     if (!answer.ok) throw await problem(answer);
     const renewed = await answer.json();
+    const access = renewed.access_token;
+    // The session that was renewed is not this browser's any more: it ends, and takes no other's place.
+    if (!session.all().some(({ refresh }) => refresh === known.refresh)) {
+      revoke({ access });
+      check(owner);
+      return session.read()?.access ?? "";
+    }
     session.write(renewed, true);
-    return renewed.access_token;
+    return access;
   });
 }
 
@@ -128,10 +153,12 @@ function fieldErrors(errors) {
 // Gives the answer of fetch; throws an ApiError with the API's reason, or TypeError without a connection.
 // `access` is the token of a session that is not the one in use; `open` needs none.
 export async function call(method, path, options = {}) {
-  const { json, form, headers = {}, signal, queue = "now" } = options;
+  const { json, form, headers = {}, queue = "now" } = options;
   const open = options.open || options.access !== undefined;
+  const owner = session.owner();
+  const signal = open ? options.signal : AbortSignal.any([visit.signal, options.signal].filter(Boolean));
   for (let tries = 1; ; tries += 1) {
-    const access = open ? options.access : await token();
+    const access = open ? options.access : await token(owner);
     if (!open && !access) {
       signedOut();
       throw new ApiError(401, "");
@@ -146,6 +173,7 @@ export async function call(method, path, options = {}) {
       },
       body: json ? JSON.stringify(json) : form && new URLSearchParams(form),
     });
+    if (!open) check(owner);
     if (answer.ok) return answer;
     const after = Number(answer.headers.get("Retry-After"));
     if (answer.status === 429 && tries < TRIES && after <= 5) {
@@ -158,7 +186,9 @@ export async function call(method, path, options = {}) {
       if (known && (known.access !== access || session.isOld(known)) && tries < TRIES) continue;
       signedOut();
     }
-    throw await problem(answer);
+    const failure = await problem(answer);
+    if (!open) check(owner);
+    throw failure;
   }
 }
 

@@ -1,7 +1,7 @@
 // The frame around the views: which one is shown, the header, and what happens when a session ends.
-import { about, signOut, whenSignedOut } from "./api.js";
+import { about, endVisit, signOut, whenSignedOut } from "./api.js";
 import { account } from "./account.js";
-import { attempt, button, el, notice, replace, told } from "./dom.js";
+import { attempt, button, el, endNotices, notice, replace, told } from "./dom.js";
 import { forgot, signIn, signUp } from "./entry.js";
 import { project } from "./project.js";
 import { projects } from "./projects.js";
@@ -23,6 +23,8 @@ const CLOSED = [
 let current = new AbortController();
 let wanted = "/";
 let user = "";
+// Who was signed in last.
+let last = "";
 
 const path = () => location.hash.slice(1).split("?")[0] || "/";
 
@@ -31,8 +33,17 @@ function handOver() {
   const now = session.owner();
   if (now === user) return false;
   user = now;
+  endVisit();
   endUploads();
   keepAll();
+  if (!now) return true;
+  // What was shown and wanted is the business of the one before; a first user goes where a link leads.
+  if (last && last !== now) {
+    endNotices();
+    wanted = "/";
+    if (path().startsWith("/projects/")) history.replaceState(null, "", "#/");
+  }
+  last = now;
   return true;
 }
 
@@ -60,7 +71,7 @@ async function show() {
     lost(page, "projectGone");
     titled()?.focus({ preventScroll: true });
   };
-  const page = { main, signal, done: () => go(wanted), go, gone };
+  const page = { main, signal, done, go, gone };
   try {
     await view(page, ...parts);
   } catch (error) {
@@ -93,6 +104,12 @@ function go(to) {
   wanted = "/";
   if (path() === to) show();
   else location.hash = to;
+}
+
+// Somebody has signed in.
+function done() {
+  handOver();
+  go(wanted);
 }
 
 function lost({ main: place }, key = "notHere") {
@@ -129,8 +146,9 @@ function header(known) {
 
 whenSignedOut(() => {
   const ended = session.read();
-  if (ended) notice(t("expired"));
   session.forget((known) => known.access === ended?.access);
+  handOver();
+  if (ended) notice(t("expired")); // to who is there now, even if that is another user
   show();
 });
 session.watch(() => handOver() && show());

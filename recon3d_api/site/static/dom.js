@@ -49,6 +49,7 @@ export function form(fields, label, submit) {
     try {
       await submit();
     } catch (problem) {
+      if (problem.name === "AbortError") return; // its user has gone
       error.textContent = told(problem);
       error.hidden = false;
     } finally {
@@ -60,6 +61,9 @@ export function form(fields, label, submit) {
 
 // What went wrong, in the words of the API.
 export const told = (problem) => problem.detail || t(problem.status === 401 ? "expired" : "noAnswer");
+
+// What was said to one user is not for the next.
+export const endNotices = () => document.getElementById("notices").replaceChildren();
 
 export function notice(text, { action = "", act = null, seconds = 6 } = {}) {
   const node = el("div", { class: "notice" }, el("p", { text }));

@@ -1,11 +1,13 @@
 // A project's events over the WebSocket; connects again by itself and misses nothing.
 import { get, token } from "./api.js";
+import { owner } from "./session.js";
 
 const LONGEST = 15_000;
 // The service is heard of every 15 to 30 s.
 const SILENCE = 40_000;
 
 export function follow(projectId, told, signal) {
+  const mine = owner();
   let seq = null;
   let failures = 0;
   let socket = null;
@@ -26,14 +28,14 @@ export function follow(projectId, told, signal) {
   };
 
   const connect = async () => {
-    const mine = (tries += 1);
+    const own = (tries += 1);
     let access = "";
     try {
-      access = await token();
+      access = await token(mine);
     } catch {
       access = ""; // no connection: try again below
     }
-    if (signal.aborted || mine !== tries) return;
+    if (signal.aborted || own !== tries) return;
     if (!access) {
       again();
       return;

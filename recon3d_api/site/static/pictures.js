@@ -129,7 +129,7 @@ function shelf(state) {
 
   const put = async ({ images, put: place }) => {
     const used = new Map();
-    const shown = await Promise.all(
+    const loads = await Promise.allSettled(
       images.map(async ({ path, modified, alt }) => {
         const key = `${path} ${modified}`;
         try {
@@ -141,9 +141,11 @@ function shelf(state) {
         return el("img", { src: used.get(key), alt });
       }),
     );
+    if (state.signal.aborted) free(used, new Map());
+    state.signal.throwIfAborted();
     free(kept, used);
     kept = used;
-    return place(shown);
+    return place(loads.map(({ value }) => value));
   };
   return { put, clear };
 }

@@ -29,7 +29,9 @@ export function withdraw(project, changed) {
       await remove(`projects/${project.id}`);
       notice(t("deleted", { name: project.name }));
     } catch (problem) {
-      back(told(problem));
+      // The user has gone: the service tells the next time whether it was still deleted.
+      if (problem.name === "AbortError") withdrawn.delete(project.id);
+      else back(told(problem));
     }
   }, SECONDS * 1000);
   const close = notice(t("deleting", { name: project.name }), {

@@ -1,5 +1,6 @@
 // One file's upload by tus 1.0: it resumes after a pause, a lost connection or a new visit.
 import { address, ApiError, call, get, token } from "./api.js";
+import { owner } from "./session.js";
 
 const TUS = { "Tus-Resumable": "1.0.0" };
 // A connection that takes no byte for so long is dead, even if the browser has not noticed.
@@ -35,6 +36,7 @@ export class Upload {
     this.active = false;
     this.request = null;
     this.wake = null;
+    this.owner = owner();
   }
 
   get over() {
@@ -84,6 +86,7 @@ export class Upload {
       try {
         await this.attempt();
       } catch (error) {
+        if (this.owner !== owner()) this.leave(); // before the page hears of it
         if (this.over || this.state === "paused" || error.name === "AbortError") continue;
         const answered = error instanceof ApiError;
         failures = this.sent > before ? 1 : failures + 1;
@@ -128,6 +131,7 @@ export class Upload {
 
   // 400 is a cut connection or a refused file; only the upload itself tells which.
   async settle(answer) {
+    if (this.state === "gone") return; // nobody who may ask is there any more
     const known = await get(`files/uploads/${this.id}`);
     if (known.status === "refused") this.become("refused", known.error);
     else if (known.status === "stored") this.become("stored");
@@ -165,7 +169,7 @@ export class Upload {
 
   // XMLHttpRequest, because fetch does not tell how much has been sent.
   async patch(offset) {
-    const access = await token();
+    const access = await token(this.owner);
     if (this.over || this.state === "paused") throw new DOMException("", "AbortError");
     const request = new XMLHttpRequest();
     this.request = request;

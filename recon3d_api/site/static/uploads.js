@@ -15,6 +15,7 @@ export function uploadsOf(projectId) {
 export function endUploads() {
   for (const uploads of known.values()) {
     uploads.changed = () => {};
+    uploads.ended = true;
     for (const upload of uploads.all) if (!upload.over) upload.leave();
   }
   known.clear();
@@ -43,6 +44,7 @@ class Uploads {
     this.renamed = [];
     this.same = [];
     this.changed = () => {};
+    this.ended = false;
   }
 
   get busy() {
@@ -63,6 +65,8 @@ class Uploads {
   }
 
   add(files) {
+    // A large folder is read for a while: its user may have gone meanwhile.
+    if (this.ended) return;
     // Asked for once for all of these files.
     let asked = null;
     const earlier = () => {
@@ -114,7 +118,7 @@ class Uploads {
       const name = plain(upload.file.name);
       const taken = this.listed().some((path) => plain(base(path)) === name);
       await upload.run();
-      if (upload.state === "stored") {
+      if (upload.state === "stored" && !this.ended) {
         const asked = taken || this.names.has(name);
         this.names.add(name);
         if (asked) await this.learn(upload);
