@@ -6,6 +6,7 @@ first; a ring around them holds values that are given.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
@@ -64,17 +65,15 @@ class Level:
         Level
         """
         places = places_of(solved, size)
-        near = (places[:, None] + OFFSETS).reshape(-1, 3)
-        near = near[((near >= 0) & (near < size)).all(axis=1)]
-        ring = np.setdiff1d(keys_of(near, size), solved)
+        near = [keys_of(places[inside] + offset, size) for offset, inside in _around(places, size)]
+        ring = np.setdiff1d(np.concatenate(near), solved)
+        del near
         keys = np.concatenate([solved, ring])
         order = np.argsort(keys)
         blocks = places_of(keys, size)
         around = np.full((len(keys), 27), -1, np.int32)
-        for column, offset in enumerate(OFFSETS):
-            place = blocks + offset
-            inside = ((place >= 0) & (place < size)).all(axis=1)
-            around[inside, column] = _find(keys, order, keys_of(place[inside], size))
+        for column, (offset, inside) in enumerate(_around(blocks, size)):
+            around[inside, column] = _find(keys, order, keys_of(blocks[inside] + offset, size))
         return cls(origin, cell, size, blocks.astype(np.int32), len(solved), around)
 
     def find(self, points: Floats) -> Ints:
@@ -119,6 +118,17 @@ class Level:
         """
         middle: Floats = self.origin + self.cell * (SIDE * self.blocks[rows] + (SIDE - 1) / 2)
         return middle
+
+
+def _around(places: NDArray[np.int64], size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.bool_]]]:
+    """For each of `OFFSETS`, it and which blocks have a neighbour there."""
+    first, last = places.T > 0, size - 1 > places.T
+    for offset in OFFSETS:
+        inside = np.ones(len(places), bool)
+        for axis, step in enumerate(offset):
+            if step:
+                inside &= first[axis] if step < 0 else last[axis]
+        yield offset, inside
 
 
 def keys_of(places: NDArray[np.int64], size: int) -> NDArray[np.int64]:

@@ -13,31 +13,9 @@ from recon3d.surface.connectivity import (
     label_patches,
     repeated_faces,
 )
+from recon3d.surface.normals import face_areas
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Floats, Ints, Mesh
-
-#: Faces whose corners are copied at once.
-_TOGETHER = 1 << 17
-
-
-def face_areas(vertices: Floats, faces: Ints) -> Floats:
-    """Compute the area of each face.
-
-    Parameters
-    ----------
-    vertices : ndarray of float64, shape (V, 3)
-    faces : ndarray of int32, shape (F, 3)
-
-    Returns
-    -------
-    ndarray of float64, shape (F,)
-        In squared units of `vertices`.
-    """
-    areas = np.empty(len(faces))
-    for start in range(0, len(faces), _TOGETHER):
-        a, b, c = (vertices[faces[start : start + _TOGETHER, k]] for k in range(3))
-        areas[start : start + _TOGETHER] = 0.5 * np.linalg.norm(np.cross(b - a, c - a), axis=1)
-    return areas
+from recon3d.types import Ints, Mesh
 
 
 def remove_small_components(mesh: Mesh, share: float, threads: Threads = ALONE) -> Mesh:
@@ -58,28 +36,31 @@ def remove_small_components(mesh: Mesh, share: float, threads: Threads = ALONE) 
         return mesh
     count = len(mesh.faces)
     part = label_patches(count, np.ones(count, bool), adjacent_faces(mesh.faces, threads))
-    area = np.bincount(part, face_areas(mesh.vertices, mesh.faces))
+    area = np.bincount(part, face_areas(mesh.vertices, mesh.faces, threads))
     return with_faces(mesh, mesh.faces[(area >= share * area.max())[part]])
 
 
-def make_manifold(mesh: Mesh) -> Mesh:
+def make_manifold(mesh: Mesh, threads: Threads = ALONE) -> Mesh:
     """Remove degenerate and duplicate faces, and faces on edges with more than two faces.
 
     Parameters
     ----------
     mesh : Mesh
+    threads : Threads, optional
 
     Returns
     -------
     Mesh
     """
-    faces = mesh.faces
-    faces = faces[(faces != np.roll(faces, 1, axis=1)).all(axis=1)]
-    starts, around = faces_around_vertices(faces, len(mesh.vertices))
-    faces = faces[~repeated_faces(faces, starts, around)]
+    first, second, third = mesh.faces.T
+    faces = mesh.faces[(first != second) & (second != third) & (third != first)]
+    lists = faces_around_vertices(faces, len(mesh.vertices), threads)
+    repeated = repeated_faces(faces, lists, threads)
+    if repeated.any():
+        faces = faces[~repeated]
+        lists = faces_around_vertices(faces, len(mesh.vertices), threads)
     while True:
-        starts, around = faces_around_vertices(faces, len(mesh.vertices))
-        row, corner = np.nonzero(edge_counts(faces, starts, around) > 2)
+        row, corner = np.nonzero(edge_counts(faces, lists, threads) > 2)
         if not len(row):
             return with_faces(mesh, faces)
         ends = np.sort(np.stack([faces[row, corner], faces[row, (corner + 1) % 3]], axis=1), axis=1)
@@ -89,6 +70,7 @@ def make_manifold(mesh: Mesh) -> Mesh:
         keep = np.ones(len(faces), bool)
         keep[row[2:][(ends[2:] == ends[:-2]).all(axis=1)]] = False
         faces = faces[keep]
+        lists = faces_around_vertices(faces, len(mesh.vertices), threads)
 
 
 def with_faces(mesh: Mesh, faces: Ints) -> Mesh:

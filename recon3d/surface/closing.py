@@ -6,11 +6,14 @@ wall, a bad one beyond the border of what was photographed.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.connectivity import adjacent_faces, label_patches
+from recon3d.kernels import kernel
+from recon3d.surface.connectivity import adjacent_faces, any_corner, every_corner, label_patches
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Ints, Mesh
 
@@ -55,12 +58,12 @@ def close_gaps(
         Vertices of faces that stay without support.
     """
     faces = mesh.faces
-    known = np.asarray(supported[faces].all(axis=1))
+    known = every_corner(supported, faces)
     pairs = adjacent_faces(faces, threads)
     part = label_patches(len(faces), known, pairs)
     sizes = np.bincount(part[known], minlength=1)
     known[known] = sizes[part[known]] >= min(_ISLAND, _ISLAND_SHARE * sizes.max())
-    hollow = np.asarray(empty[faces].any(axis=1)) & ~known
+    hollow = any_corner(empty, faces) & ~known
     part = label_patches(len(faces), ~known, pairs)
     if hollow.any():
         share = np.bincount(part[hollow], minlength=part.max() + 1) / np.bincount(part[~known])
@@ -70,13 +73,12 @@ def close_gaps(
     count = int(part.max(initial=-1)) + 1
     if count:
         low, high = np.full((count, 3), np.inf), np.full((count, 3), -np.inf)
+        _grow_boxes(part, faces, mesh.vertices, low, high)
         rows = np.flatnonzero(part >= 0)
-        corners = mesh.vertices[faces[rows]]
-        np.minimum.at(low, part[rows], corners.min(axis=1))
-        np.maximum.at(high, part[rows], corners.max(axis=1))
         length = np.linalg.norm(high - low, axis=1)
         closes = length <= widest
-        shared = np.bincount(pairs[~hollow[pairs].any(axis=1)].ravel(), minlength=len(faces))
+        shared = np.zeros(len(faces), np.uint8)
+        _count_pairs(pairs, hollow, shared)
         closes |= _narrow(mesh, known, part, np.flatnonzero(~closes & (length <= _LONG * widest)), widest)
         closes[part[rows[shared[rows] < 3]]] = False
         stays[rows] = closes[part[rows]]
@@ -97,3 +99,28 @@ def _narrow(mesh: Mesh, known: Mask, part: Ints, patches: NDArray[np.int64], wid
         away = tree.query(mesh.vertices[mesh.faces[rows, 0]], distance_upper_bound=reach)[0]
         narrow[part[rows[np.isinf(away)]]] = False
     return narrow
+
+
+@kernel(_nrt=False)
+def _grow_boxes(part: Any, faces: Any, vertices: Any, low: Any, high: Any) -> None:  # pragma: no cover
+    """Boxes around the faces of each part; -1 is none."""
+    for f in range(len(faces)):
+        p = part[f]
+        if p < 0:
+            continue
+        for k in range(3):
+            v = faces[f, k]
+            for axis in range(3):
+                low[p, axis] = min(low[p, axis], vertices[v, axis])
+                high[p, axis] = max(high[p, axis], vertices[v, axis])
+
+
+@kernel(_nrt=False)
+def _count_pairs(pairs: Any, hollow: Any, counts: Any) -> None:  # pragma: no cover
+    """Of each face, the pairs without hollow faces."""
+    for p in range(len(pairs)):
+        a, b = pairs[p, 0], pairs[p, 1]
+        if not (hollow[a] or hollow[b]):
+            # More than three make no difference.
+            counts[a] = min(counts[a] + 1, 4)
+            counts[b] = min(counts[b] + 1, 4)

@@ -8,14 +8,15 @@ from the surface to a smoothed one, taken the other way, undoes it to the first 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_matrix
 
-from recon3d.surface.connectivity import border_vertices, vertex_neighbors
+from recon3d.kernels import kernel
+from recon3d.surface.connectivity import border_vertices, faces_around_vertices, vertices_around_vertices
 from recon3d.surface.normals import vertex_normals
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Floats, Mesh
+from recon3d.types import Floats, Ints, Mesh
 
 #: Standard deviations, in pixels of the depth maps, of the smoothing that takes off noise first, and of the
 #: one whose step is undone: that of a patch and of the solver's splines. By the sets with truth.
@@ -29,6 +30,8 @@ _STEP = 0.5
 _ROUNDS = 400
 #: Standard deviations at which the series of many rounds ends: what is left out is below 1e-5.
 _REACH = 4.5
+#: Vertices that are worth a thread.
+_LEAST = 20_000
 
 
 def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mesh:
@@ -49,17 +52,16 @@ def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mes
     """
     if not len(mesh.faces) or pixel <= 0:
         return mesh
-    means = vertex_neighbors(mesh.faces, len(mesh.vertices))
-    count = np.diff(means.indptr)
-    means.data[:] = np.repeat(1 / np.maximum(count, 1), count)
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices), threads)
+    near = vertices_around_vertices(mesh.faces, len(mesh.vertices), threads, lists)
     square = float(np.mean([_square_edges(mesh, corner) for corner in range(3)]))
     # Variance along an axis that a round adds.
     gain = _STEP * square / 2
-    fair = _smoothed(mesh.vertices, means, (_NOISE * pixel) ** 2 / gain)
-    step = fair - _smoothed(fair, means, (_PATCH * pixel) ** 2 / gain)
+    fair = _smoothed(mesh.vertices, near, (_NOISE * pixel) ** 2 / gain, threads)
+    step = fair - _smoothed(fair, near, (_PATCH * pixel) ** 2 / gain, threads)
     normals = vertex_normals(mesh, threads)
     length = np.clip(np.einsum("nc,nc->n", step, normals), -_FARTHEST * pixel, _FARTHEST * pixel)
-    length[border_vertices(mesh.faces)] = 0
+    length[border_vertices(mesh.faces, threads, lists)] = 0
     return replace(mesh, vertices=mesh.vertices + length[:, None] * normals, normals=None)
 
 
@@ -70,16 +72,18 @@ def _square_edges(mesh: Mesh, corner: int) -> float:
     return float(np.einsum("fc,fc->", edges, edges) / len(edges))
 
 
-def _smoothed(vertices: Floats, means: csr_matrix, rounds: float) -> Floats:
+def _smoothed(vertices: Floats, near: tuple[Ints, Ints], rounds: float, threads: Threads) -> Floats:
     count = max(1, round(rounds))
     if count > _ROUNDS:
-        return _smoothed_often(vertices, means, count)
+        return _smoothed_often(vertices, near, count, threads)
     for _ in range(count):
-        vertices = (1 - _STEP) * vertices + _STEP * (means @ vertices)
+        smooth = vertices.copy()
+        _mix(vertices, near, _STEP, 1 - _STEP, smooth, threads)
+        vertices = smooth
     return vertices
 
 
-def _smoothed_often(vertices: Floats, means: csr_matrix, rounds: int) -> Floats:
+def _smoothed_often(vertices: Floats, near: tuple[Ints, Ints], rounds: int, threads: Threads) -> Floats:
     """Many rounds as a series, whose terms grow with the root of the rounds.
 
     With ``y = cos(t)``, ``((1 + y) / 2) ** n`` is ``cos(t / 2) ** (2 * n)``: Chebyshev polynomials of y,
@@ -89,9 +93,35 @@ def _smoothed_often(vertices: Floats, means: csr_matrix, rounds: int) -> Floats:
     weights = np.cumprod(np.append(1.0, (rounds - terms) / (rounds + terms + 1)))
     weights[1:] *= 2
     weights /= weights.sum()  # they sum to one but for the terms left out: nothing shrinks
-    before, term = vertices, means @ vertices
+    before, term = vertices.copy(), np.zeros_like(vertices)
+    _mix(before, near, 1.0, 0.0, term, threads)
     total: Floats = weights[0] * before + weights[1] * term
     for weight in weights[2:]:
-        before, term = term, 2 * (means @ term) - before
+        _mix(term, near, 2.0, -1.0, before, threads)
+        before, term = term, before
         total += weight * term
     return total
+
+
+def _mix(
+    vertices: Floats, near: tuple[Ints, Ints], share: float, own: float, mixed: Floats, threads: Threads
+) -> None:
+    """Change `mixed` to `own` times itself and `share` times the means of the vertices' neighbours."""
+    threads.run(_mix_means, vertices, *near, share, own, mixed, count=len(vertices), least=_LEAST)
+
+
+@kernel(_nrt=False)
+def _mix_means(
+    vertices: Any, starts: Any, near: Any, share: float, own: float, mixed: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for v in range(start, stop):
+        x = y = z = 0.0
+        for k in range(starts[v], starts[v + 1]):
+            n = near[k]
+            x += vertices[n, 0]
+            y += vertices[n, 1]
+            z += vertices[n, 2]
+        part = share / max(starts[v + 1] - starts[v], 1)
+        mixed[v, 0] = own * mixed[v, 0] + part * x
+        mixed[v, 1] = own * mixed[v, 1] + part * y
+        mixed[v, 2] = own * mixed[v, 2] + part * z

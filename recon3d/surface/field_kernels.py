@@ -171,3 +171,23 @@ def relax(
             for j in range(8):
                 for k in range(8):
                     values[b, i, j, k] = box[i + 1, j + 1, k + 1]
+
+
+@kernel(_nrt=False)
+def find_free(hold: Any, free: Any, start: int, stop: int) -> None:  # pragma: no cover
+    """Find the eighths of blocks that no points hold.
+
+    Parameters
+    ----------
+    hold : ndarray of float32, shape (S, 8, 8, 8)
+    free : ndarray of bool, shape (8, B)
+        True; made false where points hold one. x varies slowest.
+    start, stop : int
+        Blocks to look at.
+    """
+    for b in range(start, stop):
+        for i in range(8):
+            for j in range(8):
+                for k in range(8):
+                    if hold[b, i, j, k] != 0:
+                        free[(i >> 2) * 4 + (j >> 2) * 2 + (k >> 2), b] = False

@@ -29,6 +29,8 @@ _GRAZING = 0.25
 _BLOCK = 2
 #: Pixels of all maps that are kept, at most.
 _MOST_PIXELS = 64_000_000
+#: Points that are enough to tell a pixel's usual size.
+_PIXEL_SAMPLE = 50_000
 #: Points that are worth a thread.
 _LEAST = 10_000
 
@@ -254,6 +256,7 @@ def usual_pixel(points: Floats, maps: Iterable[tuple[float, Floats]]) -> float:
     float
         In the view that is nearest to each point; 0 without maps.
     """
+    points = points[:: max(1, len(points) // _PIXEL_SAMPLE)]
     nearest = np.full(len(points), np.inf)
     for focal, pose in maps:
         far = points @ pose[2, :3] + pose[2, 3]
@@ -291,8 +294,19 @@ def nearest_of_blocks(depth: Floats32) -> Floats32:
     ndarray of float32, shape (H // 2, W // 2)
         0 where half of the block or more is unknown.
     """
-    height, width = (side // _BLOCK for side in depth.shape)
-    parts = depth[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
-    known = (parts > 0).sum(axis=(1, 3)) > _BLOCK * _BLOCK // 2
-    nearest = np.where(parts > 0, parts, np.inf).min(axis=(1, 3))
-    return np.where(known, nearest, 0).astype(np.float32)
+    nearest = np.empty((depth.shape[0] // _BLOCK, depth.shape[1] // _BLOCK), np.float32)
+    _find_nearest(np.asarray(depth, np.float32), _BLOCK, nearest)
+    return nearest
+
+
+@kernel(_nrt=False)
+def _find_nearest(depth: Any, side: int, nearest: Any) -> None:  # pragma: no cover
+    for row in range(nearest.shape[0]):
+        for column in range(nearest.shape[1]):
+            known, least = 0, np.float32(np.inf)
+            for y in range(row * side, (row + 1) * side):
+                for x in range(column * side, (column + 1) * side):
+                    if depth[y, x] > 0:
+                        known += 1
+                        least = min(least, depth[y, x])
+            nearest[row, column] = least if 2 * known > side * side else np.float32(0)

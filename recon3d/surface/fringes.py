@@ -16,7 +16,9 @@ from recon3d.kernels import kernel
 from recon3d.surface.cleaning import with_faces
 from recon3d.surface.connectivity import (
     adjacent_faces,
+    any_corner,
     border_vertices,
+    every_corner,
     faces_around_vertices,
     label_patches,
 )
@@ -53,10 +55,10 @@ def trim_fringes(mesh: Mesh, width: float, threads: Threads = ALONE) -> Mesh:
     -------
     Mesh
     """
-    lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices), threads)
     border = np.zeros(len(mesh.vertices), bool)
-    border[border_vertices(mesh.faces)] = True
-    core: Mask = ~np.asarray(_within(mesh, lists, border, width)[mesh.faces].any(axis=1))
+    border[border_vertices(mesh.faces, threads, lists)] = True
+    core: Mask = ~any_corner(_within(mesh, lists, border, width), mesh.faces)
     normals, areas, centers = face_geometry(mesh.vertices, mesh.faces, threads)
     up = _ground(normals[~core], areas[~core])
     if up is None or not core.any():
@@ -72,13 +74,13 @@ def trim_fringes(mesh: Mesh, width: float, threads: Threads = ALONE) -> Mesh:
         mean = np.bincount(part[chosen], (areas * height)[chosen]) / area
         return np.asarray(level & (np.abs(mean - floor) <= _NEAR * width))
 
-    pairs = adjacent_faces(mesh.faces, threads)
+    pairs = adjacent_faces(mesh.faces, threads, lists)
     part = label_patches(len(core), core, pairs)
     size = np.bincount(part[core], areas[core])
     kept = (size >= _PIECE * size.max()) | ~ground(part)
     seeds = np.zeros(len(mesh.vertices), bool)
     seeds[mesh.faces[core][kept[part[core]]]] = True
-    goes: Mask = ~np.asarray(_within(mesh, lists, seeds, _GROWTH * width)[mesh.faces].all(axis=1))
+    goes: Mask = ~every_corner(_within(mesh, lists, seeds, _GROWTH * width), mesh.faces)
     if goes.any():
         part = label_patches(len(core), goes, pairs)
         goes[goes] = ground(part)[part[goes]]

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.cleaning import face_areas
 from recon3d.surface.closing import close_gaps
+from recon3d.surface.connectivity import any_corner
 from recon3d.surface.fairing import fair_guesses
 from recon3d.surface.free_space import FreeSpace
+from recon3d.surface.normals import face_areas
 from recon3d.surface.poisson import Samples, Solver
 from recon3d.surface.thinning import Grid, SurfacePoints
 from recon3d.surface.threads import ALONE, Threads
@@ -120,7 +121,7 @@ def with_shaped_guesses(mesh: Mesh, grid: Grid, see_through: FreeSpace | None = 
         exposure = functools.partial(see_through.exposure, radius=_CELLS_AROUND * grid.cell)
     mesh = fair_guesses(mesh, guessed, exposure)
     areas = face_areas(mesh.vertices, mesh.faces)
-    share = float(areas[guessed[mesh.faces].any(axis=1)].sum() / max(areas.sum(), 1e-300))
+    share = float(areas[any_corner(guessed, mesh.faces)].sum() / max(areas.sum(), 1e-300))
     return replace(mesh, guessed=guessed), share
 
 

@@ -38,6 +38,39 @@ def usual_edge(areas: Floats) -> float:
     return max(float(np.sqrt(2 * typical)), _SHORTEST)
 
 
+def face_areas(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> Floats:
+    """Compute the area of each face.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+    threads : Threads, optional
+
+    Returns
+    -------
+    ndarray of float64, shape (F,)
+        In squared units of `vertices`.
+    """
+    areas = np.empty(len(faces))
+    threads.run(_measure_areas, vertices, faces, areas, count=len(faces), least=_LEAST)
+    return areas
+
+
+@kernel(_nrt=False)
+def _measure_areas(vertices: Any, faces: Any, areas: Any, start: int, stop: int) -> None:  # pragma: no cover
+    for f in range(start, stop):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        square = 0.0
+        for axis in range(3):
+            i, j = (axis + 1) % 3, (axis + 2) % 3
+            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
+                vertices[b, j] - vertices[a, j]
+            ) * (vertices[c, i] - vertices[a, i])
+            square += part * part
+        areas[f] = 0.5 * math.sqrt(square)
+
+
 def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:
     """Compute unit normals, areas and centres of faces.
 

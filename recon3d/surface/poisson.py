@@ -267,7 +267,7 @@ class Solver:
             scratch=point_kernels.normals_scratch,
         )
         if self._see_through is not None:
-            _pull_outside(level, values, hold, right, self._see_through)
+            _pull_outside(level, values, hold, right, self._see_through, threads)
         _relax(values, right, hold, level, _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS, threads)
         return Coarse(level, values, inherited)
 
@@ -329,17 +329,17 @@ def _relax(
 
 
 def _pull_outside(
-    level: Level, values: Floats32, hold: Floats32, right: Floats32, see_through: SeeThrough
+    level: Level, values: Floats32, hold: Floats32, right: Floats32, see_through: SeeThrough, threads: Threads
 ) -> None:
     """Hold the field outside in eighths of blocks without points that photos see through."""
     half = SIDE // 2
     radius = level.cell * half * np.sqrt(3) / 2
     centers = level.centers(np.arange(len(level.blocks)))
-    for corner in product((0, 1), repeat=3):
+    free = np.ones((8, len(values)), bool)
+    threads.run(field_kernels.find_free, hold, free, count=level.solved, least=_BLOCKS)
+    for octant, corner in enumerate(product((0, 1), repeat=3)):
         x, y, z = (slice(half * side, half * (side + 1)) for side in corner)
-        free = np.ones(len(values), bool)
-        free[: level.solved] = ~hold[:, x, y, z].any(axis=(1, 2, 3))
-        rows = np.flatnonzero(free)
+        rows = np.flatnonzero(free[octant])
         offset = level.cell * half * (np.array(corner) - 0.5)
         empty = rows[see_through(centers[rows] + offset, radius)]
         solved = empty[empty < level.solved]

@@ -33,7 +33,7 @@ def quadrics_of(vertices: Floats, faces: Ints, locked: Mask, border: float) -> F
         The matrix's upper half row by row, the vector, the constant.
     """
     quadrics = np.zeros((len(vertices), 10))
-    counts = edge_counts(faces, *faces_around_vertices(faces, len(vertices)))
+    counts = edge_counts(faces, faces_around_vertices(faces, len(vertices)))
     _add_planes(vertices, faces, counts, locked, border, quadrics, np.empty(3), np.empty(3))
     return quadrics
 

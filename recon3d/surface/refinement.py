@@ -18,16 +18,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, cg
 
 from recon3d.surface.connectivity import vertices_around_vertices
 from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
-from recon3d.surface.photo_kernels import bend, resist
 from recon3d.surface.photo_terms import NOISE, Photo, Terms
 from recon3d.surface.smoothing import Strength, smooth_surface, strength_for_fit
+from recon3d.surface.step_solver import LEAST, bend, smooth_step
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.surface.unfolding import unfold
-from recon3d.types import Floats, Ints, Mesh
+from recon3d.types import Ints, Mesh
 
 #: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed.
 SIZES = (0.8, 1.2, 1.6, 1.6)
@@ -40,8 +39,6 @@ _EVEN = Strength(angle=12.0, normal_rounds=4, vertex_rounds=8)
 _LAST_EVEN = Strength(angle=8.0, normal_rounds=2, vertex_rounds=4)
 #: No vertex moves further than this many pixels in a round, and than so many of the depth maps in all.
 _STEP, _FARTHEST = 1.0, 3.0
-#: Rounds and precision of the solver, and vertices that are worth a thread.
-_SOLVER_ROUNDS, _PRECISION, _LEAST = 30, 1e-2, 20_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +89,7 @@ def roughness(mesh: Mesh, near: Neighbors, threads: Threads = ALONE) -> float:
     out, away, unused = np.zeros(count), np.empty(count), np.empty(count)
     for axis in range(3):
         places = mesh.vertices[:, axis].copy()
-        threads.run(bend, near.starts, near.vertices, places, away, unused, count=count, least=_LEAST)
+        threads.run(bend, near.starts, near.vertices, places, away, unused, count=count, least=LEAST)
         out += away * normals[:, axis]
     edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
     return float(np.median(np.abs(out))) / edge
@@ -154,7 +151,7 @@ def next_surface(
         right[part.vertices] += part.products
     edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
     stiffness = NOISE / ((_LAST_BEND if number == LAST_ROUND else _BEND) * edge)
-    step = _smooth_step(hold, right, near, stiffness, threads)
+    step = smooth_step(hold, right, (near.starts, near.vertices), stiffness, threads)
     farthest = _STEP * pixel / SIZES[number]
     step = np.clip(step, -farthest, farthest)
     vertices = mesh.vertices + step[:, None] * vertex_normals(mesh, threads)
@@ -172,27 +169,3 @@ def next_surface(
         vertices = start.vertices + away * np.minimum(1, _FARTHEST * pixel / np.maximum(length, 1e-300))
         return unfold(replace(mesh, vertices=vertices), start, (near.starts, near.vertices), threads)
     return mesh
-
-
-def _smooth_step(hold: Floats, right: Floats, near: Neighbors, stiffness: float, threads: Threads) -> Floats:
-    """The step that fits best and bends little: the mean of a vertex's neighbours is near its own."""
-    weight = stiffness**2
-    bent, shared = np.empty_like(hold), np.empty_like(hold)
-
-    def apply(step: Floats) -> Floats:
-        result = np.empty_like(step)
-        threads.run(bend, near.starts, near.vertices, step, bent, shared, count=count, least=_LEAST)
-        rows = (near.starts, near.vertices, hold, weight, step, bent, shared, result)
-        threads.run(resist, *rows, count=count, least=_LEAST)
-        return result
-
-    count = len(hold)
-    scale = 1 / (hold + weight)
-    step, _ = cg(
-        LinearOperator((count, count), apply, dtype=np.float64),
-        right,
-        M=LinearOperator((count, count), lambda values: scale * values, dtype=np.float64),
-        maxiter=_SOLVER_ROUNDS,
-        rtol=_PRECISION,
-    )
-    return np.asarray(step)

@@ -19,7 +19,7 @@ _COLOR_NEIGHBORS = 3
 _BORDER_WEIGHT = 3.0
 #: Faces of a part; parts keep this many times the faces wanted in the end, and are not worth it when that
 #: is more of what there is.
-_PART, _FIRST_SHARE, _WORTH = 120_000, 1.5, 0.7
+_PART, _FIRST_SHARE, _WORTH = 120_000, 1.25, 0.7
 
 
 def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:

@@ -121,7 +121,7 @@ def smooth_surface(
     """
     if not len(mesh.faces):
         return mesh
-    lists = faces_around_vertices(mesh.faces, len(mesh.vertices))
+    lists = faces_around_vertices(mesh.faces, len(mesh.vertices), threads)
     packed = _packed_faces(mesh, threads)
     wanted = _averaged(mesh.faces, lists, packed, strength.angle, strength.normal_rounds, threads)
     del packed

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from recon3d.surface import point_kernels as kernels
 from recon3d.surface.blocks import OFFSETS, SIDE, Level, keys_of
+from recon3d.surface.ordering import stable_order
 from recon3d.surface.threads import Threads
 from recon3d.types import Floats, Ints
 
@@ -41,7 +42,7 @@ class SortedPoints:
         scaled = (points - origin) / cell
         codes = np.zeros(len(points), np.int64)
         threads.run(kernels.z_order, scaled, SIDE, codes, count=len(points), least=_POINTS)
-        self.order = np.argsort(codes, kind="stable")
+        self.order = stable_order(codes)
         self.scaled, self._codes = scaled[self.order], codes[self.order]
 
     def scale(self, number: int) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from recon3d.errors import ReconstructionError
+from recon3d.kernels import kernel
+from recon3d.surface.ordering import stable_order
 from recon3d.surface.poisson import PointLevels, octree_depth, point_levels
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, PointCloud
@@ -35,6 +38,8 @@ _VOXELS_PER_CELL = 1.5
 _THIN, _MOST_WEIGHT = 0.5, 8
 #: Per cent of the points that are not counted at each end when the model is measured.
 _OUTER = 2.0
+#: Points that are worth a thread.
+_LEAST = 20_000
 #: Points whose neighbours are looked for together.
 _TOGETHER = 500_000
 
@@ -249,7 +254,7 @@ def surface_points(
     cell = cell_size(cloud, faces, threads)
     if depth:
         cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
-    used, counts = thinned(cloud, _THIN * cell)
+    used, counts = thinned(cloud, _THIN * cell, threads)
     del cloud
     distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
@@ -281,10 +286,12 @@ def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointClo
     if len(cloud) <= count:
         return cloud
     area, _ = _area_and_spacing(cloud, threads)
-    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)))[0]
+    return thinned(cloud, float(np.sqrt(_VOXELS_PER_CELL * area / count)), threads)[0]
 
 
-def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int64]]:
+def thinned(
+    cloud: PointCloud, voxel: float, threads: Threads = ALONE
+) -> tuple[PointCloud, NDArray[np.int64]]:
     """Compute one mean point, normal and colour in each voxel: the grid cannot use more.
 
     Parameters
@@ -292,6 +299,7 @@ def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int
     cloud : PointCloud
     voxel : float
         Side of a voxel.
+    threads : Threads, optional
 
     Returns
     -------
@@ -299,28 +307,52 @@ def thinned(cloud: PointCloud, voxel: float) -> tuple[PointCloud, NDArray[np.int
     counts : ndarray of int64, shape (N,)
         Points that each is the mean of.
     """
-    low = cloud.points.min(axis=0)
-    place = np.floor((cloud.points - low) / voxel).astype(np.int64)
-    size = place.max(axis=0) + 1
-    key = (place[:, 0] * size[1] + place[:, 1]) * size[2] + place[:, 2]
-    order = np.argsort(key, kind="stable")
+    low, high = (np.array([ends(axis) for axis in cloud.points.T]) for ends in (np.min, np.max))
+    size = np.floor((high - low) / voxel).astype(np.int64) + 1
+    key = np.empty(len(cloud), np.int64)
+    threads.run(_number_voxels, cloud.points, low, voxel, size, key, count=len(key), least=_LEAST)
+    order = stable_order(key)
     starts = np.flatnonzero(np.diff(key[order], prepend=-1))
-    counts = np.diff(np.append(starts, len(key)))
-    voxels = np.empty(len(key), np.int64)
-    voxels[order] = np.repeat(np.arange(len(starts)), counts)
-    del place, key, order
+    ends = np.append(starts, len(key))
+    del key
 
     def mean(values: NDArray[Any]) -> Floats:
-        sums = np.empty((len(starts), 3))
-        for axis in range(3):
-            sums[:, axis] = np.bincount(voxels, values[:, axis], len(starts))
-        return sums / counts[:, None]
+        means = np.empty((len(starts), 3))
+        threads.run(_average, values, order, ends, means, count=len(starts), least=_LEAST)
+        return means
 
     normals: NDArray[np.float32] | None = None
     colors: NDArray[np.uint8] | None = None
     if cloud.normals is not None:
         sums = mean(cloud.normals)
-        normals = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+        length = np.sqrt(np.einsum("nc,nc->n", sums, sums))[:, None]
+        normals = (sums / np.maximum(length, 1e-12)).astype(np.float32)
     if cloud.colors is not None:
         colors = np.round(mean(cloud.colors)).astype(np.uint8)
-    return PointCloud(mean(cloud.points), normals, colors), counts
+    return PointCloud(mean(cloud.points), normals, colors), np.diff(ends)
+
+
+@kernel(_nrt=False)
+def _number_voxels(
+    points: Any, low: Any, voxel: float, size: Any, key: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for p in range(start, stop):
+        number = 0
+        for axis in range(3):
+            number = number * size[axis] + np.int64(math.floor((points[p, axis] - low[axis]) / voxel))
+        key[p] = number
+
+
+@kernel(_nrt=False)
+def _average(
+    values: Any, order: Any, ends: Any, means: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    for v in range(start, stop):
+        x = y = z = 0.0
+        for at in range(ends[v], ends[v + 1]):
+            row = order[at]
+            x += values[row, 0]
+            y += values[row, 1]
+            z += values[row, 2]
+        count = ends[v + 1] - ends[v]
+        means[v, 0], means[v, 1], means[v, 2] = x / count, y / count, z / count

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
-from recon3d.surface.connectivity import adjacent_faces
+from recon3d.surface.connectivity import adjacent_faces, any_corner
 from recon3d.surface.normals import face_geometry
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Floats, Ints, Mask, Mesh
+from recon3d.types import Floats, Ints, Mesh
 
 #: Cosines of the angle at an edge before and after that make it a fold: it was below 60 degrees, and is
 #: above 90.
@@ -53,8 +53,8 @@ def unfold(mesh: Mesh, start: Mesh, neighbors: tuple[Ints, Ints], threads: Threa
         # Other edges are as they were.
         moved = np.zeros(len(vertices), bool)
         moved[chosen] = True
-        changed: Mask = np.logical_or.reduce(moved[mesh.faces], axis=1)
-        looked_at = gentle[changed[gentle].any(axis=1)]
+        changed = any_corner(moved, mesh.faces)
+        looked_at = gentle[changed[gentle[:, 0]] | changed[gentle[:, 1]]]
     return replace(mesh, vertices=vertices, normals=None)
 
 

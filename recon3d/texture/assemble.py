@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recon3d.surface.cleaning import face_areas
+from recon3d.surface.normals import face_areas
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.fill import continued_colors
 from recon3d.texture.guesses import doubted_regions, drop_unconfirmed, without

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.surface.cleaning import face_areas
-from recon3d.surface.normals import usual_edge
+from recon3d.surface.normals import face_areas, usual_edge
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Side of a cell in usual edges; entries of the cells' table for each face, about.

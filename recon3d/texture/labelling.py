@@ -10,7 +10,7 @@ from scipy import sparse
 from scipy.sparse import csgraph
 
 from recon3d.kernels import kernel
-from recon3d.surface.cleaning import face_areas
+from recon3d.surface.normals import face_areas
 from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.message_passing import trw_s
 from recon3d.texture.topology import FacePairs, pair_lengths

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.surface.cleaning import face_areas
-from recon3d.surface.normals import usual_edge
+from recon3d.surface.normals import face_areas, usual_edge
 from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.fine_surface import FineSurface, look_up
 from recon3d.texture.painting import texture_coordinates

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from recon3d.surface.cleaning import face_areas
 from recon3d.surface.connectivity import border_vertices
 from recon3d.surface.fringes import trim_fringes
+from recon3d.surface.normals import face_areas
 from recon3d.types import Mesh
 from tests.synthetic.shapes import grid_mesh
 

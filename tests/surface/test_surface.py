@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from recon3d.errors import ReconstructionError
+from recon3d.surface import thinning
 from recon3d.surface.cleaning import (
-    face_areas,
     make_manifold,
     remove_small_components,
 )
 from recon3d.surface.connectivity import faces_around_vertices
 from recon3d.surface.cropping import cropped
 from recon3d.surface.free_space import FreeSpace, reduced_maps
-from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
+from recon3d.surface.normals import face_areas, face_geometry, usual_edge, vertex_normals
 from recon3d.surface.refinement import Neighbors, roughness
 from recon3d.surface.simplification import simplify, with_attributes
 from recon3d.surface.smoothing import (
@@ -26,7 +26,7 @@ from recon3d.surface.smoothing import (
     strength_for,
     strength_for_fit,
 )
-from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of
+from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of, thinned
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
@@ -74,6 +74,30 @@ def test_spacing_is_that_of_the_points() -> None:
     distances, near = neighbors(stray)
     alone = lonely(spacing_of(distances), near)
     assert np.flatnonzero(alone).tolist() == [len(points)]
+
+
+def test_thinned_points_are_the_means_of_voxels_for_any_number_of_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(thinning, "_LEAST", 50)
+    rng = np.random.default_rng(2)
+    points = rng.uniform(-1, 1, (3000, 3))
+    normals = rng.normal(size=(3000, 3)).astype(np.float32)
+    cloud = PointCloud(points, normals, rng.integers(0, 256, (3000, 3)).astype(np.uint8))
+    few, counts = thinned(cloud, 0.25)
+    places = np.floor((points - points.min(axis=0)) / 0.25).astype(int)
+    _, label, size = np.unique(places, axis=0, return_inverse=True, return_counts=True)
+    assert counts.tolist() == size.tolist()
+    assert few.normals is not None
+    assert few.colors is not None
+    for values, means in ((points, few.points), (cloud.colors, few.colors)):
+        expected = np.stack([np.bincount(label.ravel(), column) / size for column in values.T], axis=1)
+        assert np.abs(means - expected).max() <= (1e-12 if means is few.points else 0.5)
+    assert np.allclose(np.linalg.norm(few.normals, axis=1), 1, atol=1e-6)
+    with Threads(3) as threads:
+        several, _ = thinned(cloud, 0.25, threads)
+    for name in ("points", "normals", "colors"):
+        assert getattr(several, name).tobytes() == getattr(few, name).tobytes()
 
 
 def test_a_large_cloud_is_thinned_evenly_with_its_colours() -> None:

@@ -163,10 +163,11 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     ReconstructionError
         Nothing is left.
     """
-    from recon3d.surface.cleaning import face_areas, make_manifold, remove_small_components
+    from recon3d.surface.cleaning import make_manifold, remove_small_components
     from recon3d.surface.curvature import restore_curvature
     from recon3d.surface.free_space import usual_pixel
     from recon3d.surface.fringes import trim_fringes
+    from recon3d.surface.normals import face_areas
     from recon3d.surface.smoothing import smooth_surface, strength_for
 
     facts = kept_facts(surface)
@@ -174,11 +175,11 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
     torn = 0.0
     with Threads(cores) as threads:
         mesh = kept_part(surface, "mesh", Mesh)
-        mesh = make_manifold(remove_small_components(mesh, options.min_component, threads))
+        mesh = make_manifold(remove_small_components(mesh, options.min_component, threads), threads)
         if facts["kind"] == "orbit":
-            area = face_areas(mesh.vertices, mesh.faces).sum()
+            area = face_areas(mesh.vertices, mesh.faces, threads).sum()
             mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
-            torn = 1 - float(face_areas(mesh.vertices, mesh.faces).sum() / max(area, 1e-300))
+            torn = 1 - float(face_areas(mesh.vertices, mesh.faces, threads).sum() / max(area, 1e-300))
         if not len(mesh.faces):
             raise ReconstructionError(
                 f"The {facts['points']} points give no surface.",
@@ -211,7 +212,8 @@ def thin_surface(fitted: Path, options: MeshGenerationOptions, output: Path, cor
     from recon3d.surface.simplification import simplify
 
     with Threads(cores) as threads:
-        mesh = make_manifold(simplify(kept_part(fitted, "mesh", Mesh), options.max_faces, threads))
+        mesh = simplify(kept_part(fitted, "mesh", Mesh), options.max_faces, threads)
+        mesh = make_manifold(mesh, threads)
     keep_step(output, kept_facts(fitted), mesh=mesh)
 
 

@@ -28,7 +28,7 @@ from recon3d.stages.mesh_generation.mesh_steps import (
 from recon3d.stages.mesh_generation.point_steps import ReadTask, read_points, see_through, thin_points
 from recon3d.types import Scene, SparsePoints
 
-VERSION = 18
+VERSION = 19
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.

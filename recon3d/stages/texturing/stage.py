@@ -28,7 +28,7 @@ from recon3d.stages.texturing.texture_tasks import (
 )
 from recon3d.types import Camera, Scene, SparsePoints
 
-VERSION = 6
+VERSION = 7
 
 #: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
 #: labelling faces, choosing photos; all of these, painting and baking normals; and of painting: planning the
