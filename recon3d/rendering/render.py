@@ -198,12 +198,18 @@ def _rays(camera: PinholeCamera, cam_from_world: Floats, rows: slice, finer: int
     """Rays through some rows of pixels, `finer` of them a side of a pixel, and their directions."""
     import open3d as o3d
 
-    K, rotation = camera.K, cam_from_world[:3, :3]
-    v, u = ((np.mgrid[rows, 0 : camera.width * finer] + 0.5) / finer).astype(np.float32)
-    directions = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones_like(u)], axis=-1)
-    directions = directions.astype(np.float32)
-    rays = np.empty((*u.shape, 6), np.float32)
-    rays[..., :3], rays[..., 3:] = -rotation.T @ cam_from_world[:3, 3], directions @ rotation
+    K, rotation = camera.K, cam_from_world[:3, :3].astype(np.float32)
+    v, u = (
+        (np.arange(first, stop) + 0.5) / finer
+        for first, stop in ((rows.start, rows.stop), (0, camera.width * finer))
+    )
+    x, y = ((u - K[0, 2]) / K[0, 0]).astype(np.float32), ((v - K[1, 2]) / K[1, 1]).astype(np.float32)
+    directions, rays = (np.empty((len(y), len(x), size), np.float32) for size in (3, 6))
+    directions[..., 0], directions[..., 1], directions[..., 2] = x, y[:, None], 1
+    rays[..., :3] = -cam_from_world[:3, :3].T @ cam_from_world[:3, 3]
+    for axis in range(3):
+        down = y * rotation[1, axis] + rotation[2, axis]
+        np.add(x * rotation[0, axis], down[:, None], out=rays[..., 3 + axis])
     return o3d.core.Tensor.from_numpy(rays), directions
 
 

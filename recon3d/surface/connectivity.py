@@ -108,7 +108,7 @@ def vertices_around_vertices(
     vertices : int
         Number of vertices.
     threads : Threads, optional
-    lists : (ndarray, ndarray), optional
+    lists : (starts, around), ndarrays of int32, shapes (V + 1,) and (3 F,), optional
         From `faces_around_vertices`, where they are at hand.
 
     Returns
@@ -184,7 +184,7 @@ def edge_counts(faces: Ints, lists: FacesAround, threads: Threads = ALONE) -> ND
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    lists : (ndarray, ndarray)
+    lists : (starts, around), ndarrays of int32, shapes (V + 1,) and (3 F,)
         From `faces_around_vertices`.
     threads : Threads, optional
 
@@ -218,7 +218,7 @@ def repeated_faces(faces: Ints, lists: FacesAround, threads: Threads = ALONE) ->
     Parameters
     ----------
     faces : ndarray of int32, shape (F, 3)
-    lists : (ndarray, ndarray)
+    lists : (starts, around), ndarrays of int32, shapes (V + 1,) and (3 F,)
         From `faces_around_vertices`.
     threads : Threads, optional
 
@@ -255,7 +255,7 @@ def border_vertices(
     ----------
     faces : ndarray of int32, shape (F, 3)
     threads : Threads, optional
-    lists : (ndarray, ndarray), optional
+    lists : (starts, around), ndarrays of int32, shapes (V + 1,) and (3 F,), optional
         From `faces_around_vertices`, where they are at hand.
 
     Returns
@@ -278,7 +278,7 @@ def adjacent_faces(faces: Ints, threads: Threads = ALONE, lists: FacesAround | N
     ----------
     faces : ndarray of int32, shape (F, 3)
     threads : Threads, optional
-    lists : (ndarray, ndarray), optional
+    lists : (starts, around), ndarrays of int32, shapes (V + 1,) and (3 F,), optional
         From `faces_around_vertices`, where they are at hand.
 
     Returns

@@ -30,8 +30,8 @@ _STEP = 0.5
 _ROUNDS = 400
 #: Standard deviations at which the series of many rounds ends: what is left out is below 1e-5.
 _REACH = 4.5
-#: Vertices that are worth a thread.
-_LEAST = 20_000
+#: Vertices that are worth a thread, and faces whose edges are added together: the same for all threads.
+_LEAST, _TOGETHER = 20_000, 32_768
 
 
 def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mesh:
@@ -54,7 +54,7 @@ def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mes
         return mesh
     lists = faces_around_vertices(mesh.faces, len(mesh.vertices), threads)
     near = vertices_around_vertices(mesh.faces, len(mesh.vertices), threads, lists)
-    square = float(np.mean([_square_edges(mesh, corner) for corner in range(3)]))
+    square = _square_edges(mesh, threads)
     # Variance along an axis that a round adds.
     gain = _STEP * square / 2
     fair = _smoothed(mesh.vertices, near, (_NOISE * pixel) ** 2 / gain, threads)
@@ -65,11 +65,26 @@ def restore_curvature(mesh: Mesh, pixel: float, threads: Threads = ALONE) -> Mes
     return replace(mesh, vertices=mesh.vertices + length[:, None] * normals, normals=None)
 
 
-def _square_edges(mesh: Mesh, corner: int) -> float:
-    """Mean square of the edges from one corner of each face."""
-    edges = mesh.vertices[mesh.faces[:, corner]]
-    edges -= mesh.vertices[mesh.faces[:, corner - 1]]
-    return float(np.einsum("fc,fc->", edges, edges) / len(edges))
+def _square_edges(mesh: Mesh, threads: Threads) -> float:
+    """Mean square of the faces' edges."""
+    parts = -(-len(mesh.faces) // _TOGETHER)
+    sums = np.empty(parts)
+    threads.run(_add_squares, mesh.vertices, mesh.faces, sums, _TOGETHER, count=parts)
+    return float(sums.sum()) / (3 * len(mesh.faces))
+
+
+@kernel(_nrt=False)
+def _add_squares(
+    vertices: Any, faces: Any, sums: Any, together: int, start: int, stop: int
+) -> None:  # pragma: no cover
+    for part in range(start, stop):
+        total = 0.0
+        for f in range(part * together, min((part + 1) * together, len(faces))):
+            for k in range(3):
+                a, b = faces[f, k], faces[f, k - 1]
+                for axis in range(3):
+                    total += (vertices[a, axis] - vertices[b, axis]) ** 2
+        sums[part] = total
 
 
 def _smoothed(vertices: Floats, near: tuple[Ints, Ints], rounds: float, threads: Threads) -> Floats:

@@ -24,6 +24,7 @@ from scipy.spatial import cKDTree
 
 from recon3d.surface import field_kernels, point_kernels
 from recon3d.surface.blocks import SIDE, Level, places_of
+from recon3d.surface.bounds import bounds
 from recon3d.surface.sorted_points import SortedPoints
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32
@@ -129,7 +130,8 @@ def octree_depth(points: Floats, cell: float) -> int:
     int
         It has two to the power of this many vertices along a side.
     """
-    extent = float(np.ptp(points, axis=0).max()) * 1.1 + 8 * cell
+    low, high = bounds(points)
+    extent = float((high - low).max()) * 1.1 + 8 * cell
     return max(_FIRST, int(np.ceil(np.log2(extent / cell))))
 
 
@@ -152,7 +154,8 @@ def point_levels(points: Floats, cell: float, threads: Threads = ALONE) -> Point
 
 def _sorted(points: Floats, cell: float, threads: Threads) -> SortedPoints:
     depth = octree_depth(points, cell)
-    origin = (points.min(axis=0) + points.max(axis=0)) / 2 - 0.5 * cell * 2**depth
+    low, high = bounds(points)
+    origin = (low + high) / 2 - 0.5 * cell * 2**depth
     return SortedPoints(points, origin, cell, depth, threads)
 
 
@@ -263,13 +266,19 @@ class Solver:
             inherited,
             hold,
             count=level.solved,
-            least=_BLOCKS,
+            least=_blocks_with_points(level, points),
             scratch=point_kernels.normals_scratch,
+            uneven=True,
         )
         if self._see_through is not None:
             _pull_outside(level, values, hold, right, self._see_through, threads)
         _relax(values, right, hold, level, _SWEEPS_FIRST if number <= _WHOLE else _SWEEPS, threads)
         return Coarse(level, values, inherited)
+
+
+def _blocks_with_points(level: Level, points: SortedPoints) -> int:
+    """Blocks that together have points worth a thread: few blocks of a coarse level have them all."""
+    return min(_BLOCKS, -(-_POINTS * level.solved // max(len(points.scaled), 1)))
 
 
 def _levels_of_points(points: SortedPoints) -> PointLevels:
@@ -283,7 +292,13 @@ def _levels_of_points(points: SortedPoints) -> PointLevels:
         grid = (level.blocks, level.around, near)
         scaled, scale = points.scaled, points.scale(number)
         run = functools.partial(points.threads.run, scratch=point_kernels.density_scratch)
-        run(point_kernels.gather_density, scaled, scale, first, *grid, count=level.solved, least=_BLOCKS)
+        least = _blocks_with_points(level, points)
+        run(
+            *(point_kernels.gather_density, scaled, scale, first, *grid),
+            count=level.solved,
+            least=least,
+            uneven=True,
+        )
         run(point_kernels.sample, scaled, scale, block, *grid, found, count=count, least=_POINTS)
         enough = (chosen < 0) & ((found >= _DENSE) | (number == _FIRST))
         chosen[enough], density[enough] = number, found[enough]

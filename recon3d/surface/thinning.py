@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from scipy.spatial import cKDTree
 
 from recon3d.errors import ReconstructionError
 from recon3d.kernels import kernel
+from recon3d.surface.bounds import bounds
 from recon3d.surface.ordering import stable_order
 from recon3d.surface.poisson import PointLevels, octree_depth, point_levels
 from recon3d.surface.threads import ALONE, Threads
@@ -115,16 +117,32 @@ def lonely(spacing: Spacing, near: Ints, threads: Threads = ALONE) -> Mask:
     -------
     ndarray of bool, shape (N,)
     """
-    alone = np.empty(len(near), bool)
-
-    def part(start: int, stop: int) -> None:
-        usual = np.median(spacing.local[near[start:stop]], axis=1)
-        alone[start:stop] = spacing.local[start:stop] >= _OUTLIER * np.minimum(usual, 3.0 * spacing.typical)
-
-    for start in range(0, len(near), _TOGETHER):
-        count = min(_TOGETHER, len(near) - start)
-        threads.run(lambda a, b, start=start: part(start + a, start + b), count=count, least=10_000)
+    alone, most = np.empty(len(near), bool), 3.0 * spacing.typical
+    scratch = functools.partial(_near_scratch, near.shape[1])
+    given = (spacing.local, near, _OUTLIER, most, alone)
+    threads.run(_find_lonely, *given, count=len(near), least=_LEAST, scratch=scratch)
     return alone
+
+
+def _near_scratch(count: int) -> tuple[Floats]:
+    return (np.empty(count),)
+
+
+@kernel(_nrt=False)
+def _find_lonely(
+    local: Any, near: Any, times: float, most: float, alone: Any, ordered: Any, start: int, stop: int
+) -> None:  # pragma: no cover
+    """Compare each point's spacing with the median around it."""
+    count = len(ordered)
+    for p in range(start, stop):
+        for k in range(count):
+            value, at = local[near[p, k]], k
+            while at > 0 and ordered[at - 1] > value:
+                ordered[at] = ordered[at - 1]
+                at -= 1
+            ordered[at] = value
+        usual = (ordered[(count - 1) // 2] + ordered[count // 2]) / 2
+        alone[p] = local[p] >= times * min(usual, most)
 
 
 def noise_of(cloud: PointCloud, near: Ints) -> float:
@@ -253,7 +271,8 @@ def surface_points(
         )
     cell = cell_size(cloud, faces, threads)
     if depth:
-        cell = float(np.ptp(cloud.points, axis=0).max()) * _MARGIN / 2**depth
+        low, high = bounds(cloud.points)
+        cell = float((high - low).max()) * _MARGIN / 2**depth
     used, counts = thinned(cloud, _THIN * cell, threads)
     del cloud
     distances, near = neighbors(used.points, threads)
@@ -307,7 +326,7 @@ def thinned(
     counts : ndarray of int64, shape (N,)
         Points that each is the mean of.
     """
-    low, high = (np.array([ends(axis) for axis in cloud.points.T]) for ends in (np.min, np.max))
+    low, high = bounds(cloud.points)
     size = np.floor((high - low) / voxel).astype(np.int64) + 1
     key = np.empty(len(cloud), np.int64)
     threads.run(_number_voxels, cloud.points, low, voxel, size, key, count=len(key), least=_LEAST)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any
 
-#: Parts for each thread, so that none waits long for the last.
-_PARTS = 6
+#: Parts for each thread, so that none waits long for the last; of work that is uneven.
+_PARTS, _UNEVEN_PARTS = 6, 24
 
 
 class Threads:
@@ -40,6 +40,7 @@ class Threads:
         count: int,
         least: int = 1,
         scratch: Callable[[], tuple[Any, ...]] = tuple,
+        uneven: bool = False,
     ) -> None:
         """Call ``work(*given, *scratch(), start, stop)`` for parts of a range.
 
@@ -55,8 +56,10 @@ class Threads:
             Length of a part that is worth a thread.
         scratch : callable, optional
             Makes what each part needs for itself: kernels that make no arrays compile faster.
+        uneven : bool
+            Parts of the same length differ much in work.
         """
-        size = max(least, -(-count // (self.count * _PARTS)))
+        size = max(least, -(-count // (self.count * (_UNEVEN_PARTS if uneven else _PARTS))))
         if self._pool is None or count <= size:
             if count:
                 work(*given, *scratch(), 0, count)
