@@ -179,8 +179,8 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
             f"Run {record.name}: {record.status}" + (f" ({state.error.message})" if state.error else ""),
             markup=False,
         )
-    for name, path in opened.results.files().items():
-        out.print(f"{name}: {path}", markup=False, soft_wrap=True)
+    for name in opened.results.files():
+        out.print(f"{name}: {opened.results.told(name)}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -203,6 +203,7 @@ def export(
     opened = Project.open(project)
     written = export_project(opened, format, output, material=material, texture_format=texture_format)
     _console.print(f"Wrote {written}", markup=False, soft_wrap=True)
+    _warn_of_outdated(opened)
     if opened.scale is None and format in ("stl", "usdz"):
         unit = "millimetre" if format == "stl" else "metre"
         _console.print(
@@ -290,8 +291,18 @@ def view(
     for note in content.notes:
         _console.print(f"Shown: {note}", markup=False, soft_wrap=True)
     _console.print(f"Wrote {path} ({byte_text(path.stat().st_size)})", markup=False, soft_wrap=True)
+    _warn_of_outdated(opened)
     if open_:
         webbrowser.open(path.resolve().as_uri())
+
+
+def _warn_of_outdated(project: Any) -> None:
+    if names := sorted(name.replace("_", " ") for name in project.results.outdated):
+        _console.print(
+            f"Of earlier inputs or options, because the last run did not reach them: {', '.join(names)}. "
+            "recon3d run makes them anew.",
+            soft_wrap=True,
+        )
 
 
 def _compared(project: Any, other: str) -> Any:
@@ -360,8 +371,8 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
     stages = run.state.stages.values()
     if stages and all(stage.status == "skipped" for stage in stages):
         _console.print("Nothing to do: every stage is up to date.")
-    for path in results.files().values():
-        _console.print(str(path), markup=False, soft_wrap=True)
+    for name in results.files():
+        _console.print(results.told(name), markup=False, soft_wrap=True)
 
 
 def _canceller(cancel: Callable[[], None], *, silent: bool) -> Callable[[int, Any], None]:

@@ -44,7 +44,13 @@ from recon3d.pipeline.failures import explain, failure_of
 from recon3d.pipeline.judging import judge_artifacts
 from recon3d.pipeline.plan import Step, load_stage, plan_steps
 from recon3d.pipeline.progress import ProgressMeter
-from recon3d.pipeline.report import left_out_rows, reported_fingerprints, reported_left_out, write_report
+from recon3d.pipeline.report import (
+    left_out_rows,
+    published_fingerprints,
+    reported_fingerprints,
+    reported_left_out,
+    write_report,
+)
 from recon3d.preflight.check import check_project, machine_factors
 from recon3d.preflight.foretelling import foretell
 from recon3d.project.artifacts import Artifact, Manifest
@@ -207,8 +213,11 @@ class Execution:
             for note in ended.take_notes():
                 self._tell(note)
         self._publish(worked)
+        old = project.results.outdated
         results = {
-            name: path.relative_to(project.path).as_posix() for name, path in project.results.files().items()
+            name: path.relative_to(project.path).as_posix()
+            for name, path in project.results.files().items()
+            if name not in old
         }
         log.emit(RunCompleted(results=results, seconds=time.monotonic() - started))
 
@@ -388,9 +397,23 @@ class Execution:
         results, done = self.project.results, self.done
         if not done or not (worked or results.report is None or self._out_of_date()):
             return
+        published = published_fingerprints(results.folder)
         for name, artifact in done.items():
             results.publish(name, artifact.path)
-        write_report(self.project, list(done.values()), self.state(), results.folder)
+            published[name] = artifact.manifest.fingerprint
+        # What this run did not reach may still be what it would make.
+        planned: dict[str, str] = {
+            step.stage.name: step.fingerprint
+            for step in plan_steps(self.project, self.settings.options, self.settings.seed)
+        }
+        write_report(
+            self.project,
+            list(done.values()),
+            self.state(),
+            results.folder,
+            published=published,
+            outdated={name for name, made in published.items() if made != planned.get(name)},
+        )
 
     def _out_of_date(self) -> bool:
         results = self.project.results

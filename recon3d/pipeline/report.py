@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from recon3d.pipeline.coverage import measure_coverage
 from recon3d.pipeline.plan_picture import plan_svg
 from recon3d.project.artifacts import Artifact
 from recon3d.project.project import Project
+from recon3d.stage_table import STAGES, Stage
 from recon3d.types import Scene
 
 _PREVIEWS = {
@@ -61,6 +62,25 @@ def reported_fingerprints(results: Path) -> dict[str, str]:
         return {row["stage"]: row["fingerprint"] for row in read_json(results / REPORT_JSON)["stages"]}
     except _UNREADABLE:
         return {}
+
+
+def published_fingerprints(results: Path) -> dict[str, str]:
+    """Read which artifacts the files in a folder of results are from, also those of earlier runs.
+
+    Parameters
+    ----------
+    results : Path
+        The folder.
+
+    Returns
+    -------
+    dict of str to str
+        Fingerprints by stage.
+    """
+    try:
+        return dict(read_json(results / REPORT_JSON)["published"])
+    except _UNREADABLE:
+        return reported_fingerprints(results)
 
 
 def reported_left_out(results: Path) -> list[dict[str, Any]]:
@@ -96,7 +116,15 @@ def left_out_rows(project: Project) -> list[dict[str, Any]]:
     return [asdict(row) for row in project.left_out]
 
 
-def write_report(project: Project, artifacts: Sequence[Artifact], state: RunState, folder: Path) -> None:
+def write_report(
+    project: Project,
+    artifacts: Sequence[Artifact],
+    state: RunState,
+    folder: Path,
+    *,
+    published: Mapping[str, str] | None = None,
+    outdated: Collection[str] = (),
+) -> None:
     """Write the report and the cameras' exports.
 
     Parameters
@@ -108,6 +136,11 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         State of the run; its quality and its errors are told.
     folder : Path
         Where to write.
+    published : mapping of str to str, optional
+        Fingerprints, by stage, of the artifacts that all files of the folder are from; by default those of
+        the run.
+    outdated : collection of str
+        Stages whose files in the folder are of other inputs or options.
     """
     by_stage = {artifact.stage: artifact for artifact in artifacts}
     document: dict[str, Any] = {
@@ -116,6 +149,9 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
         "inputs": [{"kind": item.kind, "name": item.name} for item in project.inputs],
         "left_out": left_out_rows(project),
         "stages": [artifact.manifest.model_dump(mode="json") for artifact in artifacts],
+        "published": dict(published or {a.stage: a.manifest.fingerprint for a in artifacts}),
+        # Names of results, as `Results` has them.
+        "outdated": [name for stage in STAGES if stage.name in outdated for name in _names(stage)],
         "errors": [
             {"stage": stage.name, "message": stage.error.message, "hint": stage.error.hint}
             for stage in state.stages.values()
@@ -160,6 +196,12 @@ def write_report(project: Project, artifacts: Sequence[Artifact], state: RunStat
     )
     with atomic_path(folder / REPORT_HTML) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _names(stage: Stage) -> list[str]:
+    """Names of a stage's results; the report writes the cameras in another format, too."""
+    cameras = ["transforms"] if stage.name == "sparse_reconstruction" else []
+    return [*stage.publishes, *stage.may_publish, *cameras]
 
 
 def _told(event: InputsChecked | VerdictReached | None) -> dict[str, Any] | None:

@@ -7,13 +7,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from recon3d.io.atomic import TEMPORARY, publish_path
+from recon3d.io.atomic import TEMPORARY, publish_path, read_json
 from recon3d.layout import (
     COMPONENTS,
     MESH,
     NORMAL_MAP,
     POINT_CLOUD,
     REPORT_HTML,
+    REPORT_JSON,
     SPARSE,
     TEXTURED_MESH,
     TRANSFORMS,
@@ -100,6 +101,31 @@ class Results(Described):
         names = ("point_cloud", "mesh", "textured_mesh", "normal_map", "sparse", "transforms", "report")
         return {name: path for name in names if (path := getattr(self, name)) is not None}
 
+    @property
+    def outdated(self) -> frozenset[str]:
+        """Names of files that are of other inputs or options than the last run's, which did not reach them.
+
+        They are kept until a run makes them anew.
+        """
+        try:
+            return frozenset(read_json(self.folder / REPORT_JSON)["outdated"]) & frozenset(self.files())
+        except (OSError, LookupError, TypeError, ValueError):
+            return frozenset()  # no report, or one of an earlier version
+
+    def told(self, name: str) -> str:
+        """Tell where a file is, and whether it is outdated.
+
+        Parameters
+        ----------
+        name : str
+            One of `files`.
+
+        Returns
+        -------
+        str
+        """
+        return f"{self.files()[name]}{' (of earlier inputs or options)' * (name in self.outdated)}"
+
     def publish(self, stage: str, artifact: Path) -> None:
         """Copy a stage's results from its artifact; remove those of an earlier run that it does not have.
 
@@ -160,6 +186,7 @@ class Results(Described):
             "folder",
             "mesh",
             "normal_map",
+            "outdated",
             "point_cloud",
             "report",
             "sparse",
@@ -168,12 +195,17 @@ class Results(Described):
         ]
 
     def _facts(self) -> list[str]:
-        made = [path.name for path in self.files().values()]
+        old = self.outdated
+        made = [f"{path.name}{' (outdated)' * (name in old)}" for name, path in self.files().items()]
         parts = [f"component {c.number}: {c.images} images{', used' * c.used}" for c in self.components]
         return [str(self.folder), *(made or ["nothing yet"]), *parts]
 
     def _repr_html_(self) -> str:
-        rows = [(name, path.name, _size(path)) for name, path in self.files().items()]
+        old = self.outdated
+        rows = [
+            (name, f"{path.name}{' (outdated)' * (name in old)}", _size(path))
+            for name, path in self.files().items()
+        ]
         table = grid(["result", "file", "size"], rows) if rows else "<i>nothing yet</i>"
         return card("Results", [str(self.folder)], table=table)
 

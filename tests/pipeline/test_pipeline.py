@@ -420,6 +420,43 @@ def test_what_a_killed_run_was_writing_goes_and_what_is_not_a_run_s_stays(
     assert not copied.exists()
 
 
+def test_results_that_a_run_does_not_reach_are_kept_and_called_outdated(
+    project: Project, small: SmallStages
+) -> None:
+    results = pl.Pipeline("low").run(project)
+    assert results.outdated == frozenset()
+    said: list[Any] = []
+    fewer = pl.Pipeline("low", mesh_generation={"max_faces": 4321})
+    fewer.run(project, until="mesh_generation", on_event=said.append)
+    assert results.outdated == {"textured_mesh"}
+    assert results.textured_mesh is not None
+    assert "textured_mesh.glb (outdated)" in str(results)
+    assert said[-1].type == "run_completed"
+    assert set(said[-1].results) == {"point_cloud", "mesh", "sparse", "transforms", "report"}
+    assert "did not reach them: textured mesh" in (results.folder / "report.html").read_text()
+    # The same options again: what was not reached is still what the run would make.
+    pl.Pipeline("low").run(project, until="mesh_generation")
+    assert results.outdated == frozenset()
+    fewer.run(project)
+    assert results.outdated == frozenset()
+    assert "did not reach" not in (results.folder / "report.html").read_text()
+
+
+def test_results_of_other_inputs_are_outdated_when_a_run_fails(
+    project: Project, small: SmallStages, tmp_path: Path
+) -> None:
+    pl.Pipeline("low").run(project)
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "another.png")
+    project.add_photos(tmp_path / "another.png")
+    small.failure["dense_reconstruction"] = ValueError("broken")
+    with pytest.raises(StageError):
+        pl.Pipeline("low").run(project)
+    assert project.results.outdated == {"point_cloud", "mesh", "textured_mesh"}
+    small.failure.clear()
+    pl.Pipeline("low").run(project)
+    assert project.results.outdated == frozenset()
+
+
 def test_a_normal_map_is_a_result_of_the_runs_that_bake_one(project: Project, small: SmallStages) -> None:
     on, off = (pl.Pipeline("low", texturing={"normal_map": value}) for value in ("on", "off"))
     results = off.run(project)
