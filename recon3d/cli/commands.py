@@ -179,8 +179,8 @@ def info(project: Annotated[Path, typer.Argument(help="The project's folder.")])
             f"Run {record.name}: {record.status}" + (f" ({state.error.message})" if state.error else ""),
             markup=False,
         )
-    for name in opened.results.files():
-        out.print(f"{name}: {opened.results.told(name)}", markup=False, soft_wrap=True)
+    for name, told in _told_results(opened.results).items():
+        out.print(f"{name}: {told}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -296,6 +296,15 @@ def view(
         webbrowser.open(path.resolve().as_uri())
 
 
+def _told_results(results: Any) -> dict[str, str]:
+    """Where the results are, by name, and which are outdated."""
+    old = results.outdated
+    return {
+        name: f"{path} (of earlier inputs or options)" if name in old else str(path)
+        for name, path in results.files().items()
+    }
+
+
 def _warn_of_outdated(project: Any) -> None:
     if names := sorted(name.replace("_", " ") for name in project.results.outdated):
         _console.print(
@@ -371,8 +380,8 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
     stages = run.state.stages.values()
     if stages and all(stage.status == "skipped" for stage in stages):
         _console.print("Nothing to do: every stage is up to date.")
-    for name in results.files():
-        _console.print(results.told(name), markup=False, soft_wrap=True)
+    for told in _told_results(results).values():
+        _console.print(told, markup=False, soft_wrap=True)
 
 
 def _canceller(cancel: Callable[[], None], *, silent: bool) -> Callable[[int, Any], None]:

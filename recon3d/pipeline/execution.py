@@ -401,18 +401,17 @@ class Execution:
         for name, artifact in done.items():
             results.publish(name, artifact.path)
             published[name] = artifact.manifest.fingerprint
-        # What this run did not reach may still be what it would make.
-        planned: dict[str, str] = {
-            step.stage.name: step.fingerprint
-            for step in plan_steps(self.project, self.settings.options, self.settings.seed)
-        }
+        missed, planned = published.keys() - done.keys(), dict[str, str]()
+        if missed:  # it may still be what this run would make
+            steps = plan_steps(self.project, self.settings.options, self.settings.seed)
+            planned = {step.stage.name: step.fingerprint for step in steps}
         write_report(
             self.project,
             list(done.values()),
             self.state(),
             results.folder,
             published=published,
-            outdated={name for name, made in published.items() if made != planned.get(name)},
+            outdated={name for name in missed if published[name] != planned.get(name)},
         )
 
     def _out_of_date(self) -> bool:

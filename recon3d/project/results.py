@@ -112,20 +112,6 @@ class Results(Described):
         except (OSError, LookupError, TypeError, ValueError):
             return frozenset()  # no report, or one of an earlier version
 
-    def told(self, name: str) -> str:
-        """Tell where a file is, and whether it is outdated.
-
-        Parameters
-        ----------
-        name : str
-            One of `files`.
-
-        Returns
-        -------
-        str
-        """
-        return f"{self.files()[name]}{' (of earlier inputs or options)' * (name in self.outdated)}"
-
     def publish(self, stage: str, artifact: Path) -> None:
         """Copy a stage's results from its artifact; remove those of an earlier run that it does not have.
 
@@ -194,18 +180,18 @@ class Results(Described):
             "transforms",
         ]
 
-    def _facts(self) -> list[str]:
+    def _labels(self) -> dict[str, str]:
         old = self.outdated
-        made = [f"{path.name}{' (outdated)' * (name in old)}" for name, path in self.files().items()]
+        return {n: f"{path.name} (outdated)" if n in old else path.name for n, path in self.files().items()}
+
+    def _facts(self) -> list[str]:
+        made = self._labels().values()
         parts = [f"component {c.number}: {c.images} images{', used' * c.used}" for c in self.components]
         return [str(self.folder), *(made or ["nothing yet"]), *parts]
 
     def _repr_html_(self) -> str:
-        old = self.outdated
-        rows = [
-            (name, f"{path.name}{' (outdated)' * (name in old)}", _size(path))
-            for name, path in self.files().items()
-        ]
+        labels = self._labels()
+        rows = [(name, labels[name], _size(path)) for name, path in self.files().items()]
         table = grid(["result", "file", "size"], rows) if rows else "<i>nothing yet</i>"
         return card("Results", [str(self.folder)], table=table)
 

@@ -58,17 +58,27 @@ def face_areas(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> Float
 
 
 @kernel(_nrt=False)
+def _cross(vertices: Any, faces: Any, f: int) -> tuple[float, float, float]:  # pragma: no cover
+    """The cross product of two edges of a face: along its normal, twice its area long."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ux, uy, uz = (
+        vertices[b, 0] - vertices[a, 0],
+        vertices[b, 1] - vertices[a, 1],
+        vertices[b, 2] - vertices[a, 2],
+    )
+    vx, vy, vz = (
+        vertices[c, 0] - vertices[a, 0],
+        vertices[c, 1] - vertices[a, 1],
+        vertices[c, 2] - vertices[a, 2],
+    )
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+
+
+@kernel(_nrt=False)
 def _measure_areas(vertices: Any, faces: Any, areas: Any, start: int, stop: int) -> None:  # pragma: no cover
     for f in range(start, stop):
-        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        square = 0.0
-        for axis in range(3):
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
-                vertices[b, j] - vertices[a, j]
-            ) * (vertices[c, i] - vertices[a, i])
-            square += part * part
-        areas[f] = 0.5 * math.sqrt(square)
+        x, y, z = _cross(vertices, faces, f)
+        areas[f] = 0.5 * math.sqrt(x * x + y * y + z * z)
 
 
 def face_geometry(vertices: Floats, faces: Ints, threads: Threads = ALONE) -> tuple[Floats, Floats, Floats]:
@@ -96,18 +106,12 @@ def _measure(
 ) -> None:  # pragma: no cover
     for f in range(start, stop):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-        square = 0.0
-        for axis in range(3):
-            i, j = (axis + 1) % 3, (axis + 2) % 3
-            part = (vertices[b, i] - vertices[a, i]) * (vertices[c, j] - vertices[a, j]) - (
-                vertices[b, j] - vertices[a, j]
-            ) * (vertices[c, i] - vertices[a, i])
-            normals[f, axis] = part
-            square += part * part
-            centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
-        length = math.sqrt(square)
+        x, y, z = _cross(vertices, faces, f)
+        length = math.sqrt(x * x + y * y + z * z)
         areas[f] = 0.5 * length
+        normals[f, 0], normals[f, 1], normals[f, 2] = x, y, z
         for axis in range(3):
+            centers[f, axis] = (vertices[a, axis] + vertices[b, axis] + vertices[c, axis]) / 3
             normals[f, axis] /= max(length, 1e-300)
 
 

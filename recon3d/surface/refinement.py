@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from recon3d.surface.connectivity import vertices_around_vertices
-from recon3d.surface.normals import face_geometry, usual_edge, vertex_normals
+from recon3d.surface.normals import face_areas, usual_edge, vertex_normals
 from recon3d.surface.photo_terms import NOISE, Photo, Terms
 from recon3d.surface.smoothing import Strength, smooth_surface, strength_for_fit
 from recon3d.surface.step_solver import LEAST, bend, smooth_step
@@ -91,7 +91,7 @@ def roughness(mesh: Mesh, near: Neighbors, threads: Threads = ALONE) -> float:
         places = mesh.vertices[:, axis].copy()
         threads.run(bend, near.starts, near.vertices, places, away, unused, count=count, least=LEAST)
         out += away * normals[:, axis]
-    edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
+    edge = usual_edge(face_areas(mesh.vertices, mesh.faces, threads))
     return float(np.median(np.abs(out))) / edge
 
 
@@ -149,7 +149,7 @@ def next_surface(
     for part in terms:
         hold[part.vertices] += part.squares
         right[part.vertices] += part.products
-    edge = usual_edge(face_geometry(mesh.vertices, mesh.faces, threads)[1])
+    edge = usual_edge(face_areas(mesh.vertices, mesh.faces, threads))
     stiffness = NOISE / ((_LAST_BEND if number == LAST_ROUND else _BEND) * edge)
     step = smooth_step(hold, right, (near.starts, near.vertices), stiffness, threads)
     farthest = _STEP * pixel / SIZES[number]
