@@ -49,6 +49,7 @@ from recon3d.pipeline.report import (
     published_fingerprints,
     reported_fingerprints,
     reported_left_out,
+    result_names,
     write_report,
 )
 from recon3d.preflight.check import check_project, machine_factors
@@ -120,6 +121,7 @@ class Execution:
     until: str | None
     rerun_from: str | None
     _factors: dict[str, float] = field(default_factory=dict, init=False)
+    _worked: bool = field(default=False, init=False)
 
     def go(self) -> None:
         """Run the stages that are not up to date, and publish what was made.
@@ -131,10 +133,28 @@ class Execution:
         Recon3DError
             A stage failed.
         """
+        started = time.monotonic()
+        try:
+            self._run_stages()
+        except BaseException:
+            # What ended the run, such as a full disk, may end this too; it is the first error that counts.
+            with contextlib.suppress(Exception):
+                self._publish()
+            raise
+        self._publish()
+        project = self.project
+        old = project.results.outdated
+        results = {
+            name: path.relative_to(project.path).as_posix()
+            for name, path in project.results.files().items()
+            if name not in old
+        }
+        self.log.emit(RunCompleted(results=results, seconds=time.monotonic() - started))
+
+    def _run_stages(self) -> None:
         settings, project, log = self.settings, self.project, self.log
         if not project.inputs:
             raise InputError(f"{project.path} has no input.", "Add a video or photos first.")
-        started = time.monotonic()
         # A run that was killed may have left whole artifacts that were arriving; nothing reads them, and what
         # cannot be removed is in nobody's way.
         for path in (*project.store.leftovers(), *project.results.leftovers()):
@@ -152,7 +172,6 @@ class Execution:
         )
         forced = STAGE_NAMES.index(self.rerun_from) if self.rerun_from else len(STAGE_NAMES)
         done = self.done
-        worked = False
         self._check(steps)
 
         clusters: list[Cluster] = []
@@ -175,51 +194,37 @@ class Execution:
                 self._tell(f"Dashboard: {made.dashboard}")
             return made
 
-        try:
-            with cluster_for_run(make_cluster) as cluster:
-                for step in steps:
-                    name = step.stage.name
-                    if self.cancelled.is_set():
-                        raise Cancelled()
-                    again = STAGE_NAMES.index(name) >= forced
-                    if again or step.artifact is None:
-                        log.emit(StageStarted(stage=name))
-                    try:
-                        artifact, reason = self._find(step, again, shelf)
-                        if artifact is None:
-                            self._foretell(cluster)
-                            artifact = self._run_step(step, cluster, again)
-                        if shelf is not None:
-                            shelf.put(artifact, replace=not reason)
-                        done[name] = artifact
-                        worked = worked or reason != _UP_TO_DATE
-                        if name in ("sparse_reconstruction", steps[-1].stage.name):
-                            self._judge(name)
-                    except Cancelled:
-                        raise
-                    except BaseException as error:
-                        if self.cancelled.is_set():  # what fails from then on fails by the cancelling
-                            raise Cancelled() from error
-                        explained = explain(error, name)
-                        log.emit(StageFailed(stage=name, error=failure_of(explained)))
-                        raise explained from error
-                    log.emit(self._ended(artifact, reason))
-        except BaseException:
-            # What ended the run, such as a full disk, may end this too; it is the first error that counts.
-            with contextlib.suppress(Exception):
-                self._publish(worked)
-            raise
+        with cluster_for_run(make_cluster) as cluster:
+            for step in steps:
+                name = step.stage.name
+                if self.cancelled.is_set():
+                    raise Cancelled()
+                again = STAGE_NAMES.index(name) >= forced
+                if again or step.artifact is None:
+                    log.emit(StageStarted(stage=name))
+                try:
+                    artifact, reason = self._find(step, again, shelf)
+                    if artifact is None:
+                        self._foretell(cluster)
+                        artifact = self._run_step(step, cluster, again)
+                    if shelf is not None:
+                        shelf.put(artifact, replace=not reason)
+                    done[name] = artifact
+                    self._worked = self._worked or reason != _UP_TO_DATE
+                    if name in ("sparse_reconstruction", steps[-1].stage.name):
+                        self._judge(name)
+                except Cancelled:
+                    raise
+                except BaseException as error:
+                    if self.cancelled.is_set():  # what fails from then on fails by the cancelling
+                        raise Cancelled() from error
+                    explained = explain(error, name)
+                    log.emit(StageFailed(stage=name, error=failure_of(explained)))
+                    raise explained from error
+                log.emit(self._ended(artifact, reason))
         for ended in clusters:
             for note in ended.take_notes():
                 self._tell(note)
-        self._publish(worked)
-        old = project.results.outdated
-        results = {
-            name: path.relative_to(project.path).as_posix()
-            for name, path in project.results.files().items()
-            if name not in old
-        }
-        log.emit(RunCompleted(results=results, seconds=time.monotonic() - started))
 
     def _tell(self, message: str) -> None:
         """Log a message about the workers, at the stage that is running or was the last."""
@@ -392,30 +397,35 @@ class Execution:
         if verdict.level == "unusable" and not self.settings.accept_partial:
             raise ReconstructionError(" ".join(verdict.doubts), " ".join((*verdict.advice, KEEP_PARTIAL)))
 
-    def _publish(self, worked: bool) -> None:
+    def _publish(self) -> None:
         """Bring ``results`` up to date with what was made, also when the run fails or is cancelled."""
         results, done = self.project.results, self.done
-        if not done or not (worked or results.report is None or self._out_of_date()):
-            return
         published = published_fingerprints(results.folder)
-        for name, artifact in done.items():
-            results.publish(name, artifact.path)
-            published[name] = artifact.manifest.fingerprint
         missed, planned = published.keys() - done.keys(), dict[str, str]()
         if missed:  # it may still be what this run would make
             steps = plan_steps(self.project, self.settings.options, self.settings.seed)
             planned = {step.stage.name: step.fingerprint for step in steps}
+        outdated = result_names(name for name in missed if published[name] != planned.get(name))
+        # Also a run that made nothing may be of other inputs or options than what is there.
+        told = results.outdated == results.files().keys() & set(outdated)
+        if told and not self._worked and not (done and self._out_of_date()):
+            return
+        for name, artifact in done.items():
+            results.publish(name, artifact.path)
+            published[name] = artifact.manifest.fingerprint
         write_report(
             self.project,
             list(done.values()),
             self.state(),
             results.folder,
             published=published,
-            outdated={name for name in missed if published[name] != planned.get(name)},
+            outdated=outdated,
         )
 
     def _out_of_date(self) -> bool:
         results = self.project.results
+        if results.report is None:
+            return True
         if reported_left_out(results.folder) != left_out_rows(self.project):
             return True
         reported = reported_fingerprints(results.folder)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import importlib.resources
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,23 @@ def reported_left_out(results: Path) -> list[dict[str, Any]]:
         return []
 
 
+def result_names(stages: Iterable[str]) -> list[str]:
+    """List the results of stages, as `Results` names them.
+
+    Parameters
+    ----------
+    stages : iterable of str
+        Names of stages.
+
+    Returns
+    -------
+    list of str
+        In the order of the stages.
+    """
+    chosen = set(stages)
+    return [name for stage in STAGES if stage.name in chosen for name in _names(stage)]
+
+
 def left_out_rows(project: Project) -> list[dict[str, Any]]:
     """List the files that were given to a project and not added, for its report.
 
@@ -123,7 +140,7 @@ def write_report(
     folder: Path,
     *,
     published: Mapping[str, str] | None = None,
-    outdated: Collection[str] = (),
+    outdated: Sequence[str] = (),
 ) -> None:
     """Write the report and the cameras' exports.
 
@@ -139,8 +156,8 @@ def write_report(
     published : mapping of str to str, optional
         Fingerprints, by stage, of the artifacts that all files of the folder are from; by default those of
         the run.
-    outdated : collection of str
-        Stages whose files in the folder are of other inputs or options.
+    outdated : sequence of str
+        Names of results in the folder that are of other inputs or options.
     """
     by_stage = {artifact.stage: artifact for artifact in artifacts}
     document: dict[str, Any] = {
@@ -150,8 +167,7 @@ def write_report(
         "left_out": left_out_rows(project),
         "stages": [artifact.manifest.model_dump(mode="json") for artifact in artifacts],
         "published": dict(published or {a.stage: a.manifest.fingerprint for a in artifacts}),
-        # Names of results, as `Results` has them.
-        "outdated": [name for stage in STAGES if stage.name in outdated for name in _names(stage)],
+        "outdated": list(outdated),
         "errors": [
             {"stage": stage.name, "message": stage.error.message, "hint": stage.error.hint}
             for stage in state.stages.values()

@@ -21,7 +21,7 @@ from PIL import Image
 from recon3d import events as ev
 from recon3d import pipeline as pl
 from recon3d.compute import Cluster, StageContext
-from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, StageError
+from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.layout import (
     MANIFEST,
@@ -455,6 +455,77 @@ def test_results_of_other_inputs_are_outdated_when_a_run_fails(
     small.failure.clear()
     pl.Pipeline("low").run(project)
     assert project.results.outdated == frozenset()
+
+
+def _refuse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the check find that the inputs make no model."""
+    hopeless = InputCheck("hopeless", ("All is dark.",), (), (), (), "", 1, 0.0)
+    monkeypatch.setattr("recon3d.pipeline.execution.check_project", lambda *_, **__: hopeless)
+
+
+@pytest.mark.parametrize("end", ["refused", "first stage", "no input"])
+def test_a_run_of_other_inputs_that_makes_nothing_leaves_nothing_called_current(
+    project: Project, small: SmallStages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str
+) -> None:
+    good = SimpleNamespace(level="good", sentences=("Fine.",), advice=(), doubts=())
+    monkeypatch.setattr("recon3d.pipeline.execution.judge_artifacts", lambda *_, **__: good)
+    results = pl.Pipeline("low").run(project)
+    known, page = results.folder / "report.json", results.folder / "report.html"
+    made = set(results.files()) - {"report"}
+    assert "Verdict: good" in page.read_text()
+    if end == "no input":
+        project.remove_inputs(project.inputs)
+    else:
+        Image.new("RGB", (64, 48), "red").save(tmp_path / "another.png")
+        project.add_photos(tmp_path / "another.png")
+    if end == "refused":
+        _refuse(monkeypatch)
+    small.failure["frame_extraction"] = ValueError("broken")
+    with pytest.raises(Recon3DError):
+        pl.Pipeline("low").run(project)
+    assert results.outdated == made == {"sparse", "transforms", "point_cloud", "mesh", "textured_mesh"}
+    told = json.loads(known.read_text())
+    assert (told["verdict"], told["stages"], len(told["inputs"])) == (None, [], len(project.inputs))
+    assert "Verdict" not in page.read_text()
+    assert "ended before its first stage" in page.read_text()
+    assert ("All is dark." in page.read_text()) == (end == "refused")
+    assert ("broken" in page.read_text()) == (end == "first stage")
+
+
+def test_a_run_that_makes_nothing_of_the_same_inputs_leaves_the_report(
+    project: Project, small: SmallStages
+) -> None:
+    results = pl.Pipeline("low").run(project)
+    before = (results.folder / "report.json").read_bytes()
+    small.failure["frame_extraction"] = ValueError("broken")
+    with pytest.raises(StageError):
+        pl.Pipeline("low").run(project, rerun_from="frame_extraction")
+    assert (results.folder / "report.json").read_bytes() == before
+
+
+def test_a_run_that_finds_its_stages_made_still_tells_what_it_did_not_reach(
+    project: Project, small: SmallStages
+) -> None:
+    results = pl.Pipeline("low").run(project)
+    _ran(project)
+    fewer = pl.Pipeline("low", mesh_generation={"max_faces": 4321})
+    fewer.run(project, until="dense_reconstruction")
+    assert _ran(project) == []
+    assert results.outdated == {"mesh", "textured_mesh"}
+    pl.Pipeline("low").run(project, until="dense_reconstruction")
+    assert results.outdated == frozenset()
+
+
+def test_a_run_that_makes_nothing_claims_nothing_of_results_whose_report_is_damaged(
+    project: Project, small: SmallStages
+) -> None:
+    results = pl.Pipeline("low").run(project)
+    (results.folder / "report.json").write_text("{")
+    project.remove_inputs(project.inputs)
+    with pytest.raises(InputError):
+        pl.Pipeline("low").run(project)
+    assert results.outdated == frozenset()
+    assert (results.folder / "report.json").read_text() == "{"
 
 
 def test_a_normal_map_is_a_result_of_the_runs_that_bake_one(project: Project, small: SmallStages) -> None:
