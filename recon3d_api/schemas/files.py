@@ -43,6 +43,12 @@ class FileInfo(BaseModel):
     path: str = Field(examples=["results/mesh.ply"])
     size: int = Field(examples=[2097152])
     modified: datetime = Field(examples=[EXAMPLE_TIME])
+    outdated: bool = Field(
+        False,
+        examples=[False],
+        description="Whether it is a result of earlier inputs or options that the last run did not reach; "
+        "false where no report tells it",
+    )
 
 
 PictureOrder = Literal["name", "-name", "modified", "-modified"]

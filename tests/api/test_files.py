@@ -54,7 +54,7 @@ def test_video_goes_up_and_comes_down(client: httpx.Client, video: Path, idle: A
     listed = client.get(f"/files/list/{number}")
     assert listed.status_code == 200
     (row,) = listed.json()
-    assert set(row) == {"type", "path", "size", "modified"}
+    assert set(row) == {"type", "path", "size", "modified", "outdated"}
     assert (row["type"], row["path"], row["size"]) == ("video", "inputs/videos/My_cliß.mp4", len(data))
     for missing in ("frames", "mesh", "textured_mesh", "point_cloud"):
         answer = client.get(f"/files/download/{number}/{missing}")

@@ -246,11 +246,22 @@ def list_files(project_id: ProjectId, user: UserDep, service: ServiceDep) -> lis
     with service.database.read() as session:
         project = own_project(session, user, project_id)
     opened = service.storage.open(project.folder)
+    if opened is None:
+        return []
+    outdated = opened.results.outdated
     listed = []
-    for entry in catalog.entries(opened) if opened else ():
+    for entry in catalog.entries(opened):
         if (found := catalog.size_and_time(entry.file)) is not None:
             size, modified = found
-            listed.append(schemas.FileInfo(type=entry.type, path=entry.path, size=size, modified=modified))
+            listed.append(
+                schemas.FileInfo(
+                    type=entry.type,
+                    path=entry.path,
+                    size=size,
+                    modified=modified,
+                    outdated=entry.type in outdated,
+                )
+            )
     return listed
 
 

@@ -9,10 +9,11 @@ const TYPES = ["textured_mesh", "normal_map", "report", "mesh", "point_cloud", "
 export function model(state) {
   const node = el("section", { class: "model", "aria-labelledby": "model-title" });
   const title = el("h2", { id: "model-title", text: t("model") });
+  const age = el("p", { class: "level doubtful", text: t("outdatedModel") });
   const stage = el("div", { class: "stage" });
   const said = el("div", {});
   const downloads = el("div", {});
-  node.append(title, stage, said, downloads);
+  node.append(title, age, stage, said, downloads);
 
   let framed = "";
   let listed = "";
@@ -23,28 +24,39 @@ export function model(state) {
     const shown = made && !run.active;
     node.hidden = !made && !offered.includes("mesh");
     title.hidden = stage.hidden = !made;
-    replace(said, shown ? result(state) : null);
+    age.hidden = !made?.outdated;
+    replace(said, shown ? result(state, made) : null);
     const model = made && `${state.row.name} ${made.modified}`;
     if (made && model !== framed) {
       framed = model;
       attempt(() => show(state, stage));
     }
-    const list = `${offered} ${made?.modified}`;
+    const old = offered.filter((type) => state.files.some((file) => file.type === type && file.outdated));
+    const list = `${offered} ${old} ${made?.modified}`;
     if (list === listed) return;
     listed = list;
-    const rows = offered.map((type) => el("li", {}, download(state, type)));
-    replace(downloads, el("h3", { text: t("downloads") }), el("ul", { class: "downloads" }, rows));
+    const rows = (types) => types.map((type) => el("li", {}, download(state, type)));
+    const current = offered.filter((type) => !old.includes(type));
+    replace(
+      downloads,
+      el("h3", { text: t("downloads") }),
+      current.length > 0 && el("ul", { class: "downloads" }, rows(current)),
+      old.length > 0 && el("p", { class: "level doubtful", id: "outdated-files", text: t("outdatedFiles") }),
+      old.length > 0 && el("ul", { class: "downloads", "aria-labelledby": "outdated-files" }, rows(old)),
+    );
   };
   return { node, draw };
 }
 
-function result(state) {
-  const { verdict, notes } = state.run;
+function result(state, made) {
+  const { notes } = state.run;
+  // The newest run's verdict is not that of a model that it did not make; nor are its numbers.
+  const verdict = made.outdated ? null : state.run.verdict;
   const { processing_time: seconds, total_frames: frames } = state.row;
   return [
     verdict && el("p", { class: `level ${verdict.level}`, text: t(`verdict_${verdict.level}`) }),
     verdict && el("p", { text: verdict.text }),
-    seconds > 0 && el("p", { class: "hint", text: t("made", { time: duration(seconds), frames }) }),
+    seconds > 0 && !made.outdated && el("p", { class: "hint", text: t("made", { time: duration(seconds), frames }) }),
     notes.length > 0 &&
       el(
         "details",

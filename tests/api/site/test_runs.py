@@ -112,7 +112,7 @@ def test_notes_speak_of_nothing_that_the_page_does_not_have(api: Api, visit: Cal
     page.reload()
     page.get_by_text("Make the model again").click()
     page.locator(".choice button.primary").click()
-    page.get_by_text("Notes from the run (1)").click()
+    page.get_by_text("Notes from the last run (1)").click()
     page.get_by_text("9 % is not meshed. A guess; look at it.", exact=True).wait_for()
     with api.service.database.read() as session:
         jobs = select(Job).where(Job.project_id == number, Job.job_type == "mesh_generation")
