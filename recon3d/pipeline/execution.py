@@ -121,7 +121,8 @@ class Execution:
     until: str | None
     rerun_from: str | None
     _factors: dict[str, float] = field(default_factory=dict, init=False)
-    _worked: bool = field(default=False, init=False)
+    #: Whether results or their report are this run's.
+    _changed: bool = field(default=False, init=False)
 
     def go(self) -> None:
         """Run the stages that are not up to date, and publish what was made.
@@ -172,6 +173,8 @@ class Execution:
         )
         forced = STAGE_NAMES.index(self.rerun_from) if self.rerun_from else len(STAGE_NAMES)
         done = self.done
+        # A run that is killed tells no more: what is of other inputs or options is called so from now on.
+        self._publish()
         self._check(steps)
 
         clusters: list[Cluster] = []
@@ -210,7 +213,7 @@ class Execution:
                     if shelf is not None:
                         shelf.put(artifact, replace=not reason)
                     done[name] = artifact
-                    self._worked = self._worked or reason != _UP_TO_DATE
+                    self._changed = self._changed or reason != _UP_TO_DATE
                     if name in ("sparse_reconstruction", steps[-1].stage.name):
                         self._judge(name)
                 except Cancelled:
@@ -398,17 +401,19 @@ class Execution:
             raise ReconstructionError(" ".join(verdict.doubts), " ".join((*verdict.advice, KEEP_PARTIAL)))
 
     def _publish(self) -> None:
-        """Bring ``results`` up to date with what was made, also when the run fails or is cancelled."""
+        """Bring ``results`` up to date with what was made so far, also when the run fails or is cancelled."""
         results, done = self.project.results, self.done
         published = published_fingerprints(results.folder)
         missed, planned = published.keys() - done.keys(), dict[str, str]()
         if missed:  # it may still be what this run would make
             steps = plan_steps(self.project, self.settings.options, self.settings.seed)
             planned = {step.stage.name: step.fingerprint for step in steps}
-        outdated = result_names(name for name in missed if published[name] != planned.get(name))
+        there = results.files()
+        other = result_names(name for name in missed if published[name] != planned.get(name))
+        outdated = [name for name in other if name in there]
         # Also a run that made nothing may be of other inputs or options than what is there.
-        told = results.outdated == results.files().keys() & set(outdated)
-        if told and not self._worked and not (done and self._out_of_date()):
+        told = results.outdated == set(outdated)
+        if told and not self._changed and not (done and self._out_of_date()):
             return
         for name, artifact in done.items():
             results.publish(name, artifact.path)
@@ -421,6 +426,7 @@ class Execution:
             published=published,
             outdated=outdated,
         )
+        self._changed = True
 
     def _out_of_date(self) -> bool:
         results = self.project.results

@@ -486,8 +486,9 @@ def test_a_run_of_other_inputs_that_makes_nothing_leaves_nothing_called_current(
     assert results.outdated == made == {"sparse", "transforms", "point_cloud", "mesh", "textured_mesh"}
     told = json.loads(known.read_text())
     assert (told["verdict"], told["stages"], len(told["inputs"])) == (None, [], len(project.inputs))
+    assert set(told["outdated"]) == made  # there is no normal map
     assert "Verdict" not in page.read_text()
-    assert "ended before its first stage" in page.read_text()
+    assert "No stage of the run is done" in page.read_text()
     assert ("All is dark." in page.read_text()) == (end == "refused")
     assert ("broken" in page.read_text()) == (end == "first stage")
 
@@ -501,6 +502,22 @@ def test_a_run_that_makes_nothing_of_the_same_inputs_leaves_the_report(
     with pytest.raises(StageError):
         pl.Pipeline("low").run(project, rerun_from="frame_extraction")
     assert (results.folder / "report.json").read_bytes() == before
+
+
+def test_a_run_calls_outdated_what_it_has_not_reached_before_it_works(
+    project: Project, small: SmallStages
+) -> None:
+    """So that one that is killed leaves nothing that is called current."""
+    results = pl.Pipeline("low").run(project)
+    seen: list[frozenset[str]] = []
+
+    def look(event: ev.Event) -> None:
+        if event.type == "stage_started":
+            seen.append(results.outdated)
+
+    pl.Pipeline("low", dense_reconstruction={"max_image_size": 321}).run(project, on_event=look)
+    assert seen == [{"point_cloud", "mesh", "textured_mesh"}] * 3
+    assert results.outdated == frozenset()
 
 
 def test_a_run_that_finds_its_stages_made_still_tells_what_it_did_not_reach(
