@@ -175,7 +175,7 @@ const words = {
   verdict_good: "The model is good.",
   verdict_doubtful: "The model has weak spots.",
   verdict_unusable: "The model is not usable as it is.",
-  outdatedModel: "This model is from an earlier run, before the last changes. The last run did not get that far.",
+  outdatedModel: "This model is from an earlier run, before the last changes.",
   notes: "Notes from the last run",
   made: "Made in {time} from {frames} pictures.",
   logs: "Technical log",
