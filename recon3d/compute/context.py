@@ -102,14 +102,52 @@ class StageContext:
         list
             Results in the order of the items.
         """
-        total = done + len(items)
+        calls = [(item,) for item in items]
+        return self.starmap(fn, calls, names=names, unit=unit, done=done, memory=memory, gpu=gpu)
+
+    def starmap(
+        self,
+        fn: Callable[..., R],
+        calls: Sequence[tuple[Any, ...]],
+        *,
+        names: Sequence[str] | None = None,
+        unit: str = "steps",
+        done: int = 0,
+        memory: int = 0,
+        gpu: bool = False,
+    ) -> list[R]:
+        """Run ``fn(*arguments)`` for several sets of arguments in worker processes.
+
+        Parameters
+        ----------
+        fn : callable
+            A function that workers can import.
+        calls : sequence of tuple
+            Arguments of each task; small and picklable.
+        names : sequence of str, optional
+            What each task is called in errors and in the log.
+        unit : str
+            What is counted.
+        done : int
+            Tasks that an earlier, interrupted run had finished; they count as progress.
+        memory : int
+            Bytes that a task needs at its peak; limits how many run at once.
+        gpu : bool
+            Whether a task needs a GPU.
+
+        Returns
+        -------
+        list
+            Results in the order of the calls.
+        """
+        total = done + len(calls)
         self.progress(done, total, unit)
-        if not items:
+        if not calls:
             return []
         return self._execute(
             fn,
-            [(item,) for item in items],
-            names=list(names) if names is not None else [f"{unit} {i}" for i in range(len(items))],
+            calls,
+            names=list(names) if names is not None else [f"{unit} {i}" for i in range(len(calls))],
             memory=memory,
             gpu=gpu,
             on_done=lambda count: self.progress(done + count, total, unit),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from recon3d.options.presets import parse_assignment, presets, resolve_options
 from recon3d.options.stage_options import (
     STAGE_OPTIONS,
+    Box,
     DenseReconstructionOptions,
     FeatureExtractionOptions,
     FeatureMatchingOptions,
@@ -17,6 +18,7 @@ from recon3d.options.stage_options import (
 
 __all__ = [
     "STAGE_OPTIONS",
+    "Box",
     "DenseReconstructionOptions",
     "FeatureExtractionOptions",
     "FeatureMatchingOptions",

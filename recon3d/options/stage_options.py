@@ -205,6 +205,9 @@ class MeshGenerationOptions(StageOptions):
     ----------
     max_faces : int
         Triangles at most.
+    part_faces : int
+        A surface of more triangles is made in parts of so many, which are joined: memory is that of the
+        parts which are made at once. With too little memory, parts become smaller.
     poisson_depth : int
         The grid has two to the power of this many vertices along a side; 0 chooses it from the
         spacing of the points and `max_faces`.
@@ -222,6 +225,7 @@ class MeshGenerationOptions(StageOptions):
     """
 
     max_faces: int = Field(200_000, ge=100)
+    part_faces: int = Field(2_000_000, ge=1000)
     poisson_depth: int = Field(0, ge=0, le=13)
     trim: float = Field(3.0, gt=0)
     region: Annotated[Literal["auto", "all"] | Box, BeforeValidator(_read_region)] = "auto"

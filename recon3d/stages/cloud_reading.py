@@ -38,7 +38,9 @@ class ReadCloud:
     counts: NDArray[np.int64]
 
 
-def read_at_most(dense: Path, most: int, *, views: bool = True, part: int = PART) -> ReadCloud:
+def read_at_most(
+    dense: Path, most: int, *, views: bool = True, part: int = PART, box: tuple[Floats, Floats] | None = None
+) -> ReadCloud:
     """Read the cloud of dense_reconstruction; a larger one than `most` is thinned while it is read.
 
     In each voxel of a grid, one mean point is left, which the views of its first point see. The voxels
@@ -54,6 +56,8 @@ def read_at_most(dense: Path, most: int, *, views: bool = True, part: int = PART
         Whether to read which views see each point.
     part : int
         Points that are read at once.
+    box : (ndarray of float64, ndarray of float64), optional
+        Least and largest coordinates of the points that are wanted.
 
     Returns
     -------
@@ -65,7 +69,7 @@ def read_at_most(dense: Path, most: int, *, views: bool = True, part: int = PART
         A file is missing or damaged.
     """
     total = ply_vertex_count(dense / POINT_CLOUD)
-    if total <= most:
+    if total <= most and box is None:
         cloud = read_point_cloud(dense / POINT_CLOUD)
         if views:
             starts, indices = read_visibility(dense / VISIBILITY)
@@ -77,6 +81,9 @@ def read_at_most(dense: Path, most: int, *, views: bool = True, part: int = PART
     kept, voxel = list[_Sums](), 0.0
     for cloud, (starts, indices) in zip(clouds, lists, strict=views):
         sums = _Sums.of(cloud, starts if views else np.zeros(len(cloud) + 1, np.int64), indices)
+        if box is not None:
+            inside = ((cloud.points >= box[0]) & (cloud.points <= box[1])).all(axis=1)
+            sums = sums.at(np.flatnonzero(inside))
         voxel = voxel or _FIRST * float(np.ptp(cloud.points, axis=0).max())
         kept.append(sums.in_voxels(voxel))
         if sum(map(len, kept)) > most:
@@ -130,18 +137,30 @@ class _Sums:
         firsts = np.flatnonzero(np.diff(key[order], prepend=-1))
         if len(firsts) == len(key):
             return self
-        rows = order[firsts]
-        lengths = np.diff(self.starts)[rows]
-        ends = np.cumsum(lengths)
-        before = np.repeat(self.starts[:-1][rows] - (ends - lengths), lengths)
         return _Sums(
             np.add.reduceat(self.points[order], firsts),
             np.add.reduceat(self.normals[order], firsts),
             np.add.reduceat(self.colors[order], firsts),
             np.add.reduceat(self.counts[order], firsts),
-            np.concatenate([np.zeros(1, np.int64), ends]),
-            self.views[before + np.arange(len(before))],
+            *self._lists_of(order[firsts]),
         )
+
+    def at(self, rows: NDArray[np.int64]) -> _Sums:
+        """Some of them."""
+        return _Sums(
+            self.points[rows],
+            self.normals[rows],
+            self.colors[rows],
+            self.counts[rows],
+            *self._lists_of(rows),
+        )
+
+    def _lists_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ints]:
+        """The views of some of them."""
+        lengths = np.diff(self.starts)[rows]
+        ends = np.cumsum(lengths)
+        before = np.repeat(self.starts[:-1][rows] - (ends - lengths), lengths)
+        return np.concatenate([np.zeros(1, np.int64), ends]), self.views[before + np.arange(len(before))]
 
     def means(self) -> ReadCloud:
         """The means."""

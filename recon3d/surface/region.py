@@ -40,6 +40,22 @@ _PARALLAX = 0.05
 _SAMPLE, _BLOCK = 200_000, 200_000
 
 
+@dataclass(frozen=True)
+class Extent:
+    """How far what deserves a surface reaches.
+
+    Parameters
+    ----------
+    kind : {"orbit", "near"}
+        Whether the cameras surround what they look at.
+    far : float
+        Where they do not, points further than this from the nearest camera are far away.
+    """
+
+    kind: Literal["orbit", "near"]
+    far: float
+
+
 @dataclass(frozen=True, eq=False)
 class Region:
     """The points of a cloud that deserve a surface.
@@ -47,12 +63,16 @@ class Region:
     Parameters
     ----------
     inside : ndarray of bool, shape (N,)
-    kind : {"orbit", "near"}
-        Whether the cameras surround what they look at.
+    extent : Extent
     """
 
     inside: Mask
-    kind: Literal["orbit", "near"]
+    extent: Extent
+
+    @property
+    def kind(self) -> str:
+        """Whether the cameras surround what they look at, as `Extent` tells."""
+        return self.extent.kind
 
 
 def find_region(
@@ -78,20 +98,48 @@ def find_region(
     -------
     Region
     """
+    extent = _extent(scene, cloud, counts)
+    return Region(points_within(extent, scene, cloud, threads), extent)
+
+
+def _extent(scene: Scene, cloud: PointCloud, counts: NDArray[np.int64] | None) -> Extent:
     if not len(cloud) or not len(scene):
-        return Region(np.ones(len(cloud), bool), "near")
+        return Extent("near", float("inf"))
     ring = _Ring(scene)
     sample = _sampled(cloud, counts)
     if ring.closed and _surrounds(ring, scene, sample):
-        return Region(_in_parts(lambda points: ring.contains(points, _REACH), cloud, threads), "orbit")
-    centers = ring.centers
-    tree, far = cKDTree(centers), _FAR * _usual_distance(sample, centers)
+        return Extent("orbit", 0.0)
+    return Extent("near", _FAR * _usual_distance(sample, ring.centers))
+
+
+def points_within(extent: Extent, scene: Scene, cloud: PointCloud, threads: Threads = ALONE) -> Mask:
+    """Tell which points deserve a surface.
+
+    Parameters
+    ----------
+    extent : Extent
+    scene : Scene
+    cloud : PointCloud
+        With the views that see each point. It may be a part of the one whose region was found.
+    threads : Threads, optional
+
+    Returns
+    -------
+    ndarray of bool, shape (N,)
+    """
+    if not len(cloud) or not len(scene):
+        return np.ones(len(cloud), bool)
+    ring = _Ring(scene)
+    if extent.kind == "orbit":
+        return _in_parts(lambda points: ring.contains(points, _REACH), cloud, threads)
+    centers, far = ring.centers, extent.far
+    tree = cKDTree(centers)
     inside = _in_parts(lambda points: np.asarray(tree.query(points)[0] <= far), cloud, threads)
     doubtful = np.flatnonzero(~inside)
     for start in range(0, len(doubtful), _BLOCK):
         rows = doubtful[start : start + _BLOCK]
         inside[rows] = _parallax(_rows(cloud, rows), centers) >= _PARALLAX
-    return Region(inside, "near")
+    return inside
 
 
 def _sampled(cloud: PointCloud, counts: NDArray[np.int64] | None) -> PointCloud:

@@ -14,6 +14,8 @@ from recon3d.surface.quadrics import quadrics_of
 from recon3d.surface.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh, PointCloud
 
+Mask = NDArray[np.bool_]
+
 _COLOR_NEIGHBORS = 3
 #: Borders of an open surface may move this many times less than its inside.
 _BORDER_WEIGHT = 3.0
@@ -22,7 +24,7 @@ _BORDER_WEIGHT = 3.0
 _PART, _FIRST_SHARE, _WORTH = 120_000, 1.25, 0.7
 
 
-def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:
+def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE, held: Mask | None = None) -> Mesh:
     """Decimate to `max_faces` triangles by quadric error [1]_; borders are held in place.
 
     A manifold stays one, and no face turns over. Large meshes are first decimated by parts, which do
@@ -34,6 +36,8 @@ def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:
     max_faces : int
         Faces of the result, if that many can go.
     threads : Threads, optional
+    held : ndarray of bool, shape (V,), optional
+        Vertices that stay where they are.
 
     Returns
     -------
@@ -50,15 +54,14 @@ def simplify(mesh: Mesh, max_faces: int, threads: Threads = ALONE) -> Mesh:
     middle = mesh.vertices.mean(axis=0)
     guessed = mesh.guessed
     marks = np.zeros(len(mesh.vertices), np.float32) if guessed is None else guessed.astype(np.float32)
-    work = _Work(mesh.vertices - middle, mesh.faces.copy(), np.zeros((len(mesh.vertices), 10)), marks)
-    locked = np.zeros(len(mesh.vertices), bool)
+    locked = np.zeros(len(mesh.vertices), bool) if held is None else held.copy()
+    work = _Work(mesh.vertices - middle, mesh.faces.copy(), np.zeros((len(marks), 10)), marks, locked)
     share = _FIRST_SHARE * max_faces / count
     if count > 2 * _PART and share < _WORTH:
         work.thin_parts(share, threads)
-        locked = locked[: len(work.vertices)]
     else:
         work.quadrics = quadrics_of(work.vertices, work.faces, locked, _BORDER_WEIGHT)
-    collapse_edges(work.vertices, work.faces, work.quadrics, work.marks, locked, max_faces)
+    collapse_edges(work.vertices, work.faces, work.quadrics, work.marks, work.locked, max_faces)
     work.compact()
     return Mesh(work.vertices + middle, work.faces, guessed=None if guessed is None else work.marks >= 0.5)
 
@@ -71,11 +74,12 @@ class _Work:
     faces: Ints
     quadrics: Floats
     marks: Floats32
+    locked: Mask
 
     def thin_parts(self, share: float, threads: Threads) -> None:
         """Decimate parts of the surface, each to a share of its faces; what parts have in common stays."""
         parts = _split(self.vertices[self.faces[:, 0]], _PART)
-        label, shared = np.empty(len(self.faces), np.int32), np.zeros(len(self.vertices), bool)
+        label, shared = np.empty(len(self.faces), np.int32), self.locked.copy()
         for number, rows in enumerate(parts):
             label[rows] = number
         find_shared(self.faces, label, np.full(len(shared), -1, np.int32), shared)
@@ -92,9 +96,7 @@ class _Work:
             self.quadrics[rows] += quadrics
         self.compact()
 
-    def _thin(
-        self, rows: NDArray[np.int64], shared: NDArray[np.bool_], share: float
-    ) -> tuple[NDArray[np.int64], Floats]:
+    def _thin(self, rows: NDArray[np.int64], shared: Mask, share: float) -> tuple[NDArray[np.int64], Floats]:
         """Decimate one part; its share of the quadrics of the vertices that it has in common with others."""
         used, inverse = np.unique(self.faces[rows], return_inverse=True)
         faces = inverse.reshape(-1, 3).astype(np.int32)
@@ -114,7 +116,7 @@ class _Work:
         used[self.faces] = True
         self.faces = (np.cumsum(used) - 1).astype(np.int32)[self.faces]
         self.vertices, self.quadrics = self.vertices[used], self.quadrics[used]
-        self.marks = self.marks[used]
+        self.marks, self.locked = self.marks[used], self.locked[used]
 
 
 def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:

@@ -166,7 +166,7 @@ def noise_of(cloud: PointCloud, near: Ints) -> float:
     return float(np.median(np.abs(np.einsum("nc,nc->n", cloud.normals[rows], away))))
 
 
-def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
+def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE, crowd: float = 1.0) -> float:
     """Choose the distance of the grid's vertices for a surface of about `faces` triangles.
 
     It is about the points' spacing, but no smaller than leaves some times the triangles that are kept
@@ -177,13 +177,16 @@ def cell_size(cloud: PointCloud, faces: int, threads: Threads = ALONE) -> float:
     cloud : PointCloud
     faces : int
     threads : Threads, optional
+    crowd : float
+        Measured points that each stands for.
 
     Returns
     -------
     float
     """
     area, typical = _area_and_spacing(cloud, threads)
-    return max(typical, float(np.sqrt(_FACES_PER_CELL * area / (_SPARE * faces))), 1e-12)
+    apart = typical / math.sqrt(crowd)
+    return max(apart, math.sqrt(_FACES_PER_CELL * area / (_SPARE * faces)), 1e-12)
 
 
 def _area_and_spacing(cloud: PointCloud, threads: Threads) -> tuple[float, float]:
@@ -216,6 +219,22 @@ class Grid:
     noise: float
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What all parts of a surface have in common.
+
+    Parameters
+    ----------
+    cell : float
+        Distance of the grid's vertices.
+    diagonal : float
+        Of the points, without the outer ones.
+    """
+
+    cell: float
+    diagonal: float
+
+
 @dataclass(frozen=True, eq=False)
 class SurfacePoints:
     """Points of which a surface is made.
@@ -241,7 +260,12 @@ class SurfacePoints:
 
 
 def surface_points(
-    cloud: PointCloud, *, faces: int = 200_000, depth: int = 0, threads: Threads = ALONE
+    cloud: PointCloud,
+    *,
+    faces: int = 200_000,
+    depth: int = 0,
+    scale: Scale | None = None,
+    threads: Threads = ALONE,
 ) -> SurfacePoints:
     """Thin an oriented cloud to what the grid can use.
 
@@ -253,6 +277,8 @@ def surface_points(
         Triangles that are wanted in the end, about.
     depth : int
         The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
+    scale : Scale, optional
+        Of the whole, if the cloud is a part of it.
     threads : Threads, optional
 
     Returns
@@ -269,10 +295,7 @@ def surface_points(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",
         )
-    cell = cell_size(cloud, faces, threads)
-    if depth:
-        low, high = bounds(cloud.points)
-        cell = float((high - low).max()) * _MARGIN / 2**depth
+    cell = scale.cell if scale else wanted_cell(cloud, faces, depth, threads)
     used, counts = thinned(cloud, _THIN * cell, threads)
     del cloud
     distances, near = neighbors(used.points, threads)
@@ -281,11 +304,53 @@ def surface_points(
     noise = noise_of(used, near)
     del distances, near
     used, counts, spacing = used.subset(keep), counts[keep], Spacing(spacing.local[keep], spacing.typical)
-    low, high = np.percentile(used.points, [_OUTER, 100 - _OUTER], axis=0)
-    diagonal = float(np.linalg.norm(high - low))
+    diagonal = scale.diagonal if scale else diagonal_of(used.points)
     weights = np.minimum(counts, _MOST_WEIGHT).astype(np.float32)
     grid = Grid(octree_depth(used.points, cell), cell, diagonal, noise / cell)
     return SurfacePoints(used, weights, spacing, grid, point_levels(used.points, cell, threads))
+
+
+def wanted_cell(
+    cloud: PointCloud, faces: int, depth: int, threads: Threads = ALONE, crowd: float = 1.0
+) -> float:
+    """Tell the distance of the grid's vertices.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+    faces : int
+        Triangles that are wanted in the end, about.
+    depth : int
+        The grid has two to the power of this many vertices along a side; 0 chooses by `cell_size`.
+    threads : Threads, optional
+    crowd : float
+        Measured points that each stands for.
+
+    Returns
+    -------
+    float
+    """
+    if not depth:
+        return cell_size(cloud, faces, threads, crowd)
+    low, high = bounds(cloud.points)
+    side: float = float((high - low).max())
+    return side * _MARGIN / 2.0**depth
+
+
+def diagonal_of(points: Floats) -> float:
+    """Measure points, without the outer ones.
+
+    Parameters
+    ----------
+    points : ndarray of float64, shape (N, 3)
+
+    Returns
+    -------
+    float
+        Diagonal of the box around them.
+    """
+    low, high = np.percentile(points, [_OUTER, 100 - _OUTER], axis=0)
+    return float(np.linalg.norm(high - low))
 
 
 def at_most(cloud: PointCloud, count: int, threads: Threads = ALONE) -> PointCloud:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -51,48 +52,68 @@ class PhotoSet:
     scene: Scene
 
 
+@dataclass(frozen=True)
+class Fit:
+    """A surface that is fitted.
+
+    Parameters
+    ----------
+    start : Path
+        What `smooth` or `surround` left.
+    folder : Path
+        Receives what the steps leave.
+    views : frozenset of str, optional
+        Names of the photos that show it; by default all do.
+    """
+
+    start: Path
+    folder: Path
+    views: frozenset[str] | None = None
+
+    def shows(self, view: View) -> bool:
+        """Tell whether a photo shows the surface."""
+        return self.views is None or view.name in self.views
+
+
 def fit_to_photos(
     context: StageContext,
-    start: Path,
+    fits: Sequence[Fit],
     size: int,
     photos: PhotoSet,
-    folder: Path,
+    chosen: Path,
     memory: int,
-) -> Path:
-    """Move the surface until the photos agree on it; run what an earlier run has not finished.
+) -> list[Path]:
+    """Move surfaces until the photos agree on them; run what an earlier run has not finished.
 
     Parameters
     ----------
     context : StageContext
-    start : Path
-        What `smooth` left.
+    fits : sequence of Fit
     size : int
         Longer side of the depth maps in pixels.
     photos : PhotoSet
-    folder : Path
-        Receives what the steps leave.
+    chosen : Path
+        Receives which photos all surfaces are fitted to.
     memory : int
-        Bytes that the surface takes in a task.
+        Bytes that a surface takes in a task.
 
     Returns
     -------
-    Path
-        As `smooth` leaves it: the fitted surface.
+    list of Path
+        As `smooth` leaves them: the fitted surfaces.
     """
-    if kept_facts(start)["pixel"] <= 0:
-        return start
+    # Where no depth map shows a surface, its pixels have no size, and steps no measure.
+    measured = [fit for fit in fits if kept_facts(fit.start)["pixel"] > 0]
+    if not measured:
+        return [fit.start for fit in fits]
     scaling, *rounds = context.phases(1, *(scale + 1 for scale in SIZES))
     memory += _BASE_BYTES
-    chosen = folder / "chosen.npz"
     if not is_whole(chosen):
         scaling.call(choose_photos, photos.sparse, chosen, memory=memory)
     views = [photos.scene.views[index] for index in kept_facts(chosen)["photos"]]
-    longest = _longest(views, size)
-    tasks = [
-        PhotoTask(photos.images, view, longest, size, start, folder / "photos" / f"{number}.npz")
-        for number, view in enumerate(views)
-    ]
-    most = max((_pixels(task.view.camera, longest) for task in tasks), default=0)
+    moving = [_Moving.of(fit, [v for v in views if fit.shows(v)], photos.images, size) for fit in measured]
+    most = max((task.pixels for surface in moving for task in surface.photos), default=0)
+    tasks = [task for surface in moving for task in surface.photos]
     missing = [task for task in tasks if not is_whole(task.output)]
     scaling.map(
         scale_photo,
@@ -101,41 +122,88 @@ def fit_to_photos(
         done=len(tasks) - len(missing),
         memory=memory + most * _COMPUTED_BYTES,
     )
-    paired = folder / "pairs.npz"
-    if not is_whole(paired):
-        scaling.call(pair_photos, start, tasks, paired, memory=memory)
-    pairs: list[list[int]] = kept_facts(paired)["pairs"]
-    surface = start
+    unpaired = [surface for surface in moving if not is_whole(surface.paired)]
+    calls = [(surface.fit.start, list(surface.photos), surface.paired) for surface in unpaired]
+    scaling.starmap(pair_photos, calls, memory=memory)
     for number, part in enumerate(rounds):
-        output, told = folder / f"fitted-{number}.npz", folder / f"terms-{number}"
-        terms = {index: told / f"{index}.npz" for index, partners in enumerate(pairs) if partners}
-        if not is_whole(output):
-            comparing, moving = part.phases(SIZES[number], 1)
-            left = [index for index, path in terms.items() if not is_whole(path)]
-            compared = []
-            for group in _groups(left, part.workers):
-                shown = sorted({*group, *(other for index in group for other in pairs[index])})
-                compared.append(
-                    CompareTask(
-                        surface,
-                        number,
-                        tuple((index, tasks[index]) for index in shown),
-                        tuple((index, tuple(pairs[index])) for index in group),
-                        tuple(terms[index] for index in group),
-                    )
+        left = [surface for surface in moving if not is_whole(surface.fitted(number))]
+        comparing, stepping = part.phases(SIZES[number], 1)
+        compared = [task for surface in left for task in surface.compare_tasks(number, part.workers)]
+        comparing.map(
+            compare,
+            compared,
+            names=[task.name for task in compared],
+            unit="parts",
+            memory=memory + most * (_COMPUTED_BYTES + _PIXEL_BYTES * _most_shown(compared)),
+        )
+        cores = max(1, context.threads // max(1, len(left)))
+        moves = [(surface.move_task(number), cores) for surface in left]
+        stepping.starmap(move, moves, memory=memory)
+        for surface in moving:
+            shutil.rmtree(surface.told(number), ignore_errors=True)
+    done = {surface.fit.start: surface.fitted(len(SIZES) - 1) for surface in moving}
+    return [done.get(fit.start, fit.start) for fit in fits]
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """A surface with the photos that move it."""
+
+    fit: Fit
+    photos: tuple[PhotoTask, ...]
+
+    @classmethod
+    def of(cls, fit: Fit, views: list[View], images: Path, size: int) -> _Moving:
+        longest, folder = _longest(views, size), fit.folder / "photos"
+        return cls(
+            fit,
+            tuple(
+                PhotoTask(images, view, longest, size, fit.start, folder / f"{number}.npz")
+                for number, view in enumerate(views)
+            ),
+        )
+
+    @property
+    def paired(self) -> Path:
+        """Which photos are compared with which."""
+        return self.fit.folder / "pairs.npz"
+
+    def fitted(self, number: int) -> Path:
+        """What a round leaves; before the first, the start."""
+        return self.fit.start if number < 0 else self.fit.folder / f"fitted-{number}.npz"
+
+    def told(self, number: int) -> Path:
+        """What the photos say in a round."""
+        return self.fit.folder / f"terms-{number}"
+
+    def terms(self, number: int) -> dict[int, Path]:
+        """What each photo says in a round."""
+        pairs = kept_facts(self.paired)["pairs"]
+        return {index: self.told(number) / f"{index}.npz" for index, others in enumerate(pairs) if others}
+
+    def compare_tasks(self, number: int, workers: int) -> list[CompareTask]:
+        """What is left of a round's comparing."""
+        pairs, terms = kept_facts(self.paired)["pairs"], self.terms(number)
+        left = [index for index, path in terms.items() if not is_whole(path)]
+        tasks = []
+        for group in _groups(left, workers):
+            shown = sorted({*group, *(other for index in group for other in pairs[index])})
+            tasks.append(
+                CompareTask(
+                    self.fitted(number - 1),
+                    number,
+                    tuple((index, self.photos[index]) for index in shown),
+                    tuple((index, tuple(pairs[index])) for index in group),
+                    tuple(terms[index] for index in group),
                 )
-            comparing.map(
-                compare,
-                compared,
-                names=[" and ".join(tasks[index].view.name for index, _ in task.pairs) for task in compared],
-                unit="parts",
-                memory=memory + most * (_COMPUTED_BYTES + _PIXEL_BYTES * _most_shown(compared)),
             )
-            task = MoveTask(surface, number, tuple(terms.values()), start, paired, output)
-            moving.call(move, task, context.threads, memory=memory)
-        shutil.rmtree(told, ignore_errors=True)
-        surface = output
-    return surface
+        return tasks
+
+    def move_task(self, number: int) -> MoveTask:
+        """What ends a round."""
+        terms = tuple(self.terms(number).values())
+        before, after = self.fitted(number - 1), self.fitted(number)
+        return MoveTask(before, number, terms, self.fit.start, self.paired, after)
 
 
 def _groups(photos: list[int], workers: int) -> list[list[int]]:

@@ -79,6 +79,12 @@ class PhotoTask:
     surface: Path
     output: Path
 
+    @property
+    def pixels(self) -> int:
+        """Of the photo that is kept."""
+        camera = self.view.camera.fitted(self.longest)
+        return camera.width * camera.height
+
 
 @dataclass(frozen=True)
 class CompareTask:
@@ -103,6 +109,12 @@ class CompareTask:
     photos: tuple[tuple[int, PhotoTask], ...]
     pairs: tuple[tuple[int, tuple[int, ...]], ...]
     outputs: tuple[Path, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the photos that are compared."""
+        views = {index: photo.view.name for index, photo in self.photos}
+        return " and ".join(views[index] for index, _ in self.pairs)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,12 +13,12 @@ from recon3d.compute import reads
 from recon3d.errors import ReconstructionError
 from recon3d.io.ply import write_mesh
 from recon3d.layout import MESH, MeshCounts
-from recon3d.options import MeshGenerationOptions
+from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.mesh_generation.point_steps import kept_free_space
 from recon3d.stages.preview import write_preview
 from recon3d.surface.threads import Threads
-from recon3d.types import Mesh, Scene
+from recon3d.types import Mesh, PointCloud, Scene
 
 if TYPE_CHECKING:
     from recon3d.surface.poisson import Solver
@@ -83,7 +84,13 @@ def make_surface(points: Path, free: Path, started: Path, output: Path, cores: i
 
 @reads(lambda points, free, surface, *_: [points, free, surface])
 def cut_surface(
-    points: Path, free: Path, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
+    points: Path,
+    free: Path,
+    surface: Path,
+    options: MeshGenerationOptions,
+    box: Box | None,
+    output: Path,
+    cores: int,
 ) -> None:
     """Take off what neither points nor a gap between them justify.
 
@@ -96,16 +103,22 @@ def cut_surface(
     surface : Path
         What `make_surface` left.
     options : MeshGenerationOptions
+    box : Box, optional
+        That of the points, for a part of a scene: outside it the surface closes what other parts hold.
     output : Path
     cores : int
     """
+    from recon3d.surface.cropping import cropped
     from recon3d.surface.meshing import justified
     from recon3d.surface.thinning import SurfacePoints
 
     used = kept_part(points, "points", SurfacePoints)
+    mesh = kept_part(surface, "mesh", Mesh)
+    if box is not None:
+        mesh = cropped(mesh, box)
     with Threads(cores) as threads:
         mesh = justified(
-            kept_part(surface, "mesh", Mesh),
+            mesh,
             used,
             trim_factor=options.trim,
             see_through=kept_free_space(free, threads),
@@ -147,16 +160,70 @@ def shape_guesses(
 
 
 @reads(lambda surface, *_: [surface])
-def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: int) -> None:
-    """Take off what is torn or loose, and noise.
+def smooth(
+    surface: Path, options: MeshGenerationOptions, noise: float | None, output: Path, cores: int
+) -> None:
+    """Take off noise, and of a whole surface what is torn or loose.
 
     Parameters
     ----------
     surface : Path
         What `shape_guesses` left.
     options : MeshGenerationOptions
+    noise : float, optional
+        That of all parts, in cells, for a part of a scene: what looks loose there may go on in another.
     output : Path
+        Its facts ``faces`` and ``pixel`` tell the number of triangles, and the size of a pixel of the depth
+        maps on the surface, 0 where there are none.
     cores : int
+
+    Raises
+    ------
+    ReconstructionError
+        Nothing is left of a whole surface.
+    """
+    from recon3d.surface.cleaning import make_manifold
+    from recon3d.surface.curvature import restore_curvature
+    from recon3d.surface.free_space import usual_pixel
+    from recon3d.surface.smoothing import smooth_surface, strength_for
+
+    facts = kept_facts(surface)
+    maps = [(focal, np.array(pose)) for focal, pose in facts.pop("maps")]
+    mesh, torn = kept_part(surface, "mesh", Mesh), 0.0
+    with Threads(cores) as threads:
+        if noise is None:
+            mesh, torn = without_loose_parts(mesh, facts, options.min_component, threads)
+            noise = facts["noise"]
+        else:
+            mesh = make_manifold(mesh, threads)
+        pixel = 0.0
+        if len(mesh.faces):
+            mesh = smooth_surface(mesh, strength=strength_for(noise), farthest=facts["cell"], threads=threads)
+            pixel = usual_pixel(mesh.vertices, maps)
+            mesh = restore_curvature(mesh, pixel, threads)
+    keep_step(output, {**facts, "torn": torn, "pixel": pixel, "faces": len(mesh.faces)}, mesh=mesh)
+
+
+def without_loose_parts(
+    mesh: Mesh, facts: Mapping[str, Any], share: float, threads: Threads
+) -> tuple[Mesh, float]:
+    """Take off what is torn or loose.
+
+    Parameters
+    ----------
+    mesh : Mesh
+    facts : mapping of str to object
+        ``kind``, ``diagonal`` and ``points`` of the surface.
+    share : float
+        Smallest area of a connected part that is kept, relative to the largest part's.
+    threads : Threads
+
+    Returns
+    -------
+    mesh : Mesh
+        A manifold.
+    torn : float
+        Share of the surface that was a torn fringe.
 
     Raises
     ------
@@ -164,36 +231,21 @@ def smooth(surface: Path, options: MeshGenerationOptions, output: Path, cores: i
         Nothing is left.
     """
     from recon3d.surface.cleaning import make_manifold, remove_small_components
-    from recon3d.surface.curvature import restore_curvature
-    from recon3d.surface.free_space import usual_pixel
     from recon3d.surface.fringes import trim_fringes
     from recon3d.surface.normals import face_areas
-    from recon3d.surface.smoothing import smooth_surface, strength_for
 
-    facts = kept_facts(surface)
-    maps = [(focal, np.array(pose)) for focal, pose in facts.pop("maps")]
     torn = 0.0
-    with Threads(cores) as threads:
-        mesh = kept_part(surface, "mesh", Mesh)
-        mesh = make_manifold(remove_small_components(mesh, options.min_component, threads), threads)
-        if facts["kind"] == "orbit":
-            area = face_areas(mesh.vertices, mesh.faces, threads).sum()
-            mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
-            torn = 1 - float(face_areas(mesh.vertices, mesh.faces, threads).sum() / max(area, 1e-300))
-        if not len(mesh.faces):
-            raise ReconstructionError(
-                f"The {facts['points']} points give no surface.",
-                "Take more images that overlap, or use a higher quality.",
-            )
-        mesh = smooth_surface(
-            mesh,
-            strength=strength_for(facts["noise"]),
-            farthest=facts["cell"],
-            threads=threads,
+    mesh = make_manifold(remove_small_components(mesh, share, threads), threads)
+    if facts["kind"] == "orbit":
+        area = face_areas(mesh.vertices, mesh.faces, threads).sum()
+        mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
+        torn = 1 - float(face_areas(mesh.vertices, mesh.faces, threads).sum() / max(area, 1e-300))
+    if not len(mesh.faces):
+        raise ReconstructionError(
+            f"The {facts['points']} points give no surface.",
+            "Take more images that overlap, or use a higher quality.",
         )
-        pixel = usual_pixel(mesh.vertices, maps)
-        mesh = restore_curvature(mesh, pixel, threads)
-    keep_step(output, {**facts, "torn": torn, "pixel": pixel}, mesh=mesh)
+    return mesh, torn
 
 
 @reads(lambda fitted, *_: [fitted])
@@ -217,9 +269,9 @@ def thin_surface(fitted: Path, options: MeshGenerationOptions, output: Path, cor
     keep_step(output, kept_facts(fitted), mesh=mesh)
 
 
-@reads(lambda scene, points, thinned, *_: [points, thinned])
+@reads(lambda scene, colors, name, thinned, *_: [colors, thinned])
 def finish(
-    scene: Scene, points: Path, thinned: Path, out_dir: Path, cores: int
+    scene: Scene, colors: Path, name: str, thinned: Path, out_dir: Path, cores: int
 ) -> tuple[MeshCounts, str, float, float]:
     """Colour the mesh and write it.
 
@@ -227,10 +279,12 @@ def finish(
     ----------
     scene : Scene
         The views of dense_reconstruction.
-    points : Path
-        What `thin_points` left: they give the colours.
+    colors : Path
+        What a step left with a cloud that has colours.
+    name : str
+        Of that cloud there.
     thinned : Path
-        What `thin_surface` left.
+        What `thin_surface` or `join_parts` left.
     out_dir : Path
         Receives ``mesh.ply`` and ``preview.png``.
     cores : int
@@ -244,12 +298,11 @@ def finish(
         Shares of the surface that close gaps, and that were taken off.
     """
     from recon3d.surface.simplification import with_attributes
-    from recon3d.surface.thinning import SurfacePoints
 
     facts = kept_facts(thinned)
     with Threads(cores) as threads:
         mesh = kept_part(thinned, "mesh", Mesh)
-        mesh = with_attributes(mesh, kept_part(points, "points", SurfacePoints).cloud, threads)
+        mesh = with_attributes(mesh, kept_part(colors, name, PointCloud), threads)
     write_mesh(out_dir / MESH, mesh)
     write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(

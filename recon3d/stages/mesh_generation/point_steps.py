@@ -5,9 +5,11 @@ Each leaves a file, which later ones read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from recon3d.compute import reads
 from recon3d.io.depth import read_packed_map
@@ -20,6 +22,7 @@ from recon3d.types import PointCloud, Scene, scene_files
 
 if TYPE_CHECKING:
     from recon3d.surface.free_space import FreeSpace
+    from recon3d.surface.thinning import Scale
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,24 @@ def read_points(task: ReadTask, output: Path, cores: int) -> None:
         For `kept_steps`.
     cores : int
     """
-    from recon3d.surface.thinning import at_most
-
-    with Threads(cores) as threads:
-        cloud, count, outside, kind = _region(task, threads)
-        cloud = at_most(cloud, task.most, threads)
-    keep_step(output, {"points": count, "outside": outside, "kind": kind}, cloud=cloud)
-
-
-def _region(task: ReadTask, threads: Threads) -> tuple[PointCloud, int, int, str]:
-    """The points to be meshed, how many points of the cloud these and the others are, and what others are."""
     from recon3d.surface.cropping import in_box, points_in_box
     from recon3d.surface.region import find_region
+    from recon3d.surface.thinning import at_most
 
-    region = task.region
+    region, facts = task.region, {"kind": "all"}
     read = read_at_most(task.dense, task.most_read, views=region == "auto", part=task.part)
-    total = int(read.counts.sum())
-    if region == "all":
-        return read.cloud, total, 0, "all"
-    if region == "auto":
-        found = find_region(Scene.load(task.dense), read.cloud, threads, read.counts)
-        chosen, inside, kind = read.cloud.subset(found.inside), found.inside, str(found.kind)
-    else:
-        chosen, inside, kind = points_in_box(read.cloud, region), in_box(read.cloud.points, region), "box"
-    count = int(read.counts[inside].sum())
-    return chosen, count, total - count, kind
+    with Threads(cores) as threads:
+        if region == "all":
+            chosen, inside = read.cloud, np.ones(len(read.cloud), bool)
+        elif region == "auto":
+            found = find_region(Scene.load(task.dense), read.cloud, threads, read.counts)
+            chosen, inside, facts = read.cloud.subset(found.inside), found.inside, asdict(found.extent)
+        else:
+            chosen, inside = points_in_box(read.cloud, region), in_box(read.cloud.points, region)
+            facts = {"kind": "box"}
+        count = int(read.counts[inside].sum())
+        cloud = at_most(chosen, task.most, threads)
+    keep_step(output, {**facts, "points": count, "outside": int(read.counts.sum()) - count}, cloud=cloud)
 
 
 @reads(lambda dense, scene, *_: [depth_map_file(dense, view.name) for view in scene])
@@ -92,7 +88,7 @@ def see_through(dense: Path, scene: Scene, output: Path, cores: int) -> None:
     scene : Scene
         Its views.
     output : Path
-        Its fact ``maps`` tells the focal length in pixels and the pose of each depth map.
+        Its facts ``views`` and ``maps`` tell each depth map's view, and its focal length in pixels and pose.
     cores : int
         Unused: every step is called with them.
     """
@@ -105,7 +101,8 @@ def see_through(dense: Path, scene: Scene, output: Path, cores: int) -> None:
         for view in views
     )
     seen = [(float(view.camera.K[0, 0]), view.cam_from_world.tolist()) for view in views]
-    keep_step(output, {"maps": seen}, **{f"map{number}": part for number, part in enumerate(small)})
+    facts = {"views": [view.name for view in views], "maps": seen}
+    keep_step(output, facts, **{f"map{number}": part for number, part in enumerate(small)})
 
 
 def kept_free_space(path: Path, threads: Threads) -> FreeSpace:
@@ -128,15 +125,20 @@ def kept_free_space(path: Path, threads: Threads) -> FreeSpace:
 
 
 @reads(lambda cloud, *_: [cloud])
-def thin_points(cloud: Path, options: MeshGenerationOptions, output: Path, cores: int) -> None:
+def thin_points(
+    cloud: Path, options: MeshGenerationOptions, scale: Scale | None, output: Path, cores: int
+) -> None:
     """Thin the points to what the surface's grid can use.
 
     Parameters
     ----------
     cloud : Path
-        What `read_points` left.
+        What `read_points` or `read_part` left.
     options : MeshGenerationOptions
+    scale : Scale, optional
+        Of the whole, for a part of it.
     output : Path
+        Its fact ``noise`` is that of the points, in cells.
     cores : int
     """
     from recon3d.surface.thinning import surface_points
@@ -146,6 +148,7 @@ def thin_points(cloud: Path, options: MeshGenerationOptions, output: Path, cores
             kept_part(cloud, "cloud", PointCloud),
             faces=options.max_faces,
             depth=options.poisson_depth,
+            scale=scale,
             threads=threads,
         )
-    keep_step(output, kept_facts(cloud), points=used)
+    keep_step(output, {**kept_facts(cloud), "noise": used.grid.noise}, points=used)
