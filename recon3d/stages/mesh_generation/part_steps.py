@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 #: Cells by which parts overlap their neighbours. Splines of points, gaps and smoothing reach further than
 #: one, and at its rim a part's surface is wrong.
-_OVERLAP = 32.0
+_OVERLAP = 64.0
 #: Of these cells at the rim of a part's points, the surface closes what goes on beyond.
 RIM = 3.0
 #: A photo shows a part if its depth map has this share of its points, within so many cells; points that are
 #: enough to tell.
-_SHOWN, _NEAR, _SAMPLE = 0.02, 4.0, 4000
+_SHOWN, _NEAR, _SAMPLE = 0.05, 4.0, 4000
 #: Triangles of all other parts together, which hide a part from photos.
-_HIDING = 100_000
+_HIDING = 20_000
 #: Triangles of a part before parts are joined, for each that is kept; cells within which borders meet.
 FIRST_SHARE, _REACH = 1.25, 2.0
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.layout import MeshCounts
-from recon3d.options import MeshGenerationOptions
+from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.mesh_generation.fit import Fit, PhotoSet, fit_to_photos
 from recon3d.stages.mesh_generation.mesh_steps import (
@@ -29,6 +29,7 @@ from recon3d.stages.mesh_generation.mesh_steps import (
 from recon3d.stages.mesh_generation.part_steps import (
     FIRST_SHARE,
     RIM,
+    Shares,
     coarsen,
     cut_out,
     join_parts,
@@ -50,6 +51,34 @@ Made = tuple[MeshCounts, str, float, float]
 _SHARES = (1, 1, 3, 5, 5, 4, 8, 3, 20, 5, 2)
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """A part, and where its steps leave files."""
+
+    number: int
+    folder: Path
+    shares: Shares
+
+    @property
+    def core(self) -> Box:
+        """Its box, which overlaps no other's."""
+        return self.shares.parts[self.number].core
+
+    @property
+    def views(self) -> frozenset[str]:
+        """Names of the photos that show it."""
+        return frozenset(self.shares.parts[self.number].views)
+
+    def box(self, rim: float = 0.0) -> Box:
+        """That of its points, without so many cells on all sides."""
+        return self.shares.overlapping(self.number, rim)
+
+
+def _files(pieces: Sequence[_Piece], name: str) -> list[Path]:
+    """What a step leaves of each part."""
+    return [piece.folder / name for piece in pieces]
 
 
 @dataclass(frozen=True)
@@ -106,63 +135,49 @@ class Surfacing:
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud = self._step(reading, "cloud.npz", read_points, self.read)
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
-        sharing = (cloud, free, self.options, count)
-        shares = kept_shares(self._step(seeing, "shares.npz", share_scene, *sharing))
-        folders = [self.folder / f"part-{number}" for number in range(count)]
-        boxes, cores = [shares.overlapping(n) for n in range(count)], [part.core for part in shares.parts]
+        shares = kept_shares(self._step(seeing, "shares.npz", share_scene, cloud, free, self.options, count))
+        pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
         facts = kept_facts(cloud)
         extent = Extent(facts["kind"], facts["far"]) if "far" in facts else None
-        scale = Scale(shares.cell, shares.diagonal)
-
-        def each(context: StageContext, name: str, fn: Callable[..., None], given: list[Any]) -> list[Path]:
-            return self._steps(context, [folder / name for folder in used], fn, given)
-
-        used = folders
-        clouds = each(later[0], "cloud.npz", read_part, [(part, box, extent) for box in boxes])
+        clouds = [(part, piece.box(), extent) for piece in pieces]
+        self._steps(later[0], _files(pieces, "cloud.npz"), read_part, clouds)
         # A part of which photos measured next to nothing has no surface.
-        filled = [n for n in range(count) if kept_facts(clouds[n])["points"] >= LEAST_POINTS]
-        used = [folders[n] for n in filled]
-        points = each(later[0], "points.npz", thin_points, [(clouds[n], self.options, scale) for n in filled])
-        rims = [shares.overlapping(n, RIM) for n in filled]
-        smoothed = self._surfaces(later[1:-1], used, points, free, rims, whole=False)
-        made = [at for at, path in enumerate(smoothed) if kept_facts(path)["faces"]]
-        filled, smoothed = [filled[at] for at in made], [smoothed[at] for at in made]
-        used = [folders[n] for n in filled]
-        coarse = each(
-            later[-1],
-            "coarse.npz",
-            coarsen,
-            [(path, cores[n], len(used)) for n, path in zip(filled, smoothed, strict=True)],
-        )
-        around = each(
-            later[-1],
-            "surrounded.npz",
-            surround,
-            [
-                (path, [other for other in coarse if other != own], boxes[n])
-                for n, path, own in zip(filled, smoothed, coarse, strict=True)
-            ],
-        )
-        fits = [
-            Fit(path, folder, frozenset(shares.parts[n].views))
-            for n, path, folder in zip(filled, around, used, strict=True)
+        pieces = [
+            piece for piece in pieces if kept_facts(piece.folder / "cloud.npz")["points"] >= LEAST_POINTS
         ]
-        fitted = self._fitted(later[-1], fits, self.options.max_faces // count)
-        pieces = each(
-            leaving_out, "cut.npz", cut_out, [(p, cores[n]) for n, p in zip(filled, fitted, strict=True)]
-        )
-        faces = np.array([kept_facts(path)["faces"] for path in pieces])
-        wanted = np.ceil(FIRST_SHARE * self.options.max_faces * faces / max(faces.sum(), 1)).astype(int)
-        thinned = each(
-            leaving_out,
-            "thinned.npz",
-            thin_part,
-            [(p, cores[n], int(w)) for n, p, w in zip(filled, pieces, wanted, strict=True)],
-        )
-        by_number = dict(zip(filled, thinned, strict=True))
-        left = [by_number.get(number) for number in range(count)]
+        scale = Scale(shares.cell, shares.diagonal)
+        thinning = [(path, self.options, scale) for path in _files(pieces, "cloud.npz")]
+        points = self._steps(later[0], _files(pieces, "points.npz"), thin_points, thinning)
+        folders, boxes = [piece.folder for piece in pieces], [piece.box(RIM) for piece in pieces]
+        smoothed = self._surfaces(later[1:-1], folders, points, free, boxes, whole=False)
+        pieces = [p for p, path in zip(pieces, smoothed, strict=True) if kept_facts(path)["faces"]]
+        thinned = self._thinned(leaving_out, pieces, self._fitted_parts(later[-1], pieces))
+        left = [thinned.get(number) for number in range(count)]
         joined = self._step(leaving_out, "joined.npz", join_parts, left, shares, cloud, self.options)
         return self._finished(finishing, cloud, "cloud", joined)
+
+    def _fitted_parts(self, context: StageContext, pieces: list[_Piece]) -> list[Path]:
+        """Fit smooth surfaces of parts to the photos, each with the others around it."""
+        smoothed = _files(pieces, "smooth.npz")
+        pairs = list(zip(pieces, smoothed, strict=True))
+        hiding = [(path, piece.core, len(pieces)) for piece, path in pairs]
+        coarse = self._steps(context, _files(pieces, "coarse.npz"), coarsen, hiding)
+        around = [
+            (path, [o for o in coarse if o.parent != path.parent], piece.box()) for piece, path in pairs
+        ]
+        surrounded = self._steps(context, _files(pieces, "surrounded.npz"), surround, around)
+        fits = [Fit(path, p.folder, p.views) for p, path in zip(pieces, surrounded, strict=True)]
+        return self._fitted(context, fits, self.options.max_faces // max(1, len(pieces)))
+
+    def _thinned(self, context: StageContext, pieces: list[_Piece], fitted: list[Path]) -> dict[int, Path]:
+        """Cut parts off at their boxes, and leave out triangles; by the parts' numbers."""
+        cutting = [(path, piece.core) for piece, path in zip(pieces, fitted, strict=True)]
+        cut = self._steps(context, _files(pieces, "cut.npz"), cut_out, cutting)
+        faces = np.array([kept_facts(path)["faces"] for path in cut])
+        wanted = np.ceil(FIRST_SHARE * self.options.max_faces * faces / max(faces.sum(), 1)).astype(int)
+        given = [(c, p.core, n) for c, p, n in zip(cut, pieces, wanted.tolist(), strict=True)]
+        thinned = self._steps(context, _files(pieces, "thinned.npz"), thin_part, given)
+        return {piece.number: path for piece, path in zip(pieces, thinned, strict=True)}
 
     def _surfaces(
         self,
