@@ -19,8 +19,9 @@ from recon3d.types import Floats, Mesh
 
 #: Vertices of the other border that are looked at for each: that of a thin wall's other side may be nearer.
 _CANDIDATES = 8
-#: Vertices of one border between neighbours of the other, at most.
-_BETWEEN = 12
+#: Vertices of one border between neighbours of the other, at most; and vertices by which a border may turn
+#: back.
+_BETWEEN, _RETURN = 12, 4
 
 
 def stitch(below: Mesh, above: Mesh, axis: int, at: float, reach: float, threads: Threads = ALONE) -> Mesh:
@@ -44,11 +45,12 @@ def stitch(below: Mesh, above: Mesh, axis: int, at: float, reach: float, threads
         Without colours and normals.
     """
     seam, other = _Border.of(below, axis, at), _Border.of(above, axis, at)
-    partners = seam.partners(other, reach)
+    after = seam.order()
+    partners = _without_returns(seam.partners(other, reach), other, after)
     number = len(below.vertices) + np.arange(len(above.vertices))
     number[other.vertices] = np.where(partners >= 0, partners, number[other.vertices])
     faces = number[above.faces]
-    split = _split_edges(faces, other, number, seam)
+    split = _split_edges(faces, other, number, after)
     vertices = np.concatenate([below.vertices, above.vertices])
     used = np.unique(partners[partners >= 0])
     vertices[used] = seam.midway(used, other)
@@ -101,6 +103,10 @@ class _Border:
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
         return cls(vertices, edges, rows, mesh.vertices[vertices], along)
 
+    def order(self) -> dict[int, int]:
+        """The vertex that follows each."""
+        return dict(zip(self.edges[:, 0].tolist(), self.edges[:, 1].tolist(), strict=True))
+
     def partners(self, other: _Border, reach: float) -> NDArray[np.int64]:
         """Of each vertex of the other border, the nearest vertex here that it can become, or -1."""
         found = np.full(len(other.vertices), -1, np.int64)
@@ -129,11 +135,45 @@ class _Border:
         return halfway
 
 
-def _split_edges(
-    faces: NDArray[np.int64], border: _Border, number: NDArray[np.int64], seam: _Border
+def _without_returns(
+    partners: NDArray[np.int64], border: _Border, after: dict[int, int]
 ) -> NDArray[np.int64]:
-    """Give faces along a border all vertices that the seam has between those which they got."""
-    after = dict(zip(seam.edges[:, 0].tolist(), seam.edges[:, 1].tolist(), strict=True))
+    """Let no vertex of a border become one that lies before that of the vertex before it.
+
+    Borders that wind a little would fold over where nearest vertices take turns.
+    """
+    new = dict(zip(border.vertices.tolist(), partners.tolist(), strict=True))
+    follows = border.order()
+    starts = sorted(follows.keys() - set(follows.values())) + sorted(follows)
+    done: set[int] = set()
+    for start in starts:
+        at = start
+        while at in follows and at not in done:
+            done.add(at)
+            then = follows[at]
+            # The borders go opposite ways, so the next one should lie before.
+            if then not in done and new[at] >= 0 and _comes_soon(after, new[at], new[then]):
+                new[then] = new[at]
+            at = then
+    return np.array([new[vertex] for vertex in border.vertices.tolist()], np.int64)
+
+
+def _comes_soon(after: dict[int, int], start: int, end: int) -> bool:
+    """Tell whether a vertex is one of the next few of a border."""
+    at = start
+    for _ in range(_RETURN):
+        if at not in after:
+            return False
+        at = after[at]
+        if at == end:
+            return True
+    return False
+
+
+def _split_edges(
+    faces: NDArray[np.int64], border: _Border, number: NDArray[np.int64], after: dict[int, int]
+) -> NDArray[np.int64]:
+    """Give faces along a border all vertices that the other has between those which they got."""
     pieces = {row: [tuple(faces[row].tolist())] for row in border.rows.tolist()}
     for row, (first, last) in zip(border.rows.tolist(), number[border.edges].tolist(), strict=True):
         between = _walk(after, last, first)

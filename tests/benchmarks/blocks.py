@@ -1,8 +1,12 @@
-"""A mesh from a cloud that is read in small parts against one from the whole cloud.
+"""A mesh that is made, or whose cloud is read, in parts against one that is made at once.
 
-``python -m tests.benchmarks.blocks KEPT girl bust fountain [--quality low]`` takes the cloud of a kept run
-(KEPT/SET-QUALITY/posed, made first where it is missing, with true cameras where the set has some) and meshes
-it twice: read as a whole, and read in 20 parts of which few points stay in memory. Such clouds have too
+``python -m tests.benchmarks.blocks KEPT girl bust fountain --surface 4 [--quality medium]`` makes the surface
+of a kept run (KEPT/SET-QUALITY/posed, made first where it is missing, with true cameras where the set has
+some) at once and in four parts, with the same photos, and prints F-scores, open borders, errors of normals,
+CPU-seconds, and the most memory that the process held.
+
+``python -m tests.benchmarks.blocks KEPT girl bust fountain [--quality low]`` takes the cloud of such a run and
+meshes it twice: read as a whole, and read in 20 parts of which few points stay in memory. Such clouds have too
 few points to be thinned. So the mesh has a triangle for 80 points only, and the limits that hold for any mesh
 are taken away: what stays is twice what the mesh can use, as always. It prints the F-scores of both at three
 distances and their difference, triangles, and the most memory that the worker held. Where a set
@@ -34,6 +38,7 @@ from recon3d.stages.mesh_generation import stage as mesh_generation
 from recon3d.types import Mesh, PointCloud
 from tests.benchmarks.kept_runs import kept_cloud
 from tests.benchmarks.sets import DATA, DISTANCES, SETS, VOXEL
+from tests.benchmarks.surface_faults import border, normal_errors
 
 #: Points for each triangle, and parts that a cloud is read in.
 _POINTS_A_FACE, _PARTS = 80, 20
@@ -54,35 +59,62 @@ def without_floors(points: int, *, parts: bool) -> Iterator[None]:
         yield
 
 
-def meshed(dense: Path, options: MeshGenerationOptions) -> tuple[Mesh, float, float]:
-    """The mesh, megabytes, and seconds."""
+def meshed(inputs: dict[str, Path], options: MeshGenerationOptions) -> tuple[Mesh, float, float]:
+    """The mesh, megabytes, and CPU-seconds."""
     with tempfile.TemporaryDirectory() as folder:
         reset_peak_memory()
-        began = time.monotonic()
-        inputs = {"dense_reconstruction": dense}
+        began = time.process_time()
         mesh_generation.run(inputs, options, Path(folder), InlineContext())
-        return read_mesh(Path(folder) / MESH), peak_memory() / 1e6, time.monotonic() - began
+        return read_mesh(Path(folder) / MESH), peak_memory() / 1e6, time.process_time() - began
 
 
 def compare(kept: Path, name: str, quality: str) -> None:
-    """Mesh a set both ways and print."""
-    project = kept_cloud(kept, name, quality)
-    dense = project.artifacts["dense_reconstruction"].path
-    options = resolve_options(quality)["mesh_generation"]
-    assert isinstance(options, MeshGenerationOptions)
-    points = ply_vertex_count(dense / POINT_CLOUD)
-    usual, options = options, options.model_copy(update={"max_faces": points // _POINTS_A_FACE})
+    """Mesh a set's cloud, read both ways, and print."""
+    dense = {"dense_reconstruction": kept_cloud(kept, name, quality).artifacts["dense_reconstruction"].path}
+    usual = _options(quality)
+    points = ply_vertex_count(dense["dense_reconstruction"] / POINT_CLOUD)
+    options = usual.model_copy(update={"max_faces": points // _POINTS_A_FACE})
     with without_floors(points, parts=False):
         whole = meshed(dense, options)
     with without_floors(points, parts=True):
         parts = meshed(dense, options)
-    data = SETS[name]
     print(f"\n{name} at {quality}: {points} points, {time.strftime('%F %H:%M')}")
-    if data.truth:
-        truth, distances = read_mesh(DATA / data.truth), DISTANCES
-        settings = {"box": data.box, "voxel": VOXEL}
+    truth = None if SETS[name].truth else meshed(dense, usual)[0]
+    _print_both(name, whole, parts, truth)
+
+
+def compare_surfaces(kept: Path, name: str, quality: str, count: int) -> None:
+    """Make a set's surface both ways, and print."""
+    project = kept_cloud(kept, name, quality)
+    inputs = {stage: artifact.path for stage, artifact in project.artifacts.items()}
+    options = _options(quality)
+    parts = options.model_copy(update={"part_faces": -(-options.max_faces // count)})
+    print(f"\n{name} at {quality}, {count} parts, {time.strftime('%F %H:%M')}")
+    whole = meshed(inputs, options)
+    # Without a true surface, how much the parts differ from the whole.
+    _print_both(name, whole, meshed(inputs, parts), None if SETS[name].truth else whole[0])
+
+
+def _options(quality: str) -> MeshGenerationOptions:
+    options = resolve_options(quality)["mesh_generation"]
+    assert isinstance(options, MeshGenerationOptions)
+    return options
+
+
+def _print_both(
+    name: str, whole: tuple[Mesh, float, float], parts: tuple[Mesh, float, float], truth: Mesh | None
+) -> None:
+    """Compare with a set's true surface, or with another surface in its place."""
+    data = SETS[name]
+    box = data.box if truth is None else None
+    if truth is None:
+        truth, distances, settings = (
+            read_mesh(DATA / str(data.truth)),
+            DISTANCES,
+            {"box": box, "voxel": VOXEL},
+        )
     else:
-        truth, settings = meshed(dense, usual)[0], {}
+        settings = {}
         diagonal = float(np.linalg.norm(np.ptp(truth.vertices, axis=0)))
         distances = tuple(share * diagonal for share in _SHARES)
     scores = [surface_scores(made[0], truth, distances, **settings) for made in (whole, parts)]
@@ -93,7 +125,12 @@ def compare(kept: Path, name: str, quality: str) -> None:
             f"{'' if abs(change) <= _BAR else '  beyond the bar'}"
         )
     for title, (mesh, memory, seconds) in (("whole", whole), ("in parts", parts)):
-        print(f"  {title:<9} {len(mesh)} faces, {memory:.0f} MB, {seconds:.0f} s", flush=True)
+        rim = border(mesh, box)
+        degrees = f", {np.median(normal_errors(mesh, truth, box)):.2f}° off" if box else ""
+        print(
+            f"  {title:<9} {len(mesh)} faces, {rim.edges} border edges{degrees}, {memory:.0f} MB, {seconds:.0f} CPU-s",
+            flush=True,
+        )
 
 
 def memory_of(points: int) -> None:
@@ -129,10 +166,14 @@ def main() -> None:
     parser.add_argument("kept", type=Path)
     parser.add_argument("sets", nargs="*", metavar="SET")
     parser.add_argument("--quality", default="low")
+    parser.add_argument("--surface", type=int, metavar="PARTS")
     parser.add_argument("--memory", nargs="+", type=int, default=[], metavar="POINTS")
     given = parser.parse_args()
     for name in given.sets:
-        compare(given.kept, name, given.quality)
+        if given.surface:
+            compare_surfaces(given.kept, name, given.quality, given.surface)
+        else:
+            compare(given.kept, name, given.quality)
     for points in given.memory:
         memory_of(points)
 

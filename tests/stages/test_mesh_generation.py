@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.spatial import cKDTree
 
 from recon3d.compute import InlineContext
 from recon3d.errors import OptionError, OutOfMemory, ReconstructionError
@@ -20,9 +21,10 @@ from recon3d.io.point_visibility import write_visibility
 from recon3d.layout import depth_map_file
 from recon3d.options import MeshGenerationOptions, resolve_options
 from recon3d.stages import mesh_generation
+from recon3d.surface.connectivity import border_vertices
 from recon3d.surface.refinement import SIZES
 from recon3d.types import DepthMap, PointCloud, Scene
-from tests.synthetic.box import box_mesh, cast, ring, true_color
+from tests.synthetic.box import HALF, box_mesh, cast, ring, true_color
 from tests.synthetic.layouts import courtyard, orbit
 from tests.synthetic.shapes import orbit_scene, sphere_cloud
 
@@ -201,6 +203,53 @@ def test_out_of_memory_gives_a_coarser_mesh_and_says_so(tmp_path: Path) -> None:
         )
 
 
+def test_out_of_memory_first_makes_parts(tmp_path: Path) -> None:
+    inputs = _dense(tmp_path / "dense", sphere_cloud(8000))
+    (tmp_path / "out").mkdir()
+    context = _SmallMachine(1)
+    mesh_generation.run(inputs, MeshGenerationOptions(max_faces=100_000), tmp_path / "out", context)
+    assert context.fallbacks == [
+        "A mesh of 100000 triangles needs too much memory; it is made in 2 parts, which are joined."
+    ]
+    mesh = read_mesh(tmp_path / "out" / "mesh.ply")
+    assert not len(border_vertices(mesh.faces))
+    context = _SmallMachine(2)
+    mesh_generation.run(inputs, MeshGenerationOptions(max_faces=100_000), tmp_path / "out", context)
+    assert context.fallbacks[1:] == ["A mesh of 100000 triangles needs too much memory; 25000 instead."]
+    assert len(read_mesh(tmp_path / "out" / "mesh.ply").faces) <= 25_000
+
+
+@pytest.mark.parametrize("region", ["auto", "all", "box"])
+def test_parts_are_as_good_as_the_whole(tmp_path: Path, region: str) -> None:
+    layout = orbit()
+    # The hills far away have their points further apart than parts are large.
+    cloud = layout.cloud.subset(layout.subject) if region == "all" else layout.cloud
+    inputs = _dense(tmp_path / "dense", cloud, layout.scene)
+    inside = layout.cloud.points[layout.subject]
+    box = (tuple(inside.min(axis=0) - 0.1), tuple(inside.max(axis=0) + 0.1))
+    made, counts = {}, {}
+    for part_faces in (5000, 1500):
+        out, context = tmp_path / str(part_faces), InlineContext()
+        out.mkdir()
+        options = MeshGenerationOptions(
+            max_faces=5000, part_faces=part_faces, region=box if region == "box" else region
+        )
+        mesh_generation.run(inputs, options, out, context)
+        made[part_faces], counts[part_faces] = read_mesh(out / "mesh.ply"), context.counts
+        assert not (out / "steps").exists()
+    whole, parts = made[5000], made[1500]
+    assert counts[1500]["points"] == counts[5000]["points"]
+    assert counts[1500]["points_outside"] == counts[5000]["points_outside"]
+    assert len(parts.faces) <= 5000
+    assert parts.colors is not None
+    assert parts.normals is not None
+    extent = float(np.ptp(whole.vertices, axis=0).max())
+    for one, other in ((whole, parts), (parts, whole)):
+        away = cKDTree(one.vertices).query(other.vertices)[0]
+        assert np.quantile(away, 0.99) < 0.03 * extent
+    assert len(border_vertices(parts.faces)) <= len(border_vertices(whole.faces)) + 30
+
+
 class _Interrupted(InlineContext):
     """Is interrupted after one task."""
 
@@ -323,3 +372,32 @@ def test_photos_move_the_surface_by_the_same_whatever_the_number_of_workers(
         made[name] = (out / "mesh.ply").read_bytes()
     assert made["one"] == made["three"]
     assert made["one"] != made["without"]
+
+
+def test_parts_are_fitted_to_photos_and_go_on_after_an_interruption(
+    photographed: dict[str, Path], whole: tuple[Path, InlineContext], tmp_path: Path
+) -> None:
+    options = _OPTIONS.model_copy(update={"part_faces": 500})
+    made, called = {}, list[str]()
+    for name in ("one", "three", "interrupted"):
+        out = tmp_path / name
+        out.mkdir()
+        while True:
+            context: InlineContext = {"one": InlineContext, "three": _Many, "interrupted": _Interrupted}[
+                name
+            ]()
+            try:
+                mesh_generation.run(photographed, options, out, context)
+                break
+            except KeyboardInterrupt:
+                called += getattr(context, "called", [])
+        assert sorted(path.name for path in out.iterdir()) == ["mesh.ply", "preview.png"]
+        made[name] = (out / "mesh.ply").read_bytes()
+        assert context.fallbacks == whole[1].fallbacks
+    assert made["one"] == made["three"] == made["interrupted"]
+    assert [called.count(name) for name in ("read_part", "smooth", "join_parts")] == [3, 3, 1]
+    # A box: its sides are as flat as those of the whole, and closed.
+    parts, one = read_mesh(tmp_path / "one" / "mesh.ply"), read_mesh(whole[0] / "mesh.ply")
+    assert len(border_vertices(parts.faces)) <= len(border_vertices(one.faces))
+    away = [np.abs(np.abs(mesh.vertices / HALF).max(axis=1) - 1) for mesh in (parts, one)]
+    assert np.quantile(away[0], 0.9) < 1.2 * np.quantile(away[1], 0.9) + 0.005

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,22 @@ if TYPE_CHECKING:
 
 #: Half the width of strips of ground that are dropped around an object, in diagonals of the model.
 _FRINGE = 0.04
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a part of a scene is cut.
+
+    Parameters
+    ----------
+    box : ((float, float, float), (float, float, float))
+        Corners of the box of its points: outside, its surface closes what goes on in other parts.
+    spacing : float
+        Typical distance of points to their neighbours, in all parts.
+    """
+
+    box: Box
+    spacing: float
 
 
 @reads(lambda points, free, *_: [points, free])
@@ -88,7 +104,7 @@ def cut_surface(
     free: Path,
     surface: Path,
     options: MeshGenerationOptions,
-    box: Box | None,
+    part: Cut | None,
     output: Path,
     cores: int,
 ) -> None:
@@ -103,8 +119,8 @@ def cut_surface(
     surface : Path
         What `make_surface` left.
     options : MeshGenerationOptions
-    box : Box, optional
-        That of the points, for a part of a scene: outside it the surface closes what other parts hold.
+    part : Cut, optional
+        How a part of a scene is cut.
     output : Path
     cores : int
     """
@@ -114,8 +130,9 @@ def cut_surface(
 
     used = kept_part(points, "points", SurfacePoints)
     mesh = kept_part(surface, "mesh", Mesh)
-    if box is not None:
-        mesh = cropped(mesh, box)
+    if part is not None:
+        mesh = cropped(mesh, part.box)
+        used = replace(used, spacing=replace(used.spacing, typical=part.spacing))
     with Threads(cores) as threads:
         mesh = justified(
             mesh,

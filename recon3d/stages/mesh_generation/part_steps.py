@@ -34,7 +34,7 @@ _SHOWN, _NEAR, _SAMPLE = 0.05, 4.0, 4000
 #: Triangles of all other parts together, which hide a part from photos.
 _HIDING = 20_000
 #: Triangles of a part before parts are joined, for each that is kept; cells within which borders meet.
-FIRST_SHARE, _REACH = 1.25, 2.0
+FIRST_SHARE, _REACH = 1.25, 4.0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from recon3d.compute import reads
 from recon3d.io.depth import read_packed_map
 from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
-from recon3d.options import MeshGenerationOptions
+from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.cloud_reading import read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.surface.threads import Threads
@@ -126,7 +126,12 @@ def kept_free_space(path: Path, threads: Threads) -> FreeSpace:
 
 @reads(lambda cloud, *_: [cloud])
 def thin_points(
-    cloud: Path, options: MeshGenerationOptions, scale: Scale | None, output: Path, cores: int
+    cloud: Path,
+    options: MeshGenerationOptions,
+    scale: Scale | None,
+    core: Box | None,
+    output: Path,
+    cores: int,
 ) -> None:
     """Thin the points to what the surface's grid can use.
 
@@ -137,10 +142,14 @@ def thin_points(
     options : MeshGenerationOptions
     scale : Scale, optional
         Of the whole, for a part of it.
+    core : Box, optional
+        That of the part.
     output : Path
-        Its fact ``noise`` is that of the points, in cells.
+        Its facts ``noise``, in cells, ``spacing`` and ``used`` are those of the points, and their number;
+        spacing and number without those that other parts have, too.
     cores : int
     """
+    from recon3d.surface.cropping import in_box
     from recon3d.surface.thinning import surface_points
 
     with Threads(cores) as threads:
@@ -151,4 +160,10 @@ def thin_points(
             scale=scale,
             threads=threads,
         )
-    keep_step(output, {**kept_facts(cloud), "noise": used.grid.noise}, points=used)
+    local = used.spacing.local if core is None else used.spacing.local[in_box(used.cloud.points, core)]
+    found = {
+        "noise": used.grid.noise,
+        "spacing": float(np.median(local)) if len(local) else 0.0,
+        "used": len(local),
+    }
+    keep_step(output, {**kept_facts(cloud), **found}, points=used)

@@ -18,6 +18,7 @@ from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.mesh_generation.fit import Fit, PhotoSet, fit_to_photos
 from recon3d.stages.mesh_generation.mesh_steps import (
+    Cut,
     cut_surface,
     finish,
     make_surface,
@@ -81,6 +82,17 @@ def _files(pieces: Sequence[_Piece], name: str) -> list[Path]:
     return [piece.folder / name for piece in pieces]
 
 
+def _usual(found: list[tuple[float, int]]) -> float:
+    """The median of values that stand for numbers of points; 0 of none."""
+    ordered = sorted(found)
+    half, count = sum(points for _, points in ordered) / 2, 0
+    for value, points in ordered:
+        count += points
+        if count >= half:
+            return value
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Surfacing:
     """What surfaces are made of, and how.
@@ -116,8 +128,8 @@ class Surfacing:
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud = self._step(reading, "cloud.npz", read_points, self.read)
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
-        points = self._step(later[0], "points.npz", thin_points, cloud, self.options, None)
-        (smoothed,) = self._surfaces(later[1:-1], [self.folder], [points], free, [None], whole=True)
+        points = self._step(later[0], "points.npz", thin_points, cloud, self.options, None, None)
+        (smoothed,) = self._surfaces(later[1:-1], [self.folder], [points], free, [None], None)
         (fitted,) = self._fitted(later[-1], [Fit(smoothed, self.folder)], self.options.max_faces)
         thinned = self._step(leaving_out, "thinned.npz", thin_surface, fitted, self.options)
         return self._finished(finishing, points, "points.cloud", thinned)
@@ -137,8 +149,8 @@ class Surfacing:
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
         shares = kept_shares(self._step(seeing, "shares.npz", share_scene, cloud, free, self.options, count))
         pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
-        facts = kept_facts(cloud)
-        extent = Extent(facts["kind"], facts["far"]) if "far" in facts else None
+        found = kept_facts(cloud)
+        extent = Extent(found["kind"], found["far"]) if "far" in found else None
         clouds = [(part, piece.box(), extent) for piece in pieces]
         self._steps(later[0], _files(pieces, "cloud.npz"), read_part, clouds)
         # A part of which photos measured next to nothing has no surface.
@@ -146,10 +158,15 @@ class Surfacing:
             piece for piece in pieces if kept_facts(piece.folder / "cloud.npz")["points"] >= LEAST_POINTS
         ]
         scale = Scale(shares.cell, shares.diagonal)
-        thinning = [(path, self.options, scale) for path in _files(pieces, "cloud.npz")]
+        thinning = [(p.folder / "cloud.npz", self.options, scale, p.core) for p in pieces]
         points = self._steps(later[0], _files(pieces, "points.npz"), thin_points, thinning)
-        folders, boxes = [piece.folder for piece in pieces], [piece.box(RIM) for piece in pieces]
-        smoothed = self._surfaces(later[1:-1], folders, points, free, boxes, whole=False)
+        # What depends on the points' noise and spacing is the same all over.
+        facts = [kept_facts(path) for path in points]
+        noise, spacing = (
+            _usual([(fact[name], fact["used"]) for fact in facts]) for name in ("noise", "spacing")
+        )
+        folders, cuts = [piece.folder for piece in pieces], [Cut(piece.box(RIM), spacing) for piece in pieces]
+        smoothed = self._surfaces(later[1:-1], folders, points, free, cuts, noise)
         pieces = [p for p, path in zip(pieces, smoothed, strict=True) if kept_facts(path)["faces"]]
         thinned = self._thinned(leaving_out, pieces, self._fitted_parts(later[-1], pieces))
         left = [thinned.get(number) for number in range(count)]
@@ -185,9 +202,8 @@ class Surfacing:
         folders: list[Path],
         points: list[Path],
         free: Path,
-        boxes: Sequence[Any],
-        *,
-        whole: bool,
+        cuts: Sequence[Cut | None],
+        noise: float | None,
     ) -> list[Path]:
         """From points to smooth surfaces."""
         starting, making, cutting, shaping, smoothing = contexts
@@ -198,11 +214,9 @@ class Surfacing:
         started = each(starting, "started.npz", start_surface, [(p, free) for p in points])
         pairs = list(zip(points, started, strict=True))
         surfaces = each(making, "surface.npz", make_surface, [(p, free, s) for p, s in pairs])
-        given = [(p, free, s, self.options, b) for p, s, b in zip(points, surfaces, boxes, strict=True)]
+        given = [(p, free, s, self.options, b) for p, s, b in zip(points, surfaces, cuts, strict=True)]
         cut = each(cutting, "justified.npz", cut_surface, given)
         shaped = each(shaping, "shaped.npz", shape_guesses, [(free, c, self.options) for c in cut])
-        # All parts are smoothed alike.
-        noise = None if whole else float(np.median([kept_facts(path)["noise"] for path in points]))
         return each(smoothing, "smooth.npz", smooth, [(s, self.options, noise) for s in shaped])
 
     def _fitted(self, context: StageContext, fits: list[Fit], faces: int) -> list[Path]:

@@ -30,6 +30,9 @@ _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: Points that are in memory at most while a cloud is read, in any case and for each that is used; and bytes
 #: of each while a larger cloud is thinned.
 _READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
+#: Of a surface in parts: points of a part that are used at most, in any case, of all points together in an
+#: overview, and points that are read at once.
+_PART_POINTS, _OVERVIEW, _PART_READ = 2_000_000, 2_000_000, 500_000
 #: After running out of memory, the surface is made in twice as many parts; where these would have fewer
 #: triangles, a share of the triangles is asked for: one level of the octree less.
 _SMALLEST_PART, _FEWER, _FEWEST_FACES = 50_000, 4, 1000
@@ -132,15 +135,28 @@ def _mesh(
 ) -> Made:
     """Make the surface, in as many parts; see `finish`."""
     points, faces = ply_vertex_count(dense / POINT_CLOUD), -(-options.max_faces // count)
-    most = max(_POINTS, _POINTS_PER_FACE * faces)
-    most_read = max(_READ, _READ_PER_POINT * most) if count == 1 else _READ_PER_POINT * _POINTS
-    read = ReadTask(dense, options.region, most_read, PART, most)
-    later = _POINT_BYTES * min(points, most) + _FACE_BYTES * faces
-    memory = _BASE_BYTES + max(_READ_BYTES * points, later)
-    if points > most_read:
-        memory = _BASE_BYTES + max(_THIN_BYTES * (most_read + PART), later)
-    folder = kept / f"{options.max_faces}-{count}"
-    surfacing = Surfacing(read, _cameras(dense), photos, folder, out_dir, options, context, memory)
+    most = max(_POINTS if count == 1 else _PART_POINTS, _POINTS_PER_FACE * faces)
+    most_read = max(_READ, _READ_PER_POINT * most) if count == 1 else _OVERVIEW
+    at_once = PART if count == 1 else _PART_READ
+    # Parts differ in how dense their points are.
+    held = min(points if count == 1 else 2 * points // count, most)
+    later = _POINT_BYTES * held + _FACE_BYTES * faces
+    if count > 1:
+        reading = _THIN_BYTES * (max(held, min(points, most_read)) + at_once)
+    elif points > most_read:
+        reading = _THIN_BYTES * (most_read + at_once)
+    else:
+        reading = _READ_BYTES * points
+    surfacing = Surfacing(
+        read=ReadTask(dense, options.region, most_read, at_once, most),
+        scene=_cameras(dense),
+        photos=photos,
+        folder=kept / f"{options.max_faces}-{count}",
+        out_dir=out_dir,
+        options=options,
+        context=context,
+        memory=_BASE_BYTES + max(reading, later),
+    )
     if count == 1:
         return surfacing.as_a_whole()
-    return surfacing.in_parts(count, replace(read, most_read=max(_READ_PER_POINT * most, most_read)))
+    return surfacing.in_parts(count, replace(surfacing.read, most_read=most))
