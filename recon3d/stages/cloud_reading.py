@@ -56,7 +56,7 @@ def read_at_most(
         Whether to read which views see each point.
     part : int
         Points that are read at once.
-    box : (ndarray of float64, ndarray of float64), optional
+    box : (low, high), ndarrays of float64, shape (3,), optional
         Least and largest coordinates of the points that are wanted.
 
     Returns

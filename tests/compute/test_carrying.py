@@ -62,9 +62,11 @@ def with_photos(folder: Path, count: int) -> Project:
     return project
 
 
-def made_by(project: Project, context: InlineContext, until: str) -> dict[str, str]:
+def made_by(project: Project, context: InlineContext, until: str, parts: int = 1) -> dict[str, str]:
     """Digests of what the stages make."""
-    options = resolve_options("low", SMALL)
+    mesh = SMALL["mesh_generation"]
+    part = {"part_faces": -(-mesh["max_faces"] // parts)}
+    options = resolve_options("low", {**SMALL, "mesh_generation": mesh | part})
     folders = {"inputs": project.path / INPUTS}
     for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
         out = project.path / ARTIFACTS / f"{stage.name}-0"
@@ -81,19 +83,20 @@ def made_by(project: Project, context: InlineContext, until: str) -> dict[str, s
 
 
 @pytest.mark.parametrize(
-    ("count", "until", "product"),
+    ("count", "until", "product", "parts"),
     [
-        (3, "feature_matching", "feature_matching-0/database.db"),
-        pytest.param(6, "texturing", "texturing-0/textured_mesh.glb", marks=pytest.mark.slow),
+        (3, "feature_matching", "feature_matching-0/database.db", 1),
+        pytest.param(6, "texturing", "texturing-0/textured_mesh.glb", 1, marks=pytest.mark.slow),
+        pytest.param(6, "mesh_generation", "mesh_generation-0/mesh.ply", 3, marks=pytest.mark.slow),
     ],
 )
 def test_stages_make_the_same_without_the_folder(
-    tmp_path: Path, count: int, until: str, product: str
+    tmp_path: Path, count: int, until: str, product: str, parts: int
 ) -> None:
     storage = Storage(f"file://{tmp_path}/store")
     context = CarriedContext(storage, tmp_path / "away")
-    made = made_by(with_photos(tmp_path / "away", count), context, until)
-    assert made == made_by(with_photos(tmp_path / "here", count), InlineContext(), until)
+    made = made_by(with_photos(tmp_path / "away", count), context, until, parts)
+    assert made == made_by(with_photos(tmp_path / "here", count), InlineContext(), until, parts)
     assert product in made
     assert "frame_extraction-0/masks/0.png.png" in made
 

@@ -71,7 +71,16 @@ class Fit:
     views: frozenset[str] | None = None
 
     def shows(self, view: View) -> bool:
-        """Tell whether a photo shows the surface."""
+        """Tell whether a photo shows the surface.
+
+        Parameters
+        ----------
+        view : View
+
+        Returns
+        -------
+        bool
+        """
         return self.views is None or view.name in self.views
 
 

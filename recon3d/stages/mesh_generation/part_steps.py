@@ -77,7 +77,20 @@ class Shares:
     seams: tuple[Seam, ...]
 
     def overlapping(self, number: int, rim: float = 0.0) -> Box:
-        """Give the box of a part's points, without `rim` cells on all sides."""
+        """Give the box of a part's points.
+
+        Parameters
+        ----------
+        number : int
+            Of the part.
+        rim : float
+            So many cells are left out on all sides.
+
+        Returns
+        -------
+        ((float, float, float), (float, float, float))
+            Two corners.
+        """
         low, high = np.array(self.parts[number].core)
         reach = (_OVERLAP - rim) * self.cell
         return _corners(low - reach, high + reach)

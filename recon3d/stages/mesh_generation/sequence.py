@@ -124,7 +124,16 @@ class Surfacing:
     memory: int
 
     def as_a_whole(self) -> Made:
-        """Make one surface at once; see `finish`."""
+        """Make one surface at once.
+
+        Returns
+        -------
+        counts : MeshCounts
+        kind : str
+            What the points outside are.
+        guessed, torn : float
+            Shares of the surface that close gaps, and that were taken off.
+        """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud = self._step(reading, "cloud.npz", read_points, self.read)
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
@@ -135,7 +144,7 @@ class Surfacing:
         return self._finished(finishing, points, "points.cloud", thinned)
 
     def in_parts(self, count: int, part: ReadTask) -> Made:
-        """Make surfaces of parts of the scene, and join them; see `finish`.
+        """Make surfaces of parts of the scene, and join them.
 
         Parameters
         ----------
@@ -143,6 +152,14 @@ class Surfacing:
             Number of parts.
         part : ReadTask
             Of the points of a part.
+
+        Returns
+        -------
+        counts : MeshCounts
+        kind : str
+            What the points outside are.
+        guessed, torn : float
+            Shares of the surface that close gaps, and that were taken off.
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud = self._step(reading, "cloud.npz", read_points, self.read)
