@@ -8,9 +8,9 @@ CPU-seconds, and the most memory that the process held.
 ``python -m tests.benchmarks.blocks KEPT girl bust fountain [--quality low]`` takes the cloud of such a run
 and meshes it twice: read as a whole, and read in 20 parts of which few points stay in memory. Such clouds
 have too few points to be thinned. So the mesh has a triangle for 80 points only, and the limits that hold
-for any mesh are taken away: what stays is twice what the mesh can use, as always. It prints the F-scores of both at three
-distances and their difference, triangles, and the most memory that the worker held. Where a set
-has no true surface, the mesh of the usual size takes its place.
+for any mesh are taken away: what stays is twice what the mesh can use, as always. It prints the F-scores of
+both at three distances and their difference, triangles, and the most memory that the worker held. Where a
+set has no true surface, the mesh of the usual size takes its place.
 ``--memory POINTS …`` prints what reading made-up clouds of so many points takes.
 """
 

@@ -17,6 +17,14 @@ from recon3d.layout import MeshCounts
 from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.mesh_generation.fit import Fit, PhotoSet, fit_to_photos
+from recon3d.stages.mesh_generation.joining_steps import (
+    FIRST_SHARE,
+    coarsen,
+    cut_out,
+    join_parts,
+    surround,
+    thin_part,
+)
 from recon3d.stages.mesh_generation.mesh_steps import (
     Cut,
     cut_surface,
@@ -27,20 +35,8 @@ from recon3d.stages.mesh_generation.mesh_steps import (
     start_surface,
     thin_surface,
 )
-from recon3d.stages.mesh_generation.part_steps import (
-    FIRST_SHARE,
-    RIM,
-    Shares,
-    coarsen,
-    cut_out,
-    join_parts,
-    kept_shares,
-    read_part,
-    share_scene,
-    surround,
-    thin_part,
-)
 from recon3d.stages.mesh_generation.point_steps import ReadTask, read_points, see_through, thin_points
+from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
 from recon3d.surface.region import Extent
 from recon3d.surface.thinning import LEAST_POINTS, Scale
 from recon3d.types import Scene
