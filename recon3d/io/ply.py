@@ -179,7 +179,9 @@ def read_point_cloud(path: Path) -> PointCloud:
     return PointCloud(points, normals, colors)
 
 
-def read_point_cloud_in_parts(path: Path, rows: int) -> Iterator[PointCloud]:
+def read_point_cloud_in_parts(
+    path: Path, rows: int, first: int = 0, last: int | None = None
+) -> Iterator[PointCloud]:
     """Read a cloud that `write_point_clouds` wrote part by part.
 
     Parameters
@@ -187,6 +189,8 @@ def read_point_cloud_in_parts(path: Path, rows: int) -> Iterator[PointCloud]:
     path : Path
     rows : int
         Points of a part; the last has fewer.
+    first, last : int
+        Points from the first one on and before the last one are read; by default all.
 
     Yields
     ------
@@ -203,9 +207,10 @@ def read_point_cloud_in_parts(path: Path, rows: int) -> Iterator[PointCloud]:
         if order == "=" or vertices.name != "vertex" or any(length for _, length, _ in vertices.properties):
             raise _damaged(path, "it is no cloud of this program")
         kind = np.dtype([(name, order + value) for name, _, value in vertices.properties])
-        file.seek(offset)
-        for start in range(0, vertices.count, rows):
-            count = min(rows, vertices.count - start)
+        file.seek(offset + first * kind.itemsize)
+        end = vertices.count if last is None else min(last, vertices.count)
+        for start in range(first, end, rows):
+            count = min(rows, end - start)
             data = file.read(count * kind.itemsize)
             if len(data) < count * kind.itemsize:
                 raise _damaged(path, "vertex data end early")

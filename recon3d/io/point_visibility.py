@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -72,7 +73,9 @@ def read_visibility(path: Path) -> tuple[NDArray[np.int64], Ints]:
         raise _damaged(path, error) from error
 
 
-def read_visibility_in_parts(path: Path, points: int) -> Iterator[tuple[NDArray[np.int64], Ints]]:
+def read_visibility_in_parts(
+    path: Path, points: int, first: int = 0, last: int | None = None
+) -> Iterator[tuple[NDArray[np.int64], Ints]]:
     """Read which views see each point part by part.
 
     Parameters
@@ -80,6 +83,8 @@ def read_visibility_in_parts(path: Path, points: int) -> Iterator[tuple[NDArray[
     path : Path
     points : int
         Points of a part; the last has fewer.
+    first, last : int
+        Points from the first one on and before the last one are read; by default all.
 
     Yields
     ------
@@ -99,9 +104,12 @@ def read_visibility_in_parts(path: Path, points: int) -> Iterator[tuple[NDArray[
         ):
             total, kind = _header(starts)
             _, index_kind = _header(indices)
+            starts.seek(first * kind.itemsize, os.SEEK_CUR)
             end = _take(starts, kind, 1)
-            for start in range(0, total - 1, points):
-                ends = np.concatenate([end, _take(starts, kind, min(points, total - 1 - start))])
+            indices.seek(int(end[0]) * index_kind.itemsize, os.SEEK_CUR)
+            stop = total - 1 if last is None else min(last, total - 1)
+            for start in range(first, stop, points):
+                ends = np.concatenate([end, _take(starts, kind, min(points, stop - start))])
                 end = ends[-1:]
                 yield ends - ends[0], _take(indices, index_kind, int(ends[-1] - ends[0]))
     except _FAULTS as error:

@@ -2,44 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import repeat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from recon3d.io.ply import ply_vertex_count, read_point_cloud, read_point_cloud_in_parts
 from recon3d.io.point_visibility import read_visibility, read_visibility_in_parts
 from recon3d.layout import POINT_CLOUD, VISIBILITY
-from recon3d.types import Floats, Floats32, Ints, PointCloud
+from recon3d.stages.voxel_sums import ReadCloud, VoxelSums
+from recon3d.types import Floats
 
 #: Points that are read at once, and the first side of a voxel as a share of the first part's extent.
 PART, _FIRST = 2_000_000, 2.0**-18
+#: Points of a span that one task reads.
+SPAN = 8_000_000
 #: How much larger the voxels become until the cloud fits.
 _LARGER = 1.25
-#: Bits of a voxel's place along an axis.
-_BITS = 21
 
 
-@dataclass(frozen=True)
-class ReadCloud:
-    """A cloud as it was read.
+Box = tuple[Floats, Floats]
+
+
+Span = tuple[int, int]
+
+
+def spans_of(total: int, length: int = SPAN) -> list[Span]:
+    """Cut a cloud's file into spans that are read at the same time.
 
     Parameters
     ----------
-    cloud : PointCloud
-        With the views that see each point.
-    counts : ndarray of int64, shape (N,)
-        Points of the file that each is the mean of.
-    """
+    total : int
+        Points of the cloud.
+    length : int
+        Points of a span; the last has fewer.
 
-    cloud: PointCloud
-    counts: NDArray[np.int64]
+    Returns
+    -------
+    list of (int, int)
+        The first point of each, and that after its last.
+    """
+    return [(first, min(first + length, total)) for first in range(0, total, length)]
 
 
 def read_at_most(
-    dense: Path, most: int, *, views: bool = True, part: int = PART, box: tuple[Floats, Floats] | None = None
+    dense: Path,
+    most: int,
+    *,
+    views: bool = True,
+    part: int = PART,
+    box: Box | None = None,
+    spans: Sequence[Span] | None = None,
 ) -> ReadCloud:
     """Read the cloud of dense_reconstruction; a larger one than `most` is thinned while it is read.
 
@@ -58,6 +73,8 @@ def read_at_most(
         Points that are read at once.
     box : (low, high), ndarrays of float64, shape (3,), optional
         Least and largest coordinates of the points that are wanted.
+    spans : sequence of (int, int), optional
+        Where these points are in the file; by default anywhere.
 
     Returns
     -------
@@ -75,98 +92,94 @@ def read_at_most(
             starts, indices = read_visibility(dense / VISIBILITY)
             cloud = replace(cloud, view_starts=starts, view_indices=indices)
         return ReadCloud(cloud, np.ones(total, np.int64))
-    clouds = read_point_cloud_in_parts(dense / POINT_CLOUD, part)
+    spans = [(0, total)] if spans is None else spans
+    pieces = chain.from_iterable(_pieces(dense, span, views, part, box) for span in spans)
+    return _thinned(pieces, most)[0].means()
+
+
+def thinned_span(
+    dense: Path, span: Span, most: int, *, views: bool = True, part: int = PART
+) -> tuple[VoxelSums, float]:
+    """Read a span of a cloud's file, and thin it.
+
+    Parameters
+    ----------
+    dense : Path
+        The artifact's folder.
+    span : (int, int)
+        See `spans_of`.
+    most : int
+        Points of the result at most.
+    views : bool
+        Whether to read which views see each point.
+    part : int
+        Points that are read at once.
+
+    Returns
+    -------
+    VoxelSums
+        For `joined_spans`.
+    float
+        Side of the voxels.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged.
+    """
+    return _thinned(_pieces(dense, span, views, part, None), most)
+
+
+def joined_spans(spans: Iterable[VoxelSums], voxel: float, most: int, *, part: int = PART) -> ReadCloud:
+    """Make one cloud of spans, as `read_at_most` makes it of the file.
+
+    Parameters
+    ----------
+    spans : iterable of VoxelSums
+        In the file's order. Each is needed only while it is added.
+    voxel : float
+        Side of the largest voxels of a span.
+    most : int
+        Points of the result at most.
+    part : int
+        Points that are added at once.
+
+    Returns
+    -------
+    ReadCloud
+    """
+    pieces = (
+        span.at(np.arange(first, min(first + part, len(span))))
+        for span in spans
+        for first in range(0, len(span), part)
+    )
+    return _thinned(pieces, most, voxel)[0].means()
+
+
+def _pieces(dense: Path, span: Span, views: bool, part: int, box: Box | None) -> Iterator[VoxelSums]:
+    """A span part by part, of points inside a box."""
+    clouds = read_point_cloud_in_parts(dense / POINT_CLOUD, part, *span)
     nobody = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    lists = read_visibility_in_parts(dense / VISIBILITY, part) if views else repeat(nobody)
-    kept, voxel = list[_Sums](), 0.0
+    lists = read_visibility_in_parts(dense / VISIBILITY, part, *span) if views else repeat(nobody)
     for cloud, (starts, indices) in zip(clouds, lists, strict=views):
-        sums = _Sums.of(cloud, starts if views else np.zeros(len(cloud) + 1, np.int64), indices)
+        sums = VoxelSums.of(cloud, starts if views else np.zeros(len(cloud) + 1, np.int64), indices)
         if box is not None:
             inside = ((cloud.points >= box[0]) & (cloud.points <= box[1])).all(axis=1)
             sums = sums.at(np.flatnonzero(inside))
-        voxel = voxel or _FIRST * float(np.ptp(cloud.points, axis=0).max())
-        kept.append(sums.in_voxels(voxel))
+        yield sums
+
+
+def _thinned(pieces: Iterable[VoxelSums], most: int, voxel: float = 0.0) -> tuple[VoxelSums, float]:
+    """Thin a cloud that comes in pieces; tell the side of the voxels, at least the given one."""
+    kept: list[VoxelSums] = []
+    for piece in pieces:
+        if not voxel and len(piece):
+            voxel = _FIRST * float(np.ptp(piece.points / piece.counts[:, None], axis=0).max())
+        kept.append(piece.in_voxels(voxel))
         if sum(map(len, kept)) > most:
-            whole = _Sums.joined(kept).in_voxels(voxel)
+            whole = VoxelSums.joined(kept).in_voxels(voxel)
             while len(whole) > most:
                 voxel *= _LARGER
                 whole = whole.in_voxels(voxel)
             kept = [whole]
-    return _Sums.joined(kept).in_voxels(voxel).means()
-
-
-@dataclass(frozen=True)
-class _Sums:
-    """Sums over the points that fell into the same voxel."""
-
-    points: Floats
-    normals: Floats32
-    colors: Floats32
-    counts: NDArray[np.int64]
-    starts: NDArray[np.int64]
-    views: Ints
-
-    def __len__(self) -> int:
-        return len(self.counts)
-
-    @classmethod
-    def of(cls, cloud: PointCloud, starts: NDArray[np.int64], views: Ints) -> _Sums:
-        none = np.zeros((len(cloud), 3), np.float32)
-        normals = none if cloud.normals is None else cloud.normals
-        colors = none if cloud.colors is None else cloud.colors.astype(np.float32)
-        return cls(cloud.points, normals, colors, np.ones(len(cloud), np.int64), starts, views)
-
-    @classmethod
-    def joined(cls, parts: list[_Sums]) -> _Sums:
-        counts = np.concatenate([np.diff(part.starts) for part in parts])
-        return cls(
-            np.concatenate([part.points for part in parts]),
-            np.concatenate([part.normals for part in parts]),
-            np.concatenate([part.colors for part in parts]),
-            np.concatenate([part.counts for part in parts]),
-            np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)]),
-            np.concatenate([part.views for part in parts]),
-        )
-
-    def in_voxels(self, voxel: float) -> _Sums:
-        """Add up what lies in the same voxel; the first one's views stay."""
-        place = np.floor(self.points / self.counts[:, None] / voxel).astype(np.int64) & (2**_BITS - 1)
-        key = (place[:, 0] << (2 * _BITS)) | (place[:, 1] << _BITS) | place[:, 2]
-        del place
-        order = np.argsort(key, kind="stable")
-        firsts = np.flatnonzero(np.diff(key[order], prepend=-1))
-        if len(firsts) == len(key):
-            return self
-        return _Sums(
-            np.add.reduceat(self.points[order], firsts),
-            np.add.reduceat(self.normals[order], firsts),
-            np.add.reduceat(self.colors[order], firsts),
-            np.add.reduceat(self.counts[order], firsts),
-            *self._lists_of(order[firsts]),
-        )
-
-    def at(self, rows: NDArray[np.int64]) -> _Sums:
-        """Some of them."""
-        return _Sums(
-            self.points[rows],
-            self.normals[rows],
-            self.colors[rows],
-            self.counts[rows],
-            *self._lists_of(rows),
-        )
-
-    def _lists_of(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.int64], Ints]:
-        """The views of some of them."""
-        lengths = np.diff(self.starts)[rows]
-        ends = np.cumsum(lengths)
-        before = np.repeat(self.starts[:-1][rows] - (ends - lengths), lengths)
-        return np.concatenate([np.zeros(1, np.int64), ends]), self.views[before + np.arange(len(before))]
-
-    def means(self) -> ReadCloud:
-        """The means."""
-        counts = self.counts[:, None]
-        lengths = np.linalg.norm(self.normals, axis=1, keepdims=True)
-        normals = self.normals / np.maximum(lengths, 1e-12)
-        colors = np.round(self.colors / counts).astype(np.uint8)
-        cloud = PointCloud(self.points / counts, normals.astype(np.float32), colors, self.starts, self.views)
-        return ReadCloud(cloud, self.counts)
+    return VoxelSums.joined(kept).in_voxels(voxel), voxel

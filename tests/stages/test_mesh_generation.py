@@ -21,6 +21,8 @@ from recon3d.io.point_visibility import write_visibility
 from recon3d.layout import depth_map_file
 from recon3d.options import MeshGenerationOptions, resolve_options
 from recon3d.stages import mesh_generation
+from recon3d.stages.cloud_reading import spans_of
+from recon3d.stages.mesh_generation import sequence, sharing_steps, stage
 from recon3d.surface.connectivity import border_vertices
 from recon3d.surface.refinement import SIZES
 from recon3d.types import DepthMap, PointCloud, Scene
@@ -217,6 +219,32 @@ def test_out_of_memory_first_makes_parts(tmp_path: Path) -> None:
     mesh_generation.run(inputs, MeshGenerationOptions(max_faces=100_000), tmp_path / "out", context)
     assert context.fallbacks[1:] == ["A mesh of 100000 triangles needs too much memory; 25000 instead."]
     assert len(read_mesh(tmp_path / "out" / "mesh.ply").faces) <= 25_000
+
+
+def test_large_clouds_are_read_in_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And each part of the surface reads those spans only that reach into it."""
+    cloud = sphere_cloud(30_000)
+    order = np.argsort(cloud.points[:, 0])
+    cloud = PointCloud(cloud.points[order], None if cloud.normals is None else cloud.normals[order])
+    inputs = _dense(tmp_path / "dense", cloud)
+    for name in ("_READ", "_POINTS", "_OVERVIEW", "_PART_POINTS"):
+        monkeypatch.setattr(stage, name, 8000)
+    monkeypatch.setattr(sequence, "spans_of", lambda total: spans_of(total, 4000))
+    read: list[Any] = []
+    by_hand = sharing_steps.read_at_most
+    monkeypatch.setattr(
+        sharing_steps, "read_at_most", lambda *a, **k: read.append(k["spans"]) or by_hand(*a, **k)
+    )
+    for part_faces in (100_000, 1000):
+        out, context = tmp_path / str(part_faces), InlineContext()
+        out.mkdir()
+        options = MeshGenerationOptions(max_faces=2000, part_faces=part_faces, region="all")
+        mesh_generation.run(inputs, options, out, context)
+        mesh = read_mesh(out / "mesh.ply")
+        assert np.linalg.norm(mesh.vertices, axis=1) == pytest.approx(1, abs=0.05)
+        assert context.counts["points"] == 30_000
+    assert len(read) == 2
+    assert all(spans and set(spans) <= set(spans_of(30_000, 4000)) for spans in read)
 
 
 @pytest.mark.parametrize("region", ["auto", "all", "box"])

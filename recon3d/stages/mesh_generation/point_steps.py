@@ -15,8 +15,10 @@ from recon3d.compute import reads
 from recon3d.io.depth import read_packed_map
 from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
 from recon3d.options import Box, MeshGenerationOptions
-from recon3d.stages.cloud_reading import read_at_most
+from recon3d.stages.cloud_reading import Span, joined_spans, read_at_most, thinned_span
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
+from recon3d.stages.voxel_sums import VoxelSums
+from recon3d.surface.bounds import bounds
 from recon3d.surface.threads import Threads
 from recon3d.types import PointCloud, Scene, scene_files
 
@@ -46,13 +48,44 @@ class ReadTask:
     most: int
 
 
-@reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY, *scene_files(task.dense)])
-def read_points(task: ReadTask, output: Path, cores: int) -> None:
+@reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY])
+def read_span(task: ReadTask, span: Span, most: int, output: Path, cores: int) -> None:
+    """Read a span of a large cloud's file, and thin it.
+
+    Parameters
+    ----------
+    task : ReadTask
+    span : (int, int)
+        Its first point, and that after the last.
+    most : int
+        Points that are left at most.
+    output : Path
+        Its facts ``voxel``, ``span``, ``low`` and ``high`` tell the side of the voxels, and where the points
+        are in the file and in space.
+    cores : int
+        Unused: every step is called with them.
+    """
+    sums, voxel = thinned_span(task.dense, span, most, views=task.region == "auto", part=task.part)
+    low, high = bounds(sums.points / sums.counts[:, None])
+    # These are means: points of a voxel lie less than its side away.
+    facts = {"voxel": voxel, "span": span, "low": (low - voxel).tolist(), "high": (high + voxel).tolist()}
+    keep_step(output, facts, sums=sums)
+
+
+@reads(
+    lambda task, spans, *_: [
+        *(spans or [task.dense / POINT_CLOUD, task.dense / VISIBILITY]),
+        *scene_files(task.dense),
+    ]
+)
+def read_points(task: ReadTask, spans: list[Path], output: Path, cores: int) -> None:
     """Read the points to be meshed.
 
     Parameters
     ----------
     task : ReadTask
+    spans : list of Path
+        What `read_span` left; empty to read the cloud itself.
     output : Path
         For `kept_steps`.
     cores : int
@@ -62,7 +95,12 @@ def read_points(task: ReadTask, output: Path, cores: int) -> None:
     from recon3d.surface.thinning import at_most
 
     region, facts = task.region, {"kind": "all"}
-    read = read_at_most(task.dense, task.most_read, views=region == "auto", part=task.part)
+    if spans:
+        voxel = max(kept_facts(path)["voxel"] for path in spans)
+        sums = (kept_part(path, "sums", VoxelSums) for path in spans)
+        read = joined_spans(sums, voxel, task.most_read, part=task.part)
+    else:
+        read = read_at_most(task.dense, task.most_read, views=region == "auto", part=task.part)
     with Threads(cores) as threads:
         if region == "all":
             chosen, inside = read.cloud, np.ones(len(read.cloud), bool)

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from recon3d.compute import StageContext
-from recon3d.layout import MeshCounts
+from recon3d.io.ply import ply_vertex_count
+from recon3d.layout import POINT_CLOUD, MeshCounts
 from recon3d.options import Box, MeshGenerationOptions
+from recon3d.stages.cloud_reading import Span, spans_of
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.mesh_generation.fit import Fit, PhotoSet, fit_to_photos
 from recon3d.stages.mesh_generation.joining_steps import (
@@ -35,7 +37,13 @@ from recon3d.stages.mesh_generation.mesh_steps import (
     start_surface,
     thin_surface,
 )
-from recon3d.stages.mesh_generation.point_steps import ReadTask, read_points, see_through, thin_points
+from recon3d.stages.mesh_generation.point_steps import (
+    ReadTask,
+    read_points,
+    read_span,
+    see_through,
+    thin_points,
+)
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
 from recon3d.surface.region import Extent
 from recon3d.surface.thinning import LEAST_POINTS, Scale
@@ -46,6 +54,9 @@ Made = tuple[MeshCounts, str, float, float]
 #: Work of the steps: reading points and depth maps, thinning, making in two halves, cutting, shaping,
 #: smoothing, fitting to photos, leaving triangles out, finishing.
 _SHARES = (1, 1, 3, 5, 5, 4, 8, 3, 20, 5, 2)
+#: Points that are left of a span of a large cloud: its share of all that are in memory, this many times,
+#: since spans overlap; no more than this share of them.
+_SPAN_SHARE, _LARGEST_SPAN = 4, 0.5
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
 
@@ -87,6 +98,19 @@ def _usual(found: list[tuple[float, int]]) -> float:
         if count >= half:
             return value
     return 0.0
+
+
+def _near(spans: list[Path], box: Box) -> list[Span] | None:
+    """Where points of a box can be in the cloud's file; None where that is not known."""
+    if not spans:
+        return None
+    facts = [kept_facts(path) for path in spans]
+    low, high = np.array(box)
+    return [
+        (int(fact["span"][0]), int(fact["span"][1]))
+        for fact in facts
+        if (np.array(fact["low"]) <= high).all() and (np.array(fact["high"]) >= low).all()
+    ]
 
 
 @dataclass(frozen=True)
@@ -131,7 +155,7 @@ class Surfacing:
             Shares of the surface that close gaps, and that were taken off.
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
-        cloud = self._step(reading, "cloud.npz", read_points, self.read)
+        cloud, _ = self._read(reading)
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
         points = self._step(later[0], "points.npz", thin_points, cloud, self.options, None, None)
         (smoothed,) = self._surfaces(later[1:-1], [self.folder], [points], free, [None], None)
@@ -158,13 +182,13 @@ class Surfacing:
             Shares of the surface that close gaps, and that were taken off.
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
-        cloud = self._step(reading, "cloud.npz", read_points, self.read)
+        cloud, spans = self._read(reading)
         free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
         shares = kept_shares(self._step(seeing, "shares.npz", share_scene, cloud, free, self.options, count))
         pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
         found = kept_facts(cloud)
         extent = Extent(found["kind"], found["far"]) if "far" in found else None
-        clouds = [(part, piece.box(), extent) for piece in pieces]
+        clouds = [(part, piece.box(), extent, _near(spans, piece.box())) for piece in pieces]
         self._steps(later[0], _files(pieces, "cloud.npz"), read_part, clouds)
         # A part of which photos measured next to nothing has no surface.
         pieces = [
@@ -185,6 +209,16 @@ class Surfacing:
         left = [thinned.get(number) for number in range(count)]
         joined = self._step(leaving_out, "joined.npz", join_parts, left, shares, cloud, self.options)
         return self._finished(finishing, cloud, "cloud", joined)
+
+    def _read(self, context: StageContext) -> tuple[Path, list[Path]]:
+        """Read the points; what is left of them, and of spans of the file."""
+        total = ply_vertex_count(self.read.dense / POINT_CLOUD)
+        reading, joining = context.phases(3, 1)
+        spans = spans_of(total) if total > self.read.most_read else []
+        most = int(self.read.most_read * min(_LARGEST_SPAN, _SPAN_SHARE / max(1, len(spans))))
+        outputs = [self.folder / "spans" / f"{number}.npz" for number in range(len(spans))]
+        self._steps(reading, outputs, read_span, [(self.read, span, most) for span in spans])
+        return self._step(joining, "cloud.npz", read_points, self.read, outputs), outputs
 
     def _fitted_parts(self, context: StageContext, pieces: list[_Piece]) -> list[Path]:
         """Fit smooth surfaces of parts to the photos, each with the others around it."""

@@ -11,7 +11,7 @@ import numpy as np
 from recon3d.compute import reads
 from recon3d.layout import POINT_CLOUD, VISIBILITY
 from recon3d.options import Box, MeshGenerationOptions
-from recon3d.stages.cloud_reading import read_at_most
+from recon3d.stages.cloud_reading import Span, read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.mesh_generation.point_steps import ReadTask
 from recon3d.surface.free_space import SmallMap, count_empty
@@ -172,7 +172,9 @@ def kept_shares(path: Path) -> Shares:
 
 
 @reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY, *scene_files(task.dense)])
-def read_part(task: ReadTask, box: Box, extent: Extent | None, output: Path, cores: int) -> None:
+def read_part(
+    task: ReadTask, box: Box, extent: Extent | None, spans: list[Span] | None, output: Path, cores: int
+) -> None:
     """Read the points of a part.
 
     Parameters
@@ -182,6 +184,8 @@ def read_part(task: ReadTask, box: Box, extent: Extent | None, output: Path, cor
         Corners of the points' box.
     extent : Extent, optional
         What deserves a surface, where the region is ``auto``.
+    spans : list of (int, int), optional
+        Where the points are in the file; by default anywhere.
     output : Path
         As `read_points` leaves it.
     cores : int
@@ -191,7 +195,14 @@ def read_part(task: ReadTask, box: Box, extent: Extent | None, output: Path, cor
     from recon3d.surface.thinning import at_most
 
     low, high = np.array(box)
-    read = read_at_most(task.dense, task.most_read, views=extent is not None, part=task.part, box=(low, high))
+    read = read_at_most(
+        task.dense,
+        task.most_read,
+        views=extent is not None,
+        part=task.part,
+        box=(low, high),
+        spans=spans,
+    )
     inside = np.ones(len(read.cloud), bool)
     with Threads(cores) as threads:
         if extent is not None:

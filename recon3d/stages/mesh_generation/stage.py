@@ -18,7 +18,7 @@ from recon3d.stages.mesh_generation.point_steps import ReadTask
 from recon3d.stages.mesh_generation.sequence import Made, Surfacing
 from recon3d.types import Scene, SparsePoints
 
-VERSION = 19
+VERSION = 20
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
@@ -28,8 +28,8 @@ _MUCH = 0.01
 #: Points that are used at most, for each triangle wanted and in any case: more than the octree's cells.
 _POINTS_PER_FACE, _POINTS = 15, 3_000_000
 #: Points that are in memory at most while a cloud is read, in any case and for each that is used; and bytes
-#: of each while a larger cloud is thinned.
-_READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 400
+#: of each while a larger cloud is thinned, half of them once more as they come from a span of it.
+_READ, _READ_PER_POINT, _THIN_BYTES = 12_000_000, 2, 450
 #: Of a surface in parts: points of a part that are used at most, in any case, of all points together in an
 #: overview, and points that are read at once.
 _PART_POINTS, _OVERVIEW, _PART_READ = 2_000_000, 2_000_000, 500_000
