@@ -20,6 +20,7 @@ from recon3d.stages.mesh_generation.fit_steps import (
     pair_photos,
     scale_photo,
 )
+from recon3d.stages.mesh_generation.running import run_step
 from recon3d.surface.refinement import SIZES
 from recon3d.types import Camera, Scene, View
 
@@ -133,7 +134,7 @@ def fit_to_photos(
     )
     unpaired = [surface for surface in moving if not is_whole(surface.paired)]
     calls = [(surface.fit.start, list(surface.photos), surface.paired) for surface in unpaired]
-    scaling.starmap(pair_photos, calls, memory=memory)
+    run_step(scaling, pair_photos, calls, done=len(moving) - len(calls), memory=memory)
     for number, part in enumerate(rounds):
         left = [surface for surface in moving if not is_whole(surface.fitted(number))]
         comparing, stepping = part.phases(SIZES[number], 1)
@@ -147,7 +148,7 @@ def fit_to_photos(
         )
         cores = max(1, context.threads // max(1, len(left)))
         moves = [(surface.move_task(number), cores) for surface in left]
-        stepping.starmap(move, moves, memory=memory)
+        run_step(stepping, move, moves, done=len(moving) - len(left), memory=memory)
         for surface in moving:
             shutil.rmtree(surface.told(number), ignore_errors=True)
     done = {surface.fit.start: surface.fitted(len(SIZES) - 1) for surface in moving}

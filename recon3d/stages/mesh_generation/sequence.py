@@ -44,6 +44,7 @@ from recon3d.stages.mesh_generation.point_steps import (
     see_through,
     thin_points,
 )
+from recon3d.stages.mesh_generation.running import run_step
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
 from recon3d.surface.region import Extent
 from recon3d.surface.thinning import LEAST_POINTS, Scale
@@ -294,6 +295,5 @@ class Surfacing:
         left = [at for at, output in enumerate(outputs) if not is_whole(output)]
         cores = max(1, context.threads // max(1, len(left)))
         calls = [(*given[at], outputs[at], cores) for at in left]
-        names = [fn.__name__ for _ in left]
-        context.starmap(fn, calls, names=names, done=len(outputs) - len(left), memory=self.memory)
+        run_step(context, fn, calls, done=len(outputs) - len(left), memory=self.memory)
         return outputs
