@@ -159,32 +159,47 @@ class SmallMap:
     cam_from_world: Floats
 
 
-def reduced_maps(maps: Iterable[tuple[Floats32, Camera, Floats]]) -> list[SmallMap]:
-    """Reduce depth maps to half their size, those of very many views to a quarter or less.
+def halvings(cameras: Sequence[Camera]) -> int:
+    """Tell how often depth maps are halved: once, those of very many views more often.
 
     So they fit in memory however many there are.
+
+    Parameters
+    ----------
+    cameras : sequence of Camera
+        Of the maps.
+
+    Returns
+    -------
+    int
+    """
+    times = 1
+    while sum((c.width >> times) * (c.height >> times) for c in cameras) > _MOST_PIXELS:
+        times += 1
+    return times
+
+
+def reduced_maps(maps: Iterable[tuple[Floats32, Camera, Floats]], times: int = 1) -> list[SmallMap]:
+    """Reduce depth maps.
 
     Parameters
     ----------
     maps : iterable of (ndarray of float32, Camera, ndarray of float64)
         Depth map (0 where unknown), its pinhole camera and its ``cam_from_world`` of shape (4, 4). Each is
         needed only while it is read.
+    times : int
+        How often their size is halved; see `halvings`.
 
     Returns
     -------
     list of SmallMap
     """
-    reduced: list[tuple[Floats32, Camera, Floats]] = []
-    times, pixels = 1, 0
+    reduced = []
     for depth, camera, pose in maps:
         for _ in range(times):
             depth, camera = nearest_of_blocks(depth), shrunk(camera)
-        reduced.append((depth, camera, pose))
-        pixels += depth.size
-        if pixels > _MOST_PIXELS:
-            reduced = [(nearest_of_blocks(d), shrunk(c), p) for d, c, p in reduced]
-            times, pixels = times + 1, sum(d.size for d, _, _ in reduced)
-    return [SmallMap(depth, camera.K, pose) for depth, camera, pose in reduced]
+        reduced.append(SmallMap(depth, camera.K, pose))
+    return reduced
 
 
 class FreeSpace:

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from recon3d.surface import free_space
-from recon3d.surface.free_space import FreeSpace, SmallMap, count_empty, nearest_of_blocks, reduced_maps
+from recon3d.surface.free_space import (
+    FreeSpace,
+    SmallMap,
+    count_empty,
+    halvings,
+    nearest_of_blocks,
+    reduced_maps,
+)
 from recon3d.types import Camera
 from tests.synthetic.shapes import looking
 
@@ -67,9 +74,12 @@ def test_maps_are_reduced_to_the_nearest_depth_of_mostly_known_blocks() -> None:
 
 def test_maps_of_many_views_are_kept_smaller_and_see_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(free_space, "_MOST_PIXELS", 2 * 40 * 30)
+    times = halvings([camera for _, camera, _ in _wall()])
+    assert times == 2
     points = np.array([[0, 0, 1.0], [0, 0, 0.01], [0, 0, -1.0]])
-    small = _free(_wall())
-    assert sum(small.depth.size for small in reduced_maps(_wall())) <= 2 * 40 * 30
+    maps = reduced_maps(_wall(), times)
+    small = FreeSpace(maps)
+    assert sum(small.depth.size for small in maps) <= 2 * 40 * 30
     assert small(points, 0.1).tolist() == _free(_wall()[:2])(points, 0.1).tolist() == [True, False, False]
 
 

@@ -43,15 +43,15 @@ class Cut:
     spacing: float
 
 
-@reads(lambda points, free, *_: [points, free])
-def start_surface(points: Path, free: Path, output: Path, cores: int) -> None:
+@reads(lambda points, free, *_: [points, *free])
+def start_surface(points: Path, free: list[Path], output: Path, cores: int) -> None:
     """Compute the coarser half of the field whose zero is the surface.
 
     Parameters
     ----------
     points : Path
         What `thin_points` left.
-    free : Path
+    free : list of Path
         What `see_through` left.
     output : Path
     cores : int
@@ -62,7 +62,7 @@ def start_surface(points: Path, free: Path, output: Path, cores: int) -> None:
     keep_step(output, {"coarse": bool(parts)}, **parts)
 
 
-def _solver(points: Path, free: Path, threads: Threads) -> Solver:
+def _solver(points: Path, free: list[Path], threads: Threads) -> Solver:
     from recon3d.surface.meshing import solver_of
     from recon3d.surface.thinning import SurfacePoints
 
@@ -73,15 +73,15 @@ def _solver(points: Path, free: Path, threads: Threads) -> Solver:
     )
 
 
-@reads(lambda points, free, started, *_: [points, free, started])
-def make_surface(points: Path, free: Path, started: Path, output: Path, cores: int) -> None:
+@reads(lambda points, free, started, *_: [points, *free, started])
+def make_surface(points: Path, free: list[Path], started: Path, output: Path, cores: int) -> None:
     """Make a surface from points, without what photos see through.
 
     Parameters
     ----------
     points : Path
         What `thin_points` left.
-    free : Path
+    free : list of Path
         What `see_through` left.
     started : Path
         What `start_surface` left.
@@ -98,10 +98,10 @@ def make_surface(points: Path, free: Path, started: Path, output: Path, cores: i
     keep_step(output, {}, mesh=mesh)
 
 
-@reads(lambda points, free, surface, *_: [points, free, surface])
+@reads(lambda points, free, surface, *_: [points, *free, surface])
 def cut_surface(
     points: Path,
-    free: Path,
+    free: list[Path],
     surface: Path,
     options: MeshGenerationOptions,
     part: Cut | None,
@@ -114,7 +114,7 @@ def cut_surface(
     ----------
     points : Path
         What `thin_points` left.
-    free : Path
+    free : list of Path
         What `see_through` left.
     surface : Path
         What `make_surface` left.
@@ -141,19 +141,20 @@ def cut_surface(
             see_through=kept_free_space(free, threads),
             threads=threads,
         )
-    facts = {**kept_facts(points), **asdict(used.grid), "maps": kept_facts(free)["maps"]}
+    maps = [seen for path in free for seen in kept_facts(path)["maps"]]
+    facts = {**kept_facts(points), **asdict(used.grid), "maps": maps}
     keep_step(output, facts, mesh=mesh, grid=used.grid)
 
 
-@reads(lambda free, surface, *_: [free, surface])
+@reads(lambda free, surface, *_: [*free, surface])
 def shape_guesses(
-    free: Path, surface: Path, options: MeshGenerationOptions, output: Path, cores: int
+    free: list[Path], surface: Path, options: MeshGenerationOptions, output: Path, cores: int
 ) -> None:
     """Shape what closes gaps, and take off what is outside the box.
 
     Parameters
     ----------
-    free : Path
+    free : list of Path
         What `see_through` left.
     surface : Path
         What `cut_surface` left.

@@ -5,6 +5,7 @@ Each leaves a file, which later ones read.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,11 +20,11 @@ from recon3d.stages.cloud_reading import Span, joined_spans, read_at_most, thinn
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.voxel_sums import VoxelSums
 from recon3d.surface.bounds import bounds
+from recon3d.surface.free_space import FreeSpace, SmallMap
 from recon3d.surface.threads import Threads
-from recon3d.types import PointCloud, Scene, scene_files
+from recon3d.types import PointCloud, Scene, View, scene_files
 
 if TYPE_CHECKING:
-    from recon3d.surface.free_space import FreeSpace
     from recon3d.surface.thinning import Scale
 
 
@@ -115,16 +116,18 @@ def read_points(task: ReadTask, spans: list[Path], output: Path, cores: int) -> 
     keep_step(output, {**facts, "points": count, "outside": int(read.counts.sum()) - count}, cloud=cloud)
 
 
-@reads(lambda dense, scene, *_: [depth_map_file(dense, view.name) for view in scene])
-def see_through(dense: Path, scene: Scene, output: Path, cores: int) -> None:
-    """Keep of the depth maps what tells where space is free.
+@reads(lambda dense, views, *_: [depth_map_file(dense, view.name) for view in views])
+def see_through(dense: Path, views: Sequence[View], times: int, output: Path, cores: int) -> None:
+    """Keep of depth maps what tells where space is free.
 
     Parameters
     ----------
     dense : Path
         The artifact of dense_reconstruction.
-    scene : Scene
-        Its views.
+    views : sequence of View
+        Some of its views.
+    times : int
+        How often the maps' size is halved.
     output : Path
         Its facts ``views`` and ``maps`` tell each depth map's view, and its focal length in pixels and pose.
     cores : int
@@ -133,33 +136,47 @@ def see_through(dense: Path, scene: Scene, output: Path, cores: int) -> None:
     from recon3d.surface.free_space import reduced_maps
 
     # Of a view that has a depth map, the map's camera is its own.
-    views = [view for view in scene if depth_map_file(dense, view.name).exists()]
-    small = reduced_maps(
+    views = [view for view in views if depth_map_file(dense, view.name).exists()]
+    maps = (
         (read_packed_map(depth_map_file(dense, view.name)).depth, view.camera, view.cam_from_world)
         for view in views
     )
+    small = reduced_maps(maps, times)
     seen = [(float(view.camera.K[0, 0]), view.cam_from_world.tolist()) for view in views]
     facts = {"views": [view.name for view in views], "maps": seen}
     keep_step(output, facts, **{f"map{number}": part for number, part in enumerate(small)})
 
 
-def kept_free_space(path: Path, threads: Threads) -> FreeSpace:
+def kept_maps(free: Iterable[Path]) -> Iterator[tuple[str, SmallMap]]:
     """Read what `see_through` left.
 
     Parameters
     ----------
-    path : Path
+    free : iterable of Path
+
+    Yields
+    ------
+    (str, SmallMap)
+        Each depth map, with the name of its view.
+    """
+    for path in free:
+        for number, name in enumerate(kept_facts(path)["views"]):
+            yield name, kept_part(path, f"map{number}", SmallMap)
+
+
+def kept_free_space(free: Iterable[Path], threads: Threads) -> FreeSpace:
+    """Read what `see_through` left, as one.
+
+    Parameters
+    ----------
+    free : iterable of Path
     threads : Threads
 
     Returns
     -------
     FreeSpace
     """
-    from recon3d.surface.free_space import FreeSpace, SmallMap
-
-    count = len(kept_facts(path)["maps"])
-    maps = [kept_part(path, f"map{number}", SmallMap) for number in range(count)]
-    return FreeSpace(maps, threads=threads)
+    return FreeSpace([small for _, small in kept_maps(free)], threads=threads)
 
 
 @reads(lambda cloud, *_: [cloud])

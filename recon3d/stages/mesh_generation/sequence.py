@@ -46,6 +46,7 @@ from recon3d.stages.mesh_generation.point_steps import (
 )
 from recon3d.stages.mesh_generation.running import run_step
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
+from recon3d.surface.free_space import halvings
 from recon3d.surface.region import Extent
 from recon3d.surface.thinning import LEAST_POINTS, Scale
 from recon3d.types import Scene
@@ -58,6 +59,8 @@ _SHARES = (1, 1, 3, 5, 5, 4, 8, 3, 20, 5, 2)
 #: Points that are left of a span of a large cloud: its share of all that are in memory, this many times,
 #: since spans overlap; no more than this share of them.
 _SPAN_SHARE, _LARGEST_SPAN = 4, 0.5
+#: Views whose depth maps one task reads.
+_TOGETHER = 64
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
 
@@ -157,7 +160,7 @@ class Surfacing:
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud, _ = self._read(reading)
-        free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
+        free = self._free(seeing)
         points = self._step(later[0], "points.npz", thin_points, cloud, self.options, None, None)
         (smoothed,) = self._surfaces(later[1:-1], [self.folder], [points], free, [None], None)
         (fitted,) = self._fitted(later[-1], [Fit(smoothed, self.folder)], self.options.max_faces)
@@ -184,7 +187,7 @@ class Surfacing:
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud, spans = self._read(reading)
-        free = self._step(seeing, "free.npz", see_through, self.read.dense, self.scene)
+        free = self._free(seeing)
         shares = kept_shares(self._step(seeing, "shares.npz", share_scene, cloud, free, self.options, count))
         pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
         found = kept_facts(cloud)
@@ -221,6 +224,15 @@ class Surfacing:
         self._steps(reading, outputs, read_span, [(self.read, span, most) for span in spans])
         return self._step(joining, "cloud.npz", read_points, self.read, outputs), outputs
 
+    def _free(self, context: StageContext) -> list[Path]:
+        """Read the depth maps; what is left of them."""
+        views = self.scene.views
+        groups = [views[first : first + _TOGETHER] for first in range(0, len(views), _TOGETHER)]
+        times = halvings([view.camera for view in views])
+        outputs = [self.folder / "free" / f"{number}.npz" for number in range(len(groups))]
+        given = [(self.read.dense, group, times) for group in groups]
+        return self._steps(context, outputs, see_through, given)
+
     def _fitted_parts(self, context: StageContext, pieces: list[_Piece]) -> list[Path]:
         """Fit smooth surfaces of parts to the photos, each with the others around it."""
         smoothed = _files(pieces, "smooth.npz")
@@ -249,7 +261,7 @@ class Surfacing:
         contexts: Sequence[StageContext],
         folders: list[Path],
         points: list[Path],
-        free: Path,
+        free: list[Path],
         cuts: Sequence[Cut | None],
         noise: float | None,
     ) -> list[Path]:

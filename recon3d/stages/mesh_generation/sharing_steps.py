@@ -13,8 +13,8 @@ from recon3d.layout import POINT_CLOUD, VISIBILITY
 from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.cloud_reading import Span, read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
-from recon3d.stages.mesh_generation.point_steps import ReadTask
-from recon3d.surface.free_space import SmallMap, count_empty
+from recon3d.stages.mesh_generation.point_steps import ReadTask, kept_maps
+from recon3d.surface.free_space import count_empty
 from recon3d.surface.threads import Threads
 from recon3d.types import Floats, PointCloud, Scene, scene_files
 
@@ -91,9 +91,9 @@ class Shares:
         return _corners(low - reach, high + reach)
 
 
-@reads(lambda cloud, free, *_: [cloud, free])
+@reads(lambda cloud, free, *_: [cloud, *free])
 def share_scene(
-    cloud: Path, free: Path, options: MeshGenerationOptions, count: int, output: Path, cores: int
+    cloud: Path, free: list[Path], options: MeshGenerationOptions, count: int, output: Path, cores: int
 ) -> None:
     """Share a scene among parts.
 
@@ -101,7 +101,7 @@ def share_scene(
     ----------
     cloud : Path
         What `read_points` left of all points.
-    free : Path
+    free : list of Path
         What `see_through` left.
     options : MeshGenerationOptions
     count : int
@@ -140,11 +140,10 @@ def _corners(low: Any, high: Any) -> Box:
     return (x, y, z), (right, top, far)
 
 
-def _views_of(parts: list[Floats], reach: float, free: Path, threads: Threads) -> list[list[str]]:
+def _views_of(parts: list[Floats], reach: float, free: list[Path], threads: Threads) -> list[list[str]]:
     """Names of the views that see enough points of each part."""
     views: list[list[str]] = [[] for _ in parts]
-    for number, name in enumerate(kept_facts(free)["views"]):
-        small = kept_part(free, f"map{number}", SmallMap)
+    for name, small in kept_maps(free):
         for names, points in zip(views, parts, strict=True):
             seen = count_empty(points, np.full(len(points), reach), [small], threads)[1]
             if np.count_nonzero(seen) >= _SHOWN * len(points):
