@@ -137,8 +137,8 @@ def _print_both(
         print(f"  {title:<9} {len(mesh)} faces, {rim.edges} border edges{off}, {cost}", flush=True)
 
 
-def memory_of(points: int) -> None:
-    """Print what reading a made-up cloud takes."""
+def made_up_cloud(folder: Path, points: int) -> None:
+    """Write a cloud of points on a square, each seen by four views."""
     rng = np.random.default_rng(0)
     counts = [min(_MADE, points - start) for start in range(0, points, _MADE)]
 
@@ -146,13 +146,17 @@ def memory_of(points: int) -> None:
         xyz = rng.random((count, 3)) * (1, 1, 0)
         return PointCloud(xyz, np.zeros((count, 3), np.float32), np.zeros((count, 3), np.uint8))
 
+    write_point_clouds(folder / POINT_CLOUD, map(part, counts), points)
+    seen = ((np.full(count, 4), np.zeros(4 * count, np.int32)) for count in counts)
+    lengths, views = zip(*seen, strict=True)
+    write_visibility(folder / VISIBILITY, lengths, views, points, 4 * points)
+
+
+def memory_of(points: int) -> None:
+    """Print what reading a made-up cloud takes."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_point_clouds(folder / POINT_CLOUD, map(part, counts), points)
-        seen = ((np.full(count, 4), np.zeros(4 * count, np.int32)) for count in counts)
-        lengths, views = zip(*seen, strict=True)
-        write_visibility(folder / VISIBILITY, lengths, views, points, 4 * points)
-        del lengths, views
+        made_up_cloud(folder, points)
         reset_peak_memory()
         began = time.monotonic()
         read = read_at_most(folder, _KEPT)

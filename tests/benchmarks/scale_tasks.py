@@ -3,8 +3,9 @@
 ``python -m tests.benchmarks.scale_tasks KEPT`` runs every stage on 10 and on 20 photos of the rock, one task
 after the other in one process, and writes each task's CPU-seconds, bytes read and written, and bytes of the
 files that the task before it read, too, to scale_tasks.json. It also measures what Dask needs for a task that
-does nothing, and how the time of mapping grows with the images. ``--only 10`` (or ``20``, ``dispatch``,
-``mapping``) measures one of these anew. `tests.benchmarks.scale` replays the table.
+does nothing, how the time of mapping grows with the images, and what reading a span of a large cloud and
+joining such spans take. ``--only 10`` (or ``20``, ``dispatch``, ``mapping``, ``reading``) measures one of
+these anew. `tests.benchmarks.scale` replays the table.
 """
 
 from __future__ import annotations
@@ -29,8 +30,14 @@ from recon3d import Pipeline, Project
 from recon3d.compute import Cluster, InlineContext
 from recon3d.compute.reading import declared_reads
 from recon3d.compute.usage import Usage
+from recon3d.io.ply import ply_vertex_count
+from recon3d.layout import POINT_CLOUD
 from recon3d.options import resolve_options
 from recon3d.stage_table import STAGES
+from recon3d.stages.cloud_reading import SPAN, joined_spans, thinned_span
+from recon3d.stages.voxel_sums import VoxelSums
+from recon3d.types import PointCloud
+from tests.benchmarks.blocks import made_up_cloud
 from tests.benchmarks.retrieval import FEATURES, video_frames
 from tests.benchmarks.sets import DATA
 from tests.benchmarks.simulated_cluster import Task
@@ -45,6 +52,14 @@ _EMPTY = 1000
 _FRAMES, _MAPPED = 180, (30, 45, 90)
 #: The mapper's calls; how their time grows is measured for itself.
 MAPPING = "place"
+#: Larger sets cut the work of these among tasks, for so many views each.
+_GROUPED = {"see_through": 64}
+#: It reads the whole cloud; of a large one, what tasks have left of its spans.
+_READING = "read_points"
+#: Points that stay of a cloud, and times as many that are left of all its spans; bytes of such a point.
+_KEPT_POINTS, _LEFT, _SUM_BYTES = 12_000_000, 4, 84
+#: Spans that are joined to measure it, and points left of each.
+_JOINED, _LEFT_EACH = 48, 250_000
 #: These are sent by `map` and work on the whole set, each on another part of its result.
 _WHOLE = ("merge",)
 
@@ -82,11 +97,18 @@ class Table:
         Seconds of client and scheduler for a task.
     mapping : tuple of (int, float)
         Images, and CPU-seconds of sparse_reconstruction.
+    points : float
+        Of the cloud, for each image.
+    span, joining : float
+        CPU-seconds to read a span of a large cloud, and to join a million points of spans.
     """
 
     runs: tuple[tuple[int, tuple[Call, ...]], ...]
     dispatch: float
     mapping: tuple[tuple[int, float], ...]
+    points: float = 0.0
+    span: float = 0.0
+    joining: float = 0.0
 
     @property
     def exponent(self) -> float:
@@ -100,7 +122,8 @@ class Table:
         kept = json.loads(path.read_text())
         runs = tuple((run["images"], tuple(map(_call, run["calls"]))) for run in kept["runs"])
         mapping = tuple((int(images), float(seconds)) for images, seconds in kept["mapping"])
-        return cls(runs, float(kept["dispatch"]), mapping)
+        points = kept["runs"][-1]["points"] / kept["runs"][-1]["images"]
+        return cls(runs, float(kept["dispatch"]), mapping, points, *map(float, kept["reading"]))
 
     def foretell(self, images: int, seed: int = 0) -> list[Call]:
         """The calls of a run with more images.
@@ -122,8 +145,15 @@ class Table:
         earlier = dict(zip(_keys(small), small, strict=True))
         foretold = []
         for key, call in zip(_keys(large), large, strict=True):
-            memory = call.memory
-            if call.many:
+            memory, is_many = call.memory, call.many
+            if call.function == _READING and self.points * images > _KEPT_POINTS:
+                spans, call = self._in_spans(call, images, many)
+                foretold.append(spans)
+                tasks = call.tasks
+            elif (group := _GROUPED.get(call.function, images)) < images:
+                is_many = True
+                tasks = (_times(call.tasks[0], group / many, group / many),) * -(-images // group)
+            elif call.many:
                 count = max(1, round(len(call.tasks) * images / many))
                 tasks = tuple(call.tasks[k] for k in rng.integers(0, len(call.tasks), count))
             elif call.function == MAPPING:
@@ -134,8 +164,21 @@ class Table:
                 pairs = zip(before.tasks, call.tasks, strict=True)
                 tasks = tuple(_grown(a, b, steps) for a, b in pairs)
                 memory += max(0.0, call.memory - before.memory) * steps
-            foretold.append(Call(call.stage, call.function, call.many, memory, tasks))
+            foretold.append(Call(call.stage, call.function, is_many, memory, tasks))
         return foretold
+
+    def _in_spans(self, call: Call, images: int, measured: int) -> tuple[Call, Call]:
+        """Reading of a large cloud, as reading of its spans and joining them."""
+        points = self.points * images
+        count = int(-(-points // SPAN))
+        left = min(points, _LEFT * _KEPT_POINTS)
+        read = call.tasks[0].read * images / measured
+        spans = (Task(self.span, read / count, left / count * _SUM_BYTES),) * count
+        join = Task(self.joining * left / 1e6, left * _SUM_BYTES, call.tasks[0].written)
+        return (
+            Call(call.stage, "read_span", True, call.memory, spans),
+            Call(call.stage, call.function, False, call.memory, (join,)),
+        )
 
 
 def _call(row: dict[str, Any]) -> Call:
@@ -242,8 +285,36 @@ def record(kept: Path, images: int, quality: str = _QUALITY) -> dict[str, Any]:
         module.run(inputs, options[stage.name], made[stage.name], _Recorder(stage.name, calls))
         seconds = sum(sum(call["seconds"]) for call in calls if call["stage"] == stage.name)
         print(f"{images} images: {stage.name:<24}{seconds:>8.1f} CPU-s", flush=True)
+    points = ply_vertex_count(made["dense_reconstruction"] / POINT_CLOUD)
     shutil.rmtree(folder)
-    return {"images": images, "calls": calls}
+    return {"images": images, "points": points, "calls": calls}
+
+
+def reading_seconds(kept: Path) -> tuple[float, float]:
+    """CPU-seconds to read a span of a large cloud, and to join a million points of spans."""
+    folder = kept / "cloud"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    made_up_cloud(folder, 2 * SPAN)
+    rng = np.random.default_rng(0)
+    began = time.process_time()
+    thinned_span(folder, (SPAN, 2 * SPAN), _LEFT_EACH)
+    span = time.process_time() - began
+    shutil.rmtree(folder)
+    # Neighbouring spans have a half of their places in common.
+    pieces = []
+    for number in range(_JOINED):
+        places = rng.random((_LEFT_EACH, 3)) * (1, 1, 0)
+        places[:, 0] += 0.5 * number
+        cloud = PointCloud(places, np.zeros((_LEFT_EACH, 3), np.float32), np.zeros((_LEFT_EACH, 3), np.uint8))
+        starts = np.arange(0, 4 * _LEFT_EACH + 1, 4, dtype=np.int64)
+        pieces.append(VoxelSums.of(cloud, starts, np.zeros(4 * _LEFT_EACH, np.int32)))
+    total = _JOINED * _LEFT_EACH
+    began = time.process_time()
+    joined_spans(pieces, 0.0, total // _LEFT)
+    joining = (time.process_time() - began) / total * 1e6
+    print(f"a span: {span:.1f} CPU-s; joining: {joining:.2f} CPU-s for a million points", flush=True)
+    return round(span, 2), round(joining, 3)
 
 
 def dispatch_seconds() -> float:
@@ -293,7 +364,7 @@ def main() -> None:
     plain = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
     parser.add_argument("kept", type=Path)
-    parser.add_argument("--only", choices=(*map(str, _IMAGES), "dispatch", "mapping"))
+    parser.add_argument("--only", choices=(*map(str, _IMAGES), "dispatch", "mapping", "reading"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
     table = json.loads(TABLE.read_text()) if TABLE.exists() else {"runs": []}
@@ -306,6 +377,8 @@ def main() -> None:
         table["dispatch"] = round(dispatch_seconds(), 5)
     if given.only in (None, "mapping"):
         table["mapping"] = [[n, round(mapping_seconds(given.kept, n), 1)] for n in _MAPPED]
+    if given.only in (None, "reading"):
+        table["reading"] = reading_seconds(given.kept)
     TABLE.write_text(json.dumps(table, separators=(",", ":")) + "\n")
 
 

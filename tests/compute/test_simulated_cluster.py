@@ -91,3 +91,28 @@ def test_calls_that_go_together_read_once_what_they_share() -> None:
     assert took.tasks < 400
     # All but the first of each task read 20 of their own.
     assert took.bytes == pytest.approx(took.tasks * 100 + (1000 - took.tasks) * 20 + 1000 * 10)
+
+
+def test_large_clouds_are_read_by_many() -> None:
+    """20 photos gave two million points: of 200, that is more than is kept, and 64 views go to a task."""
+
+    def calls(images: int) -> tuple[Call, ...]:
+        return (
+            Call("mesh_generation", "read_points", False, 1e9, (Task(0.1 * images, 60 * images, 5),)),
+            Call("mesh_generation", "see_through", False, 1e9, (Task(0.05 * images, 20 * images, 4),)),
+        )
+
+    table = Table(
+        ((10, calls(10)), (20, calls(20))), 0.0, ((30, 1.0), (60, 2.0)), points=1e5, span=8.0, joining=0.5
+    )
+    whole, seeing = table.foretell(100)
+    assert (whole.function, whole.many, whole.tasks[0].seconds) == ("read_points", False, pytest.approx(10))
+    assert (seeing.many, len(seeing.tasks), seeing.tasks[0].seconds) == (True, 2, pytest.approx(3.2))
+    spans, joining, seeing = table.foretell(200)
+    assert (spans.function, spans.many, len(spans.tasks)) == ("read_span", True, 3)
+    assert spans.tasks[0].seconds == 8
+    assert sum(task.read for task in spans.tasks) == pytest.approx(60 * 200)
+    assert (joining.function, joining.many) == ("read_points", False)
+    assert joining.tasks[0].seconds == pytest.approx(20 * 0.5)
+    assert table.foretell(10_000)[1].tasks[0].seconds == pytest.approx(48 * 0.5)
+    assert len(seeing.tasks) == 4
