@@ -39,8 +39,8 @@ def model_tiles(project: Project, index: int) -> list[Bytes]:
     return [
         photo,
         render_points(read_point_cloud(results.point_cloud), camera, view.cam_from_world),
-        render_mesh(Mesh(mesh.vertices, mesh.faces), camera, view.cam_from_world),
-        render_mesh(textured, camera, view.cam_from_world),
+        render_mesh(Mesh(mesh.vertices, mesh.faces), camera, view.cam_from_world, fine=True),
+        render_mesh(textured, camera, view.cam_from_world, fine=True),
     ]
 
 
