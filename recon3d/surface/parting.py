@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.surface.bounds import bounds
 from recon3d.types import Floats
@@ -16,6 +17,9 @@ from recon3d.types import Floats
 _SHORT = 0.3
 #: A plane leaves either side this share of what it should have, at least; planes that are tried.
 _FAIR, _TRIED = 0.7, 25
+#: Points so many times nearer count so many times more: a plane within a wall crosses all of it, and where
+#: all points are near, only they tell planes apart.
+_CLOSE = 16
 
 
 @dataclass(frozen=True)
@@ -100,8 +104,12 @@ def _plane(points: Floats, wanted: float, margin: float) -> tuple[int, float]:
         ordered = np.sort(points[:, axis])
         shares = np.linspace(_FAIR * wanted, 1 - _FAIR * (1 - wanted), _TRIED)
         places = np.quantile(ordered, shares)
-        near = np.searchsorted(ordered, places + margin) - np.searchsorted(ordered, places - margin)
+        near = _count_near(ordered, places, margin) + _CLOSE * _count_near(ordered, places, margin / _CLOSE)
         # Of equal ones, the most even.
         row = np.lexsort([np.abs(shares - wanted), near])[0]
         best = min(best, (float(near[row]), int(axis), float(places[row])))
     return best[1], best[2]
+
+
+def _count_near(ordered: Floats, places: Floats, reach: float) -> NDArray[np.int64]:
+    return np.searchsorted(ordered, places + reach) - np.searchsorted(ordered, places - reach)

@@ -5,7 +5,7 @@ Both were cut off there, where they nearly agree. The borders of one get the ver
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -24,7 +24,16 @@ _CANDIDATES = 8
 _BETWEEN, _RETURN = 12, 4
 
 
-def stitch(below: Mesh, above: Mesh, axis: int, at: float, reach: float, threads: Threads = ALONE) -> Mesh:
+def stitch(
+    below: Mesh,
+    above: Mesh,
+    axis: int,
+    at: float,
+    reach: float,
+    threads: Threads = ALONE,
+    *,
+    later: Sequence[tuple[int, float]] = (),
+) -> Mesh:
     """Join two surfaces along a plane.
 
     Parameters
@@ -38,13 +47,15 @@ def stitch(below: Mesh, above: Mesh, axis: int, at: float, reach: float, threads
     reach : float
         Vertices of both that are further from each other are not joined.
     threads : Threads, optional
+    later : sequence of (int, float), optional
+        Axes and coordinates of planes along which the result is joined to others: what ends there still does.
 
     Returns
     -------
     Mesh
         Without colours and normals.
     """
-    seam, other = _Border.of(below, axis, at), _Border.of(above, axis, at)
+    seam, other = _Border.of(below, axis, at, later), _Border.of(above, axis, at, later)
     after = seam.order()
     partners = _without_returns(seam.partners(other, reach), other, after)
     number = len(below.vertices) + np.arange(len(above.vertices))
@@ -75,6 +86,8 @@ class _Border:
         Their faces.
     places, along : ndarray of float64, shape (B, 3)
         Where the vertices are, and the unit vector in which the border goes on there.
+    corners : ndarray of bool, shape (B, L)
+        Whether they lie on each of the planes that come later, too.
     """
 
     vertices: NDArray[np.int64]
@@ -82,9 +95,10 @@ class _Border:
     rows: NDArray[np.int64]
     places: Floats
     along: Floats
+    corners: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, mesh: Mesh, axis: int, at: float) -> _Border:
+    def of(cls, mesh: Mesh, axis: int, at: float, later: Sequence[tuple[int, float]]) -> _Border:
         on = mesh.vertices[:, axis] == at
         rows, corners = np.nonzero(on[mesh.faces] & on[np.roll(mesh.faces, -1, axis=1)])
         edges = np.stack([mesh.faces[rows, corners], mesh.faces[rows, (corners + 1) % 3]], axis=1).astype(
@@ -101,7 +115,19 @@ class _Border:
         for end in ends.reshape(-1, 2).T:
             np.add.at(along, end, steps)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
-        return cls(vertices, edges, rows, mesh.vertices[vertices], along)
+        places = mesh.vertices[vertices]
+        corners = np.zeros((len(vertices), len(later)), bool)
+        for column, (side, end) in enumerate(later):
+            corners[:, column] = places[:, side] == end
+        return cls(vertices, edges, rows, places, along, corners)
+
+    def alike(self, other: _Border) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Rows of the other border that lie on the same later planes, and the rows here that do, too."""
+        kinds, kind = np.unique(other.corners, axis=0, return_inverse=True)
+        for number, planes in enumerate(kinds):
+            here = np.flatnonzero(self.corners[:, planes].all(axis=1))
+            if len(here):
+                yield np.flatnonzero(kind.ravel() == number), here
 
     def order(self) -> dict[int, int]:
         """The vertex that follows each."""
@@ -110,29 +136,31 @@ class _Border:
     def partners(self, other: _Border, reach: float) -> NDArray[np.int64]:
         """Of each vertex of the other border, the nearest vertex here that it can become, or -1."""
         found = np.full(len(other.vertices), -1, np.int64)
-        if not len(self.vertices):
-            return found
-        count = min(_CANDIDATES, len(self.vertices))
-        away, near = cKDTree(self.places).query(other.places, k=count, distance_upper_bound=reach)
-        away, near = away.reshape(-1, count), near.reshape(-1, count)
-        for column in range(count - 1, -1, -1):
-            rows = np.flatnonzero(np.isfinite(away[:, column]))
-            here = near[rows, column]
-            # Borders that belong together go opposite ways.
-            fits = np.einsum("nc,nc->n", self.along[here], other.along[rows]) < 0
-            found[rows[fits]] = self.vertices[here[fits]]
+        for there, here in self.alike(other):
+            count = min(_CANDIDATES, len(here))
+            places = other.places[there]
+            away, near = cKDTree(self.places[here]).query(places, k=count, distance_upper_bound=reach)
+            away, near = away.reshape(-1, count), near.reshape(-1, count)
+            for column in range(count - 1, -1, -1):
+                rows = np.flatnonzero(np.isfinite(away[:, column]))
+                nearest, rows = here[near[rows, column]], there[rows]
+                # Borders that belong together go opposite ways.
+                fits = np.einsum("nc,nc->n", self.along[nearest], other.along[rows]) < 0
+                found[rows[fits]] = self.vertices[nearest[fits]]
         return found
 
     def midway(self, vertices: NDArray[np.int64], other: _Border) -> Floats:
         """Of some vertices here, the places halfway to the other border."""
-        rows = np.searchsorted(self.vertices, vertices)
-        here, along = self.places[rows], self.along[rows]
-        nearest = other.places[cKDTree(other.places).query(here)[1]]
-        # Across the border only: along it, the other's vertices lie anywhere.
-        step = nearest - here
-        step -= np.einsum("nc,nc->n", step, along)[:, None] * along
-        halfway: Floats = here + step / 2
-        return halfway
+        halfway: Floats = self.places.copy()
+        for here, there in other.alike(self):
+            step = other.places[there][cKDTree(other.places[there]).query(self.places[here])[1]]
+            step -= self.places[here]
+            if not self.corners[here[0]].any():
+                # Across the border only: along it, the other's vertices lie anywhere.
+                along = self.along[here]
+                step -= np.einsum("nc,nc->n", step, along)[:, None] * along
+            halfway[here] += step / 2
+        return halfway[np.searchsorted(self.vertices, vertices)]
 
 
 def _without_returns(
@@ -143,6 +171,7 @@ def _without_returns(
     Borders that wind a little would fold over where nearest vertices take turns.
     """
     new = dict(zip(border.vertices.tolist(), partners.tolist(), strict=True))
+    corners = set(border.vertices[border.corners.any(axis=1)].tolist())
     follows = border.order()
     starts = sorted(follows.keys() - set(follows.values())) + sorted(follows)
     done: set[int] = set()
@@ -152,7 +181,8 @@ def _without_returns(
             done.add(at)
             then = follows[at]
             # The borders go opposite ways, so the next one should lie before.
-            if then not in done and new[at] >= 0 and _comes_soon(after, new[at], new[then]):
+            free = then not in done and then not in corners
+            if free and new[at] >= 0 and _comes_soon(after, new[at], new[then]):
                 new[then] = new[at]
             at = then
     return np.array([new[vertex] for vertex in border.vertices.tolist()], np.int64)

@@ -290,11 +290,7 @@ def surface_points(
     ReconstructionError
         There are too few points, or they have no normals.
     """
-    if len(cloud) < LEAST_POINTS or cloud.normals is None:
-        raise ReconstructionError(
-            f"{len(cloud)} points are too few for a surface.",
-            "Take more images that overlap, or use a higher quality.",
-        )
+    check_enough(cloud)
     cell = scale.cell if scale else wanted_cell(cloud, faces, depth, threads)
     used, counts = thinned(cloud, _THIN * cell, threads)
     del cloud
@@ -308,6 +304,25 @@ def surface_points(
     weights = np.minimum(counts, _MOST_WEIGHT).astype(np.float32)
     grid = Grid(octree_depth(used.points, cell), cell, diagonal, noise / cell)
     return SurfacePoints(used, weights, spacing, grid, point_levels(used.points, cell, threads))
+
+
+def check_enough(cloud: PointCloud) -> None:
+    """Check that a cloud has enough points for a surface.
+
+    Parameters
+    ----------
+    cloud : PointCloud
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few points, or they have no normals.
+    """
+    if len(cloud) < LEAST_POINTS or cloud.normals is None:
+        raise ReconstructionError(
+            f"{len(cloud)} points are too few for a surface.",
+            "Take more images that overlap, or use a higher quality.",
+        )
 
 
 def wanted_cell(

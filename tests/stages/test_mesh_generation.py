@@ -185,10 +185,13 @@ class _SmallMachine(InlineContext):
         super().__init__()
         # Shared with the contexts of the stage's parts.
         self.left = [OutOfMemory("A worker ran out of memory.", "Use a lower quality.")] * failures
+        self.parts: list[int] = []
 
     def _execute(self, fn: Callable[..., Any], calls: Any, **how: Any) -> list[Any]:
         if self.left:
             raise self.left.pop()
+        if fn.__name__ == "read_part":
+            self.parts.append(len(calls))
         return super()._execute(fn, calls, **how)
 
 
@@ -245,6 +248,50 @@ def test_large_clouds_are_read_in_spans(tmp_path: Path, monkeypatch: pytest.Monk
         assert context.counts["points"] == 30_000
     assert len(read) == 2
     assert all(spans and set(spans) <= set(spans_of(30_000, 4000)) for spans in read)
+
+
+def test_out_of_memory_keeps_parts_small(tmp_path: Path) -> None:
+    inputs = _dense(tmp_path / "dense", sphere_cloud(8000))
+    (tmp_path / "out").mkdir()
+    context, options = _SmallMachine(1), MeshGenerationOptions(max_faces=16_000, part_faces=2000)
+    mesh_generation.run(inputs, options, tmp_path / "out", context)
+    assert context.fallbacks == ["A mesh of 16000 triangles needs too much memory; 4000 instead."]
+    assert context.parts == [2]
+
+
+def test_a_closed_surface_in_many_parts_is_closed(tmp_path: Path) -> None:
+    inputs = _dense(tmp_path / "dense", sphere_cloud(30_000, noise=0.003))
+    (tmp_path / "out").mkdir()
+    options = MeshGenerationOptions(max_faces=10_000, part_faces=1000)
+    context, shown = InlineContext(), list[float]()
+    context.emit = lambda done, total, *_: shown.append(done / total) if total > 0 else None
+    mesh_generation.run(inputs, options, tmp_path / "out", context)
+    assert not len(border_vertices(read_mesh(tmp_path / "out" / "mesh.ply").faces))
+    assert shown == sorted(shown)
+
+
+@pytest.mark.parametrize("count", [0, 1, 30])
+def test_too_few_points_for_parts_is_an_error(tmp_path: Path, count: int) -> None:
+    inputs, options = _dense(tmp_path, sphere_cloud(count)), MeshGenerationOptions(part_faces=50_000)
+    with pytest.raises(ReconstructionError, match=f"{count} points are too few"):
+        mesh_generation.run(inputs, options, tmp_path, InlineContext())
+
+
+def test_a_part_of_next_to_no_points_has_no_surface(tmp_path: Path) -> None:
+    """Far from a sphere lie as many points, so close to each other that few are left when they are read."""
+    clouds = sphere_cloud(8000), sphere_cloud(8000, 1e-4)
+    points = np.concatenate([clouds[0].points, clouds[1].points + np.array([50, 0, 0])])
+    normals = np.concatenate([cloud.normals for cloud in clouds])
+    inputs = _dense(tmp_path / "dense", PointCloud(points, normals))
+    made = []
+    for part_faces in (2000, 1000):
+        out = tmp_path / str(part_faces)
+        out.mkdir()
+        options = MeshGenerationOptions(max_faces=2000, part_faces=part_faces, region="all")
+        mesh_generation.run(inputs, options, out, InlineContext())
+        made.append(read_mesh(out / "mesh.ply"))
+    assert not any(len(border_vertices(mesh.faces)) for mesh in made)
+    assert np.ptp(made[1].vertices, axis=0) == pytest.approx(np.ptp(made[0].vertices, axis=0), rel=0.05)
 
 
 @pytest.mark.parametrize("region", ["auto", "all", "box"])

@@ -71,6 +71,17 @@ def test_planes_pass_beside_walls() -> None:
     assert min(abs(seam.at - 1.9), abs(seam.at - 2.1)) > 0.05
 
 
+@pytest.mark.parametrize("margin", [0.05, 1.0])
+def test_planes_do_not_lie_in_the_ground(margin: float) -> None:
+    """Also where parts are so small that all points are near to any plane."""
+    rng = np.random.default_rng(0)
+    ground, post = rng.random((8000, 3)), rng.random((3000, 3))
+    ground[:, 1] = rng.normal(0, 0.001, 8000)
+    post *= (0.3, 0.6, 0.3)
+    for seam in part_space(np.concatenate([ground, post]), 8, margin).seams:
+        assert seam.axis != 1 or seam.at > 0.01
+
+
 def test_parts_of_no_points_are_parts() -> None:
     parting = part_space(np.zeros((0, 3)), 3, 0.1)
     assert parting.low.shape == (3, 3)
@@ -141,6 +152,27 @@ def test_halves_become_one_closed_surface(sphere: Mesh, noise: float) -> None:
     assert np.abs(np.linalg.norm(whole.vertices, axis=1) - 1).max() < 0.02 + 4 * noise * edge
     assert whole.guessed is not None
     assert len(whole.guessed) == len(whole.vertices)
+
+
+@pytest.mark.parametrize(("size", "offset"), [(1, 0), (1, 1e6), (1e-6, 0), (1e-6, 1)])
+def test_quarters_become_one_closed_surface(sphere: Mesh, size: float, offset: float) -> None:
+    """Also where a third part meets the border of two, a little apart from each other."""
+    rng, edge, middle = np.random.default_rng(0), _edge(sphere), np.array([1, -2, 3]) * offset
+    across, *along = middle[0] + 0.1 * size, middle[1] - 0.2 * size, middle[1] + 0.3 * size
+    halves = []
+    for above, at in zip((False, True), along, strict=True):
+        quarters = []
+        for upper in (False, True):
+            moved = sphere.vertices + rng.normal(0, 0.05 * edge, sphere.vertices.shape)
+            half = clip(replace(sphere, vertices=moved * size + middle), 0, across, above=above)
+            quarters.append(clip(half, 1, at, above=upper))
+        reach = 2 * edge * size
+        halves.append(stitch(*quarters, 1, at, reach, later=[(0, across)]))
+        rim = halves[-1].vertices[border_vertices(halves[-1].faces)]
+        assert (rim[:, 0] == across).all()
+    whole = stitch(*halves, 0, across, 2 * edge * size)
+    assert not len(border_vertices(whole.faces))
+    assert np.linalg.norm((whole.vertices - middle) / size, axis=1) == pytest.approx(1, abs=0.03)
 
 
 def test_the_sides_of_a_thin_wall_do_not_touch() -> None:

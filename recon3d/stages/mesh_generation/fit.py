@@ -116,7 +116,7 @@ def fit_to_photos(
     measured = [fit for fit in fits if kept_facts(fit.start)["pixel"] > 0]
     if not measured:
         return [fit.start for fit in fits]
-    scaling, *rounds = context.phases(1, *(scale + 1 for scale in SIZES))
+    scaling, pairing, *rounds = context.phases(0.8, 0.2, *(scale + 1 for scale in SIZES))
     memory += _BASE_BYTES
     if not is_whole(chosen):
         scaling.call(choose_photos, photos.sparse, chosen, memory=memory)
@@ -134,7 +134,7 @@ def fit_to_photos(
     )
     unpaired = [surface for surface in moving if not is_whole(surface.paired)]
     calls = [(surface.fit.start, list(surface.photos), surface.paired) for surface in unpaired]
-    run_step(scaling, pair_photos, calls, done=len(moving) - len(calls), memory=memory)
+    run_step(pairing, pair_photos, calls, done=len(moving) - len(calls), memory=memory)
     for number, part in enumerate(rounds):
         left = [surface for surface in moving if not is_whole(surface.fitted(number))]
         comparing, stepping = part.phases(SIZES[number], 1)

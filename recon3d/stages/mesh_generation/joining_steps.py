@@ -172,7 +172,7 @@ def join_parts(
     facts = {**kept_facts(cloud), "diagonal": shares.diagonal, "octree_depth": shares.depth}
     meshes = {number: _kept_mesh(path) for number, path in enumerate(thinned)}
     with Threads(cores) as threads:
-        for seam in shares.seams:
+        for number, seam in enumerate(shares.seams):
             meshes[seam.below] = stitch(
                 meshes[seam.below],
                 meshes.pop(seam.above),
@@ -180,6 +180,7 @@ def join_parts(
                 seam.at,
                 _REACH * shares.cell,
                 threads,
+                later=[(other.axis, other.at) for other in shares.seams[number + 1 :]],
             )
         mesh, torn = without_loose_parts(meshes[0], facts, options.min_component, threads)
         mesh = make_manifold(simplify(mesh, options.max_faces, threads), threads)

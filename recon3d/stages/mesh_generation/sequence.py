@@ -94,8 +94,11 @@ def _files(pieces: Sequence[_Piece], name: str) -> list[Path]:
 
 
 def _usual(found: list[tuple[float, int]]) -> float:
-    """The median of values that stand for numbers of points; 0 of none."""
-    ordered = sorted(found)
+    """The median of values that stand for numbers of points; 0 of none.
+
+    Of a single point, noise and spacing are not numbers.
+    """
+    ordered = sorted((value, points) for value, points in found if np.isfinite(value))
     half, count = sum(points for _, points in ordered) / 2, 0
     for value, points in ordered:
         count += points
@@ -187,20 +190,20 @@ class Surfacing:
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud, spans = self._read(reading)
+        seeing, sharing = seeing.phases(4, 1)
         free = self._free(seeing)
-        shares = kept_shares(self._step(seeing, "shares.npz", share_scene, cloud, free, self.options, count))
+        shares = kept_shares(self._step(sharing, "shares.npz", share_scene, cloud, free, self.options, count))
         pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
         found = kept_facts(cloud)
         extent = Extent(found["kind"], found["far"]) if "far" in found else None
         clouds = [(part, piece.box(), extent, _near(spans, piece.box())) for piece in pieces]
-        self._steps(later[0], _files(pieces, "cloud.npz"), read_part, clouds)
+        reading, thinning = later[0].phases(1, 1)
+        self._steps(reading, _files(pieces, "cloud.npz"), read_part, clouds)
         # A part of which photos measured next to nothing has no surface.
-        pieces = [
-            piece for piece in pieces if kept_facts(piece.folder / "cloud.npz")["points"] >= LEAST_POINTS
-        ]
+        pieces = [piece for piece in pieces if kept_facts(piece.folder / "cloud.npz")["used"] >= LEAST_POINTS]
         scale = Scale(shares.cell, shares.diagonal)
-        thinning = [(p.folder / "cloud.npz", self.options, scale, p.core) for p in pieces]
-        points = self._steps(later[0], _files(pieces, "points.npz"), thin_points, thinning)
+        read = [(p.folder / "cloud.npz", self.options, scale, p.core) for p in pieces]
+        points = self._steps(thinning, _files(pieces, "points.npz"), thin_points, read)
         # What depends on the points' noise and spacing is the same all over.
         facts = [kept_facts(path) for path in points]
         noise, spacing = (
@@ -209,9 +212,10 @@ class Surfacing:
         folders, cuts = [piece.folder for piece in pieces], [Cut(piece.box(RIM), spacing) for piece in pieces]
         smoothed = self._surfaces(later[1:-1], folders, points, free, cuts, noise)
         pieces = [p for p, path in zip(pieces, smoothed, strict=True) if kept_facts(path)["faces"]]
+        leaving_out, joining = leaving_out.phases(2, 3)
         thinned = self._thinned(leaving_out, pieces, self._fitted_parts(later[-1], pieces))
         left = [thinned.get(number) for number in range(count)]
-        joined = self._step(leaving_out, "joined.npz", join_parts, left, shares, cloud, self.options)
+        joined = self._step(joining, "joined.npz", join_parts, left, shares, cloud, self.options)
         return self._finished(finishing, cloud, "cloud", joined)
 
     def _read(self, context: StageContext) -> tuple[Path, list[Path]]:
@@ -235,25 +239,27 @@ class Surfacing:
 
     def _fitted_parts(self, context: StageContext, pieces: list[_Piece]) -> list[Path]:
         """Fit smooth surfaces of parts to the photos, each with the others around it."""
+        coarsening, surrounding, fitting = context.phases(1, 1, 18)
         smoothed = _files(pieces, "smooth.npz")
         pairs = list(zip(pieces, smoothed, strict=True))
         hiding = [(path, piece.core, len(pieces)) for piece, path in pairs]
-        coarse = self._steps(context, _files(pieces, "coarse.npz"), coarsen, hiding)
+        coarse = self._steps(coarsening, _files(pieces, "coarse.npz"), coarsen, hiding)
         around = [
             (path, [o for o in coarse if o.parent != path.parent], piece.box()) for piece, path in pairs
         ]
-        surrounded = self._steps(context, _files(pieces, "surrounded.npz"), surround, around)
+        surrounded = self._steps(surrounding, _files(pieces, "surrounded.npz"), surround, around)
         fits = [Fit(path, p.folder, p.views) for p, path in zip(pieces, surrounded, strict=True)]
-        return self._fitted(context, fits, self.options.max_faces // max(1, len(pieces)))
+        return self._fitted(fitting, fits, self.options.max_faces // max(1, len(pieces)))
 
     def _thinned(self, context: StageContext, pieces: list[_Piece], fitted: list[Path]) -> dict[int, Path]:
         """Cut parts off at their boxes, and leave out triangles; by the parts' numbers."""
+        clipping, thinning = context.phases(1, 1)
         cutting = [(path, piece.core) for piece, path in zip(pieces, fitted, strict=True)]
-        cut = self._steps(context, _files(pieces, "cut.npz"), cut_out, cutting)
+        cut = self._steps(clipping, _files(pieces, "cut.npz"), cut_out, cutting)
         faces = np.array([kept_facts(path)["faces"] for path in cut])
         wanted = np.ceil(FIRST_SHARE * self.options.max_faces * faces / max(faces.sum(), 1)).astype(int)
         given = [(c, p.core, n) for c, p, n in zip(cut, pieces, wanted.tolist(), strict=True)]
-        thinned = self._steps(context, _files(pieces, "thinned.npz"), thin_part, given)
+        thinned = self._steps(thinning, _files(pieces, "thinned.npz"), thin_part, given)
         return {piece.number: path for piece, path in zip(pieces, thinned, strict=True)}
 
     def _surfaces(

@@ -81,7 +81,8 @@ def run(
                 f"A mesh of {options.max_faces} triangles needs too much memory; {faces} instead."
             )
             options = options.model_copy(update={"max_faces": faces, "poisson_depth": max(0, depth - 1)})
-            count = 1
+            # Parts stay as large as those that were tried last.
+            count = -(-count // _FEWER)
     context.count(counts)
     if counts.points_outside:
         context.fallback(_left_out(counts.points_outside, points, kind))
