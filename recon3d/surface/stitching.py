@@ -116,10 +116,10 @@ class _Border:
             np.add.at(along, end, steps)
         along /= np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-300)
         places = mesh.vertices[vertices]
-        corners = np.zeros((len(vertices), len(later)), bool)
-        for column, (side, end) in enumerate(later):
-            corners[:, column] = places[:, side] == end
-        return cls(vertices, edges, rows, places, along, corners)
+        ends_later = np.zeros((len(vertices), len(later)), bool)
+        for column, (side, place) in enumerate(later):
+            ends_later[:, column] = places[:, side] == place
+        return cls(vertices, edges, rows, places, along, ends_later)
 
     def alike(self, other: _Border) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Rows of the other border that lie on the same later planes, and the rows here that do, too."""

@@ -71,14 +71,14 @@ def test_planes_pass_beside_walls() -> None:
     assert min(abs(seam.at - 1.9), abs(seam.at - 2.1)) > 0.05
 
 
-@pytest.mark.parametrize("margin", [0.05, 1.0])
-def test_planes_do_not_lie_in_the_ground(margin: float) -> None:
+@pytest.mark.parametrize(("count", "margin"), [(8, 0.05), (12, 0.25), (16, 0.5), (32, 0.5)])
+def test_planes_do_not_lie_in_the_ground(count: int, margin: float) -> None:
     """Also where parts are so small that all points are near to any plane."""
     rng = np.random.default_rng(0)
     ground, post = rng.random((8000, 3)), rng.random((3000, 3))
     ground[:, 1] = rng.normal(0, 0.001, 8000)
     post *= (0.3, 0.6, 0.3)
-    for seam in part_space(np.concatenate([ground, post]), 8, margin).seams:
+    for seam in part_space(np.concatenate([ground, post]), count, margin).seams:
         assert seam.axis != 1 or seam.at > 0.01
 
 
