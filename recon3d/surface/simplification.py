@@ -12,7 +12,7 @@ from recon3d.surface.decimation import collapse_edges, find_shared
 from recon3d.surface.normals import vertex_normals
 from recon3d.surface.quadrics import quadrics_of
 from recon3d.surface.threads import ALONE, Threads
-from recon3d.types import Floats, Floats32, Ints, Mesh, PointCloud
+from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, PointCloud
 
 Mask = NDArray[np.bool_]
 
@@ -132,6 +132,31 @@ def _split(points: Floats, most: int) -> list[NDArray[np.int64]]:
     return [np.sort(rows) for rows in parts]
 
 
+def nearest_colors(places: Floats, cloud: PointCloud, threads: Threads = ALONE) -> Bytes:
+    """Mix the colours of the points that are nearest to places.
+
+    Parameters
+    ----------
+    places : ndarray of float64, shape (N, 3)
+    cloud : PointCloud
+        With colours; at least one point.
+    threads : Threads, optional
+
+    Returns
+    -------
+    ndarray of uint8, shape (N, 3)
+    """
+    assert cloud.colors is not None
+    count = min(_COLOR_NEIGHBORS, len(cloud))
+    distance, near = cKDTree(cloud.points, balanced_tree=False).query(places, k=count, workers=threads.count)
+    distance, near = distance.reshape(-1, count), near.reshape(-1, count)
+    weights = 1.0 / np.maximum(distance, 1e-12)
+    weights /= weights.sum(axis=1, keepdims=True)
+    mixed = np.einsum("nk,nkc->nc", weights, cloud.colors[near].astype(np.float64))
+    colors: Bytes = np.round(mixed).astype(np.uint8)
+    return colors
+
+
 def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> Mesh:
     """Add normals, and the colours of the nearest points.
 
@@ -145,15 +170,5 @@ def with_attributes(mesh: Mesh, cloud: PointCloud, threads: Threads = ALONE) -> 
     -------
     Mesh
     """
-    colors = None
-    if cloud.colors is not None:
-        count = min(_COLOR_NEIGHBORS, len(cloud))
-        distance, near = cKDTree(cloud.points, balanced_tree=False).query(
-            mesh.vertices, k=count, workers=threads.count
-        )
-        distance, near = distance.reshape(-1, count), near.reshape(-1, count)
-        weights = 1.0 / np.maximum(distance, 1e-12)
-        weights /= weights.sum(axis=1, keepdims=True)
-        mixed = np.einsum("nk,nkc->nc", weights, cloud.colors[near].astype(np.float64))
-        colors = np.round(mixed).astype(np.uint8)
+    colors = None if cloud.colors is None else nearest_colors(mesh.vertices, cloud, threads)
     return replace(mesh, colors=colors, normals=vertex_normals(mesh, threads))

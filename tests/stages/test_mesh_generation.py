@@ -224,6 +224,21 @@ def test_out_of_memory_first_makes_parts(tmp_path: Path) -> None:
     assert len(read_mesh(tmp_path / "out" / "mesh.ply").faces) <= 25_000
 
 
+def test_parts_have_the_colours_of_their_own_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which an overview has few."""
+    cloud = sphere_cloud(30_000)
+    colors = np.where(np.sin(40 * cloud.points[:, :1]) > 0, 250, 5) + np.zeros((1, 3), int)
+    inputs = _dense(tmp_path / "dense", replace(cloud, colors=colors.astype(np.uint8)))
+    monkeypatch.setattr(stage, "_OVERVIEW", 3000)
+    options = MeshGenerationOptions(max_faces=8000, part_faces=2000, region="all")
+    mesh_generation.run(inputs, options, tmp_path, InlineContext())
+    mesh = read_mesh(tmp_path / "mesh.ply")
+    assert mesh.colors is not None
+    wave = np.sin(40 * mesh.vertices[:, 0])
+    clear = np.abs(wave) > 0.7
+    assert ((mesh.colors[clear, 0] > 127) == (wave[clear] > 0)).mean() > 0.97
+
+
 def test_large_clouds_are_read_in_spans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And each part of the surface reads those spans only that reach into it."""
     cloud = sphere_cloud(30_000)

@@ -287,9 +287,9 @@ def thin_surface(fitted: Path, options: MeshGenerationOptions, output: Path, cor
     keep_step(output, kept_facts(fitted), mesh=mesh)
 
 
-@reads(lambda scene, colors, name, thinned, *_: [colors, thinned])
+@reads(lambda scene, colors, thinned, *_: [*(path for path, _ in colors), thinned])
 def finish(
-    scene: Scene, colors: Path, name: str, thinned: Path, out_dir: Path, cores: int
+    scene: Scene, colors: list[tuple[Path, Box | None]], thinned: Path, out_dir: Path, cores: int
 ) -> tuple[MeshCounts, str, float, float]:
     """Colour the mesh and write it.
 
@@ -297,10 +297,8 @@ def finish(
     ----------
     scene : Scene
         The views of dense_reconstruction.
-    colors : Path
-        What a step left with a cloud that has colours.
-    name : str
-        Of that cloud there.
+    colors : list of (Path, Box or None)
+        What `thin_points` left of each part, and the part's box.
     thinned : Path
         What `thin_surface` or `join_parts` left.
     out_dir : Path
@@ -315,12 +313,23 @@ def finish(
     guessed, torn : float
         Shares of the surface that close gaps, and that were taken off.
     """
-    from recon3d.surface.simplification import with_attributes
+    from recon3d.surface.cropping import in_box
+    from recon3d.surface.normals import vertex_normals
+    from recon3d.surface.simplification import nearest_colors
 
-    facts = kept_facts(thinned)
+    facts, mesh = kept_facts(thinned), kept_part(thinned, "mesh", Mesh)
+    mixed = np.zeros((len(mesh.vertices), 3), np.uint8)
+    colored = False
     with Threads(cores) as threads:
-        mesh = kept_part(thinned, "mesh", Mesh)
-        mesh = with_attributes(mesh, kept_part(colors, name, PointCloud), threads)
+        for path, box in colors:
+            cloud = kept_part(path, "points.cloud", PointCloud)
+            if cloud.colors is None:
+                continue
+            colored = True
+            rows = np.ones(len(mixed), bool) if box is None else in_box(mesh.vertices, box)
+            mixed[rows] = nearest_colors(mesh.vertices[rows], cloud, threads)
+        normals = vertex_normals(mesh, threads)
+    mesh = replace(mesh, colors=mixed if colored else None, normals=normals)
     write_mesh(out_dir / MESH, mesh)
     write_preview(out_dir, scene, mesh, Mesh(mesh.vertices, mesh.faces))
     counts = MeshCounts(

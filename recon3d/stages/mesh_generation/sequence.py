@@ -6,7 +6,7 @@ What an earlier run has finished is not done again.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ _SHARES = (1, 1, 3, 5, 5, 4, 8, 3, 20, 5, 2)
 _SPAN_SHARE, _LARGEST_SPAN = 4, 0.5
 #: Views whose depth maps one task reads.
 _TOGETHER = 64
+#: Bytes of parts that are joined, for each triangle wanted, and in any case.
+_JOINED_BYTES, _BASE_BYTES = 600, 500_000_000
 #: Bytes of the surface in a step of the fit to photos, for each triangle wanted.
 _MESH_BYTES = 1000
 
@@ -168,7 +170,7 @@ class Surfacing:
         (smoothed,) = self._surfaces(later[1:-1], [self.folder], [points], free, [None], None)
         (fitted,) = self._fitted(later[-1], [Fit(smoothed, self.folder)], self.options.max_faces)
         thinned = self._step(leaving_out, "thinned.npz", thin_surface, fitted, self.options)
-        return self._finished(finishing, points, "points.cloud", thinned)
+        return self._finished(finishing, [(points, None)], thinned)
 
     def in_parts(self, count: int, part: ReadTask) -> Made:
         """Make surfaces of parts of the scene, and join them.
@@ -209,14 +211,17 @@ class Surfacing:
         noise, spacing = (
             _usual([(fact[name], fact["used"]) for fact in facts]) for name in ("noise", "spacing")
         )
-        folders, cuts = [piece.folder for piece in pieces], [Cut(piece.box(RIM), spacing) for piece in pieces]
+        folders, boxes = [piece.folder for piece in pieces], [piece.core for piece in pieces]
+        cuts = [Cut(piece.box(RIM), spacing) for piece in pieces]
         smoothed = self._surfaces(later[1:-1], folders, points, free, cuts, noise)
         pieces = [p for p, path in zip(pieces, smoothed, strict=True) if kept_facts(path)["faces"]]
         leaving_out, joining = leaving_out.phases(2, 3)
         thinned = self._thinned(leaving_out, pieces, self._fitted_parts(later[-1], pieces))
         left = [thinned.get(number) for number in range(count)]
-        joined = self._step(joining, "joined.npz", join_parts, left, shares, cloud, self.options)
-        return self._finished(finishing, cloud, "cloud", joined)
+        # The joined surface is one again.
+        whole = replace(self, memory=max(self.memory, _BASE_BYTES + _JOINED_BYTES * self.options.max_faces))
+        joined = whole._step(joining, "joined.npz", join_parts, left, shares, cloud, self.options)
+        return whole._finished(finishing, list(zip(points, boxes, strict=True)), joined)
 
     def _read(self, context: StageContext) -> tuple[Path, list[Path]]:
         """Read the points; what is left of them, and of spans of the file."""
@@ -292,9 +297,9 @@ class Surfacing:
         chosen = self.folder / "chosen.npz"
         return fit_to_photos(context, fits, size, self.photos, chosen, _MESH_BYTES * faces)
 
-    def _finished(self, context: StageContext, colors: Path, name: str, thinned: Path) -> Made:
+    def _finished(self, context: StageContext, colors: list[tuple[Path, Box | None]], thinned: Path) -> Made:
         context.progress(0, 1)
-        given = (self.scene, colors, name, thinned, self.out_dir, context.threads)
+        given = (self.scene, colors, thinned, self.out_dir, context.threads)
         made: Made = context.call(finish, *given, memory=self.memory)
         context.progress(1, 1)
         return made
