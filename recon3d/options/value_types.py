@@ -95,6 +95,7 @@ class MeshGenerationValues(TypedDict, total=False):
     """Values of `recon3d.options.MeshGenerationOptions`."""
 
     max_faces: int
+    part_faces: int
     poisson_depth: int
     trim: float
     region: Literal["auto", "all"] | tuple[tuple[float, float, float], tuple[float, float, float]]
