@@ -290,9 +290,10 @@ def surface_points(
     ReconstructionError
         There are too few points, or they have no normals.
     """
-    check_enough(cloud)
+    check_enough(cloud, LEAST_POINTS)
     cell = scale.cell if scale else wanted_cell(cloud, faces, depth, threads)
     used, counts = thinned(cloud, _THIN * cell, threads)
+    check_enough(used, _NEIGHBORS + 1)
     del cloud
     distances, near = neighbors(used.points, threads)
     spacing = spacing_of(distances)
@@ -306,19 +307,21 @@ def surface_points(
     return SurfacePoints(used, weights, spacing, grid, point_levels(used.points, cell, threads))
 
 
-def check_enough(cloud: PointCloud) -> None:
+def check_enough(cloud: PointCloud, least: int) -> None:
     """Check that a cloud has enough points for a surface.
 
     Parameters
     ----------
     cloud : PointCloud
+    least : int
+        Points that are needed.
 
     Raises
     ------
     ReconstructionError
         There are too few points, or they have no normals.
     """
-    if len(cloud) < LEAST_POINTS or cloud.normals is None:
+    if len(cloud) < least or cloud.normals is None:
         raise ReconstructionError(
             f"{len(cloud)} points are too few for a surface.",
             "Take more images that overlap, or use a higher quality.",

@@ -254,7 +254,7 @@ def without_loose_parts(
 
     torn = 0.0
     mesh = make_manifold(remove_small_components(mesh, share, threads), threads)
-    if facts["kind"] == "orbit":
+    if facts["kind"] == "orbit" and len(mesh.faces):
         area = face_areas(mesh.vertices, mesh.faces, threads).sum()
         mesh = trim_fringes(mesh, _FRINGE * facts["diagonal"], threads)
         torn = 1 - float(face_areas(mesh.vertices, mesh.faces, threads).sum() / max(area, 1e-300))

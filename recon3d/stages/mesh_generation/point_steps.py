@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recon3d.compute import reads
+from recon3d.errors import ReconstructionError
 from recon3d.io.depth import read_packed_map
 from recon3d.layout import POINT_CLOUD, VISIBILITY, depth_map_file
 from recon3d.options import Box, MeshGenerationOptions
@@ -201,20 +202,31 @@ def thin_points(
         That of the part.
     output : Path
         Its facts ``noise``, in cells, ``spacing`` and ``used`` are those of the points, and their number;
-        spacing and number without those that other parts have, too.
+        spacing and number without those that other parts have, too. A part of too few has none.
     cores : int
+
+    Raises
+    ------
+    ReconstructionError
+        There are too few points for a surface of the whole.
     """
     from recon3d.surface.cropping import in_box
     from recon3d.surface.thinning import surface_points
 
-    with Threads(cores) as threads:
-        used = surface_points(
-            kept_part(cloud, "cloud", PointCloud),
-            faces=options.max_faces,
-            depth=options.poisson_depth,
-            scale=scale,
-            threads=threads,
-        )
+    try:
+        with Threads(cores) as threads:
+            used = surface_points(
+                kept_part(cloud, "cloud", PointCloud),
+                faces=options.max_faces,
+                depth=options.poisson_depth,
+                scale=scale,
+                threads=threads,
+            )
+    except ReconstructionError:
+        if scale is None:
+            raise
+        keep_step(output, {"used": 0})
+        return
     local = used.spacing.local if core is None else used.spacing.local[in_box(used.cloud.points, core)]
     found = {
         "noise": used.grid.noise,

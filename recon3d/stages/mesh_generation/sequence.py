@@ -48,7 +48,7 @@ from recon3d.stages.mesh_generation.running import run_step
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
 from recon3d.surface.free_space import halvings
 from recon3d.surface.region import Extent
-from recon3d.surface.thinning import LEAST_POINTS, Scale
+from recon3d.surface.thinning import Scale
 from recon3d.types import Scene
 
 Made = tuple[MeshCounts, str, float, float]
@@ -96,11 +96,8 @@ def _files(pieces: Sequence[_Piece], name: str) -> list[Path]:
 
 
 def _usual(found: list[tuple[float, int]]) -> float:
-    """The median of values that stand for numbers of points; 0 of none.
-
-    Of a single point, noise and spacing are not numbers.
-    """
-    ordered = sorted((value, points) for value, points in found if np.isfinite(value))
+    """The median of values that stand for numbers of points; 0 of none."""
+    ordered = sorted(found)
     half, count = sum(points for _, points in ordered) / 2, 0
     for value, points in ordered:
         count += points
@@ -201,11 +198,12 @@ class Surfacing:
         clouds = [(part, piece.box(), extent, _near(spans, piece.box())) for piece in pieces]
         reading, thinning = later[0].phases(1, 1)
         self._steps(reading, _files(pieces, "cloud.npz"), read_part, clouds)
-        # A part of which photos measured next to nothing has no surface.
-        pieces = [piece for piece in pieces if kept_facts(piece.folder / "cloud.npz")["used"] >= LEAST_POINTS]
         scale = Scale(shares.cell, shares.diagonal)
         read = [(p.folder / "cloud.npz", self.options, scale, p.core) for p in pieces]
         points = self._steps(thinning, _files(pieces, "points.npz"), thin_points, read)
+        # A part of which photos measured next to nothing has no surface.
+        pieces = [piece for piece, path in zip(pieces, points, strict=True) if kept_facts(path)["used"]]
+        points = _files(pieces, "points.npz")
         # What depends on the points' noise and spacing is the same all over.
         facts = [kept_facts(path) for path in points]
         noise, spacing = (

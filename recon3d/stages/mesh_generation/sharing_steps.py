@@ -118,10 +118,10 @@ def share_scene(
     from recon3d.surface.cropping import in_box
     from recon3d.surface.parting import part_space
     from recon3d.surface.poisson import octree_depth
-    from recon3d.surface.thinning import check_enough, diagonal_of, wanted_cell
+    from recon3d.surface.thinning import LEAST_POINTS, check_enough, diagonal_of, wanted_cell
 
     facts, points = kept_facts(cloud), kept_part(cloud, "cloud", PointCloud)
-    check_enough(points)
+    check_enough(points, LEAST_POINTS)
     crowd = max(1.0, facts["points"] / max(len(points), 1))
     with Threads(cores) as threads:
         cell = wanted_cell(points, options.max_faces, options.poisson_depth, threads, crowd)
@@ -192,7 +192,7 @@ def read_part(
     spans : list of (int, int), optional
         Where the points are in the file; by default anywhere.
     output : Path
-        As `read_points` leaves it. Its fact ``used`` tells how many points are left.
+        As `read_points` leaves it.
     cores : int
     """
     from recon3d.surface.cropping import in_box
@@ -215,4 +215,4 @@ def read_part(
         elif task.region != "all":
             inside = in_box(read.cloud.points, task.region)
         cloud = at_most(read.cloud.subset(inside), task.most, threads)
-    keep_step(output, {"points": int(read.counts[inside].sum()), "used": len(cloud)}, cloud=cloud)
+    keep_step(output, {"points": int(read.counts[inside].sum())}, cloud=cloud)
