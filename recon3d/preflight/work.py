@@ -23,8 +23,8 @@ Counts = Mapping[str, float]
 #: Units by the name of the part.
 Parts = dict[str, float]
 
-#: Photos that refine a surface: their sides against those of the depth maps, and megapixels of all at most.
-_PHOTO_SCALE, _PHOTO_MEGAPIXELS = 1.6, 32
+#: Photos that refine a surface: their sides against those of the depth maps, and megapixels of each at most.
+_PHOTO_SCALE, _PHOTO_MEGAPIXELS = 1.6, 12
 
 
 @functools.cache
@@ -85,8 +85,7 @@ def cpu_parts(stage: str, counts: Counts) -> Parts:
 
 
 def _photo_megapixels(counts: Counts) -> float:
-    pixels = counts["images"] * counts["depth_pixels"] * _PHOTO_SCALE**2
-    return min(pixels, _PHOTO_MEGAPIXELS)
+    return counts["images"] * min(counts["depth_pixels"] * _PHOTO_SCALE**2, _PHOTO_MEGAPIXELS)
 
 
 def memory_parts(stage: str, counts: Counts, workers: int) -> Parts:

@@ -54,6 +54,11 @@ _FRAMES, _MAPPED = 180, (30, 45, 90)
 MAPPING = "place"
 #: Larger sets cut the work of these among tasks, for so many views each.
 _GROUPED = {"see_through": 64}
+#: The work of these depends on the triangles that are wanted, which are the same for any number of images.
+_BOUNDED = (
+    *("thin_points", "start_surface", "make_surface", "cut_surface", "shape_guesses", "smooth"),
+    *("thin_surface", "finish"),
+)
 #: It reads the whole cloud; of a large one, what tasks have left of its spans.
 _READING = "read_points"
 #: Points that stay of a cloud, and times as many that are left of all its spans; bytes of such a point.
@@ -129,7 +134,8 @@ class Table:
         """The calls of a run with more images.
 
         Tasks of blocks, views and images are drawn from those measured. What reads the whole set grows
-        with the images as from the small set to the larger one, and mapping with its own power.
+        with the images as from the small set to the larger one, and mapping with its own power. The
+        surface has the same number of triangles.
 
         Parameters
         ----------
@@ -153,6 +159,8 @@ class Table:
             elif (group := _GROUPED.get(call.function, images)) < images:
                 is_many = True
                 tasks = (_times(call.tasks[0], group / many, group / many),) * -(-images // group)
+            elif call.function in _BOUNDED:
+                tasks = call.tasks
             elif call.many:
                 count = max(1, round(len(call.tasks) * images / many))
                 tasks = tuple(call.tasks[k] for k in rng.integers(0, len(call.tasks), count))

@@ -24,11 +24,12 @@ from recon3d.stages.mesh_generation.running import run_step
 from recon3d.surface.refinement import SIZES
 from recon3d.types import Camera, Scene, View
 
-#: Pixels of all photos that refine the surface, at most.
-PHOTO_PIXELS = 32_000_000
+#: Pixels of a photo at most. However many photos there are, they are no smaller for it: photos that show less
+#: than the depth maps make the surface worse than they find it.
+PHOTO_PIXELS = 12_000_000
 #: Photos that a task compares with others at most: more would be lost with its worker; of fewer, each draws
-#: the partners anew.
-_TOGETHER = 6
+#: the partners anew. And pixels of all photos that it holds, unless one photo and its partners have more.
+_TOGETHER, _HELD_PIXELS = 6, 48_000_000
 #: Bytes for each pixel of the photos of a task, and of the one that is compared; bytes needed anyway.
 _PIXEL_BYTES, _COMPUTED_BYTES = 12, 80
 _BASE_BYTES = 500_000_000
@@ -195,8 +196,10 @@ class _Moving:
         """What is left of a round's comparing."""
         pairs, terms = kept_facts(self.paired)["pairs"], self.terms(number)
         left = [index for index, path in terms.items() if not is_whole(path)]
+        held = _HELD_PIXELS // max((photo.pixels for photo in self.photos), default=1)
+        together = held - max(map(len, pairs), default=0)
         tasks = []
-        for group in _groups(left, workers):
+        for group in _groups(left, workers, max(1, min(together, _TOGETHER))):
             shown = sorted({*group, *(other for index in group for other in pairs[index])})
             tasks.append(
                 CompareTask(
@@ -216,9 +219,9 @@ class _Moving:
         return MoveTask(before, number, terms, self.fit.start, self.paired, after)
 
 
-def _groups(photos: list[int], workers: int) -> list[list[int]]:
-    """Neighbours, who often are partners, together; as much work for each worker."""
-    count = min(len(photos), -(-len(photos) // (_TOGETHER * workers)) * workers)
+def _groups(photos: list[int], workers: int, most: int) -> list[list[int]]:
+    """Neighbours, who often are partners, together, so many at most; as much work for each worker."""
+    count = min(len(photos), -(-len(photos) // (most * workers)) * workers)
     ends = [len(photos) * number // max(count, 1) for number in range(count + 1)]
     return [photos[first:last] for first, last in pairwise(ends)]
 
@@ -230,7 +233,7 @@ def _most_shown(tasks: list[CompareTask]) -> int:
 def _longest(views: list[View], size: int) -> int:
     """Longer side of the largest photos; `size` is that of the depth maps."""
     longest = round(max(SIZES) * size)
-    pixels = sum(_pixels(view.camera, longest) for view in views)
+    pixels = max((_pixels(view.camera, longest) for view in views), default=0)
     share: float = min(1.0, (PHOTO_PIXELS / max(pixels, 1)) ** 0.5)
     return round(longest * share)
 
