@@ -64,9 +64,9 @@ def with_photos(folder: Path, count: int) -> Project:
 
 def made_by(project: Project, context: InlineContext, until: str, parts: int = 1) -> dict[str, str]:
     """Digests of what the stages make."""
-    mesh = SMALL["mesh_generation"]
-    part = {"part_faces": -(-mesh["max_faces"] // parts)}
-    options = resolve_options("low", {**SMALL, "mesh_generation": mesh | part})
+    faces = SMALL["mesh_generation"]["max_faces"]
+    mesh = {"max_faces": parts * faces, "part_faces": faces}
+    options = resolve_options("low", {**SMALL, "mesh_generation": mesh})
     folders = {"inputs": project.path / INPUTS}
     for stage in STAGES[: STAGE_NAMES.index(until) + 1]:
         out = project.path / ARTIFACTS / f"{stage.name}-0"
