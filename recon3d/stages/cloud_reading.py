@@ -12,8 +12,9 @@ import numpy as np
 from recon3d.io.ply import ply_vertex_count, read_point_cloud, read_point_cloud_in_parts
 from recon3d.io.point_visibility import read_visibility, read_visibility_in_parts
 from recon3d.layout import POINT_CLOUD, VISIBILITY
+from recon3d.options import Box
 from recon3d.stages.voxel_sums import ReadCloud, VoxelSums
-from recon3d.types import Floats
+from recon3d.surface.cropping import in_box
 
 #: Points that are read at once, and the first side of a voxel as a share of the first part's extent.
 PART, _FIRST = 2_000_000, 2.0**-18
@@ -21,9 +22,6 @@ PART, _FIRST = 2_000_000, 2.0**-18
 SPAN = 8_000_000
 #: How much larger the voxels become until the cloud fits.
 _LARGER = 1.25
-
-
-Box = tuple[Floats, Floats]
 
 
 Span = tuple[int, int]
@@ -71,8 +69,8 @@ def read_at_most(
         Whether to read which views see each point.
     part : int
         Points that are read at once.
-    box : (low, high), ndarrays of float64, shape (3,), optional
-        Least and largest coordinates of the points that are wanted.
+    box : ((float, float, float), (float, float, float)), optional
+        Corners of the box of the points that are wanted.
     spans : sequence of (int, int), optional
         Where these points are in the file; by default anywhere.
 
@@ -164,8 +162,7 @@ def _pieces(dense: Path, span: Span, views: bool, part: int, box: Box | None) ->
     for cloud, (starts, indices) in zip(clouds, lists, strict=views):
         sums = VoxelSums.of(cloud, starts if views else np.zeros(len(cloud) + 1, np.int64), indices)
         if box is not None:
-            inside = ((cloud.points >= box[0]) & (cloud.points <= box[1])).all(axis=1)
-            sums = sums.at(np.flatnonzero(inside))
+            sums = sums.at(np.flatnonzero(in_box(cloud.points, box)))
         yield sums
 
 

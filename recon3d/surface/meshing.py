@@ -120,9 +120,26 @@ def with_shaped_guesses(mesh: Mesh, grid: Grid, see_through: FreeSpace | None = 
     if see_through is not None:
         exposure = functools.partial(see_through.exposure, radius=_CELLS_AROUND * grid.cell)
     mesh = fair_guesses(mesh, guessed, exposure)
+    mesh = replace(mesh, guessed=guessed)
+    return mesh, guessed_share(mesh)
+
+
+def guessed_share(mesh: Mesh) -> float:
+    """Measure how much of a surface closes gaps.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        With the marks of guesses.
+
+    Returns
+    -------
+    float
+        Share of its area.
+    """
+    assert mesh.guessed is not None
     areas = face_areas(mesh.vertices, mesh.faces)
-    share = float(areas[any_corner(guessed, mesh.faces)].sum() / max(areas.sum(), 1e-300))
-    return replace(mesh, guessed=guessed), share
+    return float(areas[any_corner(mesh.guessed, mesh.faces)].sum() / max(areas.sum(), 1e-300))
 
 
 def near_points(vertices: Floats, points: SurfacePoints, factor: float, threads: Threads = ALONE) -> Mask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -187,14 +188,20 @@ class _Moving:
         """What the photos say in a round."""
         return self.fit.folder / f"terms-{number}"
 
+    @cached_property
+    def pairs(self) -> list[list[int]]:
+        """The photos that each is compared with, once they are chosen."""
+        pairs: list[list[int]] = kept_facts(self.paired)["pairs"]
+        return pairs
+
     def terms(self, number: int) -> dict[int, Path]:
         """What each photo says in a round."""
-        pairs = kept_facts(self.paired)["pairs"]
-        return {index: self.told(number) / f"{index}.npz" for index, others in enumerate(pairs) if others}
+        told = self.told(number)
+        return {index: told / f"{index}.npz" for index, others in enumerate(self.pairs) if others}
 
     def compare_tasks(self, number: int, workers: int) -> list[CompareTask]:
         """What is left of a round's comparing."""
-        pairs, terms = kept_facts(self.paired)["pairs"], self.terms(number)
+        pairs, terms = self.pairs, self.terms(number)
         left = [index for index, path in terms.items() if not is_whole(path)]
         held = _HELD_PIXELS // max((photo.pixels for photo in self.photos), default=1)
         together = held - max(map(len, pairs), default=0)

@@ -102,11 +102,15 @@ def cut_out(fitted: Path, core: Box, output: Path, cores: int) -> None:
 
     facts, mesh = kept_facts(fitted), kept_part(fitted, "mesh", Mesh)
     mesh = with_faces(mesh, mesh.faces[(mesh.faces < facts["own"]).all(axis=1)])
-    for above, corner in zip((True, False), core, strict=True):
-        for axis, at in enumerate(corner):
-            if np.isfinite(at):
-                mesh = clip(mesh, axis, at, above=above)
+    for axis, at, above in _sides(core):
+        mesh = clip(mesh, axis, at, above=above)
     keep_step(output, {"faces": len(mesh.faces)}, mesh=mesh)
+
+
+def _sides(core: Box) -> list[tuple[int, float, bool]]:
+    """Axis and coordinate of each side at which another part follows, and whether the box lies above it."""
+    ends = zip((True, False), core, strict=True)
+    return [(axis, at, above) for above, end in ends for axis, at in enumerate(end) if np.isfinite(at)]
 
 
 @reads(lambda cut, *_: [cut])
@@ -127,14 +131,13 @@ def thin_part(cut: Path, core: Box, faces: int, output: Path, cores: int) -> Non
     from recon3d.surface.simplification import simplify
 
     mesh = kept_part(cut, "mesh", Mesh)
-    sides = [(axis, at) for corner in core for axis, at in enumerate(corner) if np.isfinite(at)]
     held = np.zeros(len(mesh.vertices), bool)
-    for axis, at in sides:
+    for axis, at, _ in _sides(core):
         held |= mesh.vertices[:, axis] == at
     with Threads(cores) as threads:
         thinned = simplify(mesh, faces, threads, held)
     # Computing with differences from the mesh's middle has moved them a little.
-    for axis, at in sides:
+    for axis, at, _ in _sides(core):
         scale = np.spacing(1.0) * 16 * (np.abs(mesh.vertices[:, axis]).max(initial=0.0) + abs(at))
         thinned.vertices[np.abs(thinned.vertices[:, axis] - at) <= scale, axis] = at
     keep_step(output, {}, mesh=thinned)
@@ -164,12 +167,11 @@ def join_parts(
     cores : int
     """
     from recon3d.surface.cleaning import make_manifold
-    from recon3d.surface.connectivity import any_corner
-    from recon3d.surface.normals import face_areas
+    from recon3d.surface.meshing import guessed_share
     from recon3d.surface.simplification import simplify
     from recon3d.surface.stitching import stitch
 
-    facts = {**kept_facts(cloud), "diagonal": shares.diagonal, "octree_depth": shares.depth}
+    facts = {**kept_facts(cloud), "diagonal": shares.scale.diagonal, "octree_depth": shares.depth}
     meshes = {number: _kept_mesh(path) for number, path in enumerate(thinned)}
     with Threads(cores) as threads:
         for number, seam in enumerate(shares.seams):
@@ -178,17 +180,13 @@ def join_parts(
                 meshes.pop(seam.above),
                 seam.axis,
                 seam.at,
-                _REACH * shares.cell,
+                _REACH * shares.scale.cell,
                 threads,
                 later=[(other.axis, other.at) for other in shares.seams[number + 1 :]],
             )
         mesh, torn = without_loose_parts(meshes[0], facts, options.min_component, threads)
         mesh = make_manifold(simplify(mesh, options.max_faces, threads), threads)
-        areas = face_areas(mesh.vertices, mesh.faces, threads)
-    guessed = 0.0
-    if mesh.guessed is not None:
-        guessed = float(areas[any_corner(mesh.guessed, mesh.faces)].sum() / max(areas.sum(), 1e-300))
-    keep_step(output, {**facts, "torn": torn, "guessed": guessed}, mesh=mesh)
+    keep_step(output, {**facts, "torn": torn, "guessed": guessed_share(mesh)}, mesh=mesh)
 
 
 def _kept_mesh(path: Path | None) -> Mesh:

@@ -28,6 +28,25 @@ _FRINGE = 0.04
 
 
 @dataclass(frozen=True)
+class Made:
+    """What is told of a mesh.
+
+    Parameters
+    ----------
+    counts : MeshCounts
+    kind : str
+        What the points outside are.
+    guessed, torn : float
+        Shares of the surface that close gaps, and that were taken off.
+    """
+
+    counts: MeshCounts
+    kind: str
+    guessed: float
+    torn: float
+
+
+@dataclass(frozen=True)
 class Cut:
     """How a part of a scene is cut.
 
@@ -290,7 +309,7 @@ def thin_surface(fitted: Path, options: MeshGenerationOptions, output: Path, cor
 @reads(lambda scene, colors, thinned, *_: [*(path for path, _ in colors), thinned])
 def finish(
     scene: Scene, colors: list[tuple[Path, Box | None]], thinned: Path, out_dir: Path, cores: int
-) -> tuple[MeshCounts, str, float, float]:
+) -> Made:
     """Colour the mesh and write it.
 
     Parameters
@@ -307,11 +326,7 @@ def finish(
 
     Returns
     -------
-    counts : MeshCounts
-    kind : str
-        What the points outside are.
-    guessed, torn : float
-        Shares of the surface that close gaps, and that were taken off.
+    Made
     """
     from recon3d.surface.cropping import in_box
     from recon3d.surface.normals import vertex_normals
@@ -339,4 +354,4 @@ def finish(
         faces=len(mesh.faces),
         octree_depth=int(facts["octree_depth"]),
     )
-    return counts, facts["kind"], facts["guessed"], facts["torn"]
+    return Made(counts, facts["kind"], facts["guessed"], facts["torn"])

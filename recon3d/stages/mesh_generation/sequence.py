@@ -14,7 +14,7 @@ import numpy as np
 
 from recon3d.compute import StageContext
 from recon3d.io.ply import ply_vertex_count
-from recon3d.layout import POINT_CLOUD, MeshCounts
+from recon3d.layout import POINT_CLOUD
 from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.cloud_reading import Span, spans_of
 from recon3d.stages.kept_steps import is_whole, kept_facts
@@ -29,6 +29,7 @@ from recon3d.stages.mesh_generation.joining_steps import (
 )
 from recon3d.stages.mesh_generation.mesh_steps import (
     Cut,
+    Made,
     cut_surface,
     finish,
     make_surface,
@@ -48,10 +49,7 @@ from recon3d.stages.mesh_generation.running import run_step
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
 from recon3d.surface.free_space import halvings
 from recon3d.surface.region import Extent
-from recon3d.surface.thinning import Scale
 from recon3d.types import Scene
-
-Made = tuple[MeshCounts, str, float, float]
 
 #: Work of the steps: reading points and depth maps, thinning, making in two halves, cutting, shaping,
 #: smoothing, fitting to photos, leaving triangles out, finishing.
@@ -106,11 +104,10 @@ def _usual(found: list[tuple[float, int]]) -> float:
     return 0.0
 
 
-def _near(spans: list[Path], box: Box) -> list[Span] | None:
-    """Where points of a box can be in the cloud's file; None where that is not known."""
-    if not spans:
+def _near(facts: list[dict[str, Any]], box: Box) -> list[Span] | None:
+    """Where points of a box can be in the cloud's file, by facts of its spans; None without any."""
+    if not facts:
         return None
-    facts = [kept_facts(path) for path in spans]
     low, high = np.array(box)
     return [
         (int(fact["span"][0]), int(fact["span"][1]))
@@ -154,11 +151,7 @@ class Surfacing:
 
         Returns
         -------
-        counts : MeshCounts
-        kind : str
-            What the points outside are.
-        guessed, torn : float
-            Shares of the surface that close gaps, and that were taken off.
+        Made
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud, _ = self._read(reading)
@@ -181,11 +174,7 @@ class Surfacing:
 
         Returns
         -------
-        counts : MeshCounts
-        kind : str
-            What the points outside are.
-        guessed, torn : float
-            Shares of the surface that close gaps, and that were taken off.
+        Made
         """
         reading, seeing, *later, leaving_out, finishing = self.context.phases(*_SHARES)
         cloud, spans = self._read(reading)
@@ -195,11 +184,11 @@ class Surfacing:
         pieces = [_Piece(number, self.folder / f"part-{number}", shares) for number in range(count)]
         found = kept_facts(cloud)
         extent = Extent(found["kind"], found["far"]) if "far" in found else None
-        clouds = [(part, piece.box(), extent, _near(spans, piece.box())) for piece in pieces]
+        places = [kept_facts(path) for path in spans]
+        clouds = [(part, piece.box(), extent, _near(places, piece.box())) for piece in pieces]
         reading, thinning = later[0].phases(1, 1)
         self._steps(reading, _files(pieces, "cloud.npz"), read_part, clouds)
-        scale = Scale(shares.cell, shares.diagonal)
-        read = [(p.folder / "cloud.npz", self.options, scale, p.core) for p in pieces]
+        read = [(p.folder / "cloud.npz", self.options, shares.scale, p.core) for p in pieces]
         points = self._steps(thinning, _files(pieces, "points.npz"), thin_points, read)
         # A part of which photos measured next to nothing has no surface.
         pieces = [piece for piece, path in zip(pieces, points, strict=True) if kept_facts(path)["used"]]
@@ -244,11 +233,11 @@ class Surfacing:
         """Fit smooth surfaces of parts to the photos, each with the others around it."""
         coarsening, surrounding, fitting = context.phases(1, 1, 18)
         smoothed = _files(pieces, "smooth.npz")
-        pairs = list(zip(pieces, smoothed, strict=True))
-        hiding = [(path, piece.core, len(pieces)) for piece, path in pairs]
+        hiding = [(path, piece.core, len(pieces)) for piece, path in zip(pieces, smoothed, strict=True)]
         coarse = self._steps(coarsening, _files(pieces, "coarse.npz"), coarsen, hiding)
         around = [
-            (path, [o for o in coarse if o.parent != path.parent], piece.box()) for piece, path in pairs
+            (path, [other for other in coarse if other != own], piece.box())
+            for piece, path, own in zip(pieces, smoothed, coarse, strict=True)
         ]
         surrounded = self._steps(surrounding, _files(pieces, "surrounded.npz"), surround, around)
         fits = [Fit(path, p.folder, p.views) for p, path in zip(pieces, surrounded, strict=True)]

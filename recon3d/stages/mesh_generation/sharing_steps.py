@@ -21,6 +21,7 @@ from recon3d.types import Floats, PointCloud, Scene, scene_files
 if TYPE_CHECKING:
     from recon3d.surface.parting import Seam
     from recon3d.surface.region import Extent
+    from recon3d.surface.thinning import Scale
 
 #: Cells by which parts overlap their neighbours. Splines of points, gaps and smoothing reach further than
 #: one, and at its rim a part's surface is wrong.
@@ -54,10 +55,7 @@ class Shares:
 
     Parameters
     ----------
-    cell : float
-        Distance of the grid's vertices.
-    diagonal : float
-        Of the points, without the outer ones.
+    scale : Scale
     depth : int
         The grid has two to the power of this many vertices along a side.
     parts : tuple of Part
@@ -65,8 +63,7 @@ class Shares:
         In the order in which parts are joined.
     """
 
-    cell: float
-    diagonal: float
+    scale: Scale
     depth: int
     parts: tuple[Part, ...]
     seams: tuple[Seam, ...]
@@ -87,7 +84,7 @@ class Shares:
             Two corners.
         """
         low, high = np.array(self.parts[number].core)
-        reach = (_OVERLAP - rim) * self.cell
+        reach = (_OVERLAP - rim) * self.scale.cell
         return _corners(low - reach, high + reach)
 
 
@@ -118,7 +115,7 @@ def share_scene(
     from recon3d.surface.cropping import in_box
     from recon3d.surface.parting import part_space
     from recon3d.surface.poisson import octree_depth
-    from recon3d.surface.thinning import LEAST_POINTS, check_enough, diagonal_of, wanted_cell
+    from recon3d.surface.thinning import LEAST_POINTS, Scale, check_enough, diagonal_of, wanted_cell
 
     facts, points = kept_facts(cloud), kept_part(cloud, "cloud", PointCloud)
     check_enough(points, LEAST_POINTS)
@@ -132,8 +129,7 @@ def share_scene(
         views = _views_of(sample, _NEAR * cell, free, threads)
     parts = [{"core": core, "views": names} for core, names in zip(cores_of, views, strict=True)]
     shares = {
-        "cell": cell,
-        "diagonal": diagonal_of(points.points),
+        "scale": asdict(Scale(cell, diagonal_of(points.points))),
         "depth": octree_depth(points.points, cell),
         "parts": parts,
         "seams": [asdict(seam) for seam in parting.seams],
@@ -169,11 +165,12 @@ def kept_shares(path: Path) -> Shares:
     Shares
     """
     from recon3d.surface.parting import Seam
+    from recon3d.surface.thinning import Scale
 
     facts = kept_facts(path)
-    parts = tuple(Part(_corners(*part["core"]), tuple(part["views"])) for part in facts.pop("parts"))
-    seams = tuple(Seam(**seam) for seam in facts.pop("seams"))
-    return Shares(**facts, parts=parts, seams=seams)
+    parts = tuple(Part(_corners(*part["core"]), tuple(part["views"])) for part in facts["parts"])
+    seams = tuple(Seam(**seam) for seam in facts["seams"])
+    return Shares(Scale(**facts["scale"]), facts["depth"], parts, seams)
 
 
 @reads(lambda task, *_: [task.dense / POINT_CLOUD, task.dense / VISIBILITY, *scene_files(task.dense)])
@@ -199,15 +196,8 @@ def read_part(
     from recon3d.surface.region import points_within
     from recon3d.surface.thinning import at_most
 
-    low, high = np.array(box)
-    read = read_at_most(
-        task.dense,
-        task.most_read,
-        views=extent is not None,
-        part=task.part,
-        box=(low, high),
-        spans=spans,
-    )
+    views = extent is not None
+    read = read_at_most(task.dense, task.most_read, views=views, part=task.part, box=box, spans=spans)
     inside = np.ones(len(read.cloud), bool)
     with Threads(cores) as threads:
         if extent is not None:

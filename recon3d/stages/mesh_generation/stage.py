@@ -14,8 +14,9 @@ from recon3d.layout import POINT_CLOUD, images_folder
 from recon3d.options import MeshGenerationOptions
 from recon3d.stages.cloud_reading import PART
 from recon3d.stages.mesh_generation.fit import PhotoSet
+from recon3d.stages.mesh_generation.mesh_steps import Made
 from recon3d.stages.mesh_generation.point_steps import ReadTask
-from recon3d.stages.mesh_generation.sequence import Made, Surfacing
+from recon3d.stages.mesh_generation.sequence import Surfacing
 from recon3d.types import Scene, SparsePoints
 
 VERSION = 21
@@ -64,7 +65,7 @@ def run(
     count = -(-options.max_faces // options.part_faces)
     while True:
         try:
-            counts, kind, guessed, torn = _mesh(dense, photos, out_dir, kept, options, context, count)
+            made = _mesh(dense, photos, out_dir, kept, options, context, count)
             break
         except OutOfMemory:
             if options.max_faces // (2 * count) >= _SMALLEST_PART:
@@ -83,18 +84,18 @@ def run(
             options = options.model_copy(update={"max_faces": faces, "poisson_depth": max(0, depth - 1)})
             # Parts stay as large as those that were tried last.
             count = -(-count // _FEWER)
-    context.count(counts)
-    if counts.points_outside:
-        context.fallback(_left_out(counts.points_outside, points, kind))
-    if torn > _MUCH:
+    context.count(made.counts)
+    if made.counts.points_outside:
+        context.fallback(_left_out(made.counts.points_outside, points, made.kind))
+    if made.torn > _MUCH:
         context.fallback(
-            f"{100 * torn:.0f} % of the surface, the torn fringe of the ground around the object, is not "
-            "part of the mesh. To keep it: --set mesh_generation.region=all"
+            f"{100 * made.torn:.0f} % of the surface, the torn fringe of the ground around the object, is "
+            "not part of the mesh. To keep it: --set mesh_generation.region=all"
         )
-    if guessed > _MUCH:
+    if made.guessed > _MUCH:
         context.fallback(
-            f"{100 * guessed:.0f} % of the surface closes gaps that no photo measured; it is a guess there. "
-            "More photos of these parts measure them."
+            f"{100 * made.guessed:.0f} % of the surface closes gaps that no photo measured; it is a guess "
+            "there. More photos of these parts measure them."
         )
     shutil.rmtree(kept)
 
