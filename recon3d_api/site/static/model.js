@@ -9,7 +9,7 @@ const TYPES = ["textured_mesh", "normal_map", "report", "mesh", "point_cloud", "
 export function model(state) {
   const node = el("section", { class: "model", "aria-labelledby": "model-title" });
   const title = el("h2", { id: "model-title", text: t("model") });
-  const age = el("p", { class: "level doubtful", text: t("outdatedModel") });
+  const age = el("div", {});
   const stage = el("div", { class: "stage" });
   const said = el("div", {});
   const downloads = el("div", {});
@@ -24,7 +24,7 @@ export function model(state) {
     const shown = made && !run.active;
     node.hidden = !made && !offered.includes("mesh");
     title.hidden = stage.hidden = !made;
-    age.hidden = !made?.outdated;
+    replace(age, made?.outdated && el("p", { class: "level doubtful", text: t("outdatedModel") }));
     replace(said, shown ? result(state, made) : null);
     const model = made && `${state.row.name} ${made.modified}`;
     if (made && model !== framed) {
