@@ -59,3 +59,6 @@ def test_the_bust(visit: Callable[..., Visitor], tmp_path: Path) -> None:
         stranger.expected.append("/share/")
         stranger.page.reload()
         stranger.page.get_by_role("heading", name="This link shows nothing").wait_for()
+        # Before the service ends: a page that it leaves behind tells of lost connections.
+        for seen in (visitor, stranger):
+            seen.context.close()
