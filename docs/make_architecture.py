@@ -68,6 +68,7 @@ ABOUT = {
     "recon3d.options": "options and presets",
     "recon3d.rendering": "pictures and text of objects",
     "recon3d.errors": "exceptions",
+    "recon3d.latch": "an event that Ctrl-C may interrupt",
 }
 
 _ROW, _TOP, _NAME, _ABOUT, _LANE = 26, 54, 20, 200, 15

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import socket
-import threading
+import time
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -97,14 +97,16 @@ def worker() -> None:
     with _parts(settings) as (database, storage, installation):
         begin(installation, database, storage)
         runner = JobRunner(settings, database, storage, slots=max(settings.runners, 1))
-        ended = threading.Event()
+        # No event: a handler that sets one waits for ever if it interrupts the event's own lock.
+        ending: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: ended.set())
+            signal.signal(number, lambda number, _: ending.append(number))
         sweeper = Sweeper(database, storage)
         database.changes.start()
         runner.start()
         sweeper.start()
-        ended.wait()
+        while not ending:
+            time.sleep(0.1)
         runner.stop()
         sweeper.stop()
         database.changes.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +24,7 @@ from recon3d.compute.processes import (
 )
 from recon3d.compute.target import scheduler_address, why_unreachable
 from recon3d.errors import EngineUnavailable, OptionError
+from recon3d.latch import Latch
 from recon3d.rendering.formatting import count
 
 commands = typer.Typer(
@@ -138,9 +138,9 @@ def _devices(gpus: str) -> list[str]:
 
 
 @contextmanager
-def _ending_on_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[threading.Event]:
+def _ending_on_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[Latch]:
     """Let the first Ctrl-C or SIGTERM end processes in order, and a second one at once."""
-    asked = threading.Event()
+    asked = Latch()
 
     def handle(number: int, frame: Any) -> None:
         if asked.is_set():

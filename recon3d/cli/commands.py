@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from rich.text import Text
 
 from recon3d.cli import cluster_commands, giving_commands, preflight_commands
 from recon3d.errors import Cancelled, InputError, OptionError, ProjectError, Recon3DError, StageError
+from recon3d.latch import Latch
 from recon3d.options.value_types import Engine, ExportFormat, Material, Quality, TextureFormat
 from recon3d.rendering.formatting import byte_text, count
 
@@ -385,7 +385,7 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
 
 
 def _canceller(cancel: Callable[[], None], *, silent: bool) -> Callable[[int, Any], None]:
-    asked = threading.Event()
+    asked = Latch()
 
     def handle(number: int, frame: Any) -> None:
         if asked.is_set():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
 
-#: Windows notices Ctrl-C only between two waits.
-_SLICE = 0.2
-#: The same where somebody waits for answers meanwhile.
+from recon3d.latch import Latch
+
+#: Seconds between two answers to somebody who waits for them.
 _ANSWER_SLICE = 0.05
 
 _answering: Callable[[], contextlib.AbstractContextManager[Callable[[], None]]] | None = None
@@ -45,7 +46,7 @@ class Background:
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
         self._work = work
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._thread = threading.Thread(target=self._go, name=name, daemon=True)
 
     def start(self) -> None:
@@ -77,11 +78,11 @@ class Background:
         """
         if threading.current_thread() is self._thread:
             raise RuntimeError("A thread cannot wait for its own end.")
-        end = None if timeout is None else time.monotonic() + timeout
-        part = _SLICE if _answering is None else _ANSWER_SLICE
+        end = math.inf if timeout is None else time.monotonic() + timeout
+        part = math.inf if _answering is None else _ANSWER_SLICE
         with contextlib.nullcontext(_nothing) if _answering is None else _answering() as answer:
-            while not self._ended.wait(part if end is None else min(part, max(end - time.monotonic(), 0))):
-                if end is not None and time.monotonic() >= end:
+            while not self._ended.wait(min(part, max(end - time.monotonic(), 0))):
+                if time.monotonic() >= end:
                     return self.ended
                 answer()
         return True

@@ -368,6 +368,8 @@ class LoginSession(Base):
     id: Mapped[str] = mapped_column(sa.String(32), primary_key=True)
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id", ondelete="CASCADE"), index=True)
     digest: Mapped[str] = mapped_column(sa.String(64))
+    #: When it was exchanged last, seconds since 1970.
+    renewed: Mapped[float] = mapped_column(default=0.0, server_default="0")
     expires: Mapped[float]
 
 

@@ -26,7 +26,7 @@ async def begin_session(
 ) -> schemas.Session:
     """Log in as with `POST /auth/token`, and get a refresh token too.
 
-    The access token is good for 15 minutes at most, the refresh token once.
+    The access token is good for 15 minutes at most, the refresh token for one exchange.
     """
     return await service.lanes.passwords.run(
         _begin, service, form.username, form.password, client_address(request)
@@ -42,9 +42,13 @@ def _begin(service: Service, username: str, password: str, address: str) -> sche
 def refresh_session(body: schemas.RefreshRequest, service: ServiceDep) -> schemas.Session:
     """Exchange a refresh token for a new pair.
 
-    A refresh token that was used before ends the session with all its tokens: it was copied.
+    A refresh token that was used more than 30 seconds ago, or whose successor was used, ends the session
+    with all its tokens: it was copied. Before that it gets the same refresh token again, in case the first
+    answer was lost.
     """
-    renewed = sessions.renew(service.database, body.refresh_token, service.settings.refresh_days)
+    renewed = sessions.renew(
+        service.database, service.tokens, body.refresh_token, service.settings.refresh_days
+    )
     if renewed is None:
         raise unauthorized("The refresh token was used, has expired or was revoked; log in again")
     return _answer(service, renewed)

@@ -1,5 +1,5 @@
 // Who is signed in. Kept: a refresh token in localStorage, which all tabs share and take turns to exchange,
-// because each is good once. Not kept: an access token in sessionStorage, which ends with the tab. A copied
+// because a used one that comes again late ends the session. Not kept: an access token in sessionStorage, which ends with the tab. A copied
 // tab copies its sessionStorage, so no refresh token is put there.
 const KEY = "recon3d.session";
 const LOCK = "recon3d.refresh";

@@ -97,6 +97,27 @@ def status(api: Api, session: dict[str, Any]) -> int:
         return client.get("/auth/me").status_code
 
 
+def test_a_reload_while_the_session_is_renewed_keeps_it(api: Api, visit: Callable[..., Visitor]) -> None:
+    known = account(api, "barbara")
+    visitor = visit(api.url, expected=("/auth/refresh",), at="/#/signin")
+    page = visitor.page
+    page.evaluate("known => localStorage.setItem('recon3d.session', JSON.stringify(known))", known)
+    page.goto(f"{api.url}/#/account")
+    page.get_by_role("heading", name="API keys").wait_for()
+    page.evaluate(AGED)
+    lost: list[int] = []
+    # The service has exchanged the token, and the page never hears of it.
+    page.route("**/auth/refresh", lambda route: lost.append(route.fetch().status))
+    page.reload(wait_until="commit")
+    wait_for(lambda: page.wait_for_timeout(50) or lost)
+    page.unroute("**/auth/refresh")
+    page.reload()
+    page.get_by_role("heading", name="API keys").wait_for()
+    assert "aged" not in page.evaluate(KEPT)
+    assert lost == [200]
+    assert page.get_by_role("heading", name="Sign in").count() == 0
+
+
 #: The time of the access token is over when the service reads it.
 LATE = """async () => {
   const api = await import(new URL("site/api.js", document.baseURI));
