@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,9 +86,18 @@ class Plan:
         -------
         tuple of ndarray of int64, shape (N,)
         """
+        order, starts = self._by_view
+        return np.divmod(order[starts[view] : starts[view + 1]], self.layout.owner.shape[1])
+
+    @cached_property
+    def _by_view(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Blocks, sorted by the view that paints them, and where those of each view begin."""
         # Blocks of cells have the number after all charts'; those of nobody have -1.
-        mine = np.append(self.charts.chart_view == view, [False, False])
-        return np.nonzero(mine[self.layout.owner])
+        view = np.append(self.charts.chart_view, [-1, -1])
+        count = int(view.max()) + 1
+        painting = view.astype(np.int16 if count < 1 << 15 else np.int32)[self.layout.owner.reshape(-1)]
+        order = np.argsort(painting, kind="stable")
+        return order, np.searchsorted(painting, np.arange(count + 1), sorter=order)
 
 
 @dataclass(frozen=True, eq=False)

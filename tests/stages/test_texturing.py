@@ -236,7 +236,7 @@ def test_an_interrupted_run_goes_on_after_the_last_whole_task(
     rest = ["blend"] if level else []
     assert called == [
         *("make_room", "prepare", *["rate_view"] * 9, "confirm", "label", "choose", "plan"),
-        *(["copy_photo"] * undisturbed.counts["views_used"] + ["join", *rest]),
+        *(["copy_photos"] * undisturbed.counts["views_used"] + ["join", *rest]),
     ]
     assert context.called == ["write"]
     assert sorted(path.name for path in out.iterdir()) == ["preview.png", "textured_mesh.glb"]

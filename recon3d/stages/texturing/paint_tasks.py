@@ -58,7 +58,7 @@ class Painting:
         return self.folder / "blended.npz" if self.level else self.joined
 
     def painted(self, view: int) -> Path:
-        """What `copy_photo` leaves.
+        """What `copy_photos` leaves of a view.
 
         Parameters
         ----------
@@ -97,40 +97,42 @@ def plan(task: Painting) -> None:
 
 @dataclass(frozen=True)
 class CopyTask:
-    """Which photo is copied into the atlas.
+    """Which photos are copied into the atlas.
 
     Parameters
     ----------
     painting : Painting
         Whose `plan` is done.
-    view : int
+    views : tuple of int
     """
 
     painting: Painting
-    view: int
+    views: tuple[int, ...]
 
 
 @reads(
     lambda task: [
         task.painting.plan,
         task.painting.sources.chosen,
-        task.painting.sources.images / task.painting.sources.scene.views[task.view].name,
+        *(task.painting.sources.images / task.painting.sources.scene.views[n].name for n in task.views),
     ]
 )
-def copy_photo(task: CopyTask) -> None:
-    """Copy the charts of one view from its photo.
+def copy_photos(task: CopyTask) -> None:
+    """Copy the charts of each view from its photo.
 
     Parameters
     ----------
     task : CopyTask
     """
     sources = task.painting.sources
-    gain = np.ones(3)
+    plan = kept_part(task.painting.plan, "plan", Plan)
+    gains = np.ones((len(sources.scene), 3))
     if task.painting.level:
-        gain = kept_part(sources.chosen, "choice", Choice).gains[task.view]
-    photo, _ = load_view_image(sources.images, sources.scene.views[task.view], sources.max_size)
-    made = paint_view(kept_part(task.painting.plan, "plan", Plan), task.view, photo, gain)
-    keep_step(task.painting.painted(task.view), {}, painted=made)
+        gains = kept_part(sources.chosen, "choice", Choice).gains
+    for view in task.views:
+        photo, _ = load_view_image(sources.images, sources.scene.views[view], sources.max_size)
+        made = paint_view(plan, view, photo, gains[view])
+        keep_step(task.painting.painted(view), {}, painted=made)
 
 
 @reads(lambda task: [task.plan, *(task.painted(view) for view in range(len(task.sources.scene)))])

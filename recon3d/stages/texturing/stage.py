@@ -15,7 +15,7 @@ from recon3d.layout import MESH, NORMAL_MAP, TEXTURED_MESH, TextureCounts, image
 from recon3d.options import TexturingOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.texturing.normal_tasks import bake_normals
-from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photo, join, plan, write
+from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photos, join, plan, write
 from recon3d.stages.texturing.texture_tasks import (
     Sources,
     ViewTask,
@@ -40,6 +40,8 @@ _PHOTO_BYTES = 48
 #: photo is copied: the colours, and whose the blocks are.
 _TEXEL_BYTES, _COPIED_BYTES = 24, 8
 _BASE_BYTES = 400_000_000
+#: Photos that a task copies at most, and tasks that there are before it copies several.
+_COPIED_TOGETHER, _COPY_TASKS = 32, 64
 #: Atlases smaller than this are not tried when memory runs out.
 _SMALLEST_ATLAS = 1024
 #: A larger doubted share of the surface is said.
@@ -194,12 +196,15 @@ def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) ->
     step(planning, plan, task.plan)
     views: list[int] = kept_facts(task.plan)["views"]
     if not (is_whole(task.joined) or is_whole(task.blended)):
-        missing = [view for view in views if not is_whole(task.painted(view))]
+        # Each task reads the plan.
+        together = max(1, min(len(views) // _COPY_TASKS, _COPIED_TOGETHER))
+        groups = [views[start : start + together] for start in range(0, len(views), together)]
+        missing = [left for group in groups if (left := [n for n in group if not is_whole(task.painted(n))])]
         copying.map(
-            copy_photo,
-            [CopyTask(task, view) for view in missing],
-            names=[task.sources.scene.views[view].name for view in missing],
-            done=len(views) - len(missing),
+            copy_photos,
+            [CopyTask(task, tuple(group)) for group in missing],
+            names=[task.sources.scene.views[group[0]].name for group in missing],
+            done=len(groups) - len(missing),
             memory=memory + texels * _COPIED_BYTES,
         )
         step(joining, join, task.joined)
