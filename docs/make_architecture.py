@@ -69,6 +69,7 @@ ABOUT = {
     "recon3d.rendering": "pictures and text of objects",
     "recon3d.errors": "exceptions",
     "recon3d.latch": "an event that Ctrl-C may interrupt",
+    "recon3d.threads": "threads of one task",
 }
 
 _ROW, _TOP, _NAME, _ABOUT, _LANE = 26, 54, 20, 200, 15

@@ -14,7 +14,7 @@ from recon3d.surface.connectivity import (
     repeated_faces,
 )
 from recon3d.surface.normals import face_areas
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Ints, Mesh
 
 

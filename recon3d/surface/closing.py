@@ -14,7 +14,7 @@ from scipy.spatial import cKDTree
 
 from recon3d.kernels import kernel
 from recon3d.surface.connectivity import adjacent_faces, any_corner, every_corner, label_patches
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Ints, Mesh
 
 Mask = NDArray[np.bool_]

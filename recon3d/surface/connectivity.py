@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from recon3d.kernels import kernel
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Ints
 
 Mask = NDArray[np.bool_]

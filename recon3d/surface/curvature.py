@@ -15,7 +15,7 @@ import numpy as np
 from recon3d.kernels import kernel
 from recon3d.surface.connectivity import border_vertices, faces_around_vertices, vertices_around_vertices
 from recon3d.surface.normals import vertex_normals
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
 #: Standard deviations, in pixels of the depth maps, of the smoothing that takes off noise first, and of the

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Camera, Floats, Floats32
 
 Votes = NDArray[np.int32]

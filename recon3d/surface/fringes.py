@@ -23,8 +23,8 @@ from recon3d.surface.connectivity import (
     label_patches,
 )
 from recon3d.surface.normals import face_geometry
-from recon3d.surface.threads import ALONE, Threads
 from recon3d.surface.vertex_heap import rise, sink
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
 Mask = NDArray[np.bool_]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.blocks import SIDE, Level
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats32, Ints, Mesh
 
 _MOST_TRIANGLES = 12

@@ -20,7 +20,7 @@ from recon3d.surface.free_space import FreeSpace
 from recon3d.surface.normals import face_areas
 from recon3d.surface.poisson import Samples, Solver
 from recon3d.surface.thinning import Grid, SurfacePoints
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Mesh
 
 Mask = NDArray[np.bool_]

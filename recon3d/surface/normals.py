@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces that are worth a thread.

@@ -26,7 +26,7 @@ from recon3d.surface import field_kernels, point_kernels
 from recon3d.surface.blocks import SIDE, Level, places_of
 from recon3d.surface.bounds import bounds
 from recon3d.surface.sorted_points import SortedPoints
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32
 
 Mask = NDArray[np.bool_]

@@ -24,8 +24,8 @@ from recon3d.surface.normals import face_areas, usual_edge, vertex_normals
 from recon3d.surface.photo_terms import NOISE, Photo, Terms
 from recon3d.surface.smoothing import Strength, smooth_surface, strength_for_fit
 from recon3d.surface.step_solver import LEAST, bend, smooth_step
-from recon3d.surface.threads import ALONE, Threads
 from recon3d.surface.unfolding import unfold
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Ints, Mesh
 
 #: Sizes of the images in the rounds, relative to the depth maps. Before the last one the surface is smoothed.

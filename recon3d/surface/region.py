@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, PointCloud, Scene
 
 Mask = NDArray[np.bool_]

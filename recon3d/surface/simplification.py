@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from recon3d.surface.decimation import collapse_edges, find_shared
 from recon3d.surface.normals import vertex_normals
 from recon3d.surface.quadrics import quadrics_of
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, PointCloud
 
 Mask = NDArray[np.bool_]

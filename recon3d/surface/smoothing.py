@@ -20,7 +20,7 @@ import numpy as np
 from recon3d.kernels import kernel
 from recon3d.surface.connectivity import faces_around_vertices
 from recon3d.surface.normals import face_geometry, usual_edge
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, Mesh
 
 #: Faces and vertices that are worth a thread.

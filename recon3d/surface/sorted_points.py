@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from recon3d.surface import point_kernels as kernels
 from recon3d.surface.blocks import OFFSETS, SIDE, Level, keys_of
 from recon3d.surface.ordering import stable_order
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Floats, Ints
 
 #: Points, and blocks with points, that are worth a thread.

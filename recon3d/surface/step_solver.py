@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from recon3d.kernels import kernel
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Floats, Ints
 
 #: Rounds, and the precision at which they end.

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from recon3d.surface.cleaning import make_manifold
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Mesh
 
 #: Vertices of the other border that are looked at for each: that of a thin wall's other side may be nearer.

@@ -16,7 +16,7 @@ from recon3d.kernels import kernel
 from recon3d.surface.bounds import bounds
 from recon3d.surface.ordering import stable_order
 from recon3d.surface.poisson import PointLevels, octree_depth, point_levels
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints, PointCloud
 
 Mask = NDArray[np.bool_]

@@ -10,7 +10,7 @@ import numpy as np
 from recon3d.kernels import kernel
 from recon3d.surface.connectivity import adjacent_faces, any_corner
 from recon3d.surface.normals import face_geometry
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Ints, Mesh
 
 #: Cosines of the angle at an edge before and after that make it a fold: it was below 60 degrees, and is

@@ -12,6 +12,7 @@ from recon3d.texture import texels
 from recon3d.texture.cells import TEXELS
 from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.texels import INSIDE, OUTSIDE, RIM, UNIT
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Bytes, Floats, Floats32
 
 #: Texels that a photo may misplace the middle of an edge before its face is resampled.
@@ -76,19 +77,20 @@ class Atlas:
         corners = layout.node_xy[nodes], layout.photo_xy[nodes], charts.depth[nodes]
         texels.project(self.color, photo, *corners, values)
 
-    def outline(self, charts: Charts, layout: Layout) -> None:
+    def outline(self, charts: Charts, layout: Layout, threads: Threads = ALONE) -> None:
         """Fill the mask; rims take the colours inside: beyond an outline photos show something else.
 
         Parameters
         ----------
         charts : Charts
         layout : Layout
+        threads : Threads, optional
         """
-        nodes = charts.face_nodes[charts.face_chart >= 0]
-        texels.correct(self.color, self.mask, layout.node_xy, nodes, np.zeros((len(layout.node_xy), 3)))
-        texels.extend(self.color, self.mask, layout.owner)
+        nothing = np.zeros((len(layout.node_xy), 3))
+        texels.correct(self.color, self.mask, layout.node_xy, *charts.painted_nodes, nothing, threads)
+        texels.extend(self.color, self.mask, layout.owner, threads)
 
-    def correct(self, charts: Charts, layout: Layout, offsets: Floats) -> None:
+    def correct(self, charts: Charts, layout: Layout, offsets: Floats, threads: Threads = ALONE) -> None:
         """Add corrections of the nodes, interpolated over the faces.
 
         Parameters
@@ -97,10 +99,10 @@ class Atlas:
         layout : Layout
         offsets : ndarray of float64, shape (N, 3)
             Gray levels.
+        threads : Threads, optional
         """
-        nodes = charts.face_nodes[charts.face_chart >= 0]
         self.mask[...] = OUTSIDE
-        texels.correct(self.color, self.mask, layout.node_xy, nodes, offsets * UNIT)
+        texels.correct(self.color, self.mask, layout.node_xy, *charts.painted_nodes, offsets * UNIT, threads)
 
     def sample(self, xy: Floats) -> Floats:
         """Interpolate the atlas.
@@ -138,7 +140,7 @@ class Atlas:
                 self.color[y, x] = values[:, number]
                 self.mask[y, x] = np.where(number < faces + 2, INSIDE, RIM)
 
-    def finish(self, layout: Layout) -> Bytes:
+    def finish(self, layout: Layout, threads: Threads = ALONE) -> Bytes:
         """The texture: what is outside of all charts takes the colours around.
 
         The padding takes those of its own chart, for the first mip level. Beyond it pull-push keeps
@@ -148,14 +150,15 @@ class Atlas:
         Parameters
         ----------
         layout : Layout
+        threads : Threads, optional
 
         Returns
         -------
         ndarray of uint8, shape (S, S, 3)
         """
-        texels.widen(self.color, self.mask, layout.owner, _WIDER)
-        half, weight = texels.halve(self.color, self.mask)
-        texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight))
+        texels.widen(self.color, self.mask, layout.owner, _WIDER, threads)
+        half, weight = texels.halve(self.color, self.mask, threads)
+        texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight), threads)
         return texture
 
 

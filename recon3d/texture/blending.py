@@ -14,6 +14,7 @@ from recon3d.texture.charts import Charts, Layout
 from recon3d.texture.seams import Seams, side_lengths
 from recon3d.texture.shapes import BLOCK
 from recon3d.texture.texels import OUTSIDE, UNIT, lookup
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints
 
 #: Steps beyond so many gray levels are closed less (Cauchy's weights).
@@ -27,7 +28,15 @@ _OVERRELAXATION = 1.6
 _compiled = kernel(_nrt=False)
 
 
-def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, strip: int = STRIP) -> None:
+def blend_seams(
+    atlas: Atlas,
+    charts: Charts,
+    layout: Layout,
+    seams: Seams,
+    *,
+    strip: int = STRIP,
+    threads: Threads = ALONE,
+) -> None:
     """Close what step is left, in a strip along the seams; changes the atlas.
 
     At the seam both sides take the mean of their colours, weighted by their trust. The correction
@@ -43,6 +52,7 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     seams : Seams
     strip : int
         Width in texels.
+    threads : Threads, optional
     """
     if not len(seams):
         return
@@ -70,7 +80,7 @@ def blend_seams(atlas: Atlas, charts: Charts, layout: Layout, seams: Seams, *, s
     chart, texel = chart[first], texel[first]
     starts = np.searchsorted(chart, np.arange(len(charts) + 1))
     where = layout.owner, layout.target, layout.extent
-    _membranes(atlas.color, atlas.mask, *where, starts, texel, mean, strip)
+    _membranes(atlas.color, atlas.mask, *where, starts, texel, mean, strip, threads)
 
 
 @_compiled
@@ -134,11 +144,16 @@ def _membranes(
     texel: Ints,
     offset: Floats,
     strip: int,
+    threads: Threads = ALONE,
 ) -> None:
     most = int((extent[:, 0].astype(np.int64) * extent[:, 1]).max(initial=0))
-    scratch = np.empty(most, np.int32), np.empty((most, 3), np.float32), np.empty(most, np.int32)
-    beside = np.empty(most, np.uint8)
-    _continue_offsets(atlas, mask, owner, target, extent, starts, texel, offset, strip, *scratch, beside)
+
+    def scratch() -> tuple[Ints, Floats32, Ints, NDArray[np.uint8]]:
+        floats = np.empty((most, 3), np.float32)
+        return np.empty(most, np.int32), floats, np.empty(most, np.int32), np.empty(most, np.uint8)
+
+    given = (atlas, mask, owner, target, extent, starts, texel, offset, strip)
+    threads.run(_continue_offsets, *given, scratch=scratch, count=len(target), uneven=True)
 
 
 @_compiled
@@ -156,8 +171,10 @@ def _continue_offsets(
     value: Floats32,
     queue: Ints,
     beside: NDArray[np.uint8],
+    start: int,
+    stop: int,
 ) -> None:
-    for number in range(target.shape[0]):
+    for number in range(start, stop):
         if starts[number] == starts[number + 1]:
             continue
         left, top = target[number, 0], target[number, 1]

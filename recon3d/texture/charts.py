@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recon3d.errors import OptionError
 from recon3d.texture.cells import Cells, pair_up
@@ -66,6 +68,13 @@ class Charts:
 
     def __len__(self) -> int:
         return len(self.chart_view)
+
+    @cached_property
+    def painted_nodes(self) -> tuple[Ints, NDArray[np.int64]]:
+        """Nodes of the painted faces, chart by chart, and where each chart's begin: shape (C + 1,)."""
+        order = np.argsort(self.face_chart, kind="stable")
+        starts = np.searchsorted(self.face_chart, np.arange(len(self) + 1), sorter=order)
+        return self.face_nodes[order[starts[0] :]], starts - starts[0]
 
 
 @dataclass(frozen=True, eq=False)

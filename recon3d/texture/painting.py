@@ -18,6 +18,7 @@ from recon3d.texture.seams import Seams, find_seams, global_corrections, seam_di
 from recon3d.texture.shapes import BLOCK
 from recon3d.texture.texels import INSIDE
 from recon3d.texture.topology import face_pairs
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
 
 
@@ -164,7 +165,7 @@ def paint_view(plan: Plan, view: int, photo: Bytes, gain: Floats) -> Painted:
     return Painted(view, _in_blocks(atlas)[rows, :, columns])
 
 
-def joined(plan: Plan, painted: Iterable[Painted], *, level: bool) -> Atlas:
+def joined(plan: Plan, painted: Iterable[Painted], *, level: bool, threads: Threads = ALONE) -> Atlas:
     """Put what the views paint into one atlas.
 
     Parameters
@@ -174,6 +175,7 @@ def joined(plan: Plan, painted: Iterable[Painted], *, level: bool) -> Atlas:
         Of all views of the plan.
     level : bool
         Correct the colours of each chart as a whole, so that they meet at the seams.
+    threads : Threads, optional
 
     Returns
     -------
@@ -184,14 +186,14 @@ def joined(plan: Plan, painted: Iterable[Painted], *, level: bool) -> Atlas:
     for part in painted:
         rows, columns = plan.blocks(part.view)
         _in_blocks(atlas)[rows, :, columns] = part.color
-    atlas.outline(charts, layout)
+    atlas.outline(charts, layout, threads)
     if level:
         offsets = global_corrections(charts, seams, *seam_differences(atlas, layout, seams))
-        atlas.correct(charts, layout, offsets)
+        atlas.correct(charts, layout, offsets, threads)
     return atlas
 
 
-def blended(plan: Plan, atlas: Atlas) -> Atlas:
+def blended(plan: Plan, atlas: Atlas, threads: Threads = ALONE) -> Atlas:
     """Close the steps that are left at the seams.
 
     Parameters
@@ -199,18 +201,24 @@ def blended(plan: Plan, atlas: Atlas) -> Atlas:
     plan : Plan
     atlas : Atlas
         From `joined`; changed.
+    threads : Threads, optional
 
     Returns
     -------
     Atlas
         The same.
     """
-    blend_seams(atlas, plan.charts, plan.layout, plan.seams)
+    blend_seams(atlas, plan.charts, plan.layout, plan.seams, threads=threads)
     return atlas
 
 
 def textured(
-    mesh: Mesh, choice: Choice, views: Sequence[View], plan: Plan, atlas: Atlas
+    mesh: Mesh,
+    choice: Choice,
+    views: Sequence[View],
+    plan: Plan,
+    atlas: Atlas,
+    threads: Threads = ALONE,
 ) -> tuple[TexturedMesh, TextureCounts]:
     """Fill what no photo shows, and what lies between the charts.
 
@@ -222,6 +230,7 @@ def textured(
     plan : Plan
     atlas : Atlas
         With all charts; changed.
+    threads : Threads, optional
 
     Returns
     -------
@@ -244,7 +253,7 @@ def textured(
         filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
         doubted=round(choice.doubted, 4),
     )
-    texture = atlas.finish(layout)
+    texture = atlas.finish(layout, threads)
     uv, face_uv = texture_coordinates(charts, layout)
     return TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, texture), counts
 

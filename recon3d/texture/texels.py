@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from recon3d.kernels import kernel
 from recon3d.texture.raster import span
 from recon3d.texture.shapes import BLOCK, MIRROR_X, MIRROR_Y, SWAP
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Bytes, Floats, Floats32, Ints
 
 #: Values of an atlas are gray levels times this, in int16: corrections neither round nor clip.
@@ -20,6 +21,8 @@ OUTSIDE, INSIDE, RIM = 0, 1, 2
 
 #: Texels whose centres are this close to a chart are its rim: bilinear lookups inside it reach them.
 _RIM = 2**0.5
+#: Charts, and rows of an atlas, that are worth a thread.
+_LEAST_CHARTS, _LEAST_ROWS = 8, 128
 
 _compiled = kernel(_nrt=False)
 
@@ -211,7 +214,15 @@ def nearest_on_border(corners: Floats, px: float, py: float, weights: Floats) ->
     return nearest
 
 
-def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offsets: Floats) -> None:
+def correct(
+    atlas: NDArray[np.int16],
+    mask: Bytes,
+    xy: Floats,
+    nodes: Ints,
+    starts: NDArray[np.int64],
+    offsets: Floats,
+    threads: Threads = ALONE,
+) -> None:
     """Add the nodes' corrections to the texels of faces and rims, and mark these.
 
     Parameters
@@ -223,11 +234,21 @@ def correct(atlas: NDArray[np.int16], mask: Bytes, xy: Floats, nodes: Ints, offs
     xy : ndarray of float64, shape (N, 2)
         Places of the nodes in texels.
     nodes : ndarray of int32, shape (F, 3)
-        Nodes of each face.
+        Nodes of each face, chart by chart.
+    starts : ndarray of int64, shape (C + 1,)
+        First face of each chart. No two charts share a texel.
     offsets : ndarray of float64, shape (N, 3)
         Corrections in atlas units.
+    threads : Threads, optional
     """
-    _correct(atlas, mask, xy, nodes, offsets, np.empty((3, 2)), np.empty(3))
+    given = (atlas, mask, xy, nodes, starts, offsets)
+    count = len(starts) - 1
+    threads.run(_correct, *given, scratch=_corners, count=count, least=_LEAST_CHARTS, uneven=True)
+
+
+def _corners() -> tuple[Floats, Floats]:
+    """Where `_correct` works: a face's corners and their weights."""
+    return np.empty((3, 2)), np.empty(3)
 
 
 @_compiled
@@ -236,15 +257,18 @@ def _correct(
     mask: Bytes,
     xy: Floats,
     nodes: Ints,
+    starts: NDArray[np.int64],
     offsets: Floats,
     corners: Floats,
     weights: Floats,
+    start: int,
+    stop: int,
 ) -> None:
     size = mask.shape[0]
     # First the faces, then the rims, so that a rim never takes a texel of a face.
     for stage in range(2):
         reach = 0.0 if stage == 0 else _RIM
-        for f in range(nodes.shape[0]):
+        for f in range(starts[start], starts[stop]):
             for k in range(3):
                 for axis in range(2):
                     corners[k, axis] = xy[nodes[f, k], axis]
@@ -277,8 +301,7 @@ def _correct(
                         atlas[row, column, channel] = np.int16(min(max(round(total), -32768), 32767))
 
 
-@_compiled
-def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
+def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, threads: Threads = ALONE) -> None:
     """Give each texel of a rim the mean of the inner texels of its chart that touch it.
 
     Parameters
@@ -289,9 +312,15 @@ def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
         Which texels are known; see `correct`.
     owner : ndarray of int32, shape (H // 2, W // 2)
         Chart of each block.
+    threads : Threads, optional
     """
+    threads.run(_extend, atlas, mask, owner, count=len(mask), least=_LEAST_ROWS)
+
+
+@_compiled
+def _extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, start: int, stop: int) -> None:
     size = mask.shape[0]
-    for row in range(size):
+    for row in range(start, stop):
         for column in range(size):
             if mask[row, column] != RIM:
                 continue
@@ -311,7 +340,7 @@ def extend(atlas: NDArray[np.int16], mask: Bytes, owner: Ints) -> None:
                 atlas[row, column, 2] = np.int16(blue // count)
 
 
-def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int) -> None:
+def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int, threads: Threads = ALONE) -> None:
     """Give the texels around charts and rims the mean of their chart's known texels that touch them.
 
     Parameters
@@ -324,15 +353,16 @@ def widen(atlas: NDArray[np.int16], mask: Bytes, owner: Ints, rounds: int) -> No
         Chart of each block.
     rounds : int
         Width in texels.
+    threads : Threads, optional
     """
     for _ in range(rounds):
-        _widen(atlas, mask, mask.copy(), owner)
+        threads.run(_widen, atlas, mask, mask.copy(), owner, count=len(mask), least=_LEAST_ROWS)
 
 
 @_compiled
-def _widen(atlas: NDArray[np.int16], mask: Bytes, before: Bytes, owner: Ints) -> None:
+def _widen(atlas: NDArray[np.int16], mask: Bytes, before: Bytes, owner: Ints, start: int, stop: int) -> None:
     size = mask.shape[0]
-    for row in range(size):
+    for row in range(start, stop):
         for column in range(size):
             mine = owner[row // BLOCK, column // BLOCK]
             if before[row, column] != OUTSIDE or mine < 0:
@@ -403,7 +433,7 @@ def _look_up(atlas: NDArray[np.int16], xy: Floats, out: Floats) -> None:
         lookup(atlas, xy[n, 0], xy[n, 1], out, n)
 
 
-def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
+def halve(atlas: NDArray[np.int16], mask: Bytes, threads: Threads = ALONE) -> tuple[Floats32, Floats32]:
     """Average the known texels of each block of four.
 
     Parameters
@@ -412,6 +442,7 @@ def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
         In atlas units.
     mask : ndarray of uint8, shape (H, W)
         Which texels are known.
+    threads : Threads, optional
 
     Returns
     -------
@@ -420,14 +451,16 @@ def halve(atlas: NDArray[np.int16], mask: Bytes) -> tuple[Floats32, Floats32]:
     """
     size = mask.shape[0] // 2
     color, weight = np.zeros((size, size, 3), np.float32), np.zeros((size, size), np.float32)
-    _halve(atlas, mask, color, weight)
+    threads.run(_halve, atlas, mask, color, weight, count=size, least=_LEAST_ROWS)
     return color, weight
 
 
 @_compiled
-def _halve(atlas: NDArray[np.int16], mask: Bytes, color: Floats32, weight: Floats32) -> None:
+def _halve(
+    atlas: NDArray[np.int16], mask: Bytes, color: Floats32, weight: Floats32, start: int, stop: int
+) -> None:
     size = weight.shape[0]
-    for y in range(size):
+    for y in range(start, stop):
         for x in range(size):
             known = 0
             for row in range(2 * y, 2 * y + 2):
@@ -442,7 +475,7 @@ def _halve(atlas: NDArray[np.int16], mask: Bytes, color: Floats32, weight: Float
                     color[y, x, channel] /= known * UNIT
 
 
-def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
+def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32, threads: Threads = ALONE) -> Bytes:
     """Make the texture: the atlas where it is known, elsewhere `half`.
 
     Parameters
@@ -453,6 +486,7 @@ def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
         Which texels are known.
     half : ndarray of float32, shape (h, w, 3)
         Gray levels at half the size.
+    threads : Threads, optional
 
     Returns
     -------
@@ -460,14 +494,16 @@ def finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32) -> Bytes:
         RGB.
     """
     texture = np.empty((*mask.shape, 3), np.uint8)
-    _finish(atlas, mask, half, texture)
+    threads.run(_finish, atlas, mask, half, texture, count=len(mask), least=_LEAST_ROWS)
     return texture
 
 
 @_compiled
-def _finish(atlas: NDArray[np.int16], mask: Bytes, half: Floats32, texture: Bytes) -> None:
+def _finish(
+    atlas: NDArray[np.int16], mask: Bytes, half: Floats32, texture: Bytes, start: int, stop: int
+) -> None:
     size = mask.shape[0]
-    for y in range(size):
+    for y in range(start, stop):
         for x in range(size):
             for channel in range(3):
                 if mask[y, x] == OUTSIDE:

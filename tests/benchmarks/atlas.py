@@ -56,7 +56,8 @@ def _covered(xy: Floats, faces: NDArray[np.int32], size: int) -> float:
     mask = np.zeros((size, size), np.uint8)
     # Corners of cells lie on centres of texels, up to rounding.
     places = np.round(xy * 256) / 256
-    texels.correct(np.zeros((size, size, 3), np.int16), mask, places, faces, np.zeros((len(xy), 3)))
+    one = np.array([0, len(faces)])
+    texels.correct(np.zeros((size, size, 3), np.int16), mask, places, faces, one, np.zeros((len(xy), 3)))
     return float(np.count_nonzero(mask == INSIDE)) / mask.size
 
 

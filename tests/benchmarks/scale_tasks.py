@@ -1,11 +1,13 @@
 """What the tasks of a run take: measured on two small sets, and foretold for a larger one.
 
-``python -m tests.benchmarks.scale_tasks KEPT`` runs every stage on 10 and on 20 photos of the rock, one task
+``python -m tests.benchmarks.scale_tasks KEPT`` runs every stage on 20 and on 50 photos of the rock, one task
 after the other in one process, and writes each task's CPU-seconds, bytes read and written, and bytes of the
-files that the task before it read, too, to scale_tasks.json. It also measures what Dask needs for a task that
-does nothing, how the time of mapping grows with the images, and what reading a span of a large cloud and
-joining such spans take. ``--only 10`` (or ``20``, ``dispatch``, ``mapping``, ``reading``) measures one of
-these anew. `tests.benchmarks.scale` replays the table.
+files that the task before it read, too, to scale_tasks.json. Texturing is run on the smaller set repeated
+side by side, with as many triangles for all copies as for one: what it does alone depends on the triangles
+and on how many charts they fall into, and 50 photos say nothing of that. It also measures what Dask needs for
+a task that does nothing, how the time of mapping grows with the images, and what reading a span of a large
+cloud and joining such spans take. ``--only 20`` (or ``50``, ``dispatch``, ``mapping``, ``reading``) measures
+one of these anew. `tests.benchmarks.scale` replays the table.
 """
 
 from __future__ import annotations
@@ -30,14 +32,16 @@ from recon3d import Pipeline, Project
 from recon3d.compute import Cluster, InlineContext
 from recon3d.compute.reading import declared_reads
 from recon3d.compute.usage import Usage
-from recon3d.io.ply import ply_vertex_count
-from recon3d.layout import POINT_CLOUD
+from recon3d.io.ply import ply_vertex_count, read_mesh, write_mesh
+from recon3d.layout import MESH, POINT_CLOUD, images_folder
 from recon3d.options import resolve_options
-from recon3d.stage_table import STAGES
+from recon3d.stage_table import STAGES, Stage
 from recon3d.stages.cloud_reading import SPAN, joined_spans, thinned_span
 from recon3d.stages.voxel_sums import VoxelSums
-from recon3d.types import PointCloud
+from recon3d.surface.simplification import simplify, with_attributes
+from recon3d.types import Mesh, PointCloud, Scene
 from tests.benchmarks.blocks import made_up_cloud
+from tests.benchmarks.memory import repeated as repeated_scene
 from tests.benchmarks.retrieval import FEATURES, video_frames
 from tests.benchmarks.sets import DATA
 from tests.benchmarks.simulated_cluster import Task
@@ -45,7 +49,9 @@ from tests.benchmarks.simulated_cluster import Task
 TABLE = Path(__file__).with_name("scale_tasks.json")
 _QUALITY = "medium"
 #: Consecutive photos of the rock.
-_IMAGES = (10, 20)
+_IMAGES = (20, 50)
+#: Copies of the smaller set that are textured.
+_COPIES = (8, 32)
 #: Tasks without work that are sent to two workers.
 _EMPTY = 1000
 #: Frames of the bust, and how many of them are mapped.
@@ -67,6 +73,7 @@ _KEPT_POINTS, _LEFT, _SUM_BYTES = 12_000_000, 4, 84
 _JOINED, _LEFT_EACH = 48, 250_000
 #: These are sent by `map` and work on the whole set, each on another part of its result.
 _WHOLE = ("merge",)
+_REPEATED = "texturing"
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,8 @@ class Table:
     ----------
     runs : tuple of (int, tuple of Call)
         Images and calls of the small and the larger set.
+    repeated : tuple of (int, tuple of Call)
+        The same of stages that were run on a set repeated less and more often.
     dispatch : float
         Seconds of client and scheduler for a task.
     mapping : tuple of (int, float)
@@ -111,6 +120,7 @@ class Table:
     runs: tuple[tuple[int, tuple[Call, ...]], ...]
     dispatch: float
     mapping: tuple[tuple[int, float], ...]
+    repeated: tuple[tuple[int, tuple[Call, ...]], ...] = ()
     points: float = 0.0
     span: float = 0.0
     joining: float = 0.0
@@ -125,10 +135,13 @@ class Table:
     def read(cls, path: Path = TABLE) -> Table:
         """Read the table."""
         kept = json.loads(path.read_text())
-        runs = tuple((run["images"], tuple(map(_call, run["calls"]))) for run in kept["runs"])
+        runs, repeated = (
+            tuple((run["images"], tuple(map(_call, run["calls"]))) for run in kept[key])
+            for key in ("runs", "repeated")
+        )
         mapping = tuple((int(images), float(seconds)) for images, seconds in kept["mapping"])
         points = kept["runs"][-1]["points"] / kept["runs"][-1]["images"]
-        return cls(runs, float(kept["dispatch"]), mapping, points, *map(float, kept["reading"]))
+        return cls(runs, float(kept["dispatch"]), mapping, repeated, points, *map(float, kept["reading"]))
 
     def foretell(self, images: int, seed: int = 0) -> list[Call]:
         """The calls of a run with more images.
@@ -147,7 +160,13 @@ class Table:
         list of Call
         """
         rng = np.random.default_rng(seed)
-        (few, small), (many, large) = self.runs
+        foretold = self._foretell(self.runs, images, rng)
+        return foretold + (self._foretell(self.repeated, images, rng) if self.repeated else [])
+
+    def _foretell(
+        self, runs: tuple[tuple[int, tuple[Call, ...]], ...], images: int, rng: np.random.Generator
+    ) -> list[Call]:
+        (few, small), (many, large) = runs
         earlier = dict(zip(_keys(small), small, strict=True))
         foretold = []
         for key, call in zip(_keys(large), large, strict=True):
@@ -276,26 +295,68 @@ def _bytes() -> tuple[int, int]:
     return int(rows["rchar"]), int(rows["wchar"])
 
 
-def record(kept: Path, images: int, quality: str = _QUALITY) -> dict[str, Any]:
-    """Run all stages on some photos of the rock."""
+def record(
+    kept: Path, images: int, copies: Sequence[int], quality: str = _QUALITY
+) -> dict[str, list[dict[str, Any]]]:
+    """Run all stages on some photos of the rock, texturing on some numbers of copies of them."""
     folder = kept / f"run-{images}"
     shutil.rmtree(folder, ignore_errors=True)
     project = Project.create(folder / "project")
     project.add_photos(sorted((DATA / "nlesc_rock_1600" / "images").glob("*"))[:images])
     options = resolve_options(quality, {"feature_matching": {"matcher": "retrieval"}})
     made = {"inputs": project.path / "inputs"}
+    repeated: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     for stage in STAGES:
-        made[stage.name] = folder / stage.name
-        made[stage.name].mkdir()
-        module = importlib.import_module(f"recon3d.stages.{stage.name}")
-        inputs = {name: made[name] for name in stage.needs}
-        module.run(inputs, options[stage.name], made[stage.name], _Recorder(stage.name, calls))
-        seconds = sum(sum(call["seconds"]) for call in calls if call["stage"] == stage.name)
-        print(f"{images} images: {stage.name:<24}{seconds:>8.1f} CPU-s", flush=True)
+        if stage.name != _REPEATED:
+            made[stage.name] = folder / stage.name
+            _record_stage(stage, made, options, images, calls)
     points = ply_vertex_count(made["dense_reconstruction"] / POINT_CLOUD)
+    for number in copies:
+        views = images * number
+        whole = _repeat(made, folder / f"copies-{number}", views)
+        textured: list[dict[str, Any]] = []
+        _record_stage(_stage(_REPEATED), whole, options, views, textured)
+        repeated.append({"images": views, "calls": textured})
     shutil.rmtree(folder)
-    return {"images": images, "points": points, "calls": calls}
+    return {"runs": [{"images": images, "points": points, "calls": calls}], "repeated": repeated}
+
+
+def _stage(name: str) -> Stage:
+    return next(stage for stage in STAGES if stage.name == name)
+
+
+def _record_stage(
+    stage: Stage, made: dict[str, Path], options: Any, images: int, calls: list[dict[str, Any]]
+) -> None:
+    made[stage.name].mkdir()
+    module = importlib.import_module(f"recon3d.stages.{stage.name}")
+    inputs = {name: made[name] for name in stage.needs}
+    module.run(inputs, options[stage.name], made[stage.name], _Recorder(stage.name, calls))
+    seconds = sum(sum(call["seconds"]) for call in calls if call["stage"] == stage.name)
+    print(f"{images} images: {stage.name:<24}{seconds:>8.1f} CPU-s", flush=True)
+
+
+def _repeat(made: dict[str, Path], folder: Path, views: int) -> dict[str, Path]:
+    """The inputs of texturing, side by side, with as many triangles as one of them."""
+    names = ("frame_extraction", "sparse_reconstruction", "mesh_generation", _REPEATED)
+    whole = {name: folder / name for name in names}
+    photos = images_folder(whole["frame_extraction"])
+    photos.mkdir(parents=True)
+    scene = Scene.load(made["sparse_reconstruction"])
+    row = repeated_scene(scene, images_folder(made["frame_extraction"]), photos, views)
+    row.save(whole["sparse_reconstruction"])
+    one = read_mesh(made["mesh_generation"] / MESH)
+    copies = len(row) // len(scene)
+    steps = [row.views[n * len(scene)].center - row.views[0].center for n in range(copies)]
+    vertices = np.concatenate([one.vertices + step for step in steps])
+    faces = np.concatenate([one.faces + len(one.vertices) * n for n in range(copies)]).astype(np.int32)
+    fewer = simplify(Mesh(vertices, faces), len(one))
+    colors = None if one.colors is None else np.tile(one.colors, (copies, 1))
+    whole["mesh_generation"].mkdir()
+    mesh = with_attributes(fewer, PointCloud(vertices, None, colors))
+    write_mesh(whole["mesh_generation"] / MESH, mesh)
+    return whole
 
 
 def reading_seconds(kept: Path) -> tuple[float, float]:
@@ -375,12 +436,14 @@ def main() -> None:
     parser.add_argument("--only", choices=(*map(str, _IMAGES), "dispatch", "mapping", "reading"))
     given = parser.parse_args()
     given.kept.mkdir(parents=True, exist_ok=True)
-    table = json.loads(TABLE.read_text()) if TABLE.exists() else {"runs": []}
+    table = json.loads(TABLE.read_text()) if TABLE.exists() else {"runs": [], "repeated": []}
     for images in _IMAGES:
         if given.only in (None, str(images)):
-            record(given.kept, 5, "low")  # compiles all kernels and loads all modules
+            record(given.kept, 5, (1,), "low")  # compiles all kernels and loads all modules
+            measured = record(given.kept, images, _COPIES if images == _IMAGES[0] else ())
             others = [run for run in table["runs"] if run["images"] != images]
-            table["runs"] = sorted([*others, record(given.kept, images)], key=lambda run: run["images"])
+            table["runs"] = sorted([*others, *measured["runs"]], key=lambda run: run["images"])
+            table["repeated"] = measured["repeated"] or table["repeated"]
     if given.only in (None, "dispatch"):
         table["dispatch"] = round(dispatch_seconds(), 5)
     if given.only in (None, "mapping"):

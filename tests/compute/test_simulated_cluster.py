@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.benchmarks.scale import simulate
@@ -69,6 +71,19 @@ def test_a_larger_run_has_more_tasks_of_images_and_longer_ones_of_the_whole_set(
     assert place.tasks[0].seconds == pytest.approx(60 * 10**2)  # twice the images took four times as long
     assert mesh.tasks[0].seconds == 20  # nothing shrinks
     assert mesh.memory == pytest.approx(1e9 + 2e8)
+
+
+def test_a_stage_that_was_measured_on_a_repeated_set_goes_on_from_there() -> None:
+    def calls(seconds: float, tasks: int) -> tuple[Call, ...]:
+        return (
+            Call("texturing", "plan", False, 0, (Task(seconds),)),
+            Call("texturing", "rate_view", True, 0, (Task(0.5),) * tasks),
+        )
+
+    table = replace(_table(), repeated=((160, calls(4.0, 160)), (640, calls(5.0, 640))))
+    *_, plan, rate = table.foretell(1600)
+    assert plan.tasks[0].seconds == pytest.approx(7)
+    assert len(rate.tasks) == 1600
 
 
 def test_what_runs_alone_counts_against_the_run_and_parts_of_it_do_not() -> None:

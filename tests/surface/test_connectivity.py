@@ -16,7 +16,7 @@ from recon3d.surface.connectivity import (
     faces_around_vertices,
     vertices_around_vertices,
 )
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Mesh
 
 

@@ -11,7 +11,7 @@ import trimesh
 from recon3d.surface import curvature
 from recon3d.surface.connectivity import border_vertices, vertex_neighbors, vertices_around_vertices
 from recon3d.surface.curvature import restore_curvature
-from recon3d.surface.threads import ALONE
+from recon3d.threads import ALONE
 from recon3d.types import Mesh
 from tests.synthetic.shapes import grid_mesh
 

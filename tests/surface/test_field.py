@@ -10,7 +10,7 @@ from recon3d.surface.blocks import SIDE, Level
 from recon3d.surface.isosurface import extract, triangles_of_cells
 from recon3d.surface.poisson import Samples, Solver
 from recon3d.surface.sorted_points import SortedPoints
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Mesh
 from tests.benchmarks.surface_faults import border
 from tests.surface.whole import surface_from_points

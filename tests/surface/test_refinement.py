@@ -12,7 +12,7 @@ from recon3d.surface.normals import face_geometry
 from recon3d.surface.photo_kernels import render
 from recon3d.surface.photo_terms import Photo, choose_pairs, shown_vertices
 from recon3d.surface.refinement import Neighbors, roughness
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Camera, Floats, Mesh
 from tests.surface.whole import refine
 from tests.synthetic.shapes import grid_mesh, looking

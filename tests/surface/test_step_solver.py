@@ -10,7 +10,7 @@ from scipy.sparse.linalg import spsolve
 from recon3d.surface import step_solver
 from recon3d.surface.connectivity import vertex_neighbors, vertices_around_vertices
 from recon3d.surface.step_solver import smooth_step
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from tests.synthetic.shapes import grid_mesh
 
 

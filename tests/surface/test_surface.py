@@ -27,7 +27,7 @@ from recon3d.surface.smoothing import (
     strength_for_fit,
 )
 from recon3d.surface.thinning import at_most, lonely, neighbors, noise_of, spacing_of, thinned
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Camera, Mesh, PointCloud
 from tests.benchmarks.surface_faults import border
 from tests.surface.whole import surface_from_points

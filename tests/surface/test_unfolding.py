@@ -10,8 +10,8 @@ import pytest
 from recon3d.surface.connectivity import adjacent_faces
 from recon3d.surface.normals import face_geometry
 from recon3d.surface.refinement import Neighbors
-from recon3d.surface.threads import Threads
 from recon3d.surface.unfolding import unfold
+from recon3d.threads import Threads
 from recon3d.types import Mesh
 from tests.synthetic.shapes import grid_mesh
 

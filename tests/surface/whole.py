@@ -11,7 +11,7 @@ from recon3d.surface.meshing import justified, solver_of, with_shaped_guesses
 from recon3d.surface.photo_terms import Photo, choose_pairs, compare_photos, shown_vertices
 from recon3d.surface.refinement import SIZES, Neighbors, next_surface, scaled_photo
 from recon3d.surface.thinning import surface_points
-from recon3d.surface.threads import ALONE, Threads
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Mesh, PointCloud
 
 

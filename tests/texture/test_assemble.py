@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from recon3d.texture import texels
+from recon3d.threads import Threads
 from recon3d.types import Mesh, TexturedMesh, View
 from tests.synthetic.box import box_mesh, joined, panel, photograph, rate, ring, true_color
 from tests.texture.whole import texture_mesh
@@ -65,14 +67,18 @@ def test_levelling_evens_out_the_exposures(setting: tuple[Mesh, list[View], list
     assert np.quantile(errors(raw)[seen], 0.95) > 15
 
 
-def test_coordinates_are_in_range_and_the_result_repeats(
-    setting: tuple[Mesh, list[View], list[np.ndarray]],
+def test_coordinates_are_in_range_and_the_result_repeats_with_any_number_of_threads(
+    setting: tuple[Mesh, list[View], list[np.ndarray]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mesh, views, photos = setting
+    monkeypatch.setattr(texels, "_LEAST_CHARTS", 1)
+    monkeypatch.setattr(texels, "_LEAST_ROWS", 16)
     results = []
-    for _ in range(2):
+    for count in (1, 3):
         candidates = rate(mesh, views, photos).candidates()
-        results.append(texture_mesh(mesh, views, candidates, photos.__getitem__, texture_size=1024)[0])
+        with Threads(count) as threads:
+            given = (mesh, views, candidates, photos.__getitem__)
+            results.append(texture_mesh(*given, texture_size=1024, threads=threads)[0])
     first, second = results
     np.testing.assert_array_equal(first.texture, second.texture)
     np.testing.assert_array_equal(first.uv, second.uv)

@@ -12,6 +12,7 @@ from recon3d.texture.face_visibility import Candidates
 from recon3d.texture.labelling import choose_views
 from recon3d.texture.painting import TextureCounts, blended, joined, paint_view, plan_atlas, textured
 from recon3d.texture.topology import face_pairs
+from recon3d.threads import ALONE, Threads
 from recon3d.types import Bytes, Mesh, TexturedMesh, View
 
 
@@ -23,6 +24,7 @@ def texture_mesh(
     guesses: Any = None,
     texture_size: int = 4096,
     seam_levelling: bool = True,
+    threads: Threads = ALONE,
 ) -> tuple[TexturedMesh, TextureCounts]:
     """Texture a mesh."""
     mesh, confirmed = confirm_candidates(mesh, len(views), candidates, guesses)
@@ -31,7 +33,7 @@ def texture_mesh(
     plan = plan_atlas(mesh, choice, views, texture_size)
     gains = choice.gains if seam_levelling else np.ones_like(choice.gains)
     painted = [paint_view(plan, view, load_photo(view), gains[view]) for view in plan.views.tolist()]
-    atlas = joined(plan, painted, level=seam_levelling)
+    atlas = joined(plan, painted, level=seam_levelling, threads=threads)
     if seam_levelling:
-        atlas = blended(plan, atlas)
-    return textured(mesh, choice, views, plan, atlas)
+        atlas = blended(plan, atlas, threads)
+    return textured(mesh, choice, views, plan, atlas, threads)

@@ -19,7 +19,7 @@ from recon3d.io.masks import load_view_mask
 from recon3d.io.undistort import load_view_image, undistorted_pixels
 from recon3d.layout import mask_file
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Bytes, Mesh, Scene, View, scene_files
 
 if TYPE_CHECKING:

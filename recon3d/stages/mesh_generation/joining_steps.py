@@ -11,7 +11,7 @@ from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.mesh_generation.mesh_steps import without_loose_parts
 from recon3d.stages.mesh_generation.sharing_steps import Shares
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Mesh
 
 #: Triangles of all other parts together, which hide a part from photos.

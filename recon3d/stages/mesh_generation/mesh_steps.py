@@ -17,7 +17,7 @@ from recon3d.options import Box, MeshGenerationOptions
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.mesh_generation.point_steps import kept_free_space
 from recon3d.stages.preview import write_preview
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Mesh, PointCloud, Scene
 
 if TYPE_CHECKING:

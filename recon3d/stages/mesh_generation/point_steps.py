@@ -22,7 +22,7 @@ from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.voxel_sums import VoxelSums
 from recon3d.surface.bounds import bounds
 from recon3d.surface.free_space import FreeSpace, SmallMap
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import PointCloud, Scene, View, scene_files
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from recon3d.stages.cloud_reading import Span, read_at_most
 from recon3d.stages.kept_steps import keep_step, kept_facts, kept_part
 from recon3d.stages.mesh_generation.point_steps import ReadTask, kept_maps
 from recon3d.surface.free_space import count_empty
-from recon3d.surface.threads import Threads
+from recon3d.threads import Threads
 from recon3d.types import Floats, PointCloud, Scene, scene_files
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from recon3d.stages.texturing.texture_tasks import Sources
 from recon3d.texture.assemble import Choice
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.painting import Painted, Plan, blended, joined, paint_view, plan_atlas, textured
+from recon3d.threads import Threads
 from recon3d.types import Mesh, View
 
 _JPEG_QUALITY = 92
@@ -135,35 +136,41 @@ def copy_photos(task: CopyTask) -> None:
         keep_step(task.painting.painted(view), {}, painted=made)
 
 
-@reads(lambda task: [task.plan, *(task.painted(view) for view in range(len(task.sources.scene)))])
-def join(task: Painting) -> None:
+@reads(lambda task, _: [task.plan, *(task.painted(view) for view in range(len(task.sources.scene)))])
+def join(task: Painting, cores: int) -> None:
     """Put the charts into one atlas, and correct each as a whole so that they meet at the seams.
 
     Parameters
     ----------
     task : Painting
         Whose photos are copied.
+    cores : int
+        That this task may use.
     """
     painted = (kept_part(task.painted(view), "painted", Painted) for view in kept_facts(task.plan)["views"])
-    atlas = joined(kept_part(task.plan, "plan", Plan), painted, level=task.level)
+    with Threads(cores) as threads:
+        atlas = joined(kept_part(task.plan, "plan", Plan), painted, level=task.level, threads=threads)
     keep_step(task.joined, {}, atlas=atlas)
 
 
-@reads(lambda task: [task.plan, task.joined])
-def blend(task: Painting) -> None:
+@reads(lambda task, _: [task.plan, task.joined])
+def blend(task: Painting, cores: int) -> None:
     """Close the steps that are left at the seams.
 
     Parameters
     ----------
     task : Painting
         Whose `join` is done.
+    cores : int
+        That this task may use.
     """
-    atlas = blended(kept_part(task.plan, "plan", Plan), kept_part(task.joined, "atlas", Atlas))
+    with Threads(cores) as threads:
+        atlas = blended(kept_part(task.plan, "plan", Plan), kept_part(task.joined, "atlas", Atlas), threads)
     keep_step(task.blended, {}, atlas=atlas)
 
 
-@reads(lambda task, out_dir: [task.sources.chosen, task.plan, task.blended])
-def write(task: Painting, out_dir: Path) -> tuple[TextureCounts, float]:
+@reads(lambda task, *_: [task.sources.chosen, task.plan, task.blended])
+def write(task: Painting, out_dir: Path, cores: int) -> tuple[TextureCounts, float]:
     """Fill what no photo shows, and write the model.
 
     Parameters
@@ -172,6 +179,8 @@ def write(task: Painting, out_dir: Path) -> tuple[TextureCounts, float]:
         Whose other steps are done.
     out_dir : Path
         Receives ``textured_mesh.glb`` and ``preview.png``.
+    cores : int
+        That this task may use.
 
     Returns
     -------
@@ -182,7 +191,10 @@ def write(task: Painting, out_dir: Path) -> tuple[TextureCounts, float]:
     chosen, scene = task.sources.chosen, task.sources.scene
     mesh, choice = kept_part(chosen, "mesh", Mesh), kept_part(chosen, "choice", Choice)
     atlas = kept_part(task.blended, "atlas", Atlas)
-    made, counts = textured(mesh, choice, task.pinholes, kept_part(task.plan, "plan", Plan), atlas)
+    with Threads(cores) as threads:
+        made, counts = textured(
+            mesh, choice, task.pinholes, kept_part(task.plan, "plan", Plan), atlas, threads
+        )
     write_glb(out_dir / TEXTURED_MESH, made, quality=_JPEG_QUALITY, up=scene.up)
     write_preview(out_dir, scene, made)
     facts = asdict(counts)

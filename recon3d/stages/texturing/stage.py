@@ -188,12 +188,12 @@ def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) ->
     texels = task.texture_size**2
     planning, copying, joining, blending, writing = context.phases(*_PAINT_SHARES)
 
-    def step(part: StageContext, fn: Callable[[Painting], None], output: Path) -> None:
+    def step(part: StageContext, output: Path, fn: Callable[..., None], *more: int) -> None:
         part.progress(0, 1)
         if not is_whole(output):
-            part.call(fn, task, memory=memory + texels * _TEXEL_BYTES)
+            part.call(fn, task, *more, memory=memory + texels * _TEXEL_BYTES)
 
-    step(planning, plan, task.plan)
+    step(planning, task.plan, plan)
     views: list[int] = kept_facts(task.plan)["views"]
     if not (is_whole(task.joined) or is_whole(task.blended)):
         # Each task reads the plan.
@@ -207,15 +207,15 @@ def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) ->
             done=len(groups) - len(missing),
             memory=memory + texels * _COPIED_BYTES,
         )
-        step(joining, join, task.joined)
+        step(joining, task.joined, join, context.threads)
     for view in views:
         task.painted(view).unlink(missing_ok=True)
     if task.level:
-        step(blending, blend, task.blended)
+        step(blending, task.blended, blend, context.threads)
         task.joined.unlink(missing_ok=True)
     writing.progress(0, 1)
     made: tuple[TextureCounts, float] = writing.call(
-        write, task, out_dir, memory=memory + texels * _TEXEL_BYTES
+        write, task, out_dir, context.threads, memory=memory + texels * _TEXEL_BYTES
     )
     writing.progress(1, 1)
     return made
