@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import shutil
 import threading
 import uuid
@@ -12,6 +11,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from recon3d.compute.daemon_pool import DaemonPool
 from recon3d.compute.reading import declared_reads
 from recon3d.compute.sandbox import Origin
 from recon3d.errors import Cancelled
@@ -37,7 +37,7 @@ class Carrier:
     def __init__(self, storage: Storage, project: Path) -> None:
         self._storage, self._project = storage, project
         self.origin = Origin(str(project), storage.url, storage.patience)
-        self._files, self._tasks = _Pool(_FILES_AT_ONCE), _Pool(_TASKS_AT_ONCE)
+        self._files, self._tasks = DaemonPool(_FILES_AT_ONCE), DaemonPool(_TASKS_AT_ONCE)
         self._digests: dict[Path, tuple[tuple[int, ...], str]] = {}
         self._there: dict[str, Future[Any]] = {}
         self._moved = Moved()
@@ -205,36 +205,3 @@ class Carrier:
     def _add(self, moved: Moved) -> None:
         with self._lock:
             self._moved.add(moved)
-
-
-class _Pool:
-    """Threads that a process does not wait for when it ends: a storage may not answer."""
-
-    def __init__(self, count: int) -> None:
-        self._count, self._closed = count, False
-        self._threads: list[threading.Thread] = []
-        self._waiting: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
-
-    def submit(self, fn: Callable[..., Any], *arguments: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        self._waiting.put((future, lambda: fn(*arguments)))
-        if len(self._threads) < self._count:
-            thread = threading.Thread(target=self._work, name="recon3d-storage", daemon=True)
-            self._threads.append(thread)
-            thread.start()
-        return future
-
-    def close(self) -> None:
-        self._closed = True
-        for _ in self._threads:
-            self._waiting.put(None)
-
-    def _work(self) -> None:
-        while entry := self._waiting.get():
-            future, call = entry
-            try:
-                if self._closed:  # nobody waits for what is still to be done
-                    raise Cancelled()
-                future.set_result(call())
-            except BaseException as error:
-                future.set_exception(error)

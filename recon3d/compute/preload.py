@@ -22,6 +22,7 @@ from distributed import NannyPlugin, WorkerPlugin
 
 from recon3d.compute.abandoned import EndAbandonedTasks
 from recon3d.compute.deaths import watch_worker
+from recon3d.compute.fetching_ahead import FetchAhead
 from recon3d.compute.settings import ALLOCATION, PARENT, THREADS
 from recon3d.compute.worker import die_with_parent
 
@@ -97,6 +98,7 @@ def prepare(worker: Any) -> None:
     if numba is not None:
         numba.set_num_threads(1)
     _set_allocator()
+    worker.loop.add_callback(worker.plugin_add, FetchAhead())
     setattr(worker, _PREPARED, True)
 
 

@@ -98,6 +98,35 @@ def run_in_sandbox(fn: Callable[..., Any], parcel: Parcel, origin: Origin) -> tu
     raise full(cache.folder)
 
 
+def fetch_ahead(file: File, origin: Origin) -> None:
+    """Fetch what a task will read, into the cache.
+
+    Parameters
+    ----------
+    file : File
+    origin : Origin
+        The task's.
+
+    Raises
+    ------
+    StageError
+        The storage fails.
+    OSError
+        The disk is full.
+    """
+    storage = _open(origin.storage, origin.patience)
+
+    def fetch(target: Path) -> None:
+        storage.fetch(file.digest, target)
+        _AHEAD.add(file.digest)
+
+    default_cache().fill(file.digest, file.size, fetch)
+
+
+#: Contents that were fetched before the task began that reads them, and are to be counted as fetched.
+_AHEAD: set[str] = set()
+
+
 class _Sandbox:
     """A folder that stands for the project's during a task."""
 
@@ -120,10 +149,11 @@ class _Sandbox:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(functools.partial(self._provide, storage), parcel.files))
         for file, cached in zip(parcel.files, found, strict=True):
-            if cached:
+            if cached and file.digest not in _AHEAD:
                 moved.cached += file.size
             else:
                 moved.fetched += file.size
+            _AHEAD.discard(file.digest)
         before = {file.path: (file.digest, state_of(self.root / file.path)) for file in parcel.files}
         values, _ = pack_values(fn(*unpack_values(parcel.values, self.root)), self.root, messages=True)
         made, folders, removed = self._compare(before, parcel.folders)

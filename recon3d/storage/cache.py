@@ -77,21 +77,52 @@ class Cache:
         blob = self._blob(digest)
         if self._take(blob, size, target, shared):
             return True
-        blob.parent.mkdir(exist_ok=True)
-        # Of the processes of this machine one fetches; those of other contents are seldom held up.
-        with FileLock(self._locks / digest[:3]):
+        with self._fetching(blob):
             if self._take(blob, size, target, shared):
                 return True
-            temporary = blob.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")
-            try:
-                fetch(temporary)
-                os.replace(temporary, blob)
-            finally:
-                temporary.unlink(missing_ok=True)
+            self._fetch(blob, fetch)
             if not self._take(blob, size, target, shared):  # dropped at once: the disk is nearly full
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(blob))
         self._count(size)
         return False
+
+    def fill(self, digest: str, size: int, fetch: Callable[[Path], None]) -> None:
+        """Have a content in the cache: a task will soon want it.
+
+        Parameters
+        ----------
+        digest : str
+        size : int
+            Bytes.
+        fetch : callable
+            Writes the content into a file if it is not in the cache.
+
+        Raises
+        ------
+        OSError
+            The disk is full.
+        """
+        blob = self._blob(digest)
+        if blob.exists():
+            return
+        with self._fetching(blob):
+            if blob.exists():
+                return
+            self._fetch(blob, fetch)
+        self._count(size)
+
+    def _fetching(self, blob: Path) -> FileLock:
+        """Of the processes of this machine one fetches; those of other contents are seldom held up."""
+        blob.parent.mkdir(exist_ok=True)
+        return FileLock(self._locks / blob.name[:3])
+
+    def _fetch(self, blob: Path, fetch: Callable[[Path], None]) -> None:
+        temporary = blob.with_name(f"{TEMPORARY}{uuid.uuid4().hex[:8]}")
+        try:
+            fetch(temporary)
+            os.replace(temporary, blob)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def keep(self, path: Path, digest: str) -> None:
         """Remember a file that was made here, since a later task is likely to read it.
