@@ -6,8 +6,10 @@ start; and `recon3d.compute.grouping.Grouping`: which calls go together as one t
 another one ends, as many at once as there are workers, and one more for each. Work stealing is off, as in
 recon3d's own settings.
 
-A worker has one thread. It reads what a task needs, computes, writes, and takes its next task. What several
-calls of a task read is read once; beside that nothing is cached. All workers share the storage evenly.
+A worker has one thread. It reads what a task needs, computes, writes, and takes its next task. What the task
+that waits behind it needs is read while it computes, as `recon3d.compute.fetching_ahead` does; one file moves
+at a time. What several calls of a task read is read once; beside that nothing is cached. All workers share
+the storage evenly.
 """
 
 from __future__ import annotations
@@ -123,6 +125,14 @@ class _State(SchedulerState):
 class _Worker:
     waiting: deque[str] = field(default_factory=deque)
     busy: bool = False
+    #: When nothing moves any more, and when what a waiting task reads is there.
+    link_free: float = 0.0
+    there: dict[str, float] = field(default_factory=dict)
+
+    def move(self, now: float, seconds: float) -> float:
+        """Move bytes when the link is free; when they have arrived."""
+        self.link_free = max(self.link_free, now) + seconds
+        return self.link_free
 
 
 class Simulation:
@@ -211,6 +221,7 @@ class Simulation:
         width *= 2 if width >= cluster.workers else 1
         self._share = cluster.storage / min(cluster.workers, max(1, len(tasks)))
         self._tasks: dict[str, Task] = {}
+        self._took: dict[str, float] = {}
         self._name = f"{name}{TASK_MARK}{run:012x}"
         with dask.config.set(DASK_SETTINGS), patch("distributed.scheduler.time", self._time):
             self._run(tasks, grouping, width)
@@ -219,7 +230,7 @@ class Simulation:
         return Outcome(
             seconds=self.now - began,
             computed=sum(task.seconds for task in made),
-            moved=sum(self._transfer(task) for task in made),
+            moved=sum(self._transfer(task.read + task.written) for task in made),
             bytes=sum(task.read + task.written for task in made),
             tasks=len(made),
         )
@@ -244,6 +255,8 @@ class Simulation:
                 self._submit(key)
             elif what == "receive":
                 self._receive(key, address)
+            elif what == "write":
+                self._write(key, address)
             elif what == "finish":
                 self._finish(key, address)
             elif what == "report":
@@ -251,7 +264,7 @@ class Simulation:
             else:
                 group = groups.pop(key)
                 left -= len(group)
-                grouping.ended(group, self._duration(self._tasks[key]))
+                grouping.ended(group, self._took[key])
                 self._release(key)
                 submit()
 
@@ -276,7 +289,7 @@ class Simulation:
 
     def _report(self, key: str, address: str) -> None:
         """The scheduler hears that a task has ended; then the client does."""
-        began, took = time.perf_counter(), self._duration(self._tasks[key])
+        began, took = time.perf_counter(), self._took[key]
         recommendations, client_messages, worker_messages = self._state._transition(
             key,
             "memory",
@@ -313,7 +326,9 @@ class Simulation:
     # --- what a worker does --------------------------------------------------------------------------
 
     def _receive(self, key: str, address: str) -> None:
-        self._workers[address].waiting.append(key)
+        worker = self._workers[address]
+        worker.waiting.append(key)
+        worker.there[key] = worker.move(self.now, self._transfer(self._tasks[key].read))
         self._start(address)
 
     def _start(self, address: str) -> None:
@@ -321,15 +336,20 @@ class Simulation:
         if worker.waiting and not worker.busy:
             worker.busy = True
             key = worker.waiting.popleft()
-            self._later(self.now + self._duration(self._tasks[key]), "finish", key, address)
+            self._took[key] = -self.now
+            computed = max(self.now, worker.there.pop(key)) + self._tasks[key].seconds
+            self._later(computed, "write", key, address)
+
+    def _write(self, key: str, address: str) -> None:
+        written = self._workers[address].move(self.now, self._transfer(self._tasks[key].written))
+        self._later(written, "finish", key, address)
 
     def _finish(self, key: str, address: str) -> None:
         self._workers[address].busy = False
+        self._took[key] += self.now
         self._later(self.now + self.cluster.latency, "report", key, address)
         self._start(address)
 
-    def _duration(self, task: Task) -> float:
-        return task.seconds + self._transfer(task)
-
-    def _transfer(self, task: Task) -> float:
-        return (task.read + task.written) / min(self.cluster.link, self._share)
+    def _transfer(self, moved: float) -> float:
+        """Seconds that bytes take."""
+        return moved / min(self.cluster.link, self._share)

@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
@@ -250,7 +249,11 @@ def _fuse(plan: Plan, context: StageContext) -> list[tuple[int, float]]:
 
 def _merge(plan: Plan, counts: list[int], out_dir: Path, context: StageContext) -> None:
     names = [plan.scene.views[i].name for i in plan.active]
-    products: tuple[Literal["cloud", "picture"], ...] = ("cloud", "picture")
-    items = [tasks.MergeTask(plan.folders, names, counts, str(out_dir), p) for p in products]
+    products: dict[tasks.Product, str] = {
+        "cloud": "the cloud",
+        "visibility": "who sees its points",
+        "picture": "its picture",
+    }
+    items = [tasks.MergeTask(plan.folders, names, counts, str(out_dir), product) for product in products]
     memory = BASE_MEMORY + tasks.PICTURE_MEMORY
-    context.map(tasks.merge, items, names=["the cloud", "its picture"], unit="files", memory=memory)
+    context.map(tasks.merge, items, names=list(products.values()), unit="files", memory=memory)

@@ -348,6 +348,9 @@ def fuse(task: FuseTask) -> tuple[int, float]:
     return len(fused.points), float((own_map.depth > 0).mean())
 
 
+Product = Literal["cloud", "visibility", "picture"]
+
+
 @dataclass(frozen=True, eq=False)
 class MergeTask:
     """One of the products of all views' points; the scene is in the same folder."""
@@ -356,12 +359,12 @@ class MergeTask:
     names: Sequence[str]
     counts: Sequence[int]
     out_dir: str
-    product: Literal["cloud", "picture"]
+    product: Product
 
 
 @reads(lambda task: [*map(task.folders.points, task.names), *scene_files(Path(task.out_dir))])
 def merge(task: MergeTask) -> None:
-    """Write ``point_cloud.ply`` and ``visibility.npz``, or ``preview.png``, one view after another.
+    """Write ``point_cloud.ply``, ``visibility.npz`` or ``preview.png``, one view after another.
 
     Parameters
     ----------
@@ -370,16 +373,17 @@ def merge(task: MergeTask) -> None:
     out_dir, total = Path(task.out_dir), sum(task.counts)
     if task.product == "picture":
         _write_picture(task, out_dir, total)
-        return
-    parts = ((p["points"], p["normals"], p["colors"]) for p in _parts(task))
-    write_point_clouds(out_dir / POINT_CLOUD, (PointCloud(*part) for part in parts), total)
-    write_visibility(
-        out_dir / VISIBILITY,
-        (part["view_counts"] for part in _parts(task)),
-        (part["view_indices"] for part in _parts(task)),
-        total,
-        sum(int(part["view_counts"].sum()) for part in _parts(task)),
-    )
+    elif task.product == "visibility":
+        write_visibility(
+            out_dir / VISIBILITY,
+            (part["view_counts"] for part in _parts(task)),
+            (part["view_indices"] for part in _parts(task)),
+            total,
+            sum(int(part["view_counts"].sum()) for part in _parts(task)),
+        )
+    else:
+        parts = ((p["points"], p["normals"], p["colors"]) for p in _parts(task))
+        write_point_clouds(out_dir / POINT_CLOUD, (PointCloud(*part) for part in parts), total)
 
 
 def _write_picture(task: MergeTask, out_dir: Path, total: int) -> None:
