@@ -34,7 +34,8 @@ def _lines(axes: Axes, today: list[RunResult], whole: list[RunResult]) -> None:
     workers = [result.workers for result in today]
     for label, (values, color, style) in lines.items():
         axes.plot(workers, [100 * value for value in values], style, color=color, marker="o", label=label)
-    axes.set(xscale="log", xlabel="workers", ylabel="% of the workers' time that computes", ylim=(0, 105))
+    axes.set(xscale="log", xlabel="workers", ylabel="% of the workers' time that computes", ylim=(0, 140))
+    axes.set_yticks(range(0, 101, 20))
     axes.set_xticks(workers, [str(count) for count in workers], minor=False)
     axes.minorticks_off()
     axes.legend(frameon=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.adjustment import adjuster_of, quiet_options
-from recon3d.colmap.models import add_copy, median_errors
+from recon3d.colmap.models import copied, median_errors, read_part
 from recon3d.types import SharedCamera
 
 #: Relative standard deviations that are believed. An image without points has none, one with few says
@@ -52,8 +52,8 @@ class ImageIntrinsics:
     own_error: float
 
 
-def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
-    """Adjust a model with a camera for each image; the model itself stays.
+def free_intrinsics(model: Path, names: Collection[str]) -> list[ImageIntrinsics]:
+    """Adjust images of a model with a camera for each; the model itself stays.
 
     A robust loss keeps points that a wrong camera spoiled from deciding. It lowers the errors of most
     points by itself, so the model with shared cameras is adjusted likewise before the two are compared.
@@ -62,20 +62,23 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
     ----------
     model : Path
         Folder of the model.
+    names : collection of str
+        Images that are adjusted, without the others. The covariance takes memory and time that grow faster
+        than with their number.
 
     Returns
     -------
     list of ImageIntrinsics
         Empty where the points do not determine the cameras.
     """
-    given = pycolmap.Reconstruction(str(model))
+    given = read_part(model, names)
     if given.num_reg_images() < 2:
         return []
-    shared = _copied(given, _enough_points(given), own_cameras=False)
+    shared = copied(given, _enough_points(given), own_cameras=False)
     if not _adjuster(shared).solve().is_solution_usable():
         return []
     points = [shared.point3D(point_id) for point_id in sorted(shared.point3D_ids())]
-    freed = _copied(shared, points, own_cameras=True)
+    freed = copied(shared, points, own_cameras=True)
     adjuster = _adjuster(freed)
     if not adjuster.solve().is_solution_usable():
         return []
@@ -109,27 +112,6 @@ def free_intrinsics(model: Path) -> list[ImageIntrinsics]:
             )
         )
     return images
-
-
-def _copied(
-    given: pycolmap.Reconstruction, points: Sequence[pycolmap.Point3D], *, own_cameras: bool
-) -> pycolmap.Reconstruction:
-    """The model with these points only, and with its cameras or one for each image."""
-    made = pycolmap.Reconstruction()
-    used = sorted({given.image(image_id).camera_id for image_id in given.reg_image_ids()})
-    for camera_id in [] if own_cameras else used:
-        made.add_camera_with_trivial_rig(pycolmap.Camera(given.camera(camera_id).todict()))
-    for image_id in sorted(given.reg_image_ids()):
-        image = given.image(image_id)
-        camera_id = image.camera_id
-        if own_cameras:
-            camera = pycolmap.Camera(given.camera(camera_id).todict())
-            camera.camera_id = camera_id = image_id
-            made.add_camera_with_trivial_rig(camera)
-        add_copy(made, image, camera_id, image.get_observation_point2D_idxs())
-    for point in points:
-        made.add_point3D(point.xyz, point.track, point.color)
-    return made
 
 
 def _enough_points(given: pycolmap.Reconstruction) -> list[pycolmap.Point3D]:

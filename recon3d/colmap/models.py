@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +195,9 @@ def without_misplaced(model: Path, out: Path, error: float, points: float) -> li
     return misplaced
 
 
-def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float) -> dict[str, float]:
+def drop_uncertain(
+    model: Path, names: Sequence[str], limit: float, usual: float, parts: Sequence[Collection[str]]
+) -> dict[str, float]:
     """Take images out of a model, in place, whose positions the points hardly determine.
 
     Parameters
@@ -209,6 +211,9 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
         mean.
     usual : float
         The same as a multiple of the images' median.
+    parts : sequence of collection of str
+        Images that are looked at together: see `free_intrinsics`. Of an image in several, the least
+        deviation counts.
 
     Returns
     -------
@@ -216,8 +221,13 @@ def drop_uncertain(model: Path, names: Sequence[str], limit: float, usual: float
         Those that were taken out, and the standard deviations. Empty where these cannot be computed.
     """
     reconstruction = pycolmap.Reconstruction(str(model))
-    images = {reconstruction.image(image_id).name: image_id for image_id in reconstruction.reg_image_ids()}
-    deviations = _deviations(reconstruction, images)
+    centers = np.array([reconstruction.image(i).projection_center() for i in reconstruction.reg_image_ids()])
+    spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
+    deviations: dict[str, float] = {}
+    for part in parts:
+        if not set(names).isdisjoint(part):
+            for name, deviation in _deviations(read_part(model, part), spread).items():
+                deviations[name] = min(deviation, deviations.get(name, deviation))
     if not deviations:
         return {}
     most = max(limit, usual * float(np.median(list(deviations.values()))))
@@ -292,6 +302,67 @@ def pixels_of(image: pycolmap.Image, rows: Sequence[int]) -> Floats:
     return np.array([features[row].xy for row in rows], np.float64).reshape(-1, 2)
 
 
+def read_part(model: Path, names: Collection[str]) -> pycolmap.Reconstruction:
+    """Read some images of a model, and the points that two of them see.
+
+    Parameters
+    ----------
+    model : Path
+        Folder of the model.
+    names : collection of str
+
+    Returns
+    -------
+    pycolmap.Reconstruction
+    """
+    read = pycolmap.Reconstruction(str(model))
+    placed = [read.image(image_id).name for image_id in read.reg_image_ids()]
+    others = [name for name in placed if name not in names]
+    if not others:
+        return read
+    deregister(read, others)
+    # The covariance stumbles over images that are not placed.
+    points = [read.point3D(point_id) for point_id in sorted(read.point3D_ids())]
+    part = copied(read, points, own_cameras=False)
+    part.update_point_3d_errors()
+    return part
+
+
+def copied(
+    given: pycolmap.Reconstruction, points: Sequence[pycolmap.Point3D], *, own_cameras: bool
+) -> pycolmap.Reconstruction:
+    """Copy a model with some of its points, and with its cameras or one for each image.
+
+    Parameters
+    ----------
+    given : pycolmap.Reconstruction
+    points : sequence of pycolmap.Point3D
+        Seen by placed images only.
+    own_cameras : bool
+        Give each image a camera of its own.
+
+    Returns
+    -------
+    pycolmap.Reconstruction
+        Without images that are not placed.
+    """
+    made = pycolmap.Reconstruction()
+    used = sorted({given.image(image_id).camera_id for image_id in given.reg_image_ids()})
+    for camera_id in [] if own_cameras else used:
+        made.add_camera_with_trivial_rig(pycolmap.Camera(given.camera(camera_id).todict()))
+    for image_id in sorted(given.reg_image_ids()):
+        image = given.image(image_id)
+        camera_id = image.camera_id
+        if own_cameras:
+            camera = pycolmap.Camera(given.camera(camera_id).todict())
+            camera.camera_id = camera_id = image_id
+            made.add_camera_with_trivial_rig(camera)
+        add_copy(made, image, camera_id, image.get_observation_point2D_idxs())
+    for point in points:
+        made.add_point3D(point.xyz, point.track, point.color)
+    return made
+
+
 def deregister(reconstruction: pycolmap.Reconstruction, names: Iterable[str]) -> None:
     """Take images out of a model.
 
@@ -327,16 +398,15 @@ def add_copy(
     model.add_image_with_trivial_frame(copy, image.cam_from_world())
 
 
-def _deviations(reconstruction: pycolmap.Reconstruction, images: dict[str, int]) -> dict[str, float]:
-    """Standard deviations of the centres as shares of their spread, but for two that fix the world."""
+def _deviations(reconstruction: pycolmap.Reconstruction, spread: float) -> dict[str, float]:
+    """Standard deviations of the centres as shares of a spread, but for two that fix the world."""
+    images = {reconstruction.image(image_id).name: image_id for image_id in reconstruction.reg_image_ids()}
     wanted = pycolmap.BACovarianceOptions()
     wanted.params = pycolmap.BACovarianceOptionsParams.POSES
     adjuster = adjuster_of(reconstruction, quiet_options())
     covariance = pycolmap.estimate_ba_covariance(wanted, reconstruction, adjuster)
     if covariance is None:
         return {}
-    centers = np.array([reconstruction.image(image_id).projection_center() for image_id in images.values()])
-    spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
     # The covariance is that of residuals with a deviation of a pixel; then their mean length is 1.25.
     pixel = float(reconstruction.compute_mean_reprojection_error()) / 1.25
     deviations = {}

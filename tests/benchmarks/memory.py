@@ -1,10 +1,9 @@
 """``python -m tests.benchmarks.memory [--views N…] [--set SET] [--quality Q] [--workers N]
-[--until STAGE] [--options OPTION=VALUE…]``.
+[--until STAGE] [--options STAGE.OPTION=VALUE…]``.
 
 Peak memory of the dense stage, or also of the mesh and the texture, for many views: a set's views and
 points are repeated side by side until there are enough. Prints of each stage the highest sum over the
-workers and that of the process that asks them, which holds the scheduler and the plan. Options are those
-of the dense stage.
+workers and that of the process that asks them, which holds the scheduler and the plan.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ STAGES = ("dense_reconstruction", "mesh_generation", "texturing")
 def measure(
     name: str,
     quality: str,
-    values: dict[str, str],
+    given: dict[str, dict[str, str]],
     views: int,
     workers: int,
     root: Path,
@@ -74,8 +73,8 @@ def measure(
     with quiet():
         scene = pose(name, images, root / f"{name}_scene")
     # All copies are meshed: they stand in a row.
-    given = {"dense_reconstruction": values, "mesh_generation": {"region": "all"}}
-    options = resolve_options(quality, given)
+    mesh = {"region": "all", **given.get("mesh_generation", {})}
+    options = resolve_options(quality, {**given, "mesh_generation": mesh})
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         inputs = {stage: out / stage for stage in ("frame_extraction", "sparse_reconstruction", *stages)}
@@ -94,7 +93,7 @@ def measure(
             row = {
                 "set": name,
                 "quality": quality,
-                **(values if stage == "dense_reconstruction" else {}),
+                **given.get(stage, {}),
                 "stage": stage,
                 "workers": workers,
                 "workers_peak_mb": round(context.usage.peak_memory / 2**20),
@@ -113,16 +112,18 @@ def main() -> None:
     parser.add_argument("--set", choices=SETS, default="sceaux", dest="name")
     parser.add_argument("--quality", default="high")
     parser.add_argument("--until", choices=STAGES, default=STAGES[0])
-    parser.add_argument("--options", nargs="*", default=[], metavar="OPTION=VALUE")
+    parser.add_argument("--options", nargs="*", default=[], metavar="STAGE.OPTION=VALUE")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--scratch", type=Path, default=Path(tempfile.gettempdir()) / "recon3d-benchmarks")
     arguments = parser.parse_args()
-    values = dict(text.split("=", 1) for text in arguments.options)
+    given: dict[str, dict[str, str]] = {}
+    for text in arguments.options:
+        name, value = text.split("=", 1)
+        stage, option = name.split(".", 1)
+        given.setdefault(stage, {})[option] = value
     stages = STAGES[: STAGES.index(arguments.until) + 1]
     for views in arguments.views:
-        measure(
-            arguments.name, arguments.quality, values, views, arguments.workers, arguments.scratch, stages
-        )
+        measure(arguments.name, arguments.quality, given, views, arguments.workers, arguments.scratch, stages)
 
 
 if __name__ == "__main__":

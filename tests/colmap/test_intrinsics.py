@@ -12,6 +12,7 @@ from recon3d import colmap
 from tests.synthetic.colmap_models import one_camera
 
 FOCAL = 1280.0
+NAMES = {f"camera000001_frame{number:06}.png" for number in range(8)}
 
 
 def _model(folder: Path, zoomed: int = 0) -> Path:
@@ -33,7 +34,7 @@ def _model(folder: Path, zoomed: int = 0) -> Path:
 
 def test_poor_features_do_not_speak_for_own_cameras(tmp_path: Path) -> None:
     # A robust adjustment alone lowers the median errors to 0.6.
-    images = colmap.free_intrinsics(_model(tmp_path / "model"))
+    images = colmap.free_intrinsics(_model(tmp_path / "model"), NAMES)
     assert len(images) == 8
     for image in images:
         assert image.own_error / image.shared_error > 0.95
@@ -41,5 +42,5 @@ def test_poor_features_do_not_speak_for_own_cameras(tmp_path: Path) -> None:
 
 
 def test_zoomed_images_fit_better_with_own_cameras(tmp_path: Path) -> None:
-    images = colmap.free_intrinsics(_model(tmp_path / "model", zoomed=3))
+    images = colmap.free_intrinsics(_model(tmp_path / "model", zoomed=3), NAMES)
     assert np.median([image.own_error / image.shared_error for image in images]) < 0.7

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pycolmap
+import pytest
 
 from recon3d import colmap
 from recon3d.colmap import mapping
@@ -23,7 +24,8 @@ def test_a_model_whose_images_a_larger_one_has_is_no_part_of_its_own(tmp_path: P
     assert [model.name for model in mapping._models(tmp_path)] == ["1", "2"]
 
 
-def test_an_image_that_few_points_hold_is_left_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("parts", [[slice(None)], [slice(0, 6), slice(2, 8)]])
+def test_an_image_that_few_points_hold_is_left_out(tmp_path: Path, parts: list[slice]) -> None:
     rng = np.random.default_rng(0)
     model = one_camera(images=8, points=200)
     for image in model.images.values():
@@ -40,7 +42,9 @@ def test_an_image_that_few_points_hold_is_left_out(tmp_path: Path) -> None:
     model.update_point_3d_errors()
     (tmp_path / "0").mkdir()
     model.write(str(tmp_path / "0"))
-    assert list(colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0)) == [weak.name]
+    assert list(
+        colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0, [names[part] for part in parts])
+    ) == [weak.name]
     left = pycolmap.Reconstruction(str(tmp_path / "0"))
     assert left.num_reg_images() == 7
-    assert colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0) == {}
+    assert colmap.drop_uncertain(tmp_path / "0", names, 0.003, 4.0, [names]) == {}

@@ -10,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recon3d import colmap
+from recon3d.colmap.intrinsics import ImageIntrinsics
 from recon3d.compute import InlineContext
 from recon3d.evaluation import pose_errors
 from recon3d.layout import CameraGroup, RegisteredImage, Registration, read_registration
 from recon3d.options import SparseReconstructionOptions
 from recon3d.stages import sparse_reconstruction
+from recon3d.stages.sparse_reconstruction import model_parts
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, find_cameras
 from recon3d.stages.sparse_reconstruction.residuals import unusual_residuals
 from recon3d.types import Scene
@@ -72,6 +75,31 @@ def test_two_zooms_are_two_cameras(tmp_path: Path, focal_px: float | None) -> No
     assert "different focal lengths" in message
     assert "000.png" in message
     assert ("metadata say 400 px" in message) == (focal_px is not None)
+
+
+def test_the_cameras_of_a_large_set_are_freed_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The covariance of all images together takes hours and more memory than there is."""
+    freed: list[int] = []
+    whole = colmap.free_intrinsics
+
+    def counted(model: Path, names: set[str]) -> list[ImageIntrinsics]:
+        found = whole(model, names)
+        freed.append(len(found))
+        return found
+
+    monkeypatch.setattr(colmap, "free_intrinsics", counted)
+    monkeypatch.setattr(model_parts, "TOGETHER", 7)
+    monkeypatch.setattr(model_parts, "PART", 5)
+    registration, _, error = _placed(tmp_path, TWO_ZOOMS)
+    assert error < 0.01
+    assert [camera.focal_px for camera in registration.cameras] == [
+        pytest.approx(400, rel=0.02),
+        pytest.approx(600, rel=0.02),
+    ]
+    # No part has all images, and together they have more: they overlap.
+    assert max(freed) < 8 < freed[0] + freed[1]
 
 
 def test_a_zoom_while_a_video_runs(tmp_path: Path) -> None:

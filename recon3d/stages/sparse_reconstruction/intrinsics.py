@@ -128,12 +128,16 @@ def _clusters(images: Sequence[Measured]) -> list[list[Measured]]:
     Means are compared, so that a slow zoom does not chain its ends together.
     """
     clusters = [[image] for image in sorted(images, key=lambda image: (image.focal, image.name))]
-    while len(clusters) > 1:
-        apart = [_apart(a, b) for a, b in itertools.pairwise(clusters)]
+    apart = [_apart(a, b) for a, b in itertools.pairwise(clusters)]
+    while apart:
         nearest = int(np.argmin(apart))
         if apart[nearest] >= 1:
             break
         clusters[nearest : nearest + 2] = [clusters[nearest] + clusters[nearest + 1]]
+        # Only the neighbours of the new cluster are nearer or farther than before.
+        del apart[nearest]
+        for left in range(max(nearest - 1, 0), min(nearest + 1, len(apart))):
+            apart[left] = _apart(clusters[left], clusters[left + 1])
     return sorted(clusters, key=lambda cluster: (-len(cluster), _focal(cluster)))
 
 

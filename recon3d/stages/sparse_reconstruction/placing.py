@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recon3d.compute import StageContext, reads
 from recon3d.layout import frame_list_file, read_frames
@@ -12,7 +14,11 @@ from recon3d.stages.sparse_reconstruction.agreement import agree
 from recon3d.stages.sparse_reconstruction.attempts import FIRST, FROM_PAIRS, OWN, SECOND, Attempts, first_of
 from recon3d.stages.sparse_reconstruction.intrinsics import Measured, Verdict, find_cameras
 from recon3d.stages.sparse_reconstruction.mapping_tasks import Placed
+from recon3d.stages.sparse_reconstruction.model_parts import parts_of
 from recon3d.types import SharedCamera
+
+if TYPE_CHECKING:
+    from recon3d.colmap.intrinsics import ImageIntrinsics
 
 #: Share of the images below which other attempts are made, and that below which another pair is tried.
 _ENOUGH = 0.9
@@ -175,7 +181,15 @@ def confirmed(attempts: Attempts, best: Placed, frames: Path, context: StageCont
 
 
 def _tested(best: Placed, frames: Path, context: StageContext) -> Verdict:
-    verdict: Verdict = context.call(_test_sharing, str(best.folder / "0"), str(frames))
+    model = str(best.folder / "0")
+    parts: list[tuple[str, ...]] = context.call(_parts_to_test, model)
+    measured = context.map(
+        _free_cameras,
+        [(model, part) for part in parts],
+        names=[f"cameras {number}" for number in range(len(parts))],
+        unit="parts",
+    )
+    verdict: Verdict = context.call(_judge_sharing, model, str(frames), measured)
     return verdict
 
 
@@ -280,12 +294,30 @@ def _left_over(
     return [SharedCamera((name,)) for name in names if name not in best.names and group[name] in split]
 
 
-@reads(lambda model, frames: [model, frame_list_file(Path(frames))])
-def _test_sharing(model: str, frames: str) -> Verdict:
+@reads(lambda model: [model])
+def _parts_to_test(model: str) -> list[tuple[str, ...]]:
+    return parts_of(Path(model))
+
+
+@reads(lambda task: [task[0]])
+def _free_cameras(task: tuple[str, tuple[str, ...]]) -> list[ImageIntrinsics]:
+    """Give each image of a part of a model a camera of its own."""
+    from recon3d import colmap
+
+    model, names = task
+    return colmap.free_intrinsics(Path(model), set(names))
+
+
+@reads(lambda model, frames, _: [model, frame_list_file(Path(frames))])
+def _judge_sharing(model: str, frames: str, measured: Sequence[Sequence[ImageIntrinsics]]) -> Verdict:
     from recon3d import colmap
 
     rows = {frame.name: frame for frame in read_frames(Path(frames)).frames}
-    images = colmap.free_intrinsics(Path(model))
+    surest: dict[str, ImageIntrinsics] = {}
+    for image in itertools.chain.from_iterable(measured):
+        if image.name not in surest or image.deviation < surest[image.name].deviation:
+            surest[image.name] = image
+    images = surest.values()
     groups = {
         name: number for number, (_, names) in colmap.camera_groups(Path(model)).items() for name in names
     }

@@ -39,6 +39,7 @@ from recon3d.options import SparseReconstructionOptions
 from recon3d.stages.sparse_reconstruction.attempts import Attempts
 from recon3d.stages.sparse_reconstruction.choice import component_numbers, components_message, put_first
 from recon3d.stages.sparse_reconstruction.intrinsics import describe_groups
+from recon3d.stages.sparse_reconstruction.model_parts import parts_of
 from recon3d.stages.sparse_reconstruction.more_features import find_more
 from recon3d.stages.sparse_reconstruction.placing import needs_more, place_images, settled
 from recon3d.stages.sparse_reconstruction.reflections import find_mirrors, mirror_message
@@ -166,7 +167,9 @@ def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
     split = [name for names in cameras for name in names if parts[group[name]] > 1]
     if max(map(len, cameras)) < 2:
         return {}
-    return colmap.drop_uncertain(Path(model), split, _UNCERTAIN, _USUAL) if split else {}
+    if not split:
+        return {}
+    return colmap.drop_uncertain(Path(model), split, _UNCERTAIN, _USUAL, parts_of(Path(model)))
 
 
 def _uncertain_message(dropped: Mapping[str, float]) -> str:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csgraph
+from scipy.sparse import coo_array, csgraph, triu
 
 from recon3d.layout import MATCHES
+from recon3d.types import Scene
 
 #: Matches that an image needs with a model, or COLMAP's mapper does not register it. Two models that
 #: fewer tie together are two scenes: a few pairs that look alike by chance verify, too.
@@ -105,3 +106,24 @@ def read_view_graph(matching: Path, names: Sequence[str]) -> ViewGraph:
     with np.load(matching / MATCHES) as data:
         pairs, inliers = data["pairs"].reshape(-1, 2).astype(np.int64), data["inliers"].astype(np.int64)
     return ViewGraph(tuple(names), pairs, inliers)
+
+
+def shared_points(scene: Scene) -> ViewGraph:
+    """Tie the images of a model by the points that they share.
+
+    Parameters
+    ----------
+    scene : Scene
+
+    Returns
+    -------
+    ViewGraph
+        With the points in place of matches.
+    """
+    points = scene.points
+    row = np.repeat(np.arange(len(points)), np.diff(points.track_starts))
+    ones = np.ones(len(row), np.int64)
+    seen = coo_array((ones, (row, points.track_views)), shape=(len(points), len(scene))).tocsr()
+    shared = triu(seen.T @ seen, k=1).tocoo()
+    pairs = np.stack(shared.coords, axis=1).astype(np.int64)
+    return ViewGraph(tuple(view.name for view in scene), pairs, shared.data)
