@@ -25,8 +25,9 @@ from recon3d.types import Floats, Mesh
 
 Mask = NDArray[np.bool_]
 
-#: Gaps are closed up to this share of the model's diagonal.
-_WIDEST = 0.2
+#: Gaps are closed up to this share of the diagonal of the model, and up to so many cells of the grid. Where
+#: points lie far apart for their detail, the surface would have twenty times the triangles that stay.
+_WIDEST, _WIDEST_CELLS = 0.2, 800
 #: Cells of the grid around a place that photos must see through, too.
 _CELLS_AROUND = 2
 #: A point's own spacing supports the surface up to this many typical ones: lonely points at borders
@@ -56,10 +57,14 @@ def solver_of(
         samples,
         points.grid.cell,
         levels=points.levels,
-        gap=_WIDEST * points.grid.diagonal / 2,
+        gap=_widest_gap(points.grid) / 2,
         see_through=see_through,
         threads=threads,
     )
+
+
+def _widest_gap(grid: Grid) -> float:
+    return min(_WIDEST * grid.diagonal, _WIDEST_CELLS * grid.cell)
 
 
 def justified(
@@ -92,7 +97,7 @@ def justified(
     empty = np.zeros(len(supported), bool)
     if see_through is not None:
         empty[~supported] = see_through(mesh.vertices[~supported], _CELLS_AROUND * points.grid.cell)
-    mesh, guessed = close_gaps(mesh, supported, empty, _WIDEST * points.grid.diagonal, threads)
+    mesh, guessed = close_gaps(mesh, supported, empty, _widest_gap(points.grid), threads)
     return replace(mesh, guessed=guessed)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from recon3d.surface import meshing
 from recon3d.surface.closing import close_gaps
 from recon3d.surface.corners import find_planes
 from recon3d.surface.fairing import fair_guesses
@@ -48,6 +49,20 @@ def test_at_the_foot_of_a_wall_planes_go_on_until_they_meet() -> None:
     # A slope from rim to rim would be 0.075 away from both.
     assert np.abs(gap[:, :2]).min(axis=1).max() < 0.015
     assert border(mesh, ((-0.2, -0.2, -0.7), (0.5, 0.5, 0.7))).edges == 0
+
+
+def test_gaps_that_are_wide_for_the_detail_stay_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where places of a large scene lie far apart, closing them at its detail takes gigabytes."""
+    sheet = _sheets((2, 1.0, (0, 0, 0), (1, 1, 0)), step=0.01)
+    hole = (np.abs(sheet.points[:, :2] - 0.5) < 0.08).all(axis=1)
+    cloud = sheet.subset(~hole)
+    inside = ((0.4, 0.4, -0.1), (0.6, 0.6, 0.1))
+    closed, _, _ = surface_from_points(cloud)
+    assert border(closed, inside).edges == 0
+    monkeypatch.setattr(meshing, "_WIDEST_CELLS", 12)
+    opened, _, facts = surface_from_points(cloud)
+    assert facts["cell"] * 12 < 0.16
+    assert border(opened, inside).edges > 20
 
 
 def test_walls_that_meet_far_above_get_a_lid_and_no_spire() -> None:

@@ -19,7 +19,7 @@ from recon3d.stages.mesh_generation.point_steps import ReadTask
 from recon3d.stages.mesh_generation.sequence import Surfacing
 from recon3d.types import Scene, SparsePoints
 
-VERSION = 21
+VERSION = 22
 
 #: Bytes of a point and the list of its views while it is read; then bytes of a point that is used, in
 #: KD-trees, and of a triangle wanted, in the grid and in meshes before decimation; bytes needed anyway.
