@@ -18,6 +18,7 @@ from recon3d.compute.cuda import gpu_engines, no_gpu_engine, visible_devices
 from recon3d.compute.processes import (
     check_listening,
     end_processes,
+    end_tree,
     set_cache,
     start_scheduler,
     start_workers,
@@ -144,7 +145,8 @@ def _ending_on_signals(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator
 
     def handle(number: int, frame: Any) -> None:
         if asked.is_set():
-            end_processes(processes)
+            for process in processes:
+                end_tree(process.pid)  # without waiting: what this interrupts may wait for them already
         asked.set()
         for process in processes:
             process.terminate()

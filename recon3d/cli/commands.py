@@ -366,10 +366,8 @@ def _follow(pipeline: Any, project: Any, *, until: str | None, rerun_from: str |
 
     with event_printer(_console, as_json) as printer:
         run = pipeline.start(project, until=until, rerun_from=rerun_from, on_event=printer)
-        previous = {
-            number: signal.signal(number, _canceller(run.cancel, silent=as_json))
-            for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        cancel = _canceller(run.cancel, silent=as_json)
+        previous = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             results = run.wait()
         finally:

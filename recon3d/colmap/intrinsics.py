@@ -11,7 +11,7 @@ import numpy as np
 import pycolmap
 
 from recon3d.colmap.adjustment import adjuster_of, quiet_options
-from recon3d.colmap.models import copied, median_errors, read_part
+from recon3d.colmap.models import copied, median_errors, part_of
 from recon3d.types import SharedCamera
 
 #: Relative standard deviations that are believed. An image without points has none, one with few says
@@ -71,11 +71,14 @@ def free_intrinsics(model: Path, names: Collection[str]) -> list[ImageIntrinsics
     list of ImageIntrinsics
         Empty where the points do not determine the cameras.
     """
-    given = read_part(model, names)
+    whole = pycolmap.Reconstruction(str(model))
+    given = part_of(whole, names)
     if given.num_reg_images() < 2:
         return []
     shared = copied(given, _enough_points(given), own_cameras=False)
-    if not _adjuster(shared).solve().is_solution_usable():
+    # A part of one zoom would give the camera that other parts share this zoom.
+    hold = given.num_reg_images() < whole.num_reg_images()
+    if not _adjuster(shared, hold_cameras=hold).solve().is_solution_usable():
         return []
     points = [shared.point3D(point_id) for point_id in sorted(shared.point3D_ids())]
     freed = copied(shared, points, own_cameras=True)
@@ -128,8 +131,12 @@ def _enough_points(given: pycolmap.Reconstruction) -> list[pycolmap.Point3D]:
     return chosen
 
 
-def _adjuster(reconstruction: pycolmap.Reconstruction) -> pycolmap.CeresBundleAdjuster:
+def _adjuster(
+    reconstruction: pycolmap.Reconstruction, *, hold_cameras: bool = False
+) -> pycolmap.CeresBundleAdjuster:
     options = quiet_options()
+    if hold_cameras:
+        options.refine_focal_length = options.refine_extra_params = False
     options.ceres.solver_options.max_num_iterations = 60
     options.ceres.solver_options.function_tolerance = 1e-6
     options.ceres.loss_function_type = pycolmap.LossFunctionType.CAUCHY

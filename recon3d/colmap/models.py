@@ -210,10 +210,10 @@ def drop_uncertain(
         Largest standard deviation of a centre, as a share of the largest distance of a centre from their
         mean.
     usual : float
-        The same as a multiple of the images' median.
+        The same as a multiple of the median of a part's images.
     parts : sequence of collection of str
-        Images that are looked at together: see `free_intrinsics`. Of an image in several, the least
-        deviation counts.
+        Images that are looked at together: see `free_intrinsics`. Of an image in several, the part counts
+        that holds it best.
 
     Returns
     -------
@@ -223,15 +223,16 @@ def drop_uncertain(
     reconstruction = pycolmap.Reconstruction(str(model))
     centers = np.array([reconstruction.image(i).projection_center() for i in reconstruction.reg_image_ids()])
     spread = float(np.linalg.norm(centers - centers.mean(axis=0), axis=1).max())
-    deviations: dict[str, float] = {}
+    # Each part has its own fixed cameras, so deviations of different parts do not compare.
+    found: dict[str, tuple[float, float]] = {}
     for part in parts:
+        deviations = {}
         if not set(names).isdisjoint(part):
-            for name, deviation in _deviations(read_part(model, part), spread).items():
-                deviations[name] = min(deviation, deviations.get(name, deviation))
-    if not deviations:
-        return {}
-    most = max(limit, usual * float(np.median(list(deviations.values()))))
-    dropped = {name: deviations[name] for name in names if deviations.get(name, 0.0) > most}
+            deviations = _deviations(part_of(reconstruction, part), spread)
+        most = max(limit, usual * float(np.median(list(deviations.values()) or [0.0])))
+        for name, deviation in deviations.items():
+            found[name] = min((deviation / most, deviation), found.get(name, (np.inf, np.inf)))
+    dropped = {name: found[name][1] for name in names if name in found and found[name][0] > 1}
     if dropped:
         deregister(reconstruction, dropped)
         reconstruction.update_point_3d_errors()
@@ -302,28 +303,30 @@ def pixels_of(image: pycolmap.Image, rows: Sequence[int]) -> Floats:
     return np.array([features[row].xy for row in rows], np.float64).reshape(-1, 2)
 
 
-def read_part(model: Path, names: Collection[str]) -> pycolmap.Reconstruction:
-    """Read some images of a model, and the points that two of them see.
+def part_of(whole: pycolmap.Reconstruction, names: Collection[str]) -> pycolmap.Reconstruction:
+    """Take some images of a model, and the points that two of them see.
 
     Parameters
     ----------
-    model : Path
-        Folder of the model.
+    whole : pycolmap.Reconstruction
     names : collection of str
 
     Returns
     -------
     pycolmap.Reconstruction
+        The same object if these are all images; else without those that share no point with the others.
     """
-    read = pycolmap.Reconstruction(str(model))
-    placed = [read.image(image_id).name for image_id in read.reg_image_ids()]
-    others = [name for name in placed if name not in names]
-    if not others:
-        return read
-    deregister(read, others)
+    placed = {whole.image(image_id).name for image_id in whole.reg_image_ids()}
+    if placed <= set(names):
+        return whole
+    rest = pycolmap.Reconstruction(whole)
+    deregister(rest, sorted(placed - set(names)))
+    deregister(
+        rest, [image.name for image in rest.images.values() if image.has_pose and not image.num_points3D]
+    )
     # The covariance stumbles over images that are not placed.
-    points = [read.point3D(point_id) for point_id in sorted(read.point3D_ids())]
-    part = copied(read, points, own_cameras=False)
+    points = [rest.point3D(point_id) for point_id in sorted(rest.point3D_ids())]
+    part = copied(rest, points, own_cameras=False)
     part.update_point_3d_errors()
     return part
 

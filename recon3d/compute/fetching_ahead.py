@@ -6,13 +6,14 @@ A run sends each worker one task more than it can work on. The plugin sees it ar
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 from distributed import WorkerPlugin
 
 from recon3d.compute.daemon_pool import DaemonPool
 from recon3d.compute.sandbox import Origin, fetch_ahead, run_in_sandbox
-from recon3d.storage import File
+from recon3d.storage import File, default_cache
 
 #: Files that are fetched at once, beside those of a task that waits for its own.
 _AT_ONCE = 4
@@ -56,15 +57,20 @@ class FetchAhead(WorkerPlugin):  # type: ignore[misc]
         **more : Any
             What later versions of Dask tell.
         """
-        # A task that nothing is in front of fetches for itself.
-        if finish != "ready" or not self._worker.state.executing:
-            return
         task = self._worker.state.tasks.get(key)
+        # A task that nothing is in front of fetches for itself.
+        if finish != "ready" or not self._worker.state.executing - {task}:
+            return
         # Arguments of `run_task`: the task's name, what is called, and with what.
         given = tuple(getattr(getattr(task, "run_spec", None), "args", ()))
         if len(given) > 2 and given[1] is run_in_sandbox:
             _, parcel, origin = given[2]
-            for file in parcel.files:
+            self._pool.submit(self._begin, parcel.files, origin)
+
+    def _begin(self, files: Sequence[File], origin: Origin) -> None:
+        # A cache that is smaller would drop the first ones before the task begins.
+        if sum(file.size for file in files) <= default_cache().limit:
+            for file in files:
                 self._pool.submit(self._fetch, file, origin)
 
     @staticmethod

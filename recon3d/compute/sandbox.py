@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import shutil
+import threading
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +95,7 @@ def run_in_sandbox(fn: Callable[..., Any], parcel: Parcel, origin: Origin) -> tu
         except OSError as error:
             if not is_full(error):
                 raise
+            _FULL.set()
             cache.drop()
     raise full(cache.folder)
 
@@ -114,17 +116,27 @@ def fetch_ahead(file: File, origin: Origin) -> None:
     OSError
         The disk is full.
     """
-    storage = _open(origin.storage, origin.patience)
+    if _FULL.is_set():
+        return
+    # Without patience: the task itself waits for a storage that does not answer, and has its own.
+    storage = _open(origin.storage, 0.0)
 
     def fetch(target: Path) -> None:
         storage.fetch(file.digest, target)
         _AHEAD.add(file.digest)
 
-    default_cache().fill(file.digest, file.size, fetch)
+    try:
+        default_cache().fill(file.digest, file.size, fetch)
+    except OSError as error:
+        if is_full(error):
+            _FULL.set()
+        raise
 
 
 #: Contents that were fetched before the task began that reads them, and are to be counted as fetched.
 _AHEAD: set[str] = set()
+#: The disk was full once: from then on nothing takes its space but the task that runs.
+_FULL = threading.Event()
 
 
 class _Sandbox:
@@ -149,11 +161,12 @@ class _Sandbox:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             found = list(pool.map(functools.partial(self._provide, storage), parcel.files))
         for file, cached in zip(parcel.files, found, strict=True):
-            if cached and file.digest not in _AHEAD:
-                moved.cached += file.size
-            else:
-                moved.fetched += file.size
+            ahead = file.digest in _AHEAD
             _AHEAD.discard(file.digest)
+            # What the cache has dropped again was fetched twice.
+            moved.fetched += file.size * (ahead + (not cached))
+            if cached and not ahead:
+                moved.cached += file.size
         before = {file.path: (file.digest, state_of(self.root / file.path)) for file in parcel.files}
         values, _ = pack_values(fn(*unpack_values(parcel.values, self.root)), self.root, messages=True)
         made, folders, removed = self._compare(before, parcel.folders)

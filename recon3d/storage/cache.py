@@ -193,13 +193,18 @@ class Cache:
             return False
         return True
 
-    def _count(self, size: int) -> None:
-        """Count what was added, and cut the cache to its limit from time to time."""
+    @property
+    def limit(self) -> int:
+        """Bytes that it may hold."""
         if self._limit is None:
             self._limit = int(_SHARE * (shutil.disk_usage(self.folder).free + self._held()))
+        return self._limit
+
+    def _count(self, size: int) -> None:
+        """Count what was added, and cut the cache to its limit from time to time."""
         self._added += size
-        if self._added >= self._limit * _MEASURED:
-            self._cut(self._limit, int(_KEPT * self._limit))
+        if self._added >= self.limit * _MEASURED:
+            self._cut(self.limit, int(_KEPT * self.limit))
             self._added = 0
 
     def _held(self) -> int:

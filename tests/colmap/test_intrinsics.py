@@ -9,7 +9,7 @@ import pycolmap
 import pytest
 
 from recon3d import colmap
-from tests.synthetic.colmap_models import one_camera
+from tests.synthetic.colmap_models import one_camera, walk
 
 FOCAL = 1280.0
 NAMES = {f"camera000001_frame{number:06}.png" for number in range(8)}
@@ -44,3 +44,20 @@ def test_poor_features_do_not_speak_for_own_cameras(tmp_path: Path) -> None:
 def test_zoomed_images_fit_better_with_own_cameras(tmp_path: Path) -> None:
     images = colmap.free_intrinsics(_model(tmp_path / "model", zoomed=3), NAMES)
     assert np.median([image.own_error / image.shared_error for image in images]) < 0.7
+
+
+def test_a_part_with_one_zoom_fits_worse_with_the_camera_of_all(tmp_path: Path) -> None:
+    walk([1.0] * 20 + [1.5] * 20).write(str(tmp_path))
+    names = [f"{number:04d}.png" for number in range(40)]
+    for part, focal in ((names[:15], 900), (names[25:], 1350)):
+        images = colmap.free_intrinsics(tmp_path, set(part))
+        assert [image.name for image in images] == part
+        assert np.median([image.focal for image in images]) == pytest.approx(focal, rel=0.02)
+        # With the shared camera fitted to the part it would be 1.
+        assert np.median([image.own_error / image.shared_error for image in images]) < 0.7
+
+
+def test_an_image_that_shares_nothing_with_its_part_is_left_out(tmp_path: Path) -> None:
+    walk([1.0] * 40).write(str(tmp_path))
+    part = {f"{number:04d}.png" for number in range(12)}
+    assert {image.name for image in colmap.free_intrinsics(tmp_path, part | {"0039.png"})} == part

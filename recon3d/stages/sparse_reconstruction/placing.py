@@ -288,10 +288,11 @@ def _is_better(again: Placed, before: Placed) -> bool:
 def _left_over(
     names: Sequence[str], cameras: Sequence[SharedCamera], best: Placed, frames: Path
 ) -> list[SharedCamera]:
-    """Cameras for images that are not placed and whose group was split."""
+    """Cameras for images that were not measured and whose group was split."""
+    named = {name for camera in cameras for name in camera.images}
     group = {frame.name: frame.camera for frame in read_frames(frames).frames}
     split = {group[name] for camera in cameras for name in camera.images}
-    return [SharedCamera((name,)) for name in names if name not in best.names and group[name] in split]
+    return [SharedCamera((name,)) for name in names if name not in named and group[name] in split]
 
 
 @reads(lambda model: [model])
