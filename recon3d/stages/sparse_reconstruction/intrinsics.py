@@ -84,11 +84,14 @@ class Verdict:
         Least and largest focal length of images that agree on none, though no grouping explains it.
     split : bool
         Whether images of one group do not share a camera.
+    unmeasured : frozenset of str
+        Images of the model of which nothing is known: the points of their part do not determine cameras.
     """
 
     cameras: tuple[SharedCamera, ...] = ()
     wavering: tuple[float, float] | None = None
     split: bool = False
+    unmeasured: frozenset[str] = frozenset()
 
 
 def find_cameras(images: Sequence[Measured]) -> Verdict:

@@ -212,7 +212,8 @@ def _regrouped(
         )
     if not verdict.cameras:
         return None
-    cameras = [*best.cameras, *verdict.cameras, *_left_over(attempts.names, verdict.cameras, best, frames)]
+    unmeasured = [name for name in attempts.names if name not in best.names or name in verdict.unmeasured]
+    cameras = [*best.cameras, *verdict.cameras, *_left_over(unmeasured, verdict.cameras, frames)]
     way = best.attempt.name.partition(", ")[0]
     attempt = replace(best.attempt, name=f"{way}, cameras regrouped", own_cameras=False, other_pair=False)
     again = attempts.make(attempt, cameras=cameras)
@@ -286,13 +287,12 @@ def _is_better(again: Placed, before: Placed) -> bool:
 
 
 def _left_over(
-    names: Sequence[str], cameras: Sequence[SharedCamera], best: Placed, frames: Path
+    unmeasured: Sequence[str], cameras: Sequence[SharedCamera], frames: Path
 ) -> list[SharedCamera]:
     """Cameras for images that were not measured and whose group was split."""
-    named = {name for camera in cameras for name in camera.images}
     group = {frame.name: frame.camera for frame in read_frames(frames).frames}
     split = {group[name] for camera in cameras for name in camera.images}
-    return [SharedCamera((name,)) for name in names if name not in named and group[name] in split]
+    return [SharedCamera((name,)) for name in unmeasured if group[name] in split]
 
 
 @reads(lambda model: [model])
@@ -318,11 +318,10 @@ def _judge_sharing(model: str, frames: str, measured: Sequence[Sequence[ImageInt
     for image in itertools.chain.from_iterable(measured):
         if image.name not in surest or image.deviation < surest[image.name].deviation:
             surest[image.name] = image
-    images = surest.values()
     groups = {
         name: number for number, (_, names) in colmap.camera_groups(Path(model)).items() for name in names
     }
-    return find_cameras(
+    verdict = find_cameras(
         [
             Measured(
                 name=image.name,
@@ -335,6 +334,7 @@ def _judge_sharing(model: str, frames: str, measured: Sequence[Sequence[ImageInt
                 deviation=image.deviation,
                 lower=image.own_error / image.shared_error if image.shared_error else 1.0,
             )
-            for image in images
+            for image in surest.values()
         ]
     )
+    return replace(verdict, unmeasured=frozenset(groups) - frozenset(surest))
