@@ -93,8 +93,11 @@ from recon3d.compute.preload import is_prepared, prepare
 def nameless(name, *args, **kwargs):
     raise TypeError("argument of type 'NoneType' is not iterable")
 sys.platform, ctypes.CDLL = "win32", nameless
-worker = SimpleNamespace()
+added = []
+loop = SimpleNamespace(add_callback=lambda call, plugin: added.append(plugin.name))
+worker = SimpleNamespace(loop=loop, plugin_add=None)
 prepare(worker)
+assert added == ["recon3d-fetch-ahead"]
 print(is_prepared(worker), numba.get_num_threads(), os.environ["OMP_NUM_THREADS"])
 """
 
