@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 #: Pauses between two looks: short waits end at once, and long ones cost nothing.
@@ -46,7 +47,7 @@ class Latch:
         bool
             Whether it has been set.
         """
-        end = float("inf") if timeout is None else time.monotonic() + timeout
+        end = math.inf if timeout is None else time.monotonic() + timeout
         pause = _FIRST_PAUSE
         while not self._set and (left := end - time.monotonic()) > 0:
             time.sleep(min(pause, left))

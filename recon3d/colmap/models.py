@@ -226,10 +226,11 @@ def drop_uncertain(
     # Each part has its own fixed cameras, so deviations of different parts do not compare.
     found: dict[str, tuple[float, float]] = {}
     for part in parts:
-        deviations = {}
-        if not set(names).isdisjoint(part):
-            deviations = _deviations(part_of(reconstruction, part), spread)
-        most = max(limit, usual * float(np.median(list(deviations.values()) or [0.0])))
+        if set(names).isdisjoint(part) or not (
+            deviations := _deviations(part_of(reconstruction, part), spread)
+        ):
+            continue
+        most = max(limit, usual * float(np.median(list(deviations.values()))))
         for name, deviation in deviations.items():
             found[name] = min((deviation / most, deviation), found.get(name, (np.inf, np.inf)))
     dropped = {name: found[name][1] for name in names if name in found and found[name][0] > 1}

@@ -5,8 +5,10 @@ The covariance of 800 images takes 1.4 GB and ten times as long as that of 200.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
+from recon3d.compute import reads
 from recon3d.stages.sparse_reconstruction.partition import cut
 from recon3d.stages.sparse_reconstruction.view_graph import shared_points
 
@@ -14,13 +16,16 @@ from recon3d.stages.sparse_reconstruction.view_graph import shared_points
 TOGETHER, PART = 400, 150
 
 
-def parts_of(model: Path) -> list[tuple[str, ...]]:
+@reads(lambda model, _: [model])
+def parts_of(model: Path, names: Collection[str]) -> list[tuple[str, ...]]:
     """Cut a model into parts whose images see the same points.
 
     Parameters
     ----------
     model : Path
         Folder of the model.
+    names : collection of str
+        Its images.
 
     Returns
     -------
@@ -29,7 +34,7 @@ def parts_of(model: Path) -> list[tuple[str, ...]]:
     """
     from recon3d import colmap
 
-    names = sorted(name for _, group in colmap.camera_groups(model).values() for name in group)
-    if len(names) <= TOGETHER:
-        return [tuple(names)]
-    return cut(shared_points(colmap.read_scene(model, names)), PART)
+    ordered = sorted(names)
+    if len(ordered) <= TOGETHER:
+        return [tuple(ordered)]
+    return cut(shared_points(colmap.read_scene(model, ordered)), PART)

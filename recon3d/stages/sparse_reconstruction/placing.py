@@ -182,7 +182,7 @@ def confirmed(attempts: Attempts, best: Placed, frames: Path, context: StageCont
 
 def _tested(best: Placed, frames: Path, context: StageContext) -> Verdict:
     model = str(best.folder / "0")
-    parts: list[tuple[str, ...]] = context.call(_parts_to_test, model)
+    parts: list[tuple[str, ...]] = context.call(parts_of, Path(model), best.names)
     measured = context.map(
         _free_cameras,
         [(model, part) for part in parts],
@@ -293,11 +293,6 @@ def _left_over(
     group = {frame.name: frame.camera for frame in read_frames(frames).frames}
     split = {group[name] for camera in cameras for name in camera.images}
     return [SharedCamera((name,)) for name in unmeasured if group[name] in split]
-
-
-@reads(lambda model: [model])
-def _parts_to_test(model: str) -> list[tuple[str, ...]]:
-    return parts_of(Path(model))
 
 
 @reads(lambda task: [task[0]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import Counter
 from collections.abc import Mapping
@@ -169,7 +170,8 @@ def _drop_uncertain(model: str, frames: str) -> dict[str, float]:
         return {}
     if not split:
         return {}
-    return colmap.drop_uncertain(Path(model), split, _UNCERTAIN, _USUAL, parts_of(Path(model)))
+    together = parts_of(Path(model), list(itertools.chain.from_iterable(cameras)))
+    return colmap.drop_uncertain(Path(model), split, _UNCERTAIN, _USUAL, together)
 
 
 def _uncertain_message(dropped: Mapping[str, float]) -> str:
