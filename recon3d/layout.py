@@ -841,6 +841,8 @@ class TextureCounts:
     atlas_size: int
     scale: float
     filled: float
+    #: Artifacts of former versions do not tell it.
+    pages: int = 1
 
 
 Counts = FrameCounts | FeatureCounts | MatchCounts | SparseCounts | DenseCounts | MeshCounts | TextureCounts

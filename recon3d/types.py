@@ -647,6 +647,9 @@ class TexturedMesh(Described):
         Indices into `uv`, corner by corner.
     texture : ndarray of uint8, shape (H, W, 3)
         sRGB, 0 to 255; row 0 is the top.
+    pages : tuple of int
+        Rows and columns of equal parts of the texture, which are pictures of their own in files. No
+        triangle lies in two.
     """
 
     vertices: Floats
@@ -654,6 +657,7 @@ class TexturedMesh(Described):
     uv: Floats32
     face_uv: Ints
     texture: Bytes
+    pages: tuple[int, int] = (1, 1)
 
     def __len__(self) -> int:
         return len(self.faces)

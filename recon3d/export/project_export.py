@@ -286,11 +286,11 @@ def _write_look(
     texture_format: TextureFormat,
     normal_map: Bytes | None,
 ) -> None:
-    from recon3d.io.gltf import read_texture_file, read_textured_mesh, write_glb
+    from recon3d.io.gltf import read_texture_files, read_textured_mesh, write_glb
 
     target.parent.mkdir(parents=True, exist_ok=True)
     mesh = scaled(read_textured_mesh(source), factor)
-    present, encoded = read_texture_file(source)
+    present, encoded = read_texture_files(source)
     same = encoded if present == texture_format else None
     write_glb(
         target,

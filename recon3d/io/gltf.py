@@ -1,18 +1,19 @@
 """glTF 2.0 in its one-file form, GLB.
 
-What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, one
-primitive, one material. Photos carry the light they were taken in, so the material asks for
-``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
-dielectric. On request it is one, with normals, and lit; then it may have a normal map, with tangents. The
-material is double-sided, since the
-inside of an open scan is part of it. glTF is y-up: in another world the node turns the model, its
-vertices keep the world's axes. WebP textures need ``EXT_texture_webp``.
+What is written opens in three.js, Blender, trimesh, Open3D and the validators alike: one mesh, with a
+primitive and a material for each page of its texture. Photos carry the light they were taken in, so
+materials ask for ``KHR_materials_unlit``; viewers that do not know the extension fall back on a fully rough
+dielectric. On request it is one, with normals, and lit; then it may have a normal map, with tangents.
+Materials are double-sided, since the inside of an open scan is part of it. glTF is y-up: in another world the
+node turns the model, its vertices keep the world's axes. WebP textures need ``EXT_texture_webp``.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from recon3d.errors import InputError, OptionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
 from recon3d.options.value_types import Material, TextureFormat
+from recon3d.texture.grid import face_pages, grid_of, in_grid, page_pictures, within_grid, within_page
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
 #: What a file of another structure raises while it is read.
@@ -49,6 +51,8 @@ _GENERATOR = "recon3d"
 _UNLIT, _WEBP = "KHR_materials_unlit", "EXT_texture_webp"
 #: WebP's largest picture.
 _WEBP_SIDE = 16383
+#: A material without a texture: what it reflects, and nothing beside it.
+_ROUGH: tuple[dict[str, Any], dict[str, Any]] = ({"metallicFactor": 0.0, "roughnessFactor": 1.0}, {})
 #: Quality of a normal map by its format: above 100 WebP is without loss.
 _NORMALS = {"jpeg": 98, "png": 0, "webp": 101}
 
@@ -59,7 +63,7 @@ def write_glb(
     *,
     texture_format: TextureFormat = "jpeg",
     quality: int = 92,
-    encoded: bytes | None = None,
+    encoded: Sequence[bytes] | None = None,
     material: Material = "unlit",
     normal_map: Bytes | None = None,
     up: Floats | None = None,
@@ -76,8 +80,8 @@ def write_glb(
     quality : int
         JPEG's or WebP's quality, 1 to 100; at 92 both have about the same error. JPEG keeps chroma at full
         resolution, WebP at half.
-    encoded : bytes, optional
-        The texture as a file in `texture_format`, where there is one: it is not encoded again.
+    encoded : sequence of bytes, optional
+        The texture's pages as files in `texture_format`, where there are such: they are not encoded again.
     material : {"unlit", "pbr"}
         As the photos show it; or rough and not metallic, lit by the viewer, with normals.
     normal_map : ndarray of uint8, shape (h, w, 3), optional
@@ -97,58 +101,25 @@ def write_glb(
     if normal_map is not None and (material == "unlit" or not isinstance(mesh, TexturedMesh)):
         raise OptionError("Only a textured mesh that is lit can have a normal map.", "Use the material pbr.")
     writer = _Writer()
-    surface: dict[str, Any] = {
-        "name": "photos",
-        "doubleSided": True,
-        "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 1.0},
-    }
-    document: dict[str, Any] = {}
-    extensions: list[str] = []
-    if material == "unlit":
-        surface["extensions"] = {_UNLIT: {}}
-        extensions.append(_UNLIT)
+    # An empty list is not allowed.
+    document: dict[str, Any] = {"extensionsUsed": [_UNLIT]} if material == "unlit" else {}
     if isinstance(mesh, TexturedMesh):
-        normals = None
-        if material == "unlit":
-            vertices, uv, faces = split_at_seams(mesh)
+        parts = _textured_parts(mesh, lit=material == "pbr", tangents=normal_map is not None)
+        pages = [part.page for part in parts]
+        if encoded is None:
+            colors = [page_pictures(mesh.texture, mesh.pages)[page] for page in pages]
+            pictures = [[encoded_texture(color, texture_format, quality) for color in colors]]
         else:
-            from recon3d.texture.tangents import split_for_shading
-
-            split = split_for_shading(mesh)
-            vertices, normals, uv, faces = split.vertices, split.normals, split.uv, split.faces
-        # v counts down in glTF.
-        uv[:, 1] = 1.0 - uv[:, 1]
-        attributes = {"TEXCOORD_0": writer.accessor(uv, _VERTICES)}
-        surface["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
-        pictures = [_encode(mesh.texture, texture_format, quality) if encoded is None else encoded]
+            pictures = [[encoded[page] for page in pages]]
         if normal_map is not None:
-            attributes["TANGENT"] = writer.accessor(split.tangents, _VERTICES)
-            surface["normalTexture"] = {"index": 1}
-            pictures.append(_encode(normal_map, texture_format, _NORMALS[texture_format]))
-        document["images"] = [
-            {"bufferView": writer.view(picture), "mimeType": f"image/{texture_format}"}
-            for picture in pictures
-        ]
-        document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
-        sources: list[dict[str, Any]] = [{"source": number} for number in range(len(pictures))]
-        if texture_format == "webp":
-            # No second picture for programs without WebP: it would cost more than WebP saves.
-            sources = [{"extensions": {_WEBP: source}} for source in sources]
-            extensions.append(_WEBP)
-            document["extensionsRequired"] = [_WEBP]
-        document["textures"] = [{"sampler": 0, **source} for source in sources]
+            normals = [page_pictures(normal_map, mesh.pages)[page] for page in pages]
+            lossless = _NORMALS[texture_format]
+            pictures.append([encoded_texture(normal, texture_format, lossless) for normal in normals])
+        materials = _textured_materials(writer, document, pictures, texture_format)
     else:
-        vertices, faces, attributes = mesh.vertices, mesh.faces.astype(np.int64), {}
-        normals = mesh.normals
-        if material == "pbr" and normals is None:
-            from recon3d.texture.tangents import shading_normals
-
-            normals = shading_normals(mesh)
-        if mesh.colors is not None:
-            attributes["COLOR_0"] = writer.accessor(_linear(mesh.colors), _VERTICES, normalized=True)
-    if normals is not None:
-        attributes["NORMAL"] = writer.accessor(normals.astype(np.float32), _VERTICES)
-    low, high = vertices.min(axis=0), vertices.max(axis=0)
+        parts, materials = [_plain_part(mesh, lit=material == "pbr")], [_ROUGH]
+    corners = np.array([bound(part.vertices, axis=0) for part in parts for bound in (np.min, np.max)])
+    low, high = corners.min(axis=0), corners.max(axis=0)
     center = (low + high) / 2
     node: dict[str, Any] = {"mesh": 0, "name": "model"}
     rotation = np.array([0.0, 0.0, 0.0, 1.0]) if up is None else quaternion_to_y(up)
@@ -156,25 +127,127 @@ def write_glb(
         node["rotation"] = rotation.tolist()
     if np.abs(center).max() > _FAR * (high - low).max():
         node["translation"] = (matrix_of(rotation) @ center).tolist()
-        vertices = vertices - center
-    positions = writer.accessor(vertices.astype(np.float32), _VERTICES, bounds=True)
-    primitive = {
-        "attributes": {"POSITION": positions, **attributes},
-        "indices": writer.accessor(faces.astype(np.uint32).reshape(-1), _INDICES),
-        "material": 0,
-        "mode": 4,
-    }
+    else:
+        center = np.zeros(3)
+    unlit: dict[str, Any] = {"extensions": {_UNLIT: {}}} if material == "unlit" else {}
     document |= {
         "asset": {"version": "2.0", "generator": _GENERATOR},
-        # An empty list is not allowed.
-        **({"extensionsUsed": extensions} if extensions else {}),
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [node],
-        "meshes": [{"primitives": [primitive]}],
-        "materials": [surface],
+        "meshes": [{"primitives": [_primitive(writer, part, n, center) for n, part in enumerate(parts)]}],
+        "materials": [
+            {
+                "name": _named("photos", number),
+                "doubleSided": True,
+                "pbrMetallicRoughness": surface,
+                **more,
+                **unlit,
+            }
+            for number, (surface, more) in enumerate(materials)
+        ],
     }
     writer.write(path, document)
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A primitive's vertices, their attributes beside the position, and faces."""
+
+    vertices: Floats
+    attributes: dict[str, NDArray[Any]]
+    faces: NDArray[np.int64]
+    page: int = 0
+
+    def of(self, faces: NDArray[np.int64], page: int, grid: tuple[int, int]) -> _Part:
+        """Some of the faces: those of a page."""
+        used, numbers = np.unique(faces, return_inverse=True)
+        held = {name: values[used] for name, values in self.attributes.items()}
+        held["TEXCOORD_0"] = within_page(held["TEXCOORD_0"], page, grid)
+        return _Part(self.vertices[used], held, numbers.reshape(-1, 3), page)
+
+
+def _textured_parts(mesh: TexturedMesh, *, lit: bool, tangents: bool) -> list[_Part]:
+    held: dict[str, NDArray[Any]]
+    if lit:
+        from recon3d.texture.tangents import split_for_shading
+
+        split = split_for_shading(mesh)
+        vertices, uv, faces = split.vertices, split.uv, split.faces
+        held = {"TEXCOORD_0": uv, "NORMAL": split.normals.astype(np.float32)}
+        if tangents:
+            held["TANGENT"] = split.tangents
+    else:
+        vertices, uv, faces = split_at_seams(mesh)
+        held = {"TEXCOORD_0": uv}
+    whole = _Part(vertices, held, faces)
+    if mesh.pages == (1, 1):
+        parts = [whole]
+    else:
+        page = face_pages(mesh)
+        parts = [whole.of(faces[page == number], int(number), mesh.pages) for number in np.unique(page)]
+    for part in parts:
+        # v counts down in glTF.
+        part.attributes["TEXCOORD_0"][:, 1] = 1.0 - part.attributes["TEXCOORD_0"][:, 1]
+    return parts
+
+
+def _plain_part(mesh: Mesh, *, lit: bool) -> _Part:
+    normals, held = mesh.normals, {}
+    if lit and normals is None:
+        from recon3d.texture.tangents import shading_normals
+
+        normals = shading_normals(mesh)
+    if mesh.colors is not None:
+        held["COLOR_0"] = _linear(mesh.colors)
+    if normals is not None:
+        held["NORMAL"] = normals.astype(np.float32)
+    return _Part(mesh.vertices, held, mesh.faces.astype(np.int64))
+
+
+def _primitive(writer: _Writer, part: _Part, material: int, center: Floats) -> dict[str, Any]:
+    positions = (part.vertices - center).astype(np.float32)
+    attributes = {
+        name: writer.accessor(values, _VERTICES, normalized=name == "COLOR_0")
+        for name, values in part.attributes.items()
+    }
+    return {
+        "attributes": {"POSITION": writer.accessor(positions, _VERTICES, bounds=True), **attributes},
+        "indices": writer.accessor(part.faces.astype(np.uint32).reshape(-1), _INDICES),
+        "material": material,
+        "mode": 4,
+    }
+
+
+def _textured_materials(
+    writer: _Writer,
+    document: dict[str, Any],
+    pictures: list[list[bytes]],
+    texture_format: TextureFormat,
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Put pictures into the file: colours of all pages, and perhaps normals. Returns each page's material."""
+    files = [file for page in zip(*pictures, strict=True) for file in page]
+    document["images"] = [
+        {"bufferView": writer.view(file), "mimeType": f"image/{texture_format}"} for file in files
+    ]
+    document["samplers"] = [{"magFilter": 9729, "minFilter": 9987, "wrapS": 33071, "wrapT": 33071}]
+    sources: list[dict[str, Any]] = [{"source": number} for number in range(len(files))]
+    if texture_format == "webp":
+        # No second picture for programs without WebP: it would cost more than WebP saves.
+        sources = [{"extensions": {_WEBP: source}} for source in sources]
+        document.setdefault("extensionsUsed", []).append(_WEBP)
+        document["extensionsRequired"] = [_WEBP]
+    document["textures"] = [{"sampler": 0, **source} for source in sources]
+    materials = []
+    for number in range(0, len(files), len(pictures)):
+        surface = {**_ROUGH[0], "baseColorTexture": {"index": number}}
+        more = {"normalTexture": {"index": number + 1}} if len(pictures) > 1 else {}
+        materials.append((surface, more))
+    return materials
+
+
+def _named(name: str, number: int) -> str:
+    return f"{name}_{number + 1}" if number else name
 
 
 def read_glb(path: Path) -> Mesh | TexturedMesh:
@@ -193,8 +266,8 @@ def read_glb(path: Path) -> Mesh | TexturedMesh:
     Raises
     ------
     InputError
-        The file cannot be read, is damaged, or uses what is not supported (several primitives,
-        sparse or compressed data, files beside it, nodes that another program rotated).
+        The file cannot be read, is damaged, or uses what is not supported (sparse or compressed data, files
+        beside it, nodes that another program rotated).
     """
     try:
         document, binary = _chunks(Path(path).read_bytes())
@@ -230,8 +303,8 @@ def read_textured_mesh(path: Path) -> TexturedMesh:
     return mesh
 
 
-def read_texture_file(path: Path) -> tuple[str, bytes]:
-    """Read the texture of a GLB as it is encoded there.
+def read_texture_files(path: Path) -> tuple[str, list[bytes]]:
+    """Read the pages of the texture of a GLB as they are encoded there.
 
     Parameters
     ----------
@@ -241,12 +314,16 @@ def read_texture_file(path: Path) -> tuple[str, bytes]:
     Returns
     -------
     texture_format : str
-        ``jpeg``, ``png`` or ``webp``.
-    encoded : bytes
+        ``jpeg``, ``png`` or ``webp``; empty where there are several.
+    encoded : list of bytes
+        In the order of the pages.
     """
     document, binary = _chunks(Path(path).read_bytes())
-    texture = document["materials"][0]["pbrMetallicRoughness"]["baseColorTexture"]
-    return _picture(document, binary, texture["index"])
+    (mesh,) = document["meshes"]
+    numbers = list(dict.fromkeys(_texture_of(document, primitive) for primitive in mesh["primitives"]))
+    files = [_picture(document, binary, number) for number in numbers if number is not None]
+    formats = {kind for kind, _ in files}
+    return formats.pop() if len(formats) == 1 else "", [encoded for _, encoded in files]
 
 
 def quaternion_to_y(up: Floats) -> Floats:
@@ -346,7 +423,25 @@ class _Writer:
             file.writelines(self._parts)
 
 
-def _encode(texture: Bytes, texture_format: TextureFormat, quality: int) -> bytes:
+def encoded_texture(texture: Bytes, texture_format: TextureFormat, quality: int) -> bytes:
+    """Encode a texture, or a page of one, as `write_glb` does.
+
+    Parameters
+    ----------
+    texture : ndarray of uint8, shape (H, W, 3)
+    texture_format : {"jpeg", "png", "webp"}
+    quality : int
+        JPEG's or WebP's, 1 to 100.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    OptionError
+        It is too large for WebP.
+    """
     options = []
     if texture_format == "jpeg":
         # Chroma of half the resolution would run over the borders of the charts.
@@ -422,40 +517,88 @@ def _array(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
     return array[:, 0] if width == 1 else array
 
 
+def _texture_of(document: dict[str, Any], primitive: dict[str, Any]) -> int | None:
+    """Number of the texture of a primitive."""
+    material = document.get("materials", [{}])[primitive.get("material", 0)]
+    texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
+    return None if texture is None or "TEXCOORD_0" not in primitive["attributes"] else int(texture["index"])
+
+
 def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
     needed = set(document.get("extensionsRequired", [])) - {_WEBP}
     if needed:
         raise ValueError(f"needs {', '.join(sorted(needed))}")
     (mesh,) = document["meshes"]
-    (primitive,) = mesh["primitives"]
-    if primitive.get("mode", 4) != 4:
+    primitives = mesh["primitives"]
+    if any(primitive.get("mode", 4) != 4 for primitive in primitives):
         raise ValueError("not triangles")
-    attributes = primitive["attributes"]
-    vertices = _array(document, binary, attributes["POSITION"]).astype(np.float64)
     node = next(node for node in document["nodes"] if "mesh" in node)
     own = document.get("asset", {}).get("generator") == _GENERATOR
     if {"matrix", "scale"} & node.keys() or len(document["nodes"]) > 1 or ("rotation" in node and not own):
         raise ValueError("its nodes are transformed")
     to_y = matrix_of(np.array(node.get("rotation", [0.0, 0.0, 0.0, 1.0])))
-    vertices += np.array(node.get("translation", [0.0, 0.0, 0.0])) @ to_y
+    moved = np.array(node.get("translation", [0.0, 0.0, 0.0])) @ to_y
+    parts = [_read_part(document, binary, primitive) for primitive in primitives]
+    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
+    vertices = np.concatenate([part.vertices for part in parts]) + moved
+    faces = np.concatenate([part.faces + start for part, start in zip(parts, starts, strict=False)]).astype(
+        np.int32
+    )
+    textures = [_texture_of(document, primitive) for primitive in primitives]
+    if textures == [None] * len(parts):
+        colors, normals = (
+            np.concatenate([part.attributes[name] for part in parts])
+            if all(name in part.attributes for part in parts)
+            else None
+            for name in ("COLOR_0", "NORMAL")
+        )
+        return Mesh(vertices, faces, None if colors is None else _gamma(colors), normals)
+    numbers = list(dict.fromkeys(number for number in textures if number is not None))
+    if None in textures:
+        raise ValueError("some of it has a texture, and some has none")
+    grid = grid_of(len(numbers))
+    uv = []
+    for part, number in zip(parts, textures, strict=True):
+        place = part.attributes["TEXCOORD_0"].astype(np.float32)
+        place[:, 1] = 1.0 - place[:, 1]
+        if len(numbers) > 1:
+            if len(place) and not (place.min() >= 0 and place.max() <= 1):
+                raise ValueError("one of its textures repeats")
+            place = within_grid(place, numbers.index(int(number or 0)), grid)
+        uv.append(place)
+    texture = in_grid(_of_one_size([_pixels(document, binary, number) for number in numbers]), grid)
+    welded, vertex_of = np.unique(vertices, axis=0, return_inverse=True)
+    corners = vertex_of.reshape(-1)[faces].astype(np.int32)
+    return TexturedMesh(welded, corners, np.concatenate(uv), faces, texture, grid)
+
+
+def _read_part(document: dict[str, Any], binary: bytes, primitive: dict[str, Any]) -> _Part:
+    attributes = primitive["attributes"]
+    vertices = _array(document, binary, attributes["POSITION"]).astype(np.float64)
     if "indices" in primitive:
-        faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int32)
+        faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int64)
     else:
-        faces = np.arange(len(vertices), dtype=np.int32).reshape(-1, 3)
+        faces = np.arange(len(vertices), dtype=np.int64).reshape(-1, 3)
     if len(faces) and faces.max() >= len(vertices):
         raise ValueError("indices beyond the last vertex")
-    material = document.get("materials", [{}])[primitive.get("material", 0)]
-    texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
-    if texture is None or "TEXCOORD_0" not in attributes:
-        colors = _gamma(_array(document, binary, attributes["COLOR_0"])) if "COLOR_0" in attributes else None
-        normals = _array(document, binary, attributes["NORMAL"]) if "NORMAL" in attributes else None
-        return Mesh(vertices, faces, colors, normals)
-    uv = _array(document, binary, attributes["TEXCOORD_0"]).astype(np.float32)
-    uv[:, 1] = 1.0 - uv[:, 1]
-    _, encoded = _picture(document, binary, texture["index"])
+    wanted = [name for name in ("TEXCOORD_0", "COLOR_0", "NORMAL") if name in attributes]
+    return _Part(vertices, {name: _array(document, binary, attributes[name]) for name in wanted}, faces)
+
+
+def _pixels(document: dict[str, Any], binary: bytes, number: int) -> Bytes:
+    _, encoded = _picture(document, binary, number)
     decoded = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
     if decoded is None:
         raise ValueError("its texture is neither JPEG, PNG nor WebP, or is damaged")
-    pixels = np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
-    welded, vertex_of = np.unique(vertices, axis=0, return_inverse=True)
-    return TexturedMesh(welded, vertex_of.reshape(-1)[faces].astype(np.int32), uv, faces, pixels)
+    return np.asarray(cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _of_one_size(pages: list[Bytes]) -> list[Bytes]:
+    """Pages of other programs may differ: all take the largest size."""
+    height, width = (max(page.shape[axis] for page in pages) for axis in range(2))
+    return [
+        page
+        if page.shape[:2] == (height, width)
+        else np.asarray(cv2.resize(page, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        for page in pages
+    ]

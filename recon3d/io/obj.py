@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from recon3d.io.atomic import atomic_path
+from recon3d.io.gltf import encoded_texture
 from recon3d.io.mesh_check import require_faces
+from recon3d.texture.grid import face_pages, page_coordinates, page_pictures
 from recon3d.types import Bytes, Mesh, TexturedMesh
 
 
@@ -18,6 +19,8 @@ def write_obj(
     path: Path, mesh: TexturedMesh, *, quality: int = 95, normal_map: Bytes | None = None
 ) -> list[Path]:
     """Write ``NAME.obj``, and beside it ``NAME.mtl`` and ``NAME.jpg``; ``NAME_normal.png`` with a normal map.
+
+    Further pages of the texture are ``NAME_2.jpg`` and ``NAME_2_normal.png``, and so on.
 
     Parameters
     ----------
@@ -43,42 +46,49 @@ def write_obj(
     require_faces(mesh, path)
     path = Path(path)
     stem = re.sub(r"\s+", "_", path.stem)
-    material, texture = path.with_name(f"{stem}.mtl"), path.with_name(f"{stem}.jpg")
-    written, normal_line = [path, material, texture], ""
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    encoded = cv2.imencode(".jpg", cv2.cvtColor(mesh.texture, cv2.COLOR_RGB2BGR), options)[1]
-    with atomic_path(texture) as temporary:
-        temporary.write_bytes(bytes(encoded))
-    if normal_map is not None:
-        picture = path.with_name(f"{stem}_normal.png")
-        written.append(picture)
-        # three.js has normal maps by the first name and heights by the second; Blender reads the second only.
-        normal_line = f"norm {picture.name}\nmap_Bump {picture.name}\n"
-        encoded = cv2.imencode(".png", cv2.cvtColor(normal_map, cv2.COLOR_RGB2BGR))[1]
-        with atomic_path(picture) as temporary:
-            temporary.write_bytes(bytes(encoded))
-    with atomic_path(material) as temporary:
+    material = path.with_name(f"{stem}.mtl")
+    face_page = face_pages(mesh)
+    numbers = np.unique(face_page).tolist()
+    written, materials = [path, material], []
+    for place, number in enumerate(numbers):
+        end = f"_{place + 1}" if place else ""
+        texture = path.with_name(f"{stem}{end}.jpg")
+        color = page_pictures(mesh.texture, mesh.pages)[number]
+        _write_picture(texture, encoded_texture(color, "jpeg", quality))
+        written.append(texture)
         # The photos' own light is all there is: ambient and diffuse white, no highlights.
-        temporary.write_text(
-            f"newmtl photos\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n{normal_line}",
-            encoding="utf-8",
-        )
+        lines = f"newmtl photos{end}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n"
+        if normal_map is not None:
+            picture = path.with_name(f"{stem}{end}_normal.png")
+            _write_picture(picture, encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
+            written.append(picture)
+            # three.js has normal maps by the first name and heights by the second; Blender reads the second.
+            lines += f"norm {picture.name}\nmap_Bump {picture.name}\n"
+        materials.append((f"photos{end}", lines))
+    with atomic_path(material) as temporary:
+        temporary.write_text("".join(lines for _, lines in materials), encoding="utf-8")
     parts, corner = [mesh.faces, mesh.face_uv], "%d/%d"
     if normal_map is not None:
         parts, corner = [*parts, mesh.faces], "%d/%d/%d"
     corners = np.stack(parts, axis=-1).reshape(len(mesh.faces), -1) + 1
     # OBJ is written last: where it is, the files it names are.
     with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        file.write(f"# recon3d\nmtllib {material.name}\nusemtl photos\n")
+        file.write(f"# recon3d\nmtllib {material.name}\n")
         file.write(_lines("v %.9g %.9g %.9g\n", mesh.vertices))
-        file.write(_lines("vt %.7f %.7f\n", mesh.uv))
+        file.write(_lines("vt %.7f %.7f\n", page_coordinates(mesh, face_page)))
         if normal_map is not None:
             from recon3d.texture.tangents import shading_normals
 
             file.write(_lines("vn %.6f %.6f %.6f\n", shading_normals(Mesh(mesh.vertices, mesh.faces))))
-        file.write(_lines(f"f {corner} {corner} {corner}\n", corners))
+        for number, (name, _) in zip(numbers, materials, strict=True):
+            file.write(f"usemtl {name}\n")
+            file.write(_lines(f"f {corner} {corner} {corner}\n", corners[face_page == number]))
     return written
+
+
+def _write_picture(path: Path, encoded: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded)
 
 
 def _lines(line: str, rows: NDArray[np.generic]) -> str:

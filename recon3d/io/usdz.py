@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import atomic_path
+from recon3d.io.gltf import encoded_texture
 from recon3d.io.mesh_check import require_faces
+from recon3d.texture.grid import face_pages, page_coordinates, page_pictures
 from recon3d.types import Bytes, Mesh, TexturedMesh
 
 _QUALITY = 92
@@ -55,7 +56,7 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh, *, normal_map: Bytes | Non
 
 
 def _write_stage(layer: Path, mesh: Mesh | TexturedMesh, normal_map: Bytes | None) -> None:
-    from pxr import Gf, Sdf, Usd, UsdGeom, UsdShade, Vt
+    from pxr import Gf, Sdf, Usd, UsdGeom, Vt
 
     stage = Usd.Stage.CreateNew(str(layer))
     UsdGeom.SetStageUpAxis(stage, UsdGeom.Tokens.y)
@@ -73,36 +74,80 @@ def _write_stage(layer: Path, mesh: Mesh | TexturedMesh, normal_map: Bytes | Non
     surface.CreateDoubleSidedAttr(True)
     low, high = (Gf.Vec3f(*map(float, corner)) for corner in (points.min(axis=0), points.max(axis=0)))
     surface.CreateExtentAttr(Vt.Vec3fArray([low, high]))
+    if isinstance(mesh, TexturedMesh):
+        _paint(stage, surface, mesh, normal_map, layer)
+    else:
+        shader = _material(stage, surface.GetPrim(), "/model/photos")
+        if mesh.colors is not None:
+            shown = surface.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
+            shown.Set(Vt.Vec3fArray.FromNumpy(_linear(mesh.colors)))
+            reader = _reader(stage, "/model/photos/color", "displayColor", 3)
+            color = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
+            color.ConnectToSource(reader.ConnectableAPI(), "result")
+    stage.GetRootLayer().Save()
+
+
+def _paint(stage: Any, surface: Any, mesh: TexturedMesh, normal_map: Bytes | None, layer: Path) -> None:
+    """Give each page of the texture a material, and its faces to it."""
+    from pxr import Sdf, UsdGeom, UsdShade, Vt
+
+    face_page = face_pages(mesh)
+    numbers = np.unique(face_page).tolist()
     values = UsdGeom.PrimvarsAPI(surface)
-    material = UsdShade.Material.Define(stage, "/model/photos")
-    shader = _shader(stage, "/model/photos/surface", "UsdPreviewSurface")
+    st = values.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
+    st.Set(Vt.Vec2fArray.FromNumpy(page_coordinates(mesh, face_page).astype(np.float32)))
+    st.SetIndices(Vt.IntArray.FromNumpy(mesh.face_uv.astype(np.int32).ravel()))
+    if normal_map is not None:
+        from recon3d.texture.tangents import shading_normals
+
+        surface.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(shading_normals(Mesh(mesh.vertices, mesh.faces))))
+        surface.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    for place, number in enumerate(numbers):
+        end = f"_{place + 1}" if place else ""
+        bound = surface.GetPrim()
+        if len(numbers) > 1:
+            part = Vt.IntArray.FromNumpy(np.flatnonzero(face_page == number).astype(np.int32))
+            kind = UsdShade.Tokens.materialBind, UsdGeom.Tokens.nonOverlapping
+            subset = UsdGeom.Subset.CreateGeomSubset(surface, f"page{end}", UsdGeom.Tokens.face, part, *kind)
+            bound = subset.GetPrim()
+        path = f"/model/photos{end}"
+        shader = _material(stage, bound, path)
+        picture = layer.with_name(f"texture{end}.jpg")
+        picture.write_bytes(
+            encoded_texture(page_pictures(mesh.texture, mesh.pages)[number], "jpeg", _QUALITY)
+        )
+        reader = _reader(stage, f"{path}/st", "st", 2)
+        texture = _texture(stage, f"{path}/texture", picture, "sRGB", reader)
+        color = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
+        color.ConnectToSource(texture.ConnectableAPI(), "rgb")
+        if normal_map is not None:
+            picture = layer.with_name(f"normals{end}.png")
+            picture.write_bytes(encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
+            _add_normals(stage, shader, reader, picture, f"{path}/normals")
+
+
+def _material(stage: Any, bound: Any, path: str) -> Any:
+    """A rough material, bound to a part of the surface; its shader."""
+    from pxr import Sdf, UsdShade
+
+    material = UsdShade.Material.Define(stage, path)
+    shader = _shader(stage, f"{path}/surface", "UsdPreviewSurface")
     shader.CreateInput("roughness", Sdf.ValueTypeNames.Float).Set(1.0)
     shader.CreateInput("metallic", Sdf.ValueTypeNames.Float).Set(0.0)
     shader.CreateOutput("surface", Sdf.ValueTypeNames.Token)
-    color = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
-    if isinstance(mesh, TexturedMesh):
-        st = values.CreatePrimvar("st", Sdf.ValueTypeNames.TexCoord2fArray, UsdGeom.Tokens.faceVarying)
-        st.Set(Vt.Vec2fArray.FromNumpy(mesh.uv.astype(np.float32)))
-        st.SetIndices(Vt.IntArray.FromNumpy(mesh.face_uv.astype(np.int32).ravel()))
-        picture = layer.with_name("texture.jpg")
-        cv2.imwrite(str(picture), mesh.texture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        reader = _shader(stage, "/model/photos/st", "UsdPrimvarReader_float2")
-        reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("st")
-        reader.CreateOutput("result", Sdf.ValueTypeNames.Float2)
-        texture = _texture(stage, "/model/photos/texture", picture, "sRGB", reader)
-        color.ConnectToSource(texture.ConnectableAPI(), "rgb")
-        if normal_map is not None:
-            _add_normals(stage, surface, shader, reader, mesh, normal_map, layer)
-    elif mesh.colors is not None:
-        shown = surface.CreateDisplayColorPrimvar(UsdGeom.Tokens.vertex)
-        shown.Set(Vt.Vec3fArray.FromNumpy(_linear(mesh.colors)))
-        reader = _shader(stage, "/model/photos/color", "UsdPrimvarReader_float3")
-        reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set("displayColor")
-        reader.CreateOutput("result", Sdf.ValueTypeNames.Float3)
-        color.ConnectToSource(reader.ConnectableAPI(), "result")
     material.CreateSurfaceOutput().ConnectToSource(shader.ConnectableAPI(), "surface")
-    UsdShade.MaterialBindingAPI.Apply(surface.GetPrim()).Bind(material)
-    stage.GetRootLayer().Save()
+    UsdShade.MaterialBindingAPI.Apply(bound).Bind(material)
+    return shader
+
+
+def _reader(stage: Any, path: str, name: str, parts: int) -> Any:
+    """What reads a value of the surface's corners."""
+    from pxr import Sdf
+
+    reader = _shader(stage, path, f"UsdPrimvarReader_float{parts}")
+    reader.CreateInput("varname", Sdf.ValueTypeNames.String).Set(name)
+    reader.CreateOutput("result", Sdf.ValueTypeNames.Float2 if parts == 2 else Sdf.ValueTypeNames.Float3)
+    return reader
 
 
 def _texture(stage: Any, path: str, picture: Path, space: str, reader: Any) -> Any:
@@ -118,18 +163,10 @@ def _texture(stage: Any, path: str, picture: Path, space: str, reader: Any) -> A
     return texture
 
 
-def _add_normals(
-    stage: Any, surface: Any, shader: Any, reader: Any, mesh: TexturedMesh, normal_map: Bytes, layer: Path
-) -> None:
-    from pxr import Gf, Sdf, UsdGeom, Vt
+def _add_normals(stage: Any, shader: Any, reader: Any, picture: Path, path: str) -> None:
+    from pxr import Gf, Sdf
 
-    from recon3d.texture.tangents import shading_normals
-
-    surface.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(shading_normals(Mesh(mesh.vertices, mesh.faces))))
-    surface.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
-    picture = layer.with_name("normals.png")
-    cv2.imwrite(str(picture), normal_map[..., ::-1])
-    texture = _texture(stage, "/model/photos/normals", picture, "raw", reader)
+    texture = _texture(stage, path, picture, "raw", reader)
     # From 0 to 1 as read, from -1 to 1 as meant.
     texture.CreateInput("scale", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(2, 2, 2, 1))
     texture.CreateInput("bias", Sdf.ValueTypeNames.Float4).Set(Gf.Vec4f(-1, -1, -1, 0))

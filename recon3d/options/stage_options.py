@@ -238,7 +238,11 @@ class TexturingOptions(StageOptions):
     Attributes
     ----------
     texture_size : int
-        Largest side of the atlas in pixels.
+        Largest side of a page of the texture in pixels.
+    texture_pages : int
+        Pages of the texture at most: pictures of their own in a GLB, OBJ or USDZ file. There is more than one
+        only where one would have fewer texels than the photos have pixels. All pages side by side are
+        32766 pixels wide at most.
     max_image_size : int
         Longer side of the photos that are painted from; 0 keeps every pixel.
     seam_levelling : bool
@@ -252,6 +256,7 @@ class TexturingOptions(StageOptions):
     """
 
     texture_size: int = Field(4096, ge=64, le=16384)
+    texture_pages: int = Field(4, ge=1, le=64)
     max_image_size: int = Field(1600, ge=0)
     seam_levelling: bool = True
     max_faces: int | None = Field(None, ge=100)

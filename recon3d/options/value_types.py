@@ -106,6 +106,7 @@ class TexturingValues(TypedDict, total=False):
     """Values of `recon3d.options.TexturingOptions`."""
 
     texture_size: int
+    texture_pages: int
     max_image_size: int
     seam_levelling: bool
     max_faces: int | None

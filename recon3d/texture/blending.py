@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
-from recon3d.texture.charts import Charts, Layout
-from recon3d.texture.seams import Seams, side_lengths
+from recon3d.texture.pages import Page
+from recon3d.texture.seams import Sampling
 from recon3d.texture.shapes import BLOCK
-from recon3d.texture.texels import OUTSIDE, UNIT, lookup
+from recon3d.texture.texels import OUTSIDE, UNIT
 from recon3d.threads import ALONE, Threads
 from recon3d.types import Floats, Floats32, Ints
 
@@ -30,9 +30,11 @@ _compiled = kernel(_nrt=False)
 
 def blend_seams(
     atlas: Atlas,
-    charts: Charts,
-    layout: Layout,
-    seams: Seams,
+    page: Page,
+    nodes: range,
+    sampling: Sampling,
+    colors: NDArray[np.int16],
+    offsets: Floats,
     *,
     strip: int = STRIP,
     threads: Threads = ALONE,
@@ -46,30 +48,34 @@ def blend_seams(
     Parameters
     ----------
     atlas : Atlas
-        With its mask filled.
-    charts : Charts
-    layout : Layout
-    seams : Seams
+        A page's, with its mask filled, and corrected by `offsets`.
+    page : Page
+    nodes : range
+        The numbers that its nodes have among those of all pages.
+    sampling : Sampling
+        Of the seams of all pages.
+    colors : ndarray of int16, shape (T, 2, 3)
+        Of its points, before the correction.
+    offsets : ndarray of float64, shape (N, 3)
+        Corrections of all nodes, in gray levels.
     strip : int
         Width in texels.
     threads : Threads, optional
     """
-    if not len(seams):
+    sides = sampling.sides_in(nodes)
+    if not len(sides):
         return
-    # Two points a texel, and both sides of each.
-    longest = side_lengths(layout.node_xy, seams.nodes).max(axis=1)
-    counts = np.maximum(np.ceil(2 * longest).astype(np.int64), 2)
-    total = 2 * int(counts.sum())
+    charts, layout, seams = page.charts, page.layout, sampling.seams
+    total = int(np.diff(sampling.starts)[sides[:, 0]].sum())
     chart, texel, offset = (
         np.empty(total, np.int32),
         np.empty(total, np.int32),
         np.empty((total, 3), np.float32),
     )
-    place = (charts.node_chart, layout.target, layout.extent)
-    scratch = np.empty((2, 3)), np.empty((2, 2))
-    _sample_seams(
-        *(atlas.color, layout.node_xy, seams.nodes, seams.trust, counts),
-        *(*place, *scratch, chart, texel, offset),
+    place = (layout.node_xy, nodes.start, charts.node_chart, layout.target, layout.extent)
+    _close(
+        *(sides, seams.nodes, seams.trust, sampling.starts, colors, offsets * UNIT),
+        *(*place, np.empty((2, 3)), chart, texel, offset),
     )
     # One value for each texel that the seams pass.
     order = np.lexsort((texel, chart))
@@ -84,47 +90,49 @@ def blend_seams(
 
 
 @_compiled
-def _sample_seams(
-    atlas: NDArray[np.int16],
-    xy: Floats,
-    nodes: Ints,
+def _close(
+    sides: NDArray[np.int64],
+    ends: Ints,
     trust: Floats,
-    counts: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    colors: NDArray[np.int16],
+    offsets: Floats,
+    xy: Floats,
+    first: int,
     node_chart: Ints,
     target: Ints,
     extent: Ints,
-    colors: Floats,
-    place: Floats,
+    pair: Floats,
     chart: Ints,
     texel: Ints,
     offset: Floats32,
 ) -> None:
-    """Fill in each side's part of the step at each point: chart, texel in the chart, offset."""
+    """Fill in a page's part of the step at each point: chart, texel in the chart, offset."""
     position = 0
-    for e in range(nodes.shape[0]):
-        samples = counts[e]
-        for n in range(samples):
-            t = (n + 0.5) / samples
-            for side in range(2):
-                p, q = nodes[e, side, 0], nodes[e, side, 1]
-                for axis in range(2):
-                    place[side, axis] = xy[p, axis] * (1 - t) + xy[q, axis] * t
-                lookup(atlas, place[side, 0], place[side, 1], colors, side)
+    for k in range(sides.shape[0]):
+        e, side = sides[k, 0], sides[k, 1]
+        p, q = ends[e, side, 0] - first, ends[e, side, 1] - first
+        number = node_chart[p]
+        count = starts[e + 1] - starts[e]
+        for n in range(count):
+            t = (n + 0.5) / count
             square = 0.0
             for channel in range(3):
-                square += (colors[1, channel] - colors[0, channel]) ** 2
-            share = 1.0 / (1.0 + square / (LOCAL_STEP * UNIT) ** 2) / (trust[e, 0] + trust[e, 1])
-            for side in range(2):
-                number = node_chart[nodes[e, side, 0]]
-                column = int(place[side, 0]) - target[number, 0]
-                row = int(place[side, 1]) - target[number, 1]
-                chart[position] = number
-                texel[position] = row * extent[number, 0] + column
-                for channel in range(3):
-                    offset[position, channel] = (
-                        share * trust[e, 1 - side] * (colors[1 - side, channel] - colors[side, channel])
+                for s in range(2):
+                    correction = (
+                        offsets[ends[e, s, 0], channel] * (1 - t) + offsets[ends[e, s, 1], channel] * t
                     )
-                position += 1
+                    pair[s, channel] = colors[starts[e] + n, s, channel] + correction
+                square += (pair[1, channel] - pair[0, channel]) ** 2
+            share = 1.0 / (1.0 + square / (LOCAL_STEP * UNIT) ** 2) / (trust[e, 0] + trust[e, 1])
+            column = int(xy[p, 0] * (1 - t) + xy[q, 0] * t) - target[number, 0]
+            row = int(xy[p, 1] * (1 - t) + xy[q, 1] * t) - target[number, 1]
+            chart[position] = number
+            texel[position] = row * extent[number, 0] + column
+            for channel in range(3):
+                step = pair[1 - side, channel] - pair[side, channel]
+                offset[position, channel] = share * trust[e, 1 - side] * step
+            position += 1
 
 
 @_compiled

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import linalg
 
-from recon3d.texture.atlas import Atlas
-from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.charts import Charts
 from recon3d.types import Floats, Ints, Mesh
 
 #: Gray of a mesh of which nothing is seen and that has no colours of its own.
@@ -19,7 +18,7 @@ _GRAY = 128.0
 _PULL = 1e-3
 
 
-def unseen_corner_colors(mesh: Mesh, charts: Charts, layout: Layout, atlas: Atlas) -> Floats:
+def unseen_corner_colors(mesh: Mesh, charts: Charts, node_colors: Floats) -> Floats:
     """Colours of the corners of the faces without a view.
 
     The mesh's own vertex colours, where it has them, else the mean of all that is seen, plus the
@@ -30,9 +29,8 @@ def unseen_corner_colors(mesh: Mesh, charts: Charts, layout: Layout, atlas: Atla
     ----------
     mesh : Mesh
     charts : Charts
-    layout : Layout
-    atlas : Atlas
-        With all charts painted and levelled.
+    node_colors : ndarray of float64, shape (N, 3)
+        Gray levels of the charts' nodes, levelled.
 
     Returns
     -------
@@ -45,7 +43,7 @@ def unseen_corner_colors(mesh: Mesh, charts: Charts, layout: Layout, atlas: Atla
     known = hits > 0
     color = np.zeros((count, 3))
     if len(charts.node_vertex):
-        nodes = np.clip(atlas.sample(layout.node_xy), 0, 255)
+        nodes = np.clip(node_colors, 0, 255)
         for channel in range(3):
             color[:, channel] = np.bincount(charts.node_vertex, nodes[:, channel], count)
         color[known] /= hits[known, None]

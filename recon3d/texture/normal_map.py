@@ -8,6 +8,7 @@ as glTF has them: red along u, green along v, up in the picture, and blue outwar
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +16,9 @@ from numpy.typing import NDArray
 
 from recon3d.kernels import kernel
 from recon3d.surface.normals import face_areas, usual_edge
-from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.charts import Layout
 from recon3d.texture.fine_surface import FineSurface, look_up
+from recon3d.texture.pages import Plan
 from recon3d.texture.painting import texture_coordinates
 from recon3d.texture.raster import span
 from recon3d.texture.shapes import BLOCK
@@ -67,35 +69,40 @@ class CoarseSurface:
     reach: float
 
     @classmethod
-    def of(cls, mesh: Mesh, charts: Charts, layout: Layout) -> CoarseSurface:
-        """Take what is needed of a mesh and its atlas.
+    def of_pages(cls, mesh: Mesh, plan: Plan, layouts: Sequence[Layout]) -> list[CoarseSurface]:
+        """Take what is needed of a mesh and its atlas; the map has the atlas' pages.
 
         Parameters
         ----------
         mesh : Mesh
-        charts : Charts
-        layout : Layout
+        plan : Plan
+        layouts : sequence of Layout
+            Of the pages.
 
         Returns
         -------
-        CoarseSurface
+        list of CoarseSurface
+            What lies in each page.
         """
-        uv, face_uv = texture_coordinates(charts, layout)
+        uv, face_uv, grid = texture_coordinates(plan, layouts)
         none = np.zeros((1, 1, 3), np.uint8)
-        split = split_for_shading(TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, none))
-        place = split.uv.astype(np.float64)
-        place[:, 1] = 1 - place[:, 1]
-        seen = charts.face_chart >= 0
-        return cls(
-            split.vertices,
-            split.normals,
-            split.tangents,
-            place * (layout.size / BLOCK),
-            split.faces[seen].astype(np.int32),
-            charts.face_chart[seen],
-            layout.owner,
-            usual_edge(face_areas(mesh.vertices, mesh.faces)),
-        )
+        split = split_for_shading(TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, none, grid))
+        side = max(layout.size for layout in layouts) / BLOCK
+        reach = usual_edge(face_areas(mesh.vertices, mesh.faces))
+        place = split.uv.astype(np.float64) * grid[::-1]
+        place[:, 1] = grid[0] - place[:, 1]
+        made = []
+        for page, layout in enumerate(layouts):
+            first, end = plan.starts[page : page + 2]
+            chart = plan.charts.face_chart
+            mine = (chart >= first) & (chart < end)
+            used, corners = np.unique(split.faces[mine], return_inverse=True)
+            faces: Ints = corners.reshape(-1, 3).astype(np.int32)
+            xy = (place[used] - divmod(page, grid[1])[::-1]) * side
+            frame = split.vertices[used], split.normals[used], split.tangents[used]
+            numbers = chart[mine] - np.int32(first)
+            made.append(cls(*frame, xy, faces, numbers, layout.owner, reach))
+        return made
 
 
 def bake_rows(coarse: CoarseSurface, fine: FineSurface, start: int, stop: int) -> Bytes:

@@ -1,10 +1,12 @@
-"""A mesh painted from the photos that were chosen, step by step."""
+"""A mesh painted from the photos that were chosen, step by step.
+
+Most steps work on a page of the atlas, and know of the other pages only what these show at the seams.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,14 +14,15 @@ from numpy.typing import NDArray
 from recon3d.texture.assemble import Choice
 from recon3d.texture.atlas import Atlas, cell_corners
 from recon3d.texture.blending import blend_seams
-from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
+from recon3d.texture.charts import Layout, build_charts
 from recon3d.texture.fill import unseen_corner_colors
-from recon3d.texture.seams import Seams, find_seams, global_corrections, seam_differences
+from recon3d.texture.grid import grid_of
+from recon3d.texture.pages import Page, Plan, in_pages
+from recon3d.texture.seams import Sampling, find_seams, global_corrections, seam_differences
 from recon3d.texture.shapes import BLOCK
-from recon3d.texture.texels import INSIDE
 from recon3d.texture.topology import face_pairs
 from recon3d.threads import ALONE, Threads
-from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, TexturedMesh, View
+from recon3d.types import Bytes, Floats, Floats32, Ints, Mesh, View
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,12 @@ class TextureCounts:
     charts : int
     outliers : int
         As in `Choice`.
+    pages : int
+        Squares of the texture.
     atlas_size : int
-        Side of the texture.
+        Side of a page.
     scale : float
-        Texels a pixel of the photos: 1, or less when the texture was too small.
+        Texels a pixel of the photos: 1, or less when the texture was too small; the least of all pages.
     filled : float
         Share of the texture that faces cover.
     doubted : float
@@ -50,55 +55,11 @@ class TextureCounts:
     views_used: int
     charts: int
     outliers: int
+    pages: int
     atlas_size: int
     scale: float
     filled: float
     doubted: float
-
-
-@dataclass(frozen=True, eq=False)
-class Plan:
-    """Where the atlas has which faces.
-
-    Parameters
-    ----------
-    charts : Charts
-    layout : Layout
-    seams : Seams
-    """
-
-    charts: Charts
-    layout: Layout
-    seams: Seams
-
-    @property
-    def views(self) -> Ints:
-        """Numbers of the views that paint something."""
-        return np.unique(self.charts.chart_view)
-
-    def blocks(self, view: int) -> tuple[NDArray[np.int64], ...]:
-        """Rows and columns of the blocks of texels that a view paints.
-
-        Parameters
-        ----------
-        view : int
-
-        Returns
-        -------
-        tuple of ndarray of int64, shape (N,)
-        """
-        order, starts = self._by_view
-        return np.divmod(order[starts[view] : starts[view + 1]], self.layout.owner.shape[1])
-
-    @cached_property
-    def _by_view(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Blocks, sorted by the view that paints them, and where those of each view begin."""
-        # Blocks of cells have the number after all charts'; those of nobody have -1.
-        view = np.append(self.charts.chart_view, [-1, -1])
-        count = int(view.max()) + 1
-        painting = view.astype(np.int16 if count < 1 << 15 else np.int32)[self.layout.owner.reshape(-1)]
-        order = np.argsort(painting, kind="stable")
-        return order, np.searchsorted(painting, np.arange(count + 1), sorter=order)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,8 +77,43 @@ class Painted:
     color: NDArray[np.int16]
 
 
-def plan_atlas(mesh: Mesh, choice: Choice, views: Sequence[View], texture_size: int) -> Plan:
-    """Find places in the atlas.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What a page shows to the others.
+
+    Parameters
+    ----------
+    sides : ndarray of int16, shape (M, 3)
+        Colours along its sides of seams, from `Sampling.colors`.
+    nodes : ndarray of float64, shape (N, 3)
+        Gray levels of its nodes.
+    """
+
+    sides: NDArray[np.int16]
+    nodes: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How the charts are corrected so that they meet, and the colours of what no photo shows.
+
+    Parameters
+    ----------
+    points : ndarray of int16, shape (T, 2, 3)
+        Colours along both sides of the seams before the correction: see `Sampling`.
+    offsets : ndarray of float64, shape (N, 3)
+        Correction of each node, in gray levels.
+    corners : ndarray of float64, shape (U, 3, 3)
+        Gray levels of the corners of each face without a view.
+    """
+
+    points: NDArray[np.int16]
+    offsets: Floats
+    corners: Floats
+
+
+def plan_atlas(mesh: Mesh, choice: Choice, views: Sequence[View], texture_size: int, pages: int = 1) -> Plan:
+    """Group the faces into charts, and these into pages.
 
     Parameters
     ----------
@@ -127,28 +123,26 @@ def plan_atlas(mesh: Mesh, choice: Choice, views: Sequence[View], texture_size: 
     views : sequence of View
         With pinhole cameras.
     texture_size : int
-        Largest side of the texture.
+        Largest side of a page.
+    pages : int
+        How many there may be.
 
     Returns
     -------
     Plan
-
-    Raises
-    ------
-    OptionError
-        `texture_size` is too small for the charts.
     """
     pairs = face_pairs(mesh.faces)
     charts = build_charts(mesh, pairs, choice.labels, views)
-    return Plan(charts, lay_out(charts, views, texture_size), find_seams(charts, pairs, choice.quality))
+    charts, starts = in_pages(charts, mesh.vertices, texture_size, pages)
+    return Plan(charts, starts, find_seams(charts, pairs, choice.quality))
 
 
-def paint_view(plan: Plan, view: int, photo: Bytes, gain: Floats) -> Painted:
-    """Copy what one view paints from its photo.
+def paint_view(page: Page, view: int, photo: Bytes, gain: Floats) -> Painted:
+    """Copy what one view paints in a page from its photo.
 
     Parameters
     ----------
-    plan : Plan
+    page : Page
     view : int
     photo : ndarray of uint8, shape (H, W, 3)
         Undistorted.
@@ -159,68 +153,129 @@ def paint_view(plan: Plan, view: int, photo: Bytes, gain: Floats) -> Painted:
     -------
     Painted
     """
-    atlas = Atlas.empty(plan.layout.size)
-    atlas.paint(photo, plan.charts, plan.layout, view, gain)
-    rows, columns = plan.blocks(view)
+    atlas = Atlas.empty(page.layout.size)
+    atlas.paint(photo, page.charts, page.layout, view, gain)
+    rows, columns = page.blocks(view)
     return Painted(view, _in_blocks(atlas)[rows, :, columns])
 
 
-def joined(plan: Plan, painted: Iterable[Painted], *, level: bool, threads: Threads = ALONE) -> Atlas:
-    """Put what the views paint into one atlas.
+def joined(page: Page, painted: Iterable[Painted], threads: Threads = ALONE) -> Atlas:
+    """Put what the views paint into one page.
 
     Parameters
     ----------
-    plan : Plan
+    page : Page
     painted : iterable of Painted
-        Of all views of the plan.
-    level : bool
-        Correct the colours of each chart as a whole, so that they meet at the seams.
+        Of all views that paint something in it.
     threads : Threads, optional
 
     Returns
     -------
     Atlas
     """
-    charts, layout, seams = plan.charts, plan.layout, plan.seams
-    atlas = Atlas.empty(layout.size)
+    atlas = Atlas.empty(page.layout.size)
     for part in painted:
-        rows, columns = plan.blocks(part.view)
+        rows, columns = page.blocks(part.view)
         _in_blocks(atlas)[rows, :, columns] = part.color
-    atlas.outline(charts, layout, threads)
-    if level:
-        offsets = global_corrections(charts, seams, *seam_differences(atlas, layout, seams))
-        atlas.correct(charts, layout, offsets, threads)
+    atlas.outline(page.charts, page.layout, threads)
     return atlas
 
 
-def blended(plan: Plan, atlas: Atlas, threads: Threads = ALONE) -> Atlas:
-    """Close the steps that are left at the seams.
+def shown(plan: Plan, number: int, page: Page, atlas: Atlas, sampling: Sampling) -> Shown:
+    """Look up what the other pages must know of one.
 
     Parameters
     ----------
     plan : Plan
+    number : int
+        Of the page.
+    page : Page
+    atlas : Atlas
+        From `joined`.
+    sampling : Sampling
+
+    Returns
+    -------
+    Shown
+    """
+    xy = page.layout.node_xy
+    return Shown(sampling.colors(atlas, xy, plan.nodes(number)), atlas.sample(xy))
+
+
+def levels(plan: Plan, mesh: Mesh, pages: Sequence[Shown], sampling: Sampling, *, level: bool) -> Levels:
+    """Find corrections of the charts, each as a whole, so that they meet at the seams.
+
+    Parameters
+    ----------
+    plan : Plan
+    mesh : Mesh
+    pages : sequence of Shown
+        Of each page.
+    sampling : Sampling
+    level : bool
+        False corrects nothing.
+
+    Returns
+    -------
+    Levels
+    """
+    nodes = [plan.nodes(number) for number in range(plan.pages)]
+    points = sampling.together(nodes, [page.sides for page in pages])
+    offsets = np.zeros((len(plan.charts.node_vertex), 3))
+    if level:
+        differences = seam_differences(sampling, points)
+        offsets = global_corrections(plan.charts, sampling.seams, *differences)
+    corners = np.zeros((0, 3, 3))
+    if plan.charts.cells.count:
+        colors = np.concatenate([page.nodes for page in pages]) + offsets
+        corners = unseen_corner_colors(mesh, plan.charts, colors)
+    return Levels(points, offsets, corners)
+
+
+def finished(
+    plan: Plan,
+    number: int,
+    page: Page,
+    atlas: Atlas,
+    made: Levels,
+    sampling: Sampling,
+    *,
+    level: bool,
+    threads: Threads = ALONE,
+) -> Bytes:
+    """Correct a page, close the steps that are left at the seams, and fill what no photo shows.
+
+    Parameters
+    ----------
+    plan : Plan
+    number : int
+        Of the page.
+    page : Page
     atlas : Atlas
         From `joined`; changed.
+    made : Levels
+    sampling : Sampling
+    level : bool
+        False corrects nothing.
     threads : Threads, optional
 
     Returns
     -------
-    Atlas
-        The same.
+    ndarray of uint8, shape (S, S, 3)
     """
-    blend_seams(atlas, plan.charts, plan.layout, plan.seams, threads=threads)
-    return atlas
+    charts, layout, nodes = page.charts, page.layout, plan.nodes(number)
+    if level:
+        atlas.correct(charts, layout, made.offsets[nodes.start : nodes.stop], threads)
+        blend_seams(atlas, page, nodes, sampling, made.points, made.offsets, threads=threads)
+    if len(layout.cells):
+        atlas.fill_cells(charts, layout, made.corners)
+    return atlas.finish(layout, threads)
 
 
-def textured(
-    mesh: Mesh,
-    choice: Choice,
-    views: Sequence[View],
-    plan: Plan,
-    atlas: Atlas,
-    threads: Threads = ALONE,
-) -> tuple[TexturedMesh, TextureCounts]:
-    """Fill what no photo shows, and what lies between the charts.
+def count_texture(
+    mesh: Mesh, choice: Choice, views: Sequence[View], plan: Plan, layouts: Sequence[Layout], inside: int
+) -> TextureCounts:
+    """Count what went into a texture.
 
     Parameters
     ----------
@@ -228,58 +283,64 @@ def textured(
     choice : Choice
     views : sequence of View
     plan : Plan
-    atlas : Atlas
-        With all charts; changed.
-    threads : Threads, optional
+    layouts : sequence of Layout
+        Of the pages.
+    inside : int
+        Texels that faces cover.
 
     Returns
     -------
-    TexturedMesh
     TextureCounts
     """
-    charts, layout = plan.charts, plan.layout
-    if len(layout.cells):
-        atlas.fill_cells(charts, layout, unseen_corner_colors(mesh, charts, layout, atlas))
-    unseen = int(np.count_nonzero(charts.face_chart < 0))
+    unseen = int(np.count_nonzero(plan.charts.face_chart < 0))
     largest = max((max(v.camera.width, v.camera.height) for v in views), default=1)
-    counts = TextureCounts(
+    side = max(layout.size for layout in layouts)
+    scale = min(float(layout.image_sizes.max(initial=1)) for layout in layouts)
+    return TextureCounts(
         faces_seen=len(mesh.faces) - unseen,
         faces_unseen=unseen,
-        views_used=len(plan.views),
-        charts=len(charts),
+        views_used=len(np.unique(plan.charts.chart_view)),
+        charts=len(plan.charts),
         outliers=choice.outliers,
-        atlas_size=layout.size,
-        scale=round(float(layout.image_sizes.max(initial=1)) / largest, 4),
-        filled=round(float(np.count_nonzero(atlas.mask == INSIDE)) / atlas.mask.size, 4),
+        pages=plan.pages,
+        atlas_size=side,
+        scale=round(scale / largest, 4),
+        filled=round(inside / (plan.pages * side * side), 4),
         doubted=round(choice.doubted, 4),
     )
-    texture = atlas.finish(layout, threads)
-    uv, face_uv = texture_coordinates(charts, layout)
-    return TexturedMesh(mesh.vertices, mesh.faces, uv, face_uv, texture), counts
 
 
-def texture_coordinates(charts: Charts, layout: Layout) -> tuple[Floats32, Ints]:
-    """Compute the corners' places in the atlas.
+def texture_coordinates(plan: Plan, layouts: Sequence[Layout]) -> tuple[Floats32, Ints, tuple[int, int]]:
+    """Compute the corners' places in the atlas, whose pages stand in rows.
 
     Parameters
     ----------
-    charts : Charts
-    layout : Layout
+    plan : Plan
+    layouts : sequence of Layout
+        Of the pages.
 
     Returns
     -------
     uv : ndarray of float32, shape (T, 2)
-        (0, 0) is the lower left corner. Each belongs to one vertex.
+        (0, 0) is the lower left corner of all pages. Each belongs to one vertex.
     face_uv : ndarray of int32, shape (F, 3)
         Each face's indices into `uv`.
+    grid : tuple of int
+        Rows and columns of pages; the last row may have fewer.
     """
-    corners = cell_corners(charts, layout)
-    xy: Floats = np.concatenate([layout.node_xy, corners.reshape(-1, 2)])
-    uv = np.stack([xy[:, 0], layout.size - xy[:, 1]], axis=1) / layout.size
+    side, charts = max(layout.size for layout in layouts), plan.charts
+    rows, columns = grid_of(len(layouts))
+    corners = cell_corners(charts, layouts[-1])
+    places = [layout.node_xy for layout in layouts]
+    places[-1] = np.concatenate([places[-1], corners.reshape(-1, 2)])
+    origins = [np.array(divmod(number, columns)[::-1]) * side for number in range(len(layouts))]
+    xy: Floats = np.concatenate([place + origin for place, origin in zip(places, origins, strict=True)])
+    whole = np.array([columns, rows]) * side
+    uv = np.stack([xy[:, 0], whole[1] - xy[:, 1]], axis=1) / whole
     face_uv = charts.face_nodes.copy()
-    first = len(layout.node_xy)
+    first = len(charts.node_vertex)
     face_uv[charts.face_chart < 0] = first + np.arange(3 * len(corners), dtype=np.int32).reshape(-1, 3)
-    return np.clip(uv, 0, 1).astype(np.float32), face_uv
+    return np.clip(uv, 0, 1).astype(np.float32), face_uv, (rows, columns)
 
 
 def _in_blocks(atlas: Atlas) -> NDArray[np.int16]:

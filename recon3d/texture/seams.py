@@ -6,6 +6,7 @@ The first correction of Waechter et al. 2014 ("Let There Be Color!", section 4);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from scipy.sparse import linalg
 
 from recon3d.kernels import kernel
 from recon3d.texture.atlas import Atlas
-from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.charts import Charts
 from recon3d.texture.texels import UNIT, lookup
 from recon3d.texture.topology import FacePairs
 from recon3d.types import Floats, Floats32, Ints
@@ -29,7 +30,6 @@ ANCHOR = 0.05
 #: come of an outline or another displacement, not of exposure, and must not be spread.
 GLOBAL_STEP = 12.0
 
-_MAX_SAMPLES = 64
 _LEAST_TRUST = 1e-3
 
 _compiled = kernel(_nrt=False)
@@ -76,7 +76,109 @@ def find_seams(charts: Charts, pairs: FacePairs, quality: Floats32) -> Seams:
     )
 
 
-def seam_differences(atlas: Atlas, layout: Layout, seams: Seams) -> tuple[Floats, Floats]:
+@dataclass(frozen=True, eq=False)
+class Sampling:
+    """Points along the seams at which colours are compared: two for each texel of the finer side.
+
+    Parameters
+    ----------
+    seams : Seams
+    lengths : ndarray of float64, shape (E, 2)
+        Of the seam edges in both of their charts, in texels.
+    starts : ndarray of int64, shape (E + 1,)
+        First point of each edge.
+    """
+
+    seams: Seams
+    lengths: Floats
+    starts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, seams: Seams, node_xy: Floats) -> Sampling:
+        """Choose the points.
+
+        Parameters
+        ----------
+        seams : Seams
+        node_xy : ndarray of float64, shape (N, 2)
+            Place of each node in its page, in texels.
+
+        Returns
+        -------
+        Sampling
+        """
+        along = node_xy[seams.nodes[:, :, 1]] - node_xy[seams.nodes[:, :, 0]]
+        lengths = np.sqrt(along[..., 0] * along[..., 0] + along[..., 1] * along[..., 1])
+        counts = np.maximum(np.ceil(2 * lengths.max(axis=1)).astype(np.int64), 2)
+        return cls(seams, lengths, np.append(0, np.cumsum(counts)))
+
+    def sides_in(self, nodes: range) -> NDArray[np.int64]:
+        """Find which sides of which edges lie in a page.
+
+        Parameters
+        ----------
+        nodes : range
+            The page's.
+
+        Returns
+        -------
+        ndarray of int64, shape (K, 2)
+            Edges and sides, in ascending order.
+        """
+        node = self.seams.nodes[:, :, 0]
+        return np.argwhere((node >= nodes.start) & (node < nodes.stop))
+
+    def colors(self, atlas: Atlas, node_xy: Floats, nodes: range) -> NDArray[np.int16]:
+        """Look up what a page has at the points.
+
+        Parameters
+        ----------
+        atlas : Atlas
+            The page's.
+        node_xy : ndarray of float64, shape (n, 2)
+            Of the page's nodes.
+        nodes : range
+            Their numbers.
+
+        Returns
+        -------
+        ndarray of int16, shape (M, 3)
+            In atlas units, side by side in the order of `sides_in`.
+        """
+        sides = self.sides_in(nodes)
+        counts = np.diff(self.starts)[sides[:, 0]]
+        colors = np.empty((int(counts.sum()), 3), np.int16)
+        ends = self.seams.nodes[sides[:, 0], sides[:, 1]] - nodes.start
+        _look_up(atlas.color, node_xy, ends, counts, np.empty((1, 3)), colors)
+        return colors
+
+    def together(self, nodes: Sequence[range], colors: Sequence[NDArray[np.int16]]) -> NDArray[np.int16]:
+        """Put together what all pages have.
+
+        Parameters
+        ----------
+        nodes : sequence of range
+            Of each page.
+        colors : sequence of ndarray of int16, shape (M, 3)
+            Of each page, from `colors`.
+
+        Returns
+        -------
+        ndarray of int16, shape (T, 2, 3)
+            Of each point on both sides.
+        """
+        both = np.empty((int(self.starts[-1]), 2, 3), np.int16)
+        counts = np.diff(self.starts)
+        for numbers, part in zip(nodes, colors, strict=True):
+            sides = self.sides_in(numbers)
+            count = counts[sides[:, 0]]
+            first = np.cumsum(count) - count
+            point = np.arange(len(part)) + np.repeat(self.starts[sides[:, 0]] - first, count)
+            both[point, np.repeat(sides[:, 1], count)] = part
+        return both
+
+
+def seam_differences(sampling: Sampling, colors: NDArray[np.int16]) -> tuple[Floats, Floats]:
     """Colour of side 1 minus colour of side 0 at both ends of each seam edge.
 
     Each end takes the mean along the edge, with weights that fall linearly towards the other end,
@@ -84,9 +186,9 @@ def seam_differences(atlas: Atlas, layout: Layout, seams: Seams) -> tuple[Floats
 
     Parameters
     ----------
-    atlas : Atlas
-    layout : Layout
-    seams : Seams
+    sampling : Sampling
+    colors : ndarray of int16, shape (T, 2, 3)
+        Of its points.
 
     Returns
     -------
@@ -95,11 +197,9 @@ def seam_differences(atlas: Atlas, layout: Layout, seams: Seams) -> tuple[Floats
     length : ndarray of float64, shape (E,)
         Length of the edge in texels, the mean of both sides.
     """
-    lengths = side_lengths(layout.node_xy, seams.nodes)
-    counts = np.clip(np.ceil(lengths.max(axis=1)).astype(np.int64), 2, _MAX_SAMPLES)
-    difference = np.zeros((len(seams), 2, 3))
-    _add_differences(atlas.color, layout.node_xy, seams.nodes, counts, np.empty((2, 3)), difference)
-    return difference / UNIT, 0.5 * (lengths[:, 0] + lengths[:, 1])
+    difference = np.zeros((len(sampling.seams), 2, 3))
+    _add_differences(colors, sampling.starts, difference)
+    return difference / UNIT, sampling.lengths.mean(axis=1)
 
 
 def global_corrections(
@@ -170,46 +270,36 @@ def _two_level(matrix: Any, diagonal: Floats, chart: Ints) -> Any:
     return linalg.LinearOperator(matrix.shape, apply, dtype=np.float64)
 
 
-def side_lengths(xy: Floats, nodes: Ints) -> Floats:
-    """Compute the lengths of seam edges in both of their charts.
-
-    Parameters
-    ----------
-    xy : ndarray of float64, shape (N, 2)
-        Places of the nodes in texels.
-    nodes : ndarray of int32, shape (E, 2, 2)
-        See `Seams`.
-
-    Returns
-    -------
-    ndarray of float64, shape (E, 2)
-        In texels.
-    """
-    along = xy[nodes[:, :, 1]] - xy[nodes[:, :, 0]]
-    lengths: Floats = np.sqrt(along[..., 0] * along[..., 0] + along[..., 1] * along[..., 1])
-    return lengths
+@_compiled
+def _look_up(
+    atlas: NDArray[np.int16],
+    xy: Floats,
+    ends: Ints,
+    counts: NDArray[np.int64],
+    color: Floats,
+    colors: NDArray[np.int16],
+) -> None:
+    position = 0
+    for k in range(ends.shape[0]):
+        p, q = ends[k, 0], ends[k, 1]
+        for n in range(counts[k]):
+            t = (n + 0.5) / counts[k]
+            lookup(atlas, xy[p, 0] * (1 - t) + xy[q, 0] * t, xy[p, 1] * (1 - t) + xy[q, 1] * t, color, 0)
+            for channel in range(3):
+                colors[position, channel] = np.int16(round(color[0, channel]))
+            position += 1
 
 
 @_compiled
-def _add_differences(
-    atlas: NDArray[np.int16],
-    xy: Floats,
-    nodes: Ints,
-    counts: NDArray[np.int64],
-    colors: Floats,
-    difference: Floats,
-) -> None:
-    for e in range(nodes.shape[0]):
-        samples = counts[e]
+def _add_differences(colors: NDArray[np.int16], starts: NDArray[np.int64], difference: Floats) -> None:
+    for e in range(starts.shape[0] - 1):
+        count = starts[e + 1] - starts[e]
         total = 0.0
-        for n in range(samples):
-            t = (n + 0.5) / samples
-            for side in range(2):
-                p, q = nodes[e, side, 0], nodes[e, side, 1]
-                x, y = xy[p, 0] * (1 - t) + xy[q, 0] * t, xy[p, 1] * (1 - t) + xy[q, 1] * t
-                lookup(atlas, x, y, colors, side)
+        for n in range(count):
+            t = (n + 0.5) / count
+            point = starts[e] + n
             for channel in range(3):
-                step = colors[1, channel] - colors[0, channel]
+                step = np.float64(colors[point, 1, channel]) - np.float64(colors[point, 0, channel])
                 difference[e, 0, channel] += (1 - t) * step
                 difference[e, 1, channel] += t * step
             total += t

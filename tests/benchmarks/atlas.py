@@ -30,8 +30,10 @@ from recon3d.stages.kept_steps import kept_part
 from recon3d.stages.texturing.paint_tasks import Painting
 from recon3d.stages.texturing.stage import chosen_sources
 from recon3d.stages.texturing.texture_tasks import Sources
-from recon3d.texture import painting, texels
+from recon3d.texture import texels
 from recon3d.texture.assemble import Choice
+from recon3d.texture.charts import lay_out
+from recon3d.texture.painting import plan_atlas, texture_coordinates
 from recon3d.texture.texels import INSIDE
 from recon3d.types import Floats, Mesh
 from tests.benchmarks.held_out import depth
@@ -48,7 +50,8 @@ def _chosen(project: Project, work: Path) -> tuple[Painting, TexturingOptions]:
     """The stage's task of painting; its choice is made where it is not kept."""
     options = TexturingOptions.model_validate(project.artifacts["texturing"].manifest.options)
     sources = chosen_sources(_inputs(project), options, work, InlineContext())
-    return Painting(sources, options.texture_size, options.seam_levelling, work), options
+    paged = options.texture_size, options.texture_pages
+    return Painting(sources, *paged, options.seam_levelling, work), options
 
 
 def _covered(xy: Floats, faces: NDArray[np.int32], size: int) -> float:
@@ -96,18 +99,23 @@ def main() -> None:
             choice = kept_part(task.sources.chosen, "choice", Choice)
             for _ in range(2):  # the first time loads or compiles the kernels
                 began = time.process_time()
-                plan = painting.plan_atlas(mesh, choice, task.pinholes, task.texture_size)
+                plan = plan_atlas(mesh, choice, task.pinholes, task.texture_size, task.pages)
+                pages = [plan.charts_of(page) for page in range(plan.pages)]
+                layouts = [lay_out(charts, task.pinholes, task.texture_size) for charts in pages]
                 seconds = time.process_time() - began
-            charts, layout = plan.charts, plan.layout
-            uv, face_uv = painting._uv(charts, layout)
-            xy = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1) * np.float64(layout.size)
+            charts, size = plan.charts, max(layout.size for layout in layouts)
+            uv, face_uv, grid = texture_coordinates(plan, layouts)
+            xy = np.stack([uv[:, 0], 1 - uv[:, 1]], axis=1) * [size * side for side in grid[::-1]]
             seen = charts.face_chart >= 0
             camera = task.pinholes[0].camera
-            scale = layout.image_sizes[0].max() / max(camera.width, camera.height)
-            every, alone = (_covered(xy, faces, layout.size) for faces in (face_uv, face_uv[seen]))
+            scale = min(layout.image_sizes[0].max() for layout in layouts) / max(camera.width, camera.height)
+            every, alone = (_covered(xy, faces, size * grid[1]) for faces in (face_uv, face_uv[seen]))
+            # The last row may have fewer pages, and there may be fewer rows than columns.
+            share = grid[1] ** 2 / plan.pages
             print(
                 f"{folder.name}: {len(charts)} charts, {np.count_nonzero(~seen)} of {len(seen)} faces unseen,"
-                f" {layout.size} texels, {scale:.3f} a pixel, covered {every:.3f}, charts only {alone:.3f},"
+                f" {plan.pages} of {size} texels, {scale:.3f} a pixel, covered {every * share:.3f},"
+                f" charts only {alone * share:.3f},"
                 f" laid out in {seconds:.2f} CPU-s"
                 + (_likeness(project, options, task.sources) if given.paint else ""),
                 flush=True,

@@ -20,7 +20,7 @@ from recon3d.errors import InputError, OptionError, StageError
 from recon3d.export.project_export import export_project
 from recon3d.export.turntable import Turn, write_turntable
 from recon3d.io.depth import write_depth_map
-from recon3d.io.gltf import read_texture_file, read_textured_mesh
+from recon3d.io.gltf import read_texture_files, read_textured_mesh
 from recon3d.io.masks import write_mask
 from recon3d.io.nerfstudio import write_transforms
 from recon3d.io.obj import write_obj
@@ -28,9 +28,10 @@ from recon3d.io.ply import write_mesh
 from recon3d.io.usdz import write_usdz
 from recon3d.layout import MESH, NORMAL_MAP, depth_map_file, mask_file
 from recon3d.project import Project
+from recon3d.texture.grid import face_pages, page_coordinates
 from recon3d.types import Camera, DepthMap, Mesh, PointCloud, Scene
 from recon3d.viewer.html_export import export_html
-from tests.io.test_gltf import tilted_map
+from tests.io.test_gltf import paged, tilted_map
 from tests.synthetic.made_project import HALF, box, cloud, made_project
 
 #: Colours of the box's chequered texture.
@@ -145,16 +146,16 @@ def test_a_glb_is_lit_and_has_webp_when_asked(tmp_path: Path) -> None:
     project = made_project(tmp_path / "box", size=2.0)
     project.set_scale(measured=4.0, known=2.0)
     plain = read_textured_mesh(project.export("glb"))
-    before, jpeg = read_texture_file(project.export("glb"))
+    before, jpeg = read_texture_files(project.export("glb"))
     assert before == "jpeg"
     lit = project.export("glb", tmp_path / "lit.glb", material="pbr")
     assert b"KHR_materials_unlit" not in lit.read_bytes()
     assert b'"NORMAL"' in lit.read_bytes()
     # Not encoded a second time.
-    assert read_texture_file(lit) == ("jpeg", jpeg)
+    assert read_texture_files(lit) == ("jpeg", jpeg)
     webp = project.export("glb", tmp_path / "webp.glb", texture_format="webp")
     assert b"KHR_materials_unlit" in webp.read_bytes()
-    assert read_texture_file(webp)[0] == "webp"
+    assert read_texture_files(webp)[0] == "webp"
     png = project.export("glb", tmp_path / "png.glb", material="pbr", texture_format="png")
     np.testing.assert_array_equal(read_textured_mesh(png).texture, plain.texture)
     assert np.abs(read_textured_mesh(webp).texture.astype(int) - plain.texture).mean() < 3
@@ -239,14 +240,16 @@ def test_a_print_is_in_millimetres_with_z_up_where_the_scale_is_known(tmp_path: 
     assert not header.startswith(b"solid")
 
 
-@pytest.mark.parametrize("kind", ["textured", "normals", "coloured", "plain"])
+@pytest.mark.parametrize("kind", ["textured", "normals", "pages", "coloured", "plain"])
 def test_pixar_s_validators_find_nothing_wrong_with_a_usdz(tmp_path: Path, kind: str) -> None:
     pytest.importorskip("pxr", reason="needs recon3d[usd]")
     from pxr import Usd, UsdGeom, UsdValidation
 
     textured = box()
     colors = np.full((len(textured.vertices), 3), 200, np.uint8) if kind == "coloured" else None
-    with_texture = kind in ("textured", "normals")
+    with_texture = kind in ("textured", "normals", "pages")
+    if kind == "pages":
+        textured = paged(3)
     mesh = textured if with_texture else Mesh(textured.vertices, textured.faces, colors)
     write_usdz(tmp_path / "box.usdz", mesh, normal_map=tilted_map() if kind == "normals" else None)
     stage = Usd.Stage.Open(str(tmp_path / "box.usdz"))
@@ -261,7 +264,12 @@ def test_pixar_s_validators_find_nothing_wrong_with_a_usdz(tmp_path: Path, kind:
     assert shader.HasAttribute("inputs:normal") == (kind == "normals")
     if with_texture:
         st = UsdGeom.PrimvarsAPI(surface).GetPrimvar("st").ComputeFlattened()
-        np.testing.assert_allclose(st, textured.uv[textured.face_uv.ravel()])
+        expected = page_coordinates(textured, face_pages(textured))
+        np.testing.assert_allclose(st, expected[textured.face_uv.ravel()])
+        parts = UsdGeom.Subset.GetAllGeomSubsets(surface)
+        assert [list(part.GetIndicesAttr().Get()) for part in parts] == (
+            [[0, 1], [2, 3], [4, 5]] if kind == "pages" else []
+        )
 
 
 def test_a_usdz_of_a_project_is_in_metres(project: Project, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 import trimesh
 
 from recon3d.errors import InputError, OptionError
-from recon3d.io.gltf import read_glb, read_texture_file, read_textured_mesh, write_glb
+from recon3d.io.gltf import read_glb, read_texture_files, read_textured_mesh, write_glb
 from recon3d.io.gltf_scale import scale_glb
+from recon3d.texture.grid import grid_of, within_grid
 from recon3d.types import Mesh, TexturedMesh
 
 COLORS = {"top left": (200, 30, 20), "top right": (20, 180, 40), "bottom left": (30, 40, 210)}
@@ -29,6 +30,27 @@ def quad() -> TexturedMesh:
     faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
     # Vertex 0 has another texture coordinate in the second face: a seam.
     return TexturedMesh(vertices, faces, uv, np.array([[0, 1, 2], [4, 2, 3]], np.int32), texture)
+
+
+def paged(pages: int = 3) -> TexturedMesh:
+    """Squares in a row, each with a page of its own, in a colour that no other has."""
+    rows, columns = grid = grid_of(pages)
+    texture = np.zeros((32 * rows, 32 * columns, 3), np.uint8)
+    square = np.array([[0.0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]])
+    corner = np.array([[0.1, 0.2], [0.9, 0.2], [0.9, 0.7], [0.1, 0.7]], np.float32)
+    vertices, uv, faces = [], [], []
+    for page in range(pages):
+        row, column = divmod(page, columns)
+        texture[32 * row : 32 * row + 32, 32 * column : 32 * column + 32] = page_color(page)
+        vertices.append(square + np.array([1.5 * page, 0, 0]))
+        uv.append(within_grid(corner, page, grid))
+        faces += [[4 * page, 4 * page + 1, 4 * page + 2], [4 * page, 4 * page + 2, 4 * page + 3]]
+    corners = np.array(faces, np.int32)
+    return TexturedMesh(np.concatenate(vertices), corners, np.concatenate(uv), corners, texture, grid)
+
+
+def page_color(page: int) -> tuple[int, int, int]:
+    return (200 - 40 * page, 30 + 50 * page, 60)
 
 
 def document(path: Path) -> dict[str, object]:
@@ -51,10 +73,70 @@ def test_a_textured_mesh_survives(tmp_path: Path, texture_format: str) -> None:
         # Chroma has half the resolution: the fields' borders are soft.
         difference[28:36] = difference[:, 28:36] = 0
     assert difference.max() <= {"png": 0, "jpeg": 6, "webp": 9}[texture_format]
-    present, encoded = read_texture_file(tmp_path / "a.glb")
+    present, encoded = read_texture_files(tmp_path / "a.glb")
     assert present == texture_format
     write_glb(tmp_path / "b.glb", back, texture_format=texture_format, encoded=encoded)  # type: ignore[arg-type]
-    assert read_texture_file(tmp_path / "b.glb") == (present, encoded)
+    assert read_texture_files(tmp_path / "b.glb") == (present, encoded)
+
+
+@pytest.mark.parametrize("pages", [2, 3, 5])
+def test_each_page_is_a_picture_with_a_primitive(tmp_path: Path, pages: int) -> None:
+    mesh = paged(pages)
+    path = tmp_path / "a.glb"
+    normals = np.full((mesh.texture.shape[0] // 2, mesh.texture.shape[1] // 2, 3), (128, 128, 255), np.uint8)
+    for lit in ({}, {"material": "pbr"}, {"material": "pbr", "normal_map": normals}):
+        write_glb(path, mesh, **lit)  # type: ignore[arg-type]
+        gltf = document(path)
+        primitives = gltf["meshes"][0]["primitives"]  # type: ignore[index]
+        assert [primitive["material"] for primitive in primitives] == list(range(pages))
+        assert len(gltf["images"]) == pages * (2 if "normal_map" in lit else 1)  # type: ignore[arg-type]
+        counts = [gltf["accessors"][p["attributes"]["POSITION"]]["count"] for p in primitives]  # type: ignore[index]
+        assert counts == [4] * pages
+        back = read_textured_mesh(path)
+        assert back.pages == mesh.pages
+        np.testing.assert_allclose(back.vertices[back.faces], mesh.vertices[mesh.faces])
+        np.testing.assert_allclose(back.uv[back.face_uv], mesh.uv[mesh.face_uv], atol=1e-6)
+        written = mesh.texture.any(axis=2)
+        assert np.abs(back.texture.astype(int) - mesh.texture)[written].max() <= 3
+    present, encoded = read_texture_files(path)
+    assert (present, len(encoded)) == ("jpeg", pages)
+    write_glb(tmp_path / "b.glb", back, encoded=encoded)
+    assert read_texture_files(tmp_path / "b.glb") == (present, encoded)
+    loaded = trimesh.load(path, process=False)
+    assert len(loaded.geometry) == pages
+    for part in loaded.geometry.values():
+        page = round(part.vertices[:, 0].min() / 1.5)
+        image = np.asarray(part.visual.material.baseColorTexture.convert("RGB")).astype(int)
+        assert np.abs(image - page_color(page)).max() <= 3
+        assert np.ptp(part.visual.uv, axis=0) == pytest.approx([0.8, 0.5], abs=1e-6)
+
+
+def test_textures_of_another_program_become_pages_of_one_size(tmp_path: Path) -> None:
+    pictures = [
+        cv2.imencode(".png", np.full((side, side, 3), 90, np.uint8))[1].tobytes() for side in (32, 64)
+    ]
+    write_glb(tmp_path / "a.glb", paged(2), texture_format="png", encoded=pictures)
+    back = read_textured_mesh(tmp_path / "a.glb")
+    assert back.texture.shape == (64, 128, 3)
+    assert back.pages == (1, 2)
+    assert (back.texture == 90).all()
+
+
+def test_a_part_without_a_texture_beside_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb"
+    write_glb(path, paged(2))
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 12)
+    gltf = json.loads(data[20 : 20 + length])
+    del gltf["materials"][1]["pbrMetallicRoughness"]["baseColorTexture"]
+    text = json.dumps(gltf).encode()
+    text += b" " * (-len(text) % 4)
+    rest = data[20 + length :]
+    path.write_bytes(
+        struct.pack("<IIIII", 0x46546C67, 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest
+    )
+    with pytest.raises(InputError, match="some of it has a texture, and some has none"):
+        read_glb(path)
 
 
 def test_the_file_is_valid_gltf(tmp_path: Path) -> None:

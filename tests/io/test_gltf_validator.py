@@ -19,7 +19,7 @@ import pytest
 from recon3d.io.gltf import read_textured_mesh, write_glb
 from recon3d.io.gltf_scale import scale_glb
 from recon3d.types import Mesh
-from tests.io.test_gltf import quad, tilted_map
+from tests.io.test_gltf import paged, quad, tilted_map
 from tests.synthetic.box import box_mesh, photograph, ring
 from tests.synthetic.shapes import sphere_cloud
 
@@ -62,6 +62,11 @@ def written(folder: Path) -> list[Path]:
         normal_map=tilted_map(24),
         up=np.array([0.1, -0.9, 0.3]),
     )
+    in_pages = paged(3)
+    write_glb(folder / "pages.glb", in_pages)
+    write_glb(
+        folder / "lit_pages.glb", in_pages, material="pbr", texture_format="webp", normal_map=tilted_map(32)
+    )
     # Sides of textures are multiples of 16, not powers of two.
     odd = replace(textured, texture=np.zeros((48, 48, 3), np.uint8))
     write_glb(folder / "48_texels.glb", odd)
@@ -85,7 +90,7 @@ def written(folder: Path) -> list[Path]:
 
 def test_the_validator_finds_nothing(tmp_path: Path) -> None:
     reports = validate(written(tmp_path))
-    assert len(reports) == 16
+    assert len(reports) == 18
     for name, issues in reports.items():
         assert issues["numErrors"] == issues["numWarnings"] == 0, (name, issues["messages"])
 

@@ -10,7 +10,7 @@ import trimesh
 from recon3d.errors import InputError
 from recon3d.io.obj import write_obj
 from recon3d.types import TexturedMesh
-from tests.io.test_gltf import COLORS, quad, tilted_map
+from tests.io.test_gltf import COLORS, page_color, paged, quad, tilted_map
 
 
 def test_the_three_files_hold_together(tmp_path: Path) -> None:
@@ -38,6 +38,28 @@ def test_a_normal_map_comes_with_normals(tmp_path: Path) -> None:
     assert [line for line in lines if line.startswith("vn ")] == 4 * ["vn 0.000000 0.000000 1.000000"]
     loaded = trimesh.load(written[0], process=False, force="mesh")
     np.testing.assert_allclose(loaded.vertex_normals, [[0, 0, 1]] * len(loaded.vertices))
+
+
+def test_each_page_has_a_picture_and_a_material(tmp_path: Path) -> None:
+    mesh = paged(3)
+    normals = np.full((32, 32, 3), (128, 128, 255), np.uint8)
+    written = write_obj(tmp_path / "my model.obj", mesh, normal_map=normals)
+    pictures = ["my_model.jpg", "my_model_normal.png", "my_model_2.jpg", "my_model_2_normal.png"]
+    assert [path.name for path in written[2:]] == [*pictures, "my_model_3.jpg", "my_model_3_normal.png"]
+    lines = written[0].read_text().splitlines()
+    assert [line for line in lines if line.startswith("usemtl")] == [
+        "usemtl photos",
+        "usemtl photos_2",
+        "usemtl photos_3",
+    ]
+    loaded = trimesh.load(write_obj(tmp_path / "plain.obj", mesh)[0], process=False)
+    assert len(loaded.geometry) == 3
+    for part in loaded.geometry.values():
+        page = round(part.vertices[:, 0].min() / 1.5)
+        image = np.asarray(part.visual.material.image.convert("RGB")).astype(int)
+        assert np.abs(image - page_color(page)).max() <= 3
+        assert part.visual.uv.min(axis=0) == pytest.approx([0.1, 0.2], abs=1e-6)
+        assert part.visual.uv.max(axis=0) == pytest.approx([0.9, 0.7], abs=1e-6)
 
 
 def test_trimesh_finds_the_right_colours(tmp_path: Path) -> None:

@@ -50,7 +50,14 @@ def test_models_show_the_viewer_and_other_things_html_and_text(tmp_path: Path) -
         _, shown = notebook.run("recon3d.Pipeline('low')")
         assert set(shown) == {"text/html", "text/plain"}
         notebook.run("options = recon3d.Pipeline('low').options['texturing']")
-        names = ["max_faces", "max_image_size", "normal_map", "seam_levelling", "texture_size"]
+        names = [
+            "max_faces",
+            "max_image_size",
+            "normal_map",
+            "seam_levelling",
+            "texture_pages",
+            "texture_size",
+        ]
         assert notebook.completions("options.") == names
         assert notebook.completions("recon3d.p") == ["probe", "projects"]
 

@@ -206,6 +206,7 @@ def test_tab_completion_shows_little(tmp_path: Path) -> None:
         "max_image_size",
         "normal_map",
         "seam_levelling",
+        "texture_pages",
         "texture_size",
     ]
     project = _project(tmp_path / "p")

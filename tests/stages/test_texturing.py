@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -233,10 +234,9 @@ def test_an_interrupted_run_goes_on_after_the_last_whole_task(
             called += context.called
         if called.count("rate_view") == 3 and called[-1] == "rate_view":
             (out / "views" / "002.png.npz").write_bytes(b"half a file")
-    rest = ["blend"] if level else []
     assert called == [
-        *("make_room", "prepare", *["rate_view"] * 9, "confirm", "label", "choose", "plan"),
-        *(["copy_photos"] * undisturbed.counts["views_used"] + ["join", *rest]),
+        *("make_room", "prepare", *["rate_view"] * 9, "confirm", "label", "choose", "plan", "place_charts"),
+        *(["copy_photos"] * undisturbed.counts["views_used"] + ["join", "find_levels", "finish"]),
     ]
     assert context.called == ["write"]
     assert sorted(path.name for path in out.iterdir()) == ["preview.png", "textured_mesh.glb"]
@@ -256,8 +256,8 @@ def test_files_of_finished_steps_do_not_pile_up(inputs: dict[str, Path], tmp_pat
             return super()._execute(fn, calls, **how)
 
     run(inputs, tmp_path / "out", Watched(), texture_size=1024)
-    assert seen["blend"] == {"plan.npz", "joined.npz"}
-    assert seen["write"] == {"plan.npz", "blended.npz"}
+    assert seen["find_levels"] == {"plan.npz", "layout-0.npz", "joined-0.npz"}
+    assert seen["write"] == {"plan.npz", "layout-0.npz", "levels.npz", "finished-0.npz"}
 
 
 def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], tmp_path: Path) -> None:
@@ -269,8 +269,8 @@ def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], t
 
     context = run(inputs, tmp_path / "out", Small(), texture_size=4096)
     assert context.fallbacks == [
-        "A texture of 4096 x 4096 texels needs too much memory; 2048 instead.",
-        "A texture of 2048 x 2048 texels needs too much memory; 1024 instead.",
+        "A page of 4096 x 4096 texels needs too much memory; up to 16 of 2048 x 2048 instead.",
+        "A page of 2048 x 2048 texels needs too much memory; up to 64 of 1024 x 1024 instead.",
     ]
     assert context.counts["atlas_size"] <= 1024
 
@@ -348,3 +348,45 @@ def test_a_scanned_statue_looks_like_its_photo(data_dir: Path, tmp_path: Path) -
     psnr = 10 * np.log10(255**2 / np.mean(difference**2))
     assert inner.sum() > 30_000
     assert psnr > 32
+
+
+def test_a_surface_that_needs_them_gets_pages(inputs: dict[str, Path], tmp_path: Path) -> None:
+    one, several = tmp_path / "one", tmp_path / "several"
+    single = run(inputs, one, texture_size=160, texture_pages=1)
+    (said,) = single.fallbacks
+    # Processors round differently.
+    scale, pages = re.findall(r"has (0\.3\d) texels for each pixel .*texture_pages=([5-9])\.$", said)[0]
+    assert (float(scale), single.counts["pages"]) == (pytest.approx(single.counts["scale"], abs=0.01), 1)
+    context = run(inputs, several, texture_size=160, texture_pages=16, max_faces=900)
+    assert 4 < context.counts["pages"] <= int(pages) + 2
+    assert context.counts["scale"] > 0.6
+    assert not context.fallbacks
+    assert sorted(path.name for path in several.iterdir()) == [
+        "normal_map.png",
+        "preview.png",
+        "textured_mesh.glb",
+    ]
+    textured = read_textured_mesh(several / "textured_mesh.glb")
+    rows, columns = textured.pages
+    assert rows * columns >= context.counts["pages"]
+    assert textured.texture.shape == (160 * rows, 160 * columns, 3)
+    assert cv2.imread(str(several / "normal_map.png")).shape == (80 * rows, 80 * columns, 3)
+    assert cv2.imread(str(several / "preview.png")).std() > 10
+
+
+def test_an_interrupted_run_goes_on_page_by_page(inputs: dict[str, Path], tmp_path: Path) -> None:
+    out, whole = tmp_path / "out", tmp_path / "whole"
+    options = {"texture_size": 160, "texture_pages": 4}
+    run(inputs, whole, **options)
+    called: list[str] = []
+    for _ in range(200):
+        context = _Interrupted()
+        try:
+            run(inputs, out, context, **options)
+            break
+        except KeyboardInterrupt:
+            called += context.called
+    assert context.called == ["write"]
+    assert [called.count(step) for step in ("place_charts", "join", "find_levels", "finish")] == [4, 4, 1, 4]
+    for path in whole.iterdir():
+        assert (out / path.name).read_bytes() == path.read_bytes()

@@ -90,7 +90,7 @@ def test_a_lazy_import_counts(copy: tuple[Path, Path]) -> None:
             '"""Other words. ',
         ),
         (TASKS, "None of the ", "Not one of the "),
-        (TEXTURING, "A texture of ", "An atlas of "),
+        (TEXTURING, "A page of ", "A square of "),
         (
             Path("recon3d/errors.py"),
             "class InputError",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from recon3d.texture.charts import Charts, Layout, build_charts, lay_out
+from recon3d.texture.charts import Layout, build_charts, lay_out
+from recon3d.texture.pages import Plan, in_pages
+from recon3d.texture.seams import find_seams
 from recon3d.texture.topology import face_pairs
 from recon3d.types import Floats, Mesh, View
 from tests.synthetic.box import looking_at
@@ -53,7 +55,7 @@ def around(pixels: int) -> list[View]:
     ]
 
 
-def atlas_of(mesh: Mesh, views: list[View], size: int) -> tuple[Charts, Layout]:
+def atlas_of(mesh: Mesh, views: list[View], size: int, pages: int = 1) -> tuple[Plan, list[Layout]]:
     """Charts from the view that looks at each face most directly; none where all look along it."""
     a, b, c = (mesh.vertices[mesh.faces[:, k]] for k in range(3))
     normals = np.cross(b - a, c - a)
@@ -63,5 +65,7 @@ def atlas_of(mesh: Mesh, views: list[View], size: int) -> tuple[Charts, Layout]:
         [-np.einsum("nc,nc->n", t / np.linalg.norm(t, axis=1)[:, None], normals) for t in towards]
     )
     labels = np.where(cosine.max(axis=0) > 0.3, cosine.argmax(axis=0), -1).astype(np.int32)
-    charts = build_charts(mesh, face_pairs(mesh.faces), labels, views)
-    return charts, lay_out(charts, views, size)
+    pairs = face_pairs(mesh.faces)
+    charts, starts = in_pages(build_charts(mesh, pairs, labels, views), mesh.vertices, size, pages)
+    plan = Plan(charts, starts, find_seams(charts, pairs, np.ones(len(labels), np.float32)))
+    return plan, [lay_out(plan.charts_of(page), views, size) for page in range(plan.pages)]

@@ -90,7 +90,8 @@ def test_only_a_chart_s_own_texels_are_written() -> None:
 def sphere(size: int, cells: int, faces: int) -> tuple[CoarseSurface, FineSurface]:
     mesh = bumpy_sphere(cells)
     coarse = simplify(mesh, faces)
-    return CoarseSurface.of(coarse, *atlas_of(coarse, around(size), 4096)), fine_of(mesh)
+    (surface,) = CoarseSurface.of_pages(coarse, *atlas_of(coarse, around(size), 4096))
+    return surface, fine_of(mesh)
 
 
 def baked(coarse: CoarseSurface, fine: FineSurface, parts: int = 1) -> Bytes:
@@ -184,3 +185,18 @@ def test_tangents_are_unit_vectors_also_where_the_texture_has_no_area() -> None:
     np.testing.assert_allclose(np.linalg.norm(made[:, :3], axis=1), 1, atol=1e-6)
     np.testing.assert_allclose(np.einsum("nc,nc->n", made[:, :3], normals), 0, atol=1e-6)
     assert set(made[:, 3]) == {1}
+
+
+def test_pages_of_a_map_are_those_of_the_whole() -> None:
+    mesh = bumpy_sphere(24)
+    coarse, views = simplify(mesh, 800), around(140)
+    fine = fine_of(mesh)
+    plan, layouts = atlas_of(coarse, views, 128, pages=4)
+    assert plan.pages == 4
+    surfaces = CoarseSurface.of_pages(coarse, plan, layouts)
+    assert sum(len(surface.faces) for surface in surfaces) == np.count_nonzero(plan.charts.face_chart >= 0)
+    for surface, layout in zip(surfaces, layouts, strict=True):
+        made = bake_rows(surface, fine, 0, len(layout.owner))
+        alone = twin.bake(surface, fine)
+        assert np.abs(made.astype(int) - alone).max() <= 1
+        assert np.mean(np.any(made != np.uint8(FLAT), axis=2)) > 0.4

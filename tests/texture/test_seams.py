@@ -7,10 +7,13 @@ from recon3d.texture.atlas import Atlas
 from recon3d.texture.blending import blend_seams
 from recon3d.texture.cells import pair_up
 from recon3d.texture.charts import Charts, Layout
+from recon3d.texture.pages import Page
 from recon3d.texture.seams import (
     ANCHOR,
     GLOBAL_STEP,
     SMOOTHNESS,
+    Sampling,
+    Seams,
     find_seams,
     global_corrections,
     seam_differences,
@@ -22,7 +25,7 @@ from recon3d.texture.topology import face_pairs
 SIZE, HEIGHT, WIDTH = 64, 40, 24
 
 
-def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
+def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, Seams]:
     """A strip of quads, its left half painted by view 0, its right half by a brighter view 1."""
     y, x = np.mgrid[: rows + 1, :3]
     index = np.arange(3 * (rows + 1)).reshape(rows + 1, 3)
@@ -74,13 +77,30 @@ def two_charts(rows: int = 10) -> tuple[Charts, Layout, Atlas, object]:
     return charts, layout, atlas, find_seams(charts, face_pairs(triangles), np.ones(len(label), np.float32))
 
 
+def steps(layout: Layout, atlas: Atlas, seams: Seams) -> tuple[np.ndarray, np.ndarray]:
+    """Differences along the seams, and their lengths."""
+    sampling, points = points_of(layout, atlas, seams)
+    return seam_differences(sampling, points)
+
+
+def points_of(layout: Layout, atlas: Atlas, seams: Seams) -> tuple[Sampling, np.ndarray]:
+    nodes, sampling = range(len(layout.node_xy)), Sampling.of(seams, layout.node_xy)
+    return sampling, sampling.together([nodes], [sampling.colors(atlas, layout.node_xy, nodes)])
+
+
+def blend(charts: Charts, layout: Layout, atlas: Atlas, seams: Seams, **more: int) -> None:
+    nothing = np.zeros((len(layout.node_xy), 3))
+    sampling, points = points_of(layout, atlas, seams)
+    blend_seams(atlas, Page(charts, layout), range(len(nothing)), sampling, points, nothing, **more)
+
+
 def test_the_seam_and_its_step_are_found() -> None:
     charts, layout, atlas, seams = two_charts()
     assert len(seams) == 10
     for edge in seams.nodes:
         np.testing.assert_array_equal(charts.node_vertex[edge[0]], charts.node_vertex[edge[1]])
         assert (charts.node_chart[edge[0]] != charts.node_chart[edge[1]]).all()
-    difference, length = seam_differences(atlas, layout, seams)
+    difference, length = steps(layout, atlas, seams)
     sign = np.where(charts.node_chart[seams.nodes[:, 0, 0]] == 0, 1, -1)
     np.testing.assert_allclose(difference, 8.0 * sign[:, None, None] * np.ones((10, 2, 3)))
     np.testing.assert_allclose(length, 3.4)
@@ -90,7 +110,7 @@ def test_global_corrections_equal_dense_least_squares() -> None:
     charts, layout, atlas, seams = two_charts()
     atlas.color[:34, :, 0] += 7 * UNIT  # a step that varies along the seam
     seams.trust[:4, 0] = 0.3
-    difference, length = seam_differences(atlas, layout, seams)
+    difference, length = steps(layout, atlas, seams)
     count = len(charts.node_vertex)
     rows, right = [], []
 
@@ -120,12 +140,14 @@ def test_global_corrections_equal_dense_least_squares() -> None:
 
 def test_both_corrections_close_the_seam() -> None:
     charts, layout, atlas, seams = two_charts()
-    difference, length = seam_differences(atlas, layout, seams)
-    atlas.correct(charts, layout, global_corrections(charts, seams, difference, length))
-    after_global = np.abs(seam_differences(atlas, layout, seams)[0]).max()
+    sampling, points = points_of(layout, atlas, seams)
+    offsets = global_corrections(charts, seams, *seam_differences(sampling, points))
+    atlas.correct(charts, layout, offsets)
+    after_global = np.abs(steps(layout, atlas, seams)[0]).max()
     assert after_global < 4
-    blend_seams(atlas, charts, layout, seams)
-    assert np.abs(seam_differences(atlas, layout, seams)[0]).max() < min(1.0, after_global)
+    # The points are those before the correction.
+    blend_seams(atlas, Page(charts, layout), range(len(offsets)), sampling, points, offsets)
+    assert np.abs(steps(layout, atlas, seams)[0]).max() < min(1.0, after_global)
 
 
 def test_without_seams_nothing_changes() -> None:
@@ -134,7 +156,7 @@ def test_without_seams_nothing_changes() -> None:
     corrections = global_corrections(charts, nothing, np.zeros((0, 2, 3)), np.zeros(0))
     np.testing.assert_array_equal(corrections, 0)
     before = atlas.color.copy()
-    blend_seams(atlas, charts, layout, nothing)
+    blend(charts, layout, atlas, nothing)
     np.testing.assert_array_equal(atlas.color, before)
 
 
@@ -142,7 +164,7 @@ def test_without_seams_nothing_changes() -> None:
 def test_the_membrane_solves_laplace(strip: int) -> None:
     charts, layout, atlas, seams = two_charts()
     before = atlas.color.copy()
-    blend_seams(atlas, charts, layout, seams, strip=strip)
+    blend(charts, layout, atlas, seams, strip=strip)
     change = (atlas.color - before).astype(float)[..., 0] / UNIT
     left, top = layout.target[0]
     inside = atlas.mask[top : top + HEIGHT, left : left + WIDTH] == INSIDE
@@ -162,7 +184,7 @@ def test_a_step_that_no_exposure_makes_is_not_spread() -> None:
     left, top = layout.target[1]
     atlas.color[top : top + HEIGHT, left : left + WIDTH] = 250 * UNIT
     before = atlas.color.copy()
-    blend_seams(atlas, charts, layout, seams)
+    blend(charts, layout, atlas, seams)
     assert np.abs(atlas.color - before).max() < 8 * UNIT
 
 
@@ -171,7 +193,7 @@ def test_the_better_photo_stays_as_it_is() -> None:
     seams.trust[:, 0] = 1e-3
     worse = charts.node_chart[seams.nodes[0, 0, 0]]
     before = atlas.color.copy()
-    blend_seams(atlas, charts, layout, seams)
+    blend(charts, layout, atlas, seams)
     change = np.abs(atlas.color - before).max(axis=2)
     for chart in range(2):
         x, y = layout.target[chart]

@@ -21,7 +21,7 @@ from recon3d.stages.mesh_generation.fit_steps import (
     pair_photos,
     scale_photo,
 )
-from recon3d.stages.mesh_generation.running import run_step
+from recon3d.stages.running import run_step
 from recon3d.surface.refinement import SIZES
 from recon3d.types import Camera, Scene, View
 

@@ -45,8 +45,8 @@ from recon3d.stages.mesh_generation.point_steps import (
     see_through,
     thin_points,
 )
-from recon3d.stages.mesh_generation.running import run_step
 from recon3d.stages.mesh_generation.sharing_steps import RIM, Shares, kept_shares, read_part, share_scene
+from recon3d.stages.running import run_step
 from recon3d.surface.free_space import halvings
 from recon3d.surface.region import Extent
 from recon3d.types import Scene

@@ -12,10 +12,13 @@ from recon3d.compute import StageContext, reads
 from recon3d.io.atomic import atomic_path
 from recon3d.io.ply import read_mesh
 from recon3d.stages.kept_steps import is_whole, keep_step, kept_facts, kept_part
-from recon3d.stages.texturing.paint_tasks import Painting
+from recon3d.stages.texturing.paint_tasks import PagePaths, Painting
+from recon3d.texture.charts import Layout
 from recon3d.texture.fine_surface import FineSurface
-from recon3d.texture.normal_map import CoarseSurface, bake_rows
-from recon3d.texture.painting import Plan
+from recon3d.texture.grid import grid_of, in_grid
+from recon3d.texture.normal_map import FLAT, CoarseSurface, bake_rows
+from recon3d.texture.pages import Plan
+from recon3d.texture.shapes import BLOCK
 from recon3d.texture.tangents import shading_normals
 from recon3d.types import Bytes, Mesh
 
@@ -27,20 +30,25 @@ _TEXEL_BYTES = 24
 
 @dataclass(frozen=True)
 class RowsTask:
-    """Which rows of the map are baked, and where they are kept.
+    """Which rows of a page of the map are baked, and where they are kept.
 
     Parameters
     ----------
     surfaces : Path
         What `prepare_surfaces` left.
+    page : PagePaths
     start, stop : int
-    output : Path
     """
 
     surfaces: Path
+    page: PagePaths
     start: int
     stop: int
-    output: Path
+
+    @property
+    def output(self) -> Path:
+        """What `bake` leaves."""
+        return self.page.folder / f"normals-{self.page.number}-{self.start}.npz"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,21 +75,31 @@ def bake_normals(painting: Painting, surface: Path, output: Path, context: Stage
     surfaces = painting.folder / "surfaces.npz"
     if not is_whole(surfaces):
         preparing.call(prepare_surfaces, painting, surface, surfaces, memory=memory)
-    size: int = kept_facts(surfaces)["size"]
-    memory += size * size * _TEXEL_BYTES
-    rows = max(1, _TOGETHER // size)
+    pages = painting.all_pages()
+    sizes = [kept_facts(page.layout)["size"] // BLOCK for page in pages]
+    rows = max(1, _TOGETHER // max(sizes))
     tasks = [
-        RowsTask(surfaces, start, min(start + rows, size), painting.folder / f"normals-{start}.npz")
+        RowsTask(surfaces, page, start, min(start + rows, size))
+        for page, size in zip(pages, sizes, strict=True)
         for start in range(0, size, rows)
     ]
     missing = [task for task in tasks if not is_whole(task.output)]
-    names = [f"rows {task.start} to {task.stop}" for task in missing]
+    names = [f"rows {task.start} to {task.stop} of page {task.page.number + 1}" for task in missing]
     done = len(tasks) - len(missing)
-    baking.map(bake, missing, names=names, done=done, unit="parts", memory=memory)
-    writing.call(write_normals, [task.output for task in tasks], output, memory=memory)
+    more = max(sizes) ** 2 * _TEXEL_BYTES
+    baking.map(bake, missing, names=names, done=done, unit="parts", memory=memory + more)
+    parts = [[task.output for task in tasks if task.page == page] for page in pages]
+    writing.call(write_normals, parts, max(sizes), output, memory=memory + len(pages) * more)
 
 
-@reads(lambda painting, surface, _: [painting.sources.chosen, painting.plan, surface])
+@reads(
+    lambda painting, surface, _: [
+        painting.sources.chosen,
+        painting.plan,
+        *(painting.page(number).layout for number in range(painting.pages)),
+        surface,
+    ]
+)
 def prepare_surfaces(painting: Painting, surface: Path, output: Path) -> None:
     """Make ready the surface that a map is for, and the one whose normals it takes.
 
@@ -91,17 +109,17 @@ def prepare_surfaces(painting: Painting, surface: Path, output: Path) -> None:
     surface : Path
         The fine surface, a mesh.
     output : Path
-        Its fact ``size`` is the map's side.
     """
     plan, mesh = kept_part(painting.plan, "plan", Plan), kept_part(painting.sources.chosen, "mesh", Mesh)
-    coarse = CoarseSurface.of(mesh, plan.charts, plan.layout)
+    layouts = [kept_part(page.layout, "layout", Layout) for page in painting.all_pages()]
     fine = read_mesh(surface)
-    keep_step(
-        output,
-        {"size": len(coarse.owner)},
-        coarse=coarse,
-        fine=FineSurface.of(fine, shading_normals(fine)),
-    )
+    coarse = CoarseSurface.of_pages(mesh, plan, layouts)
+    parts = {_part(page): surface for page, surface in enumerate(coarse)}
+    keep_step(output, {}, fine=FineSurface.of(fine, shading_normals(fine)), **parts)
+
+
+def _part(page: int) -> str:
+    return f"coarse-{page}"
 
 
 @reads(lambda task: [task.surfaces])
@@ -112,23 +130,31 @@ def bake(task: RowsTask) -> None:
     ----------
     task : RowsTask
     """
-    coarse = kept_part(task.surfaces, "coarse", CoarseSurface)
+    coarse = kept_part(task.surfaces, _part(task.page.number), CoarseSurface)
     fine = kept_part(task.surfaces, "fine", FineSurface)
     keep_step(task.output, {}, rows=_Rows(bake_rows(coarse, fine, task.start, task.stop)))
 
 
-@reads(lambda parts, _: parts)
-def write_normals(parts: list[Path], output: Path) -> None:
-    """Write the map.
+@reads(lambda parts, *_: [path for page in parts for path in page])
+def write_normals(parts: list[list[Path]], side: int, output: Path) -> None:
+    """Write the map, its pages side by side as those of the texture.
 
     Parameters
     ----------
-    parts : list of Path
-        What `bake` left, in the order of the rows.
+    parts : list of list of Path
+        What `bake` left of each page, in the order of the rows.
+    side : int
+        Of all pages in the map.
     output : Path
         A PNG file.
     """
-    picture = np.concatenate([kept_part(path, "rows", _Rows).values for path in parts])
+    pages = []
+    for paths in parts:
+        page = np.full((side, side, 3), FLAT, np.uint8)
+        rows = np.concatenate([kept_part(path, "rows", _Rows).values for path in paths])
+        page[: len(rows), : rows.shape[1]] = rows
+        pages.append(page)
+    picture = in_grid(pages, grid_of(len(pages)))
     encoded = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1]
     with atomic_path(output) as temporary:
         temporary.write_bytes(bytes(encoded))

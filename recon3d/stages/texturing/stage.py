@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,20 @@ from recon3d.errors import OutOfMemory
 from recon3d.layout import MESH, NORMAL_MAP, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
 from recon3d.stages.kept_steps import is_whole, kept_facts
+from recon3d.stages.running import run_step
 from recon3d.stages.texturing.normal_tasks import bake_normals
-from recon3d.stages.texturing.paint_tasks import CopyTask, Painting, blend, copy_photos, join, plan, write
+from recon3d.stages.texturing.paint_tasks import (
+    CopyTask,
+    PageTask,
+    Painting,
+    copy_photos,
+    find_levels,
+    finish,
+    join,
+    place_charts,
+    plan,
+    write,
+)
 from recon3d.stages.texturing.texture_tasks import (
     Sources,
     ViewTask,
@@ -26,14 +39,15 @@ from recon3d.stages.texturing.texture_tasks import (
     prepare,
     rate_view,
 )
+from recon3d.texture.grid import most_pages
 from recon3d.types import Camera, Scene, SparsePoints
 
-VERSION = 7
+VERSION = 8
 
 #: Work of the steps: making room in the mesh and splitting it, rating views, confirming what they show,
-#: labelling faces, choosing photos; all of these, painting and baking normals; and of painting: planning the
-#: atlas, copying photos, joining and blending them, writing.
-_CHOICE_SHARES, _SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2), (17, 10, 5), (3, 2, 4, 4, 6)
+#: labelling faces, choosing photos; all of these, painting, baking normals and writing; and of painting:
+#: planning the atlas, placing charts, copying photos, joining, levelling and finishing pages.
+_CHOICE_SHARES, _SHARES, _PAINT_SHARES = (2, 1, 8, 2, 2, 2), (17, 9, 5, 1), (1, 2, 2, 3, 1, 7)
 #: Bytes for each pixel of a photo while it is rated: itself, its gradients, the depth test.
 _PHOTO_BYTES = 48
 #: Bytes for each texel of the atlas: fixed-point colours, mask, half-size pyramid, texture, JPEG. And while a
@@ -42,8 +56,12 @@ _TEXEL_BYTES, _COPIED_BYTES = 24, 8
 _BASE_BYTES = 400_000_000
 #: Photos that a task copies at most, and tasks that there are before it copies several.
 _COPIED_TOGETHER, _COPY_TASKS = 32, 64
-#: Atlases smaller than this are not tried when memory runs out.
-_SMALLEST_ATLAS = 1024
+#: Pages smaller than this are not tried when memory runs out.
+_SMALLEST_PAGE = 1024
+#: Fewer texels for each pixel of the photos are said.
+_COARSE = 0.5
+#: What the option `texture_pages` allows.
+_MOST_PAGES = 64
 #: A larger doubted share of the surface is said.
 _MUCH = 0.01
 
@@ -69,31 +87,47 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
         The texture is too small for the surface.
     """
     work = out_dir / "views"
-    choosing, coloring, baking = context.phases(*_SHARES)
+    choosing, coloring, baking, writing = context.phases(*_SHARES)
     sources = chosen_sources(inputs, options, work, choosing)
     memory = _BASE_BYTES + _face_bytes(inputs) + _largest(sources.scene, options) * 8
     size = options.texture_size
+    pages = min(options.texture_pages, most_pages(size))
     while True:
-        task = Painting(sources, size, options.seam_levelling, work / f"size-{size}")
+        folder = work / f"size-{size}"
+        task = Painting(sources, size, pages, options.seam_levelling, folder)
         try:
-            counts, doubted = _paint(task, out_dir, coloring, memory)
+            _paint(task, coloring, memory)
             if _wants_normals(options, sources):
                 surface = inputs["mesh_generation"] / MESH
                 bake_normals(task, surface, out_dir / NORMAL_MAP, baking, _BASE_BYTES + _face_bytes(inputs))
             baking.progress(1, 1)
+            writing.progress(0, 1)
+            counts: TextureCounts
+            counts, doubted = writing.call(write, task, out_dir, memory=memory)
+            writing.progress(1, 1)
             break
         except OutOfMemory:
-            if size // 2 < _SMALLEST_ATLAS:
+            if size // 2 < _SMALLEST_PAGE:
                 raise
-            context.fallback(
-                f"A texture of {size} x {size} texels needs too much memory; {size // 2} instead."
-            )
+            # As many texels, unless photos have fewer.
             size //= 2
+            pages = min(4 * pages, most_pages(size))
+            context.fallback(
+                f"A page of {2 * size} x {2 * size} texels needs too much memory; up to {pages} of {size} x "
+                f"{size} instead."
+            )
     context.count(counts)
     if doubted > _MUCH:
         context.fallback(
             f"{100 * doubted:.1f} % of the surface takes its colours from its surroundings: where it should "
             "be, photos show what is behind it, or different things. Photos from above and from closer help."
+        )
+    if counts.scale < _COARSE:
+        wanted = min(math.ceil(counts.pages / counts.scale**2), most_pages(size), _MOST_PAGES)
+        more = f" More pages have more: --set texturing.texture_pages={wanted}."
+        context.fallback(
+            f"The texture has {counts.scale:.2f} texels for each pixel of the photos."
+            + (more if wanted > counts.pages else "")
         )
     up = sources.scene.up
     if up is not None and up[1] < 1:
@@ -183,42 +217,54 @@ def _largest(scene: Scene, options: TexturingOptions) -> int:
     return max((_pixels(view.camera, options.max_image_size) for view in scene), default=0)
 
 
-def _paint(task: Painting, out_dir: Path, context: StageContext, memory: int) -> tuple[TextureCounts, float]:
-    """Run the steps that an earlier run has not finished; see `write`. `memory` is that without the atlas."""
-    texels = task.texture_size**2
-    planning, copying, joining, blending, writing = context.phases(*_PAINT_SHARES)
+def _paint(task: Painting, context: StageContext, memory: int) -> None:
+    """Run the steps that an earlier run has not finished. `memory` is that without the atlas."""
+    planning, placing, copying, joining, levelling, finishing = context.phases(*_PAINT_SHARES)
+    run_step(planning, plan, [] if is_whole(task.plan) else [(task,)], memory=memory)
+    views: list[list[int]] = kept_facts(task.plan)["views"]
+    pages = [PageTask(task, number) for number in range(len(views))]
+    left = [page for page in pages if not is_whole(page.paths.layout)]
+    run_step(placing, place_charts, [(page,) for page in left], done=len(pages) - len(left), memory=memory)
+    texels = max(kept_facts(page.paths.layout)["size"] for page in pages) ** 2
+    whole = memory + texels * _TEXEL_BYTES
+    left = [page for page in pages if not (is_whole(page.paths.joined) or is_whole(page.paths.finished))]
+    _copy([(page, views[page.number]) for page in left], copying, memory + texels * _COPIED_BYTES)
+    cores = max(1, context.threads // max(1, len(left)))
+    joins = [(page, cores) for page in left]
+    run_step(joining, join, joins, done=len(pages) - len(left), memory=whole)
+    for page in pages:
+        for view in views[page.number]:
+            page.paths.painted(view).unlink(missing_ok=True)
+    run_step(levelling, find_levels, [] if is_whole(task.levels) else [(task,)], memory=memory)
+    left = [page for page in pages if not is_whole(page.paths.finished)]
+    cores = max(1, context.threads // max(1, len(left)))
+    ends = [(page, cores) for page in left]
+    run_step(finishing, finish, ends, done=len(pages) - len(left), memory=whole)
+    for page in pages:
+        page.paths.joined.unlink(missing_ok=True)
 
-    def step(part: StageContext, output: Path, fn: Callable[..., None], *more: int) -> None:
-        part.progress(0, 1)
-        if not is_whole(output):
-            part.call(fn, task, *more, memory=memory + texels * _TEXEL_BYTES)
 
-    step(planning, task.plan, plan)
-    views: list[int] = kept_facts(task.plan)["views"]
-    if not (is_whole(task.joined) or is_whole(task.blended)):
-        # Each task reads the plan.
-        together = max(1, min(len(views) // _COPY_TASKS, _COPIED_TOGETHER))
-        groups = [views[start : start + together] for start in range(0, len(views), together)]
-        missing = [left for group in groups if (left := [n for n in group if not is_whole(task.painted(n))])]
-        copying.map(
-            copy_photos,
-            [CopyTask(task, tuple(group)) for group in missing],
-            names=[task.sources.scene.views[group[0]].name for group in missing],
-            done=len(groups) - len(missing),
-            memory=memory + texels * _COPIED_BYTES,
-        )
-        step(joining, task.joined, join, context.threads)
-    for view in views:
-        task.painted(view).unlink(missing_ok=True)
-    if task.level:
-        step(blending, task.blended, blend, context.threads)
-        task.joined.unlink(missing_ok=True)
-    writing.progress(0, 1)
-    made: tuple[TextureCounts, float] = writing.call(
-        write, task, out_dir, context.threads, memory=memory + texels * _TEXEL_BYTES
+def _copy(pages: list[tuple[PageTask, list[int]]], context: StageContext, memory: int) -> None:
+    """Copy the photos into pages that are told with the views that paint something in them."""
+    # Each task reads the page's layout.
+    together = max(1, min(sum(len(views) for _, views in pages) // _COPY_TASKS, _COPIED_TOGETHER))
+    groups = [
+        (page, views[start : start + together])
+        for page, views in pages
+        for start in range(0, len(views), together)
+    ]
+    missing = [
+        CopyTask(page, tuple(left))
+        for page, group in groups
+        if (left := [view for view in group if not is_whole(page.paths.painted(view))])
+    ]
+    context.map(
+        copy_photos,
+        missing,
+        names=[task.page.painting.sources.scene.views[task.views[0]].name for task in missing],
+        done=len(groups) - len(missing),
+        memory=memory,
     )
-    writing.progress(1, 1)
-    return made
 
 
 def _pixels(camera: Camera, max_size: int) -> int:

@@ -1,4 +1,4 @@
-"""One step of the stage, for each part of the surface."""
+"""One step of a stage, for each part of what it works on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run_step(
     done: int = 0,
     memory: int = 0,
 ) -> None:
-    """Run a step for all parts at once; that of a surface as a whole tells its own progress.
+    """Run a step for all parts at once; that of a single part tells its own progress.
 
     Parameters
     ----------
