@@ -195,13 +195,19 @@ def export(
         typer.Option(help="Of a GLB: as the photos show it, or rough matter with normals that is lit."),
     ] = "unlit",
     texture_format: Annotated[TextureFormat, typer.Option(help="Of a GLB.")] = "jpeg",
+    occlusion: Annotated[
+        bool,
+        typer.Option("--occlusion", help="Of a GLB with pbr: how much light from all around reaches it."),
+    ] = False,
 ) -> None:
     """Write the results in a format of another program."""
     from recon3d.export.project_export import export_project
     from recon3d.project.project import Project
 
     opened = Project.open(project)
-    written = export_project(opened, format, output, material=material, texture_format=texture_format)
+    written = export_project(
+        opened, format, output, material=material, texture_format=texture_format, occlusion=occlusion
+    )
     _console.print(f"Wrote {written}", markup=False, soft_wrap=True)
     _warn_of_outdated(opened)
     if opened.scale is None and format in ("stl", "usdz"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, get_args
 
@@ -85,6 +85,7 @@ def export_project(
     *,
     material: Material = "unlit",
     texture_format: TextureFormat = "jpeg",
+    occlusion: bool = False,
 ) -> Path:
     """Write a project's results in one format, in metres where `Project.set_scale` was used.
 
@@ -105,6 +106,8 @@ def export_project(
         with the normal map, where there is one.
     texture_format : {"jpeg", "png", "webp"}
         Of a GLB.
+    occlusion : bool
+        Of a GLB of the material ``pbr``: how open the surface is to light from all around, as a map.
 
     Returns
     -------
@@ -117,15 +120,17 @@ def export_project(
         The result does not exist yet, or `output` is a folder with files that no export wrote.
     OptionError
         There is no such format, or the output's suffix is that of another; a format other than GLB has
-        neither material nor texture format, or there is no such one.
+        neither material nor texture format, or there is no such one; a GLB that is not lit has no occlusion.
     EngineUnavailable
         ``usdz`` needs the extra ``usd``, which is not installed.
     StageError
         The files cannot be read or written; names the file.
     """
     _check_look(format, material, texture_format)
+    if occlusion and material != "pbr":
+        raise OptionError("Ambient occlusion is for programs that light the model.", "Export glb with pbr.")
     try:
-        return _export(project, format, output, material, texture_format)
+        return _export(project, format, output, _Look(material, texture_format, occlusion))
     except OSError as error:
         where = error.filename or output or project.path / EXPORT
         raise StageError(
@@ -145,12 +150,20 @@ def _check_look(format: str, material: str, texture_format: str) -> None:
             raise OptionError(f"The {name} {value} is for GLB, not for {format}.", "Export to glb.")
 
 
+@dataclass(frozen=True)
+class _Look:
+    """How a GLB looks; see `export_project`."""
+
+    material: Material = "unlit"
+    texture_format: TextureFormat = "jpeg"
+    occlusion: bool = False
+
+
 def _export(
     project: ExportedProject,
     format: str,
     output: Path | None,
-    material: Material,
-    texture_format: TextureFormat,
+    look: _Look,
 ) -> Path:
     results = project.results
     folder = project.path / EXPORT
@@ -168,11 +181,11 @@ def _export(
     if format in ("glb", "obj"):
         source = _made(project, "textured_mesh", results.textured_mesh)
         target = output or folder / f"{project.path.name}.{format}"
-        if material == "unlit" and texture_format == "jpeg":
+        if look == _Look():
             _write_textured(source, target, format, factor, _normal_map(results))
         else:
-            normals = _normal_map(results) if material == "pbr" else None
-            _write_look(source, target, factor, _up(project), material, texture_format, normals)
+            normals = _normal_map(results) if look.material == "pbr" else None
+            _write_look(source, target, factor, _up(project), look, normals)
         return target
     if format in ("stl", "usdz"):
         target = output or folder / f"{project.path.name}.{format}"
@@ -282,8 +295,7 @@ def _write_look(
     target: Path,
     factor: float,
     up: Floats | None,
-    material: Material,
-    texture_format: TextureFormat,
+    look: _Look,
     normal_map: Bytes | None,
 ) -> None:
     from recon3d.io.gltf import read_texture_files, read_textured_mesh, write_glb
@@ -291,14 +303,20 @@ def _write_look(
     target.parent.mkdir(parents=True, exist_ok=True)
     mesh = scaled(read_textured_mesh(source), factor)
     present, encoded = read_texture_files(source)
-    same = encoded if present == texture_format else None
+    same = encoded if present == look.texture_format else None
+    occlusion = None
+    if look.occlusion:
+        from recon3d.texture.occlusion_map import occlusion_map
+
+        occlusion = occlusion_map(mesh)
     write_glb(
         target,
         mesh,
-        texture_format=texture_format,
+        texture_format=look.texture_format,
         encoded=same,
-        material=material,
+        material=look.material,
         normal_map=normal_map,
+        occlusion=occlusion,
         up=up,
     )
 

@@ -53,6 +53,8 @@ _UNLIT, _WEBP = "KHR_materials_unlit", "EXT_texture_webp"
 _WEBP_SIDE = 16383
 #: A material without a texture: what it reflects, and nothing beside it.
 _ROUGH: tuple[dict[str, Any], dict[str, Any]] = ({"metallicFactor": 0.0, "roughnessFactor": 1.0}, {})
+#: Textures of a material.
+_COLOR, _NORMAL, _OCCLUSION = "baseColorTexture", "normalTexture", "occlusionTexture"
 #: Quality of a normal map by its format: above 100 WebP is without loss.
 _NORMALS = {"jpeg": 98, "png": 0, "webp": 101}
 
@@ -66,6 +68,7 @@ def write_glb(
     encoded: Sequence[bytes] | None = None,
     material: Material = "unlit",
     normal_map: Bytes | None = None,
+    occlusion: Bytes | None = None,
     up: Floats | None = None,
 ) -> None:
     """Write a mesh with its texture or its vertex colours.
@@ -87,6 +90,8 @@ def write_glb(
     normal_map : ndarray of uint8, shape (h, w, 3), optional
         As `recon3d.texture.normal_map` makes it; for a `TexturedMesh` of the material ``pbr``. WebP keeps
         it without loss.
+    occlusion : ndarray of uint8, shape (h, w, 3), optional
+        As `recon3d.texture.occlusion_map` makes it; for a `TexturedMesh` of the material ``pbr``.
     up : ndarray of float64, shape (3,), optional
         Direction of up; +y by default. The node's rotation takes it to +y.
 
@@ -95,11 +100,13 @@ def write_glb(
     InputError
         The mesh has no faces, or the file would exceed the 4 GiB that GLB allows.
     OptionError
-        The texture is too large for WebP; or a normal map is given where nothing is lit or textured.
+        The texture is too large for WebP; or a map of normals or occlusion is given where nothing is lit or
+        textured.
     """
     require_faces(mesh, path)
-    if normal_map is not None and (material == "unlit" or not isinstance(mesh, TexturedMesh)):
-        raise OptionError("Only a textured mesh that is lit can have a normal map.", "Use the material pbr.")
+    for name, given in (("a normal map", normal_map), ("ambient occlusion", occlusion)):
+        if given is not None and (material == "unlit" or not isinstance(mesh, TexturedMesh)):
+            raise OptionError(f"Only a textured mesh that is lit can have {name}.", "Use the material pbr.")
     writer = _Writer()
     # An empty list is not allowed.
     document: dict[str, Any] = {"extensionsUsed": [_UNLIT]} if material == "unlit" else {}
@@ -108,13 +115,17 @@ def write_glb(
         pages = [part.page for part in parts]
         if encoded is None:
             colors = [page_pictures(mesh.texture, mesh.pages)[page] for page in pages]
-            pictures = [[encoded_texture(color, texture_format, quality) for color in colors]]
+            files = [encoded_texture(color, texture_format, quality) for color in colors]
         else:
-            pictures = [[encoded[page] for page in pages]]
-        if normal_map is not None:
-            normals = [page_pictures(normal_map, mesh.pages)[page] for page in pages]
-            lossless = _NORMALS[texture_format]
-            pictures.append([encoded_texture(normal, texture_format, lossless) for normal in normals])
+            files = [encoded[page] for page in pages]
+        pictures = {_COLOR: files}
+        for kind, picture, wanted in (
+            (_NORMAL, normal_map, _NORMALS[texture_format]),
+            (_OCCLUSION, occlusion, quality),
+        ):
+            if picture is not None:
+                parts_of = page_pictures(picture, mesh.pages)
+                pictures[kind] = [encoded_texture(parts_of[page], texture_format, wanted) for page in pages]
         materials = _textured_materials(writer, document, pictures, texture_format)
     else:
         parts, materials = [_plain_part(mesh, lit=material == "pbr")], [_ROUGH]
@@ -222,11 +233,11 @@ def _primitive(writer: _Writer, part: _Part, material: int, center: Floats) -> d
 def _textured_materials(
     writer: _Writer,
     document: dict[str, Any],
-    pictures: list[list[bytes]],
+    pictures: dict[str, list[bytes]],
     texture_format: TextureFormat,
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Put pictures into the file: colours of all pages, and perhaps normals. Returns each page's material."""
-    files = [file for page in zip(*pictures, strict=True) for file in page]
+    """Put pictures of each kind and page into the file. Returns each page's material."""
+    files = [file for page in zip(*pictures.values(), strict=True) for file in page]
     document["images"] = [
         {"bufferView": writer.view(file), "mimeType": f"image/{texture_format}"} for file in files
     ]
@@ -240,9 +251,8 @@ def _textured_materials(
     document["textures"] = [{"sampler": 0, **source} for source in sources]
     materials = []
     for number in range(0, len(files), len(pictures)):
-        surface = {**_ROUGH[0], "baseColorTexture": {"index": number}}
-        more = {"normalTexture": {"index": number + 1}} if len(pictures) > 1 else {}
-        materials.append((surface, more))
+        index = {kind: {"index": number + place} for place, kind in enumerate(pictures)}
+        materials.append(({**_ROUGH[0], _COLOR: index.pop(_COLOR)}, index))
     return materials
 
 

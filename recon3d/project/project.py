@@ -531,6 +531,7 @@ class Project:
         *,
         material: Material = "unlit",
         texture_format: TextureFormat = "jpeg",
+        occlusion: bool = False,
     ) -> Path:
         """Write the results for other programs; see `recon3d.export.project_export.export_project`.
 
@@ -544,6 +545,8 @@ class Project:
             it.
         texture_format : {"jpeg", "png", "webp"}
             Of a GLB.
+        occlusion : bool
+            Of a GLB of the material ``pbr``: how open the surface is to light from all around, as a map.
 
         Returns
         -------
@@ -558,7 +561,9 @@ class Project:
             There is no such format, or a format other than GLB has no such material or texture format.
         """
         path = None if output is None else Path(output)
-        return export_project(self, format, path, material=material, texture_format=texture_format)
+        return export_project(
+            self, format, path, material=material, texture_format=texture_format, occlusion=occlusion
+        )
 
     def turntable(
         self,

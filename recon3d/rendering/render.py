@@ -12,6 +12,7 @@ from recon3d.rendering.occlusion import ambient_light
 from recon3d.rendering.splatting import Bytes, Floats, PinholeCamera, background, splat_points
 
 Floats32 = NDArray[np.float32]
+Ints = NDArray[np.int32]
 
 _PLAIN = np.array([196.0, 192.0, 186.0])
 #: Rows of a picture that are drawn at once, and places of a texture in a row: memory, and OpenCV, want few.
@@ -144,7 +145,7 @@ def mesh_layer(
     width, height = camera.width, camera.height
     textured = getattr(mesh, "texture", None) is not None
     lit = not textured if shaded is None else shaded
-    scene = _raycasting(mesh)
+    scene = raycasting_scene(mesh.vertices, mesh.faces)
     color = np.zeros((height * finer, width * finer, 3), np.float32)
     hit = np.zeros(color.shape[:2], bool)
     depth, normal = np.zeros((height, width), np.float32), np.zeros((height, width, 3), np.float32)
@@ -185,12 +186,23 @@ def mesh_layer(
     return out
 
 
-def _raycasting(mesh: Surface) -> Any:
+def raycasting_scene(vertices: Floats, faces: Ints) -> Any:
+    """Make ready a surface that rays are cast on.
+
+    Parameters
+    ----------
+    vertices : ndarray of float64, shape (V, 3)
+    faces : ndarray of int32, shape (F, 3)
+
+    Returns
+    -------
+    open3d.t.geometry.RaycastingScene
+    """
     import open3d as o3d
 
     scene = o3d.t.geometry.RaycastingScene()
     tensor = o3d.core.Tensor.from_numpy
-    scene.add_triangles(tensor(mesh.vertices.astype(np.float32)), tensor(mesh.faces.astype(np.uint32)))
+    scene.add_triangles(tensor(vertices.astype(np.float32)), tensor(faces.astype(np.uint32)))
     return scene
 
 

@@ -157,6 +157,19 @@ class Atlas:
         ndarray of uint8, shape (S, S, 3)
         """
         texels.widen(self.color, self.mask, layout.owner, _WIDER, threads)
+        return self.filled(threads)
+
+    def filled(self, threads: Threads = ALONE) -> Bytes:
+        """The texture: unknown texels take the colours of ever wider surroundings.
+
+        Parameters
+        ----------
+        threads : Threads, optional
+
+        Returns
+        -------
+        ndarray of uint8, shape (S, S, 3)
+        """
         half, weight = texels.halve(self.color, self.mask, threads)
         texture: Bytes = texels.finish(self.color, self.mask, _pull_push(half, weight), threads)
         return texture

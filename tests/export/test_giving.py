@@ -159,7 +159,10 @@ def test_a_glb_is_lit_and_has_webp_when_asked(tmp_path: Path) -> None:
     png = project.export("glb", tmp_path / "png.glb", material="pbr", texture_format="png")
     np.testing.assert_array_equal(read_textured_mesh(png).texture, plain.texture)
     assert np.abs(read_textured_mesh(webp).texture.astype(int) - plain.texture).mean() < 3
-    for path in (lit, webp, png):
+    dark = project.export("glb", tmp_path / "dark.glb", material="pbr", occlusion=True)
+    assert b'"occlusionTexture":{"index":1}' in dark.read_bytes()
+    assert read_texture_files(dark) == ("jpeg", jpeg)
+    for path in (lit, webp, png, dark):
         again = read_textured_mesh(path)
         np.testing.assert_allclose(again.vertices[again.faces], plain.vertices[plain.faces], atol=1e-6)
         np.testing.assert_allclose(again.uv[again.face_uv], plain.uv[plain.face_uv], atol=1e-6)
@@ -219,6 +222,8 @@ def test_looks_that_there_are_not_are_refused(project: Project, tmp_path: Path) 
     assert "jpeg, png, webp" in refused.value.hint
     with pytest.raises(OptionError, match="Unknown material 'gold'"):
         project.export("glb", tmp_path / "a.glb", material="gold")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="Ambient occlusion is for programs that light the model"):
+        project.export("glb", tmp_path / "a.glb", occlusion=True)
     assert not list(tmp_path.iterdir())
 
 

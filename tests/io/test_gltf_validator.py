@@ -64,8 +64,14 @@ def written(folder: Path) -> list[Path]:
     )
     in_pages = paged(3)
     write_glb(folder / "pages.glb", in_pages)
+    write_glb(folder / "occlusion.glb", textured, material="pbr", occlusion=tilted_map())
     write_glb(
-        folder / "lit_pages.glb", in_pages, material="pbr", texture_format="webp", normal_map=tilted_map(32)
+        folder / "lit_pages.glb",
+        in_pages,
+        material="pbr",
+        texture_format="webp",
+        normal_map=tilted_map(32),
+        occlusion=tilted_map(32),
     )
     # Sides of textures are multiples of 16, not powers of two.
     odd = replace(textured, texture=np.zeros((48, 48, 3), np.uint8))
@@ -90,7 +96,7 @@ def written(folder: Path) -> list[Path]:
 
 def test_the_validator_finds_nothing(tmp_path: Path) -> None:
     reports = validate(written(tmp_path))
-    assert len(reports) == 18
+    assert len(reports) == 19
     for name, issues in reports.items():
         assert issues["numErrors"] == issues["numWarnings"] == 0, (name, issues["messages"])
 
