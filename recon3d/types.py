@@ -691,10 +691,12 @@ class TexturedMesh(Described):
 
     def _facts(self) -> list[str]:
         height, width = self.texture.shape[:2]
+        rows, columns = self.pages
+        pages = f" in {rows} x {columns} pages" if rows * columns > 1 else ""
         return [
             count(len(self), "triangle"),
             count(len(self.vertices), "vertex"),
-            f"texture {width} x {height}",
+            f"texture {width} x {height}{pages}",
         ]
 
     def _details(self) -> list[str]:

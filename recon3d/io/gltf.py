@@ -26,11 +26,30 @@ from recon3d.errors import InputError, OptionError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.mesh_check import require_faces
 from recon3d.options.value_types import Material, TextureFormat
-from recon3d.texture.grid import face_pages, grid_of, in_grid, page_pictures, within_grid, within_page
+from recon3d.texture.grid import (
+    face_pages,
+    grid_of,
+    in_grid,
+    longest_side,
+    most_pages,
+    numbered,
+    page_pictures,
+    within_grid,
+    within_page,
+)
 from recon3d.types import Bytes, Floats, Mesh, TexturedMesh
 
 #: What a file of another structure raises while it is read.
-DAMAGE = (LookupError, ValueError, TypeError, AttributeError, StopIteration, struct.error, cv2.error)
+DAMAGE = (
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    StopIteration,
+    struct.error,
+    cv2.error,
+)
 
 _MAGIC, _JSON, _BIN = 0x46546C67, 0x4E4F534A, 0x004E4942
 _DTYPES: dict[int, type[np.generic]] = {
@@ -49,6 +68,8 @@ _VERTICES, _INDICES = 34962, 34963
 _FAR = 100.0
 _GENERATOR = "recon3d"
 _UNLIT, _WEBP = "KHR_materials_unlit", "EXT_texture_webp"
+#: Texture coordinates may lie so far outside of 0 to 1.
+_ROUNDING = 1e-4
 #: WebP's largest picture.
 _WEBP_SIDE = 16383
 #: A material without a texture: what it reflects, and nothing beside it.
@@ -149,7 +170,7 @@ def write_glb(
         "meshes": [{"primitives": [_primitive(writer, part, n, center) for n, part in enumerate(parts)]}],
         "materials": [
             {
-                "name": _named("photos", number),
+                "name": numbered("photos", number),
                 "doubleSided": True,
                 "pbrMetallicRoughness": surface,
                 **more,
@@ -254,10 +275,6 @@ def _textured_materials(
         index = {kind: {"index": number + place} for place, kind in enumerate(pictures)}
         materials.append(({**_ROUGH[0], _COLOR: index.pop(_COLOR)}, index))
     return materials
-
-
-def _named(name: str, number: int) -> str:
-    return f"{name}_{number + 1}" if number else name
 
 
 def read_glb(path: Path) -> Mesh | TexturedMesh:
@@ -529,7 +546,8 @@ def _array(document: dict[str, Any], binary: bytes, index: int) -> NDArray[Any]:
 
 def _texture_of(document: dict[str, Any], primitive: dict[str, Any]) -> int | None:
     """Number of the texture of a primitive."""
-    material = document.get("materials", [{}])[primitive.get("material", 0)]
+    # Without a material there is glTF's own, which has no texture.
+    material = document["materials"][primitive["material"]] if "material" in primitive else {}
     texture = material.get("pbrMetallicRoughness", {}).get("baseColorTexture")
     return None if texture is None or "TEXCOORD_0" not in primitive["attributes"] else int(texture["index"])
 
@@ -556,13 +574,7 @@ def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
     )
     textures = [_texture_of(document, primitive) for primitive in primitives]
     if textures == [None] * len(parts):
-        colors, normals = (
-            np.concatenate([part.attributes[name] for part in parts])
-            if all(name in part.attributes for part in parts)
-            else None
-            for name in ("COLOR_0", "NORMAL")
-        )
-        return Mesh(vertices, faces, None if colors is None else _gamma(colors), normals)
+        return Mesh(vertices, faces, _all_of(parts, "COLOR_0"), _all_of(parts, "NORMAL"))
     numbers = list(dict.fromkeys(number for number in textures if number is not None))
     if None in textures:
         raise ValueError("some of it has a texture, and some has none")
@@ -572,14 +584,22 @@ def _mesh(document: dict[str, Any], binary: bytes) -> Mesh | TexturedMesh:
         place = part.attributes["TEXCOORD_0"].astype(np.float32)
         place[:, 1] = 1.0 - place[:, 1]
         if len(numbers) > 1:
-            if len(place) and not (place.min() >= 0 and place.max() <= 1):
-                raise ValueError("one of its textures repeats")
-            place = within_grid(place, numbers.index(int(number or 0)), grid)
+            used = place[np.unique(part.faces)]
+            if not (used >= -_ROUNDING).all() or not (used <= 1 + _ROUNDING).all():
+                raise ValueError("one of its several textures repeats")
+            place = within_grid(np.clip(np.nan_to_num(place), 0, 1), numbers.index(int(number or 0)), grid)
         uv.append(place)
     texture = in_grid(_of_one_size([_pixels(document, binary, number) for number in numbers]), grid)
     welded, vertex_of = np.unique(vertices, axis=0, return_inverse=True)
     corners = vertex_of.reshape(-1)[faces].astype(np.int32)
     return TexturedMesh(welded, corners, np.concatenate(uv), faces, texture, grid)
+
+
+def _all_of(parts: list[_Part], name: str) -> Any:
+    """An attribute of all parts together, where all have it."""
+    if not all(name in part.attributes for part in parts):
+        return None
+    return np.concatenate([part.attributes[name] for part in parts])
 
 
 def _read_part(document: dict[str, Any], binary: bytes, primitive: dict[str, Any]) -> _Part:
@@ -589,10 +609,18 @@ def _read_part(document: dict[str, Any], binary: bytes, primitive: dict[str, Any
         faces = _array(document, binary, primitive["indices"]).reshape(-1, 3).astype(np.int64)
     else:
         faces = np.arange(len(vertices), dtype=np.int64).reshape(-1, 3)
-    if len(faces) and faces.max() >= len(vertices):
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
         raise ValueError("indices beyond the last vertex")
     wanted = [name for name in ("TEXCOORD_0", "COLOR_0", "NORMAL") if name in attributes]
-    return _Part(vertices, {name: _array(document, binary, attributes[name]) for name in wanted}, faces)
+    held = {name: _array(document, binary, attributes[name]) for name in wanted}
+    for name, values in held.items():
+        if len(values) != len(vertices):
+            raise ValueError(f"{len(values)} values of {name} for {len(vertices)} vertices")
+    if "COLOR_0" in held:
+        held["COLOR_0"] = _gamma(held["COLOR_0"])
+    if "TEXCOORD_0" in held and held["TEXCOORD_0"].dtype.kind == "u":
+        held["TEXCOORD_0"] = held["TEXCOORD_0"] / np.float32(np.iinfo(held["TEXCOORD_0"].dtype).max)
+    return _Part(vertices, held, faces)
 
 
 def _pixels(document: dict[str, Any], binary: bytes, number: int) -> Bytes:
@@ -604,11 +632,15 @@ def _pixels(document: dict[str, Any], binary: bytes, number: int) -> Bytes:
 
 
 def _of_one_size(pages: list[Bytes]) -> list[Bytes]:
-    """Pages of other programs may differ: all take the largest size."""
+    """Pages of other programs may differ: all take the largest size, or what can stand side by side."""
     height, width = (max(page.shape[axis] for page in pages) for axis in range(2))
+    side = max(height, width)
+    if len(pages) > most_pages(side):
+        shorter = longest_side(len(pages)) / side
+        height, width = (max(1, int(length * shorter)) for length in (height, width))
     return [
         page
         if page.shape[:2] == (height, width)
-        else np.asarray(cv2.resize(page, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+        else np.asarray(cv2.resize(page, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         for page in pages
     ]

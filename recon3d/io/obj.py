@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import encoded_texture
 from recon3d.io.mesh_check import require_faces
-from recon3d.texture.grid import face_pages, page_coordinates, page_pictures
+from recon3d.texture.grid import face_pages, numbered, page_coordinates, page_pictures
 from recon3d.types import Bytes, Mesh, TexturedMesh
 
 
@@ -20,7 +20,7 @@ def write_obj(
 ) -> list[Path]:
     """Write ``NAME.obj``, and beside it ``NAME.mtl`` and ``NAME.jpg``; ``NAME_normal.png`` with a normal map.
 
-    Further pages of the texture are ``NAME_2.jpg`` and ``NAME_2_normal.png``, and so on.
+    Further pages of the texture are ``NAME_page2.jpg`` and ``NAME_page2_normal.png``, and so on.
 
     Parameters
     ----------
@@ -50,21 +50,21 @@ def write_obj(
     face_page = face_pages(mesh)
     numbers = np.unique(face_page).tolist()
     written, materials = [path, material], []
+    colors = page_pictures(mesh.texture, mesh.pages)
     for place, number in enumerate(numbers):
-        end = f"_{place + 1}" if place else ""
-        texture = path.with_name(f"{stem}{end}.jpg")
-        color = page_pictures(mesh.texture, mesh.pages)[number]
-        _write_picture(texture, encoded_texture(color, "jpeg", quality))
+        named, name = numbered(stem, place), numbered("photos", place)
+        texture = path.with_name(f"{named}.jpg")
+        _write_picture(texture, encoded_texture(colors[number], "jpeg", quality))
         written.append(texture)
         # The photos' own light is all there is: ambient and diffuse white, no highlights.
-        lines = f"newmtl photos{end}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n"
+        lines = f"newmtl {name}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n"
         if normal_map is not None:
-            picture = path.with_name(f"{stem}{end}_normal.png")
+            picture = path.with_name(f"{named}_normal.png")
             _write_picture(picture, encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
             written.append(picture)
             # three.js has normal maps by the first name and heights by the second; Blender reads the second.
             lines += f"norm {picture.name}\nmap_Bump {picture.name}\n"
-        materials.append((f"photos{end}", lines))
+        materials.append((name, lines))
     with atomic_path(material) as temporary:
         temporary.write_text("".join(lines for _, lines in materials), encoding="utf-8")
     parts, corner = [mesh.faces, mesh.face_uv], "%d/%d"

@@ -13,7 +13,7 @@ from recon3d.errors import EngineUnavailable, StageError
 from recon3d.io.atomic import atomic_path
 from recon3d.io.gltf import encoded_texture
 from recon3d.io.mesh_check import require_faces
-from recon3d.texture.grid import face_pages, page_coordinates, page_pictures
+from recon3d.texture.grid import face_pages, numbered, page_coordinates, page_pictures
 from recon3d.types import Bytes, Mesh, TexturedMesh
 
 _QUALITY = 92
@@ -41,7 +41,7 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh, *, normal_map: Bytes | Non
     """
     require_faces(mesh, path)
     try:
-        from pxr import UsdUtils
+        from pxr import Sdf
     except ImportError as error:
         raise EngineUnavailable(
             "USDZ needs usd-core, which is not installed.", "pip install 'recon3d[usd]'"
@@ -50,8 +50,10 @@ def write_usdz(path: Path, mesh: Mesh | TexturedMesh, *, normal_map: Bytes | Non
         layer = Path(folder) / "model.usdc"
         _write_stage(layer, mesh, normal_map)
         with atomic_path(path) as temporary:
-            # The package's own paths are relative to the folder of its layer.
-            if not UsdUtils.CreateNewARKitUsdzPackage(str(layer), os.fspath(temporary.absolute())):
+            package = Sdf.ZipFileWriter.CreateNew(os.fspath(temporary.absolute()))
+            # The layer is the first; pictures are beside it, as it names them.
+            files = [layer, *sorted(file for file in layer.parent.iterdir() if file != layer)]
+            if not all(package.AddFile(str(file), file.name) for file in files) or not package.Save():
                 raise StageError(f"{path} could not be written.", "Free space on the disk, and try again.")
 
 
@@ -102,26 +104,24 @@ def _paint(stage: Any, surface: Any, mesh: TexturedMesh, normal_map: Bytes | Non
 
         surface.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(shading_normals(Mesh(mesh.vertices, mesh.faces))))
         surface.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
+    colors = page_pictures(mesh.texture, mesh.pages)
     for place, number in enumerate(numbers):
-        end = f"_{place + 1}" if place else ""
         bound = surface.GetPrim()
         if len(numbers) > 1:
             part = Vt.IntArray.FromNumpy(np.flatnonzero(face_page == number).astype(np.int32))
             kind = UsdShade.Tokens.materialBind, UsdGeom.Tokens.nonOverlapping
-            subset = UsdGeom.Subset.CreateGeomSubset(surface, f"page{end}", UsdGeom.Tokens.face, part, *kind)
-            bound = subset.GetPrim()
-        path = f"/model/photos{end}"
+            subset = f"page{place + 1}", UsdGeom.Tokens.face, part, *kind
+            bound = UsdGeom.Subset.CreateGeomSubset(surface, *subset).GetPrim()
+        path = numbered("/model/photos", place)
         shader = _material(stage, bound, path)
-        picture = layer.with_name(f"texture{end}.jpg")
-        picture.write_bytes(
-            encoded_texture(page_pictures(mesh.texture, mesh.pages)[number], "jpeg", _QUALITY)
-        )
+        picture = layer.with_name(f"{numbered('texture', place)}.jpg")
+        picture.write_bytes(encoded_texture(colors[number], "jpeg", _QUALITY))
         reader = _reader(stage, f"{path}/st", "st", 2)
         texture = _texture(stage, f"{path}/texture", picture, "sRGB", reader)
         color = shader.CreateInput("diffuseColor", Sdf.ValueTypeNames.Color3f)
         color.ConnectToSource(texture.ConnectableAPI(), "rgb")
         if normal_map is not None:
-            picture = layer.with_name(f"normals{end}.png")
+            picture = layer.with_name(f"{numbered('normals', place)}.png")
             picture.write_bytes(encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
             _add_normals(stage, shader, reader, picture, f"{path}/normals")
 

@@ -12,6 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 
 from recon3d.rendering.formatting import card, grid
 
+#: Pages of a texture.
+MOST_PAGES = 64
+
 Corner = tuple[float, float, float]
 Box = tuple[Corner, Corner]
 
@@ -256,7 +259,7 @@ class TexturingOptions(StageOptions):
     """
 
     texture_size: int = Field(4096, ge=64, le=16384)
-    texture_pages: int = Field(4, ge=1, le=64)
+    texture_pages: int = Field(4, ge=1, le=MOST_PAGES)
     max_image_size: int = Field(1600, ge=0)
     seam_levelling: bool = True
     max_faces: int | None = Field(None, ge=100)

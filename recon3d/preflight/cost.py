@@ -232,6 +232,8 @@ def option_counts(options: Mapping[str, Mapping[str, object]], width: int, heigh
     if "texturing" in options:
         counts["texture_pixels"] = scaled_size(width, height, int(number("texturing", "max_image_size")))
         counts["texels"] = number("texturing", "texture_size") ** 2 / 1e6
+        # Runs of former versions had one page.
+        counts["pages"] = float(str(options["texturing"].get("texture_pages", 1)))
     return counts
 
 

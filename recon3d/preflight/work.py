@@ -25,6 +25,8 @@ Parts = dict[str, float]
 
 #: Photos that refine a surface: their sides against those of the depth maps, and megapixels of each at most.
 _PHOTO_SCALE, _PHOTO_MEGAPIXELS = 1.6, 12
+#: Share of the photos' pixels that a texture takes at their own resolution.
+_PAINTED_SHARE = 0.1
 
 
 @functools.cache
@@ -80,8 +82,14 @@ def cpu_parts(stage: str, counts: Counts) -> Parts:
     return {
         "megapixels": images * c["texture_pixels"],
         "million_faces": c["faces"],
-        "megatexels": c["texels"],
+        "megatexels": _megatexels(c),
     }
+
+
+def _megatexels(counts: Counts) -> float:
+    """Of all pages: there is more than one only where photos have more pixels to give."""
+    page, photos = counts["texels"], counts["images"] * counts["texture_pixels"]
+    return min(counts["pages"] * page, max(page, _PAINTED_SHARE * photos))
 
 
 def _photo_megapixels(counts: Counts) -> float:
@@ -143,8 +151,8 @@ def disk_parts(stage: str, counts: Counts) -> Parts:
     if stage == "mesh_generation":
         return {"million_faces": c["faces"]}
     if stage == "results":
-        return {"million_points": c["points"], "million_faces": c["faces"], "megatexels": c["texels"]}
-    return {"million_faces": c["faces"], "megatexels": c["texels"]}
+        return {"million_points": c["points"], "million_faces": c["faces"], "megatexels": _megatexels(c)}
+    return {"million_faces": c["faces"], "megatexels": _megatexels(c)}
 
 
 def priced(kind: str, stage: str, parts: Parts) -> float:

@@ -123,7 +123,9 @@ class Layout:
     owner: Ints
 
 
-def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[View]) -> Charts:
+def build_charts(
+    mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[View], parts: Ints | None = None
+) -> Charts:
     """Group the faces and project them into their photos.
 
     Parameters
@@ -133,12 +135,14 @@ def build_charts(mesh: Mesh, pairs: FacePairs, labels: Ints, views: Sequence[Vie
     labels : ndarray of int32, shape (F,)
     views : sequence of View
         With pinhole cameras.
+    parts : ndarray of int32, shape (F,), optional
+        Faces of different numbers are not in one chart; -1 for faces without a view.
 
     Returns
     -------
     Charts
     """
-    count, face_chart = connected_faces(labels, pairs.faces)
+    count, face_chart = connected_faces(labels if parts is None else parts, pairs.faces)
     chart_view = np.zeros(count, np.int32)
     seen = np.flatnonzero(face_chart >= 0)
     chart_view[face_chart[seen]] = labels[seen]

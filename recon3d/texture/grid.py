@@ -46,6 +46,22 @@ def most_pages(side: int) -> int:
     return max(1, _LONGEST // side) ** 2
 
 
+def longest_side(pages: int) -> int:
+    """Compute how large pages can be that stand side by side.
+
+    Parameters
+    ----------
+    pages : int
+        How many there are.
+
+    Returns
+    -------
+    int
+        In texels.
+    """
+    return _LONGEST // grid_of(pages)[1]
+
+
 def in_grid(pages: Sequence[Bytes], grid: tuple[int, int]) -> Bytes:
     """Put pages side by side.
 
@@ -59,14 +75,15 @@ def in_grid(pages: Sequence[Bytes], grid: tuple[int, int]) -> Bytes:
     Returns
     -------
     ndarray of uint8, shape (rows * h, columns * w, 3)
-        Black where there is no page.
+        Where there is no page, the last one stands again: what shrinks the whole mixes in no black.
     """
     if len(pages) == 1:
         return pages[0]
     height, width = pages[0].shape[:2]
-    whole = np.zeros((grid[0] * height, grid[1] * width, 3), np.uint8)
-    for number, page in enumerate(pages):
+    whole = np.empty((grid[0] * height, grid[1] * width, 3), np.uint8)
+    for number in range(grid[0] * grid[1]):
         row, column = divmod(number, grid[1])
+        page = pages[min(number, len(pages) - 1)]
         whole[row * height : (row + 1) * height, column * width : (column + 1) * width] = page
     return whole
 
@@ -86,6 +103,22 @@ def page_pictures(texture: Bytes, grid: tuple[int, int]) -> list[Bytes]:
         Row by row; parts of `texture`.
     """
     return [page for row in np.split(texture, grid[0]) for page in np.split(row, grid[1], axis=1)]
+
+
+def numbered(name: str, place: int) -> str:
+    """Name what belongs to a page: the first has the plain name.
+
+    Parameters
+    ----------
+    name : str
+    place : int
+        0 for the first page.
+
+    Returns
+    -------
+    str
+    """
+    return f"{name}_page{place + 1}" if place else name
 
 
 def face_pages(mesh: TexturedMesh) -> NDArray[np.int64]:

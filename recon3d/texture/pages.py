@@ -20,6 +20,8 @@ from recon3d.types import Floats, Ints
 
 #: Share of a page's texels that faces usually take.
 _FILL = 0.66
+#: Charts longer than this share of a page's side are cut: a page with one such chart would be half empty.
+_LONGEST = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +148,60 @@ class Page:
         return order, np.searchsorted(painting, np.arange(count + 1), sorter=order)
 
 
+def pages_needed(charts: Charts, side: int) -> int:
+    """Compute how many pages charts need at the photos' own resolution.
+
+    Parameters
+    ----------
+    charts : Charts
+    side : int
+        Largest side of a page in texels.
+
+    Returns
+    -------
+    int
+    """
+    texels = _areas(charts).sum() / _FILL + _cell_texels(charts)
+    return max(1, int(np.ceil(texels / (side * side))))
+
+
+def _cell_texels(charts: Charts) -> int:
+    return charts.cells.count * CELL * CELL
+
+
+def parts_of_charts(charts: Charts, side: int) -> Ints | None:
+    """Cut the charts that are long for a page, along squares of their photos.
+
+    Parameters
+    ----------
+    charts : Charts
+    side : int
+        Largest side of a page in texels.
+
+    Returns
+    -------
+    ndarray of int32, shape (F,), or None
+        Number of each face's part, -1 for faces without a view; None where nothing is cut.
+    """
+    count, step = len(charts), _LONGEST * side
+    low, high = np.full((count, 2), np.inf), np.full((count, 2), -np.inf)
+    np.minimum.at(low, charts.node_chart, charts.xy)
+    np.maximum.at(high, charts.node_chart, charts.xy)
+    cells = np.maximum(np.ceil((high - low) / step), 1).astype(np.int64)
+    if (cells == 1).all():
+        return None
+    seen = np.flatnonzero(charts.face_chart >= 0)
+    chart = charts.face_chart[seen]
+    middle = charts.xy[charts.face_nodes[seen]].mean(axis=1)
+    # Parts of a chart are about as large as each other.
+    place = np.floor((middle - low[chart]) / (high - low)[chart] * cells[chart]).astype(np.int64)
+    place = np.clip(np.nan_to_num(place), 0, cells[chart] - 1)
+    first = np.cumsum(np.append(0, cells.prod(axis=1)))
+    parts = np.full(len(charts.face_chart), -1, np.int32)
+    parts[seen] = first[chart] + place[:, 1] * cells[chart, 0] + place[:, 0]
+    return parts
+
+
 def in_pages(charts: Charts, vertices: Floats, side: int, most: int) -> tuple[Charts, NDArray[np.int64]]:
     """Give charts to as many pages as they need at the photos' own resolution.
 
@@ -169,9 +225,7 @@ def in_pages(charts: Charts, vertices: Floats, side: int, most: int) -> tuple[Ch
         First chart of each page.
     """
     count = len(charts)
-    area = _areas(charts)
-    needed = (area.sum() / _FILL + charts.cells.count * CELL * CELL) / (side * side)
-    pages = max(1, min(most, count, int(np.ceil(needed))))
+    pages = min(most, count, pages_needed(charts, side)) if count else 1
     if pages == 1:
         return charts, np.array([0, count], np.int64)
     middle: Floats = np.zeros((count, 3))
@@ -179,7 +233,8 @@ def in_pages(charts: Charts, vertices: Floats, side: int, most: int) -> tuple[Ch
         middle[:, k] = np.bincount(charts.node_chart, vertices[charts.node_vertex, k], count)
     middle /= np.bincount(charts.node_chart, minlength=count)[:, None]
     page = np.zeros(count, np.int64)
-    _halve(middle, area, np.arange(count), page, 0, pages)
+    area = _areas(charts) / _FILL
+    _halve(middle, area, np.arange(count), page, 0, pages, _cell_texels(charts))
     order = np.argsort(page, kind="stable")
     return _in_order(charts, order), np.searchsorted(page[order], np.arange(pages + 1))
 
@@ -194,9 +249,15 @@ def _areas(charts: Charts) -> Floats:
 
 
 def _halve(
-    middle: Floats, area: Floats, charts: NDArray[np.int64], page: NDArray[np.int64], first: int, pages: int
+    middle: Floats,
+    area: Floats,
+    charts: NDArray[np.int64],
+    page: NDArray[np.int64],
+    first: int,
+    pages: int,
+    last: float,
 ) -> None:
-    """Number the pages of some charts from `first` on."""
+    """Number the pages of some charts from `first` on. The last one has so many texels of cells, too."""
     if pages == 1:
         page[charts] = first
         return
@@ -204,11 +265,11 @@ def _halve(
     axis = int(np.ptp(middle[charts], axis=0).argmax())
     order = charts[np.argsort(middle[charts, axis], kind="stable")]
     sums = np.cumsum(area[order])
-    cut = int(np.searchsorted(sums, sums[-1] * lower / pages)) + 1
+    cut = int(np.searchsorted(sums, (sums[-1] + last) * lower / pages)) + 1
     # Each page has a chart.
     cut = min(max(cut, lower), len(order) - (pages - lower))
-    _halve(middle, area, order[:cut], page, first, lower)
-    _halve(middle, area, order[cut:], page, first + lower, pages - lower)
+    _halve(middle, area, order[:cut], page, first, lower, 0)
+    _halve(middle, area, order[cut:], page, first + lower, pages - lower, last)
 
 
 def _in_order(charts: Charts, order: NDArray[np.int64]) -> Charts:

@@ -17,7 +17,7 @@ from recon3d.texture.blending import blend_seams
 from recon3d.texture.charts import Layout, build_charts
 from recon3d.texture.fill import unseen_corner_colors
 from recon3d.texture.grid import grid_of
-from recon3d.texture.pages import Page, Plan, in_pages
+from recon3d.texture.pages import Page, Plan, in_pages, pages_needed, parts_of_charts
 from recon3d.texture.seams import Sampling, find_seams, global_corrections, seam_differences
 from recon3d.texture.shapes import BLOCK
 from recon3d.texture.topology import face_pairs
@@ -133,6 +133,10 @@ def plan_atlas(mesh: Mesh, choice: Choice, views: Sequence[View], texture_size: 
     """
     pairs = face_pairs(mesh.faces)
     charts = build_charts(mesh, pairs, choice.labels, views)
+    if pages > 1 and pages_needed(charts, texture_size) > 1:
+        parts = parts_of_charts(charts, texture_size)
+        if parts is not None:
+            charts = build_charts(mesh, pairs, choice.labels, views, parts)
     charts, starts = in_pages(charts, mesh.vertices, texture_size, pages)
     return Plan(charts, starts, find_seams(charts, pairs, choice.quality))
 

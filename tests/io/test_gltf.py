@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ def paged(pages: int = 3) -> TexturedMesh:
 
 
 def page_color(page: int) -> tuple[int, int, int]:
-    return (200 - 40 * page, 30 + 50 * page, 60)
+    return (200 - 12 * page, 30 + 14 * page, 60)
 
 
 def document(path: Path) -> dict[str, object]:
@@ -122,19 +123,133 @@ def test_textures_of_another_program_become_pages_of_one_size(tmp_path: Path) ->
     assert (back.texture == 90).all()
 
 
+def changed(path: Path, change: Callable[[dict[str, Any], bytearray], None]) -> None:
+    """Rewrite a GLB with another JSON chunk, and maybe other binary data."""
+    data = path.read_bytes()
+    (length,) = struct.unpack_from("<I", data, 12)
+    gltf, binary = json.loads(data[20 : 20 + length]), bytearray(data[28 + length :])
+    change(gltf, binary)
+    text = json.dumps(gltf).encode()
+    text += b" " * (-len(text) % 4)
+    total = 28 + len(text) + len(binary)
+    head = struct.pack("<IIIII", 0x46546C67, 2, total, len(text), 0x4E4F534A)
+    path.write_bytes(head + text + struct.pack("<II", len(binary), 0x004E4942) + binary)
+
+
+def coordinates(gltf: dict[str, Any], primitive: int) -> dict[str, Any]:
+    accessor: dict[str, Any] = gltf["accessors"][
+        gltf["meshes"][0]["primitives"][primitive]["attributes"]["TEXCOORD_0"]
+    ]
+    return accessor
+
+
+def test_coordinates_a_little_outside_are_rounding(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb"
+    for outside, readable in ((1.00001, True), (1.5, False), (np.nan, False)):
+        write_glb(path, paged(2))
+
+        def move(gltf: dict[str, Any], binary: bytearray, outside: float = outside) -> None:
+            start = gltf["bufferViews"][coordinates(gltf, 1)["bufferView"]]["byteOffset"]
+            binary[start : start + 4] = struct.pack("<f", outside)
+
+        changed(path, move)
+        if readable:
+            assert read_textured_mesh(path).uv.max() <= 1
+        else:
+            with pytest.raises(InputError, match="one of its several textures repeats"):
+                read_glb(path)
+
+
+def test_coordinates_may_be_normalized_integers(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb"
+    mesh = paged(2)
+    write_glb(path, mesh)
+
+    def pack(gltf: dict[str, Any], binary: bytearray) -> None:
+        for primitive in range(2):
+            accessor = coordinates(gltf, primitive)
+            view = gltf["bufferViews"][accessor["bufferView"]]
+            start = view["byteOffset"]
+            uv = np.frombuffer(bytes(binary[start : start + 32]), "<f4")
+            binary[start : start + 16] = np.rint(uv * 65535).astype("<u2").tobytes()
+            view["byteLength"] = 16
+            accessor.update(componentType=5123, normalized=True)
+
+    changed(path, pack)
+    back = read_textured_mesh(path)
+    np.testing.assert_allclose(back.uv[back.face_uv], mesh.uv[mesh.face_uv], atol=2e-5)
+
+
+def test_parts_whose_attributes_do_not_match_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb"
+
+    def fewer(gltf: dict[str, Any], binary: bytearray) -> None:
+        coordinates(gltf, 0)["count"] -= 1
+
+    def negative(gltf: dict[str, Any], binary: bytearray) -> None:
+        accessor = gltf["accessors"][gltf["meshes"][0]["primitives"][1]["indices"]]
+        accessor["componentType"] = 5120
+        accessor["count"] = 6
+        start = gltf["bufferViews"][accessor["bufferView"]]["byteOffset"]
+        binary[start : start + 6] = struct.pack("<6b", -1, 0, 1, 1, 2, 3)
+
+    def beyond(gltf: dict[str, Any], binary: bytearray) -> None:
+        gltf["bufferViews"][0]["byteOffset"] = 1e20
+
+    for change in (fewer, negative, beyond):
+        write_glb(path, paged(2))
+        changed(path, change)
+        with pytest.raises(InputError, match=r"a\.glb"):
+            read_glb(path)
+
+
+def test_colours_of_parts_may_have_other_types(tmp_path: Path) -> None:
+    path = tmp_path / "a.glb"
+    square = paged(1)
+    colors = np.full((4, 3), (200, 90, 30), np.uint8)
+    write_glb(path, Mesh(square.vertices, square.faces, colors))
+
+    def twice(gltf: dict[str, Any], binary: bytearray) -> None:
+        (primitive,) = gltf["meshes"][0]["primitives"]
+        accessor = gltf["accessors"][primitive["attributes"]["COLOR_0"]]
+        start = gltf["bufferViews"][accessor["bufferView"]]["byteOffset"]
+        linear = np.frombuffer(bytes(binary[start : start + 32]), "<u2").reshape(4, 4)
+        floats = (linear[:, :3] / 65535).astype("<f4").tobytes()
+        gltf["bufferViews"].append({"buffer": 0, "byteOffset": len(binary), "byteLength": len(floats)})
+        gltf["accessors"].append(
+            {"bufferView": len(gltf["bufferViews"]) - 1, "componentType": 5126, "count": 4, "type": "VEC3"}
+        )
+        binary += floats
+        gltf["buffers"][0]["byteLength"] = len(binary)
+        other = {**primitive["attributes"], "COLOR_0": len(gltf["accessors"]) - 1}
+        gltf["meshes"][0]["primitives"].append({**primitive, "attributes": other})
+
+    changed(path, twice)
+    back = read_glb(path)
+    assert isinstance(back, Mesh)
+    assert np.abs(back.colors.astype(int) - (200, 90, 30)).max() <= 1  # type: ignore[union-attr]
+    assert len(back.faces) == 4
+
+
+def test_many_large_textures_shrink_until_they_can_stand_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recon3d.texture.grid._LONGEST", 100)
+    write_glb(tmp_path / "a.glb", paged(16))
+    back = read_textured_mesh(tmp_path / "a.glb")
+    assert back.pages == (4, 4)
+    assert back.texture.shape == (100, 100, 3)
+
+
 def test_a_part_without_a_texture_beside_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.glb"
     write_glb(path, paged(2))
-    data = path.read_bytes()
-    (length,) = struct.unpack_from("<I", data, 12)
-    gltf = json.loads(data[20 : 20 + length])
-    del gltf["materials"][1]["pbrMetallicRoughness"]["baseColorTexture"]
-    text = json.dumps(gltf).encode()
-    text += b" " * (-len(text) % 4)
-    rest = data[20 + length :]
-    path.write_bytes(
-        struct.pack("<IIIII", 0x46546C67, 2, 20 + len(text) + len(rest), len(text), 0x4E4F534A) + text + rest
-    )
+    changed(path, lambda gltf, _: gltf["materials"][1]["pbrMetallicRoughness"].pop("baseColorTexture"))
+    with pytest.raises(InputError, match="some of it has a texture, and some has none"):
+        read_glb(path)
+    # glTF's own material has no texture either.
+    write_glb(path, paged(2))
+    changed(path, lambda gltf, _: gltf["meshes"][0]["primitives"][1].pop("material"))
     with pytest.raises(InputError, match="some of it has a texture, and some has none"):
         read_glb(path)
 

@@ -44,13 +44,17 @@ def test_each_page_has_a_picture_and_a_material(tmp_path: Path) -> None:
     mesh = paged(3)
     normals = np.full((32, 32, 3), (128, 128, 255), np.uint8)
     written = write_obj(tmp_path / "my model.obj", mesh, normal_map=normals)
-    pictures = ["my_model.jpg", "my_model_normal.png", "my_model_2.jpg", "my_model_2_normal.png"]
-    assert [path.name for path in written[2:]] == [*pictures, "my_model_3.jpg", "my_model_3_normal.png"]
+    pictures = ["my_model.jpg", "my_model_normal.png", "my_model_page2.jpg", "my_model_page2_normal.png"]
+    assert [path.name for path in written[2:]] == [
+        *pictures,
+        "my_model_page3.jpg",
+        "my_model_page3_normal.png",
+    ]
     lines = written[0].read_text().splitlines()
     assert [line for line in lines if line.startswith("usemtl")] == [
         "usemtl photos",
-        "usemtl photos_2",
-        "usemtl photos_3",
+        "usemtl photos_page2",
+        "usemtl photos_page3",
     ]
     loaded = trimesh.load(write_obj(tmp_path / "plain.obj", mesh)[0], process=False)
     assert len(loaded.geometry) == 3

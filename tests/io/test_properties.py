@@ -156,7 +156,8 @@ def glb(document: object, binary: bytes = b"") -> bytes:
 )
 def test_a_glb_of_another_structure_is_refused_by_name(tmp_path: Path, change: object) -> None:
     whole = {
-        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}}]}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "material": 0}]}],
+        "materials": [{}],
         "nodes": [{"mesh": 0}],
         "accessors": [{"bufferView": 0, "componentType": 5126, "type": "VEC3", "count": 3}],
         "bufferViews": [{"byteLength": 36}],

@@ -270,7 +270,7 @@ def test_out_of_memory_halves_the_texture_and_says_so(inputs: dict[str, Path], t
     context = run(inputs, tmp_path / "out", Small(), texture_size=4096)
     assert context.fallbacks == [
         "A page of 4096 x 4096 texels needs too much memory; up to 16 of 2048 x 2048 instead.",
-        "A page of 2048 x 2048 texels needs too much memory; up to 64 of 1024 x 1024 instead.",
+        "A page of 2048 x 2048 texels needs too much memory; up to 16 of 1024 x 1024 instead.",
     ]
     assert context.counts["atlas_size"] <= 1024
 

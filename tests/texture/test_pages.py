@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recon3d.errors import OptionError
-from recon3d.texture.charts import build_charts
+from recon3d.texture.charts import Charts, build_charts
 from recon3d.texture.grid import (
     face_pages,
     grid_of,
@@ -19,7 +19,7 @@ from recon3d.texture.grid import (
     within_grid,
     within_page,
 )
-from recon3d.texture.pages import Plan, in_pages
+from recon3d.texture.pages import Plan, in_pages, parts_of_charts
 from recon3d.texture.painting import TextureCounts
 from recon3d.texture.seams import Sampling, find_seams
 from recon3d.texture.topology import face_pairs
@@ -79,12 +79,14 @@ def test_several_pages_have_the_photos_resolution_where_one_has_not(
     assert few.pages == 1
     assert few.scale < 0.6
     assert 2 <= counts.pages <= 9
-    assert counts.scale > 0.8
+    assert counts.scale > 0.9
     assert counts.atlas_size == SIDE
     assert textured.pages == grid_of(counts.pages)
     assert textured.texture.shape == (SIDE * textured.pages[0], SIDE * textured.pages[1], 3)
     np.testing.assert_array_equal(textured.faces, whole[0].faces)
-    for name in ("faces_seen", "faces_unseen", "charts", "views_used", "outliers", "doubted"):
+    # Charts that are long for a page are cut.
+    assert counts.charts > whole[1].charts
+    for name in ("faces_seen", "faces_unseen", "views_used", "outliers", "doubted"):
         assert getattr(counts, name) == getattr(whole[1], name)
     assert counts.filled > 0.4
     seen = rate(*setting).candidates().counts > 0
@@ -110,7 +112,7 @@ def test_seams_between_pages_are_closed_as_those_within(
 ) -> None:
     textured, counts = painted(setting, 256, 9)
     # Of the same scale: at outlines, smaller photos mix in what is behind.
-    single, one = painted(setting, 352, 1)
+    single, one = painted(setting, 400, 1)
     assert counts.pages == 3
     assert one.scale == pytest.approx(counts.scale, abs=0.02)
     pairs, page = face_pairs(textured.faces), face_pages(textured)
@@ -226,6 +228,44 @@ def test_more_pages_than_charts_are_not_made() -> None:
     assert [len(plan.charts_of(page)) for page in range(2)] == [1, 1]
 
 
+def test_long_charts_are_cut_along_squares_of_their_photo() -> None:
+    mesh, views = bumpy_sphere(24), around(200)
+    pairs, side = face_pairs(mesh.faces), 128
+    plan, _ = atlas_of(mesh, views, 4096)
+    labels = plan.charts.labels
+    parts = parts_of_charts(plan.charts, side)
+    assert parts is not None
+    np.testing.assert_array_equal(parts >= 0, plan.charts.face_chart >= 0)
+    cut = build_charts(mesh, pairs, labels, views, parts)
+    assert len(cut) > len(plan.charts)
+    seen = np.flatnonzero(cut.face_chart >= 0)
+    np.testing.assert_array_equal(cut.chart_view[cut.face_chart[seen]], labels[seen])
+    # Each part lies in one chart, and is about as long as it may be at most.
+    whole = np.unique(np.stack([cut.face_chart, plan.charts.face_chart], axis=1)[seen], axis=0)
+    assert len(whole) == len(cut)
+    low, high = np.full((len(cut), 2), np.inf), np.full((len(cut), 2), -np.inf)
+    np.minimum.at(low, cut.node_chart, cut.xy)
+    np.maximum.at(high, cut.node_chart, cut.xy)
+    assert (high - low).max() < 0.4 * side + 15
+    assert parts_of_charts(plan.charts, 4096) is None
+
+
+def test_the_page_of_the_cells_has_fewer_charts() -> None:
+    mesh, views = bumpy_sphere(24), around(150)
+    plan, _ = atlas_of(mesh, views, 4096)
+    charts = plan.charts
+    many = replace(charts, cells=replace(charts.cells, count=8000))
+    side = 192
+    _, plain = in_pages(charts, mesh.vertices, side, 3)
+    ordered, starts = in_pages(many, mesh.vertices, side, 3)
+    assert len(plain) == len(starts) == 4
+
+    def last(made: Charts, first: int) -> int:
+        return int(np.count_nonzero(made.face_chart >= first))
+
+    assert last(ordered, starts[-2]) < 0.7 * len(mesh.faces) / 3
+
+
 @pytest.mark.parametrize("pages", [1, 2, 3, 4, 7, 9])
 def test_a_grid_takes_pages_and_gives_them_back(pages: int) -> None:
     rows, columns = grid = grid_of(pages)
@@ -235,6 +275,8 @@ def test_a_grid_takes_pages_and_gives_them_back(pages: int) -> None:
     assert texture.shape == (6 * rows, 6 * columns, 3)
     for picture, back in zip(pictures, page_pictures(texture, grid), strict=False):
         np.testing.assert_array_equal(picture, back)
+    # Where there is none the last one stands again: what is shrunk mixes in no black.
+    assert texture.min() == 1
     uv = np.random.default_rng(pages).random((20, 2)).astype(np.float32)
     for page in range(pages):
         placed = within_grid(uv, page, grid)

@@ -20,7 +20,7 @@ from recon3d.stages.texturing.texture_tasks import Sources
 from recon3d.texture.assemble import Choice
 from recon3d.texture.atlas import Atlas
 from recon3d.texture.charts import Layout, lay_out
-from recon3d.texture.grid import in_grid
+from recon3d.texture.grid import grid_of, in_grid
 from recon3d.texture.pages import Page, Plan
 from recon3d.texture.painting import (
     Levels,
@@ -178,6 +178,19 @@ class PageTask:
         views: list[int] = kept_facts(self.painting.plan)["views"][self.number]
         return views
 
+    def page(self, plan: Plan) -> Page:
+        """Read the page.
+
+        Parameters
+        ----------
+        plan : Plan
+
+        Returns
+        -------
+        Page
+        """
+        return Page(plan.charts_of(self.number), kept_part(self.paths.layout, "layout", Layout))
+
     def load(self) -> tuple[Plan, Page]:
         """Read the plan and the page.
 
@@ -187,23 +200,27 @@ class PageTask:
         Page
         """
         plan = kept_part(self.painting.plan, "plan", Plan)
-        layout = kept_part(self.paths.layout, "layout", Layout)
-        return plan, Page(plan.charts_of(self.number), layout)
+        return plan, self.page(plan)
 
 
 @dataclass(frozen=True)
 class CopyTask:
-    """Which photos are copied into a page.
+    """Which photos are copied into which pages.
 
     Parameters
     ----------
-    page : PageTask
-        Whose charts are placed.
-    views : tuple of int
+    painting : Painting
+    parts : tuple of (PageTask, tuple of int)
+        Pages whose charts are placed, and the views to copy into each.
     """
 
-    page: PageTask
-    views: tuple[int, ...]
+    painting: Painting
+    parts: tuple[tuple[PageTask, tuple[int, ...]], ...]
+
+    @property
+    def views(self) -> list[int]:
+        """Numbers of all views, in ascending order."""
+        return sorted({view for _, views in self.parts for view in views})
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,13 +278,10 @@ def place_charts(task: PageTask) -> None:
 
 @reads(
     lambda task: [
-        task.page.painting.plan,
-        task.page.paths.layout,
-        task.page.painting.sources.chosen,
-        *(
-            task.page.painting.sources.images / task.page.painting.sources.scene.views[n].name
-            for n in task.views
-        ),
+        task.painting.plan,
+        task.painting.sources.chosen,
+        *(page.paths.layout for page, _ in task.parts),
+        *(task.painting.sources.images / task.painting.sources.scene.views[n].name for n in task.views),
     ]
 )
 def copy_photos(task: CopyTask) -> None:
@@ -277,16 +291,18 @@ def copy_photos(task: CopyTask) -> None:
     ----------
     task : CopyTask
     """
-    painting = task.page.painting
-    sources = painting.sources
-    page = task.page.load()[1]
+    sources = task.painting.sources
+    plan = kept_part(task.painting.plan, "plan", Plan)
     gains = np.ones((len(sources.scene), 3))
-    if painting.level:
+    if task.painting.level:
         gains = kept_part(sources.chosen, "choice", Choice).gains
+    pages = [(page, page.page(plan), views) for page, views in task.parts]
     for view in task.views:
         photo, _ = load_view_image(sources.images, sources.scene.views[view], sources.max_size)
-        made = paint_view(page, view, photo, gains[view])
-        keep_step(task.page.paths.painted(view), {}, painted=made)
+        for paths, page, views in pages:
+            if view in views:
+                made = paint_view(page, view, photo, gains[view])
+                keep_step(paths.paths.painted(view), {}, painted=made)
 
 
 def _joins(task: PageTask, cores: int) -> list[Path]:
@@ -377,7 +393,7 @@ def finish(task: PageTask, cores: int) -> None:
     # Pages that need less are as large as the others.
     texture = _widened(texture, side)
     encoded = np.frombuffer(encoded_texture(texture, "jpeg", _JPEG_QUALITY), np.uint8)
-    small = _smaller(texture, _PREVIEW_SIDE // (1 if plan.pages == 1 else 2))
+    small = _smaller(texture, _PREVIEW_SIDE // grid_of(plan.pages)[1])
     keep_step(task.paths.finished, {"inside": inside}, page=_Finished(small, encoded))
 
 

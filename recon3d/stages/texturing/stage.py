@@ -14,6 +14,7 @@ from recon3d.compute import StageContext
 from recon3d.errors import OutOfMemory
 from recon3d.layout import MESH, NORMAL_MAP, TEXTURED_MESH, TextureCounts, images_folder
 from recon3d.options import TexturingOptions
+from recon3d.options.stage_options import MOST_PAGES
 from recon3d.stages.kept_steps import is_whole, kept_facts
 from recon3d.stages.running import run_step
 from recon3d.stages.texturing.normal_tasks import bake_normals
@@ -54,14 +55,16 @@ _PHOTO_BYTES = 48
 #: photo is copied: the colours, and whose the blocks are.
 _TEXEL_BYTES, _COPIED_BYTES = 24, 8
 _BASE_BYTES = 400_000_000
+#: Bytes of the preview's texture and of the encoded pages.
+_WRITTEN_BYTES = 200_000_000
 #: Photos that a task copies at most, and tasks that there are before it copies several.
 _COPIED_TOGETHER, _COPY_TASKS = 32, 64
 #: Pages smaller than this are not tried when memory runs out.
 _SMALLEST_PAGE = 1024
 #: Fewer texels for each pixel of the photos are said.
 _COARSE = 0.5
-#: What the option `texture_pages` allows.
-_MOST_PAGES = 64
+#: Side of the largest page that most programs open.
+_USUAL_PAGE = 8192
 #: A larger doubted share of the surface is said.
 _MUCH = 0.01
 
@@ -103,15 +106,16 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             baking.progress(1, 1)
             writing.progress(0, 1)
             counts: TextureCounts
-            counts, doubted = writing.call(write, task, out_dir, memory=memory)
+            counts, doubted = writing.call(write, task, out_dir, memory=memory + _WRITTEN_BYTES)
             writing.progress(1, 1)
             break
         except OutOfMemory:
             if size // 2 < _SMALLEST_PAGE:
                 raise
-            # As many texels, unless photos have fewer.
             size //= 2
-            pages = min(4 * pages, most_pages(size))
+            if size * 2 == options.texture_size:
+                # As many texels, once: what fails again needs fewer.
+                pages = min(4 * pages, most_pages(size), MOST_PAGES)
             context.fallback(
                 f"A page of {2 * size} x {2 * size} texels needs too much memory; up to {pages} of {size} x "
                 f"{size} instead."
@@ -123,11 +127,9 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             "be, photos show what is behind it, or different things. Photos from above and from closer help."
         )
     if counts.scale < _COARSE:
-        wanted = min(math.ceil(counts.pages / counts.scale**2), most_pages(size), _MOST_PAGES)
-        more = f" More pages have more: --set texturing.texture_pages={wanted}."
         context.fallback(
-            f"The texture has {counts.scale:.2f} texels for each pixel of the photos."
-            + (more if wanted > counts.pages else "")
+            f"The texture has {counts.scale:.2f} texels for each pixel of the photos. "
+            + _more_texels(counts, size, pages)
         )
     up = sources.scene.up
     if up is not None and up[1] < 1:
@@ -137,6 +139,21 @@ def run(inputs: Mapping[str, Path], options: TexturingOptions, out_dir: Path, co
             "upright. PLY, OBJ and COLMAP files keep the axes of the world."
         )
     shutil.rmtree(work)
+
+
+def _more_texels(counts: TextureCounts, size: int, pages: int) -> str:
+    """What gives more texels than a texture has that may have so many pages of a size."""
+    allowed = min(most_pages(size), MOST_PAGES)
+    if pages < allowed:
+        wanted = min(math.ceil(counts.pages / counts.scale**2), allowed)
+        return f"More pages have more: --set texturing.texture_pages={wanted}."
+    if size > _USUAL_PAGE:
+        pages = most_pages(_USUAL_PAGE)
+        return (
+            f"More pages that are smaller have more: --set texturing.texture_size={_USUAL_PAGE} "
+            f"--set texturing.texture_pages={pages}."
+        )
+    return "Larger pages have more: raise texturing.texture_size, or lower texturing.max_image_size."
 
 
 def _wants_normals(options: TexturingOptions, sources: Sources) -> bool:
@@ -228,7 +245,7 @@ def _paint(task: Painting, context: StageContext, memory: int) -> None:
     texels = max(kept_facts(page.paths.layout)["size"] for page in pages) ** 2
     whole = memory + texels * _TEXEL_BYTES
     left = [page for page in pages if not (is_whole(page.paths.joined) or is_whole(page.paths.finished))]
-    _copy([(page, views[page.number]) for page in left], copying, memory + texels * _COPIED_BYTES)
+    _copy([(page, views[page.number]) for page in left], task, copying, memory + texels * _COPIED_BYTES)
     cores = max(1, context.threads // max(1, len(left)))
     joins = [(page, cores) for page in left]
     run_step(joining, join, joins, done=len(pages) - len(left), memory=whole)
@@ -244,25 +261,28 @@ def _paint(task: Painting, context: StageContext, memory: int) -> None:
         page.paths.joined.unlink(missing_ok=True)
 
 
-def _copy(pages: list[tuple[PageTask, list[int]]], context: StageContext, memory: int) -> None:
+def _copy(
+    pages: list[tuple[PageTask, list[int]]], painting: Painting, context: StageContext, memory: int
+) -> None:
     """Copy the photos into pages that are told with the views that paint something in them."""
-    # Each task reads the page's layout.
-    together = max(1, min(sum(len(views) for _, views in pages) // _COPY_TASKS, _COPIED_TOGETHER))
-    groups = [
-        (page, views[start : start + together])
-        for page, views in pages
-        for start in range(0, len(views), together)
-    ]
-    missing = [
-        CopyTask(page, tuple(left))
-        for page, group in groups
-        if (left := [view for view in group if not is_whole(page.paths.painted(view))])
-    ]
+    views = sorted({view for _, numbers in pages for view in numbers})
+    # Each task reads the layouts of its pages.
+    together = max(1, min(len(views) // _COPY_TASKS, _COPIED_TOGETHER))
+    tasks = []
+    for start in range(0, len(views), together):
+        group = views[start : start + together]
+        parts = []
+        for page, numbers in pages:
+            left = [n for n in group if n in numbers and not is_whole(page.paths.painted(n))]
+            if left:
+                parts.append((page, tuple(left)))
+        tasks.append(CopyTask(painting, tuple(parts)))
+    missing = [task for task in tasks if task.parts]
     context.map(
         copy_photos,
         missing,
-        names=[task.page.painting.sources.scene.views[task.views[0]].name for task in missing],
-        done=len(groups) - len(missing),
+        names=[painting.sources.scene.views[task.views[0]].name for task in missing],
+        done=len(tasks) - len(missing),
         memory=memory,
     )
 
