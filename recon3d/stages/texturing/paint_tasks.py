@@ -296,13 +296,18 @@ def copy_photos(task: CopyTask) -> None:
     gains = np.ones((len(sources.scene), 3))
     if task.painting.level:
         gains = kept_part(sources.chosen, "choice", Choice).gains
-    pages = [(page, page.page(plan), views) for page, views in task.parts]
-    for view in task.views:
-        photo, _ = load_view_image(sources.images, sources.scene.views[view], sources.max_size)
-        for paths, page, views in pages:
-            if view in views:
-                made = paint_view(page, view, photo, gains[view])
-                keep_step(paths.paths.painted(view), {}, painted=made)
+    photos: dict[int, Bytes] = {}
+    for part, views in task.parts:
+        page = part.page(plan)
+        for view in views:
+            photo = photos.get(view)
+            if photo is None:
+                photo, _ = load_view_image(sources.images, sources.scene.views[view], sources.max_size)
+                # The other pages want it, too.
+                if len(task.parts) > 1:
+                    photos[view] = photo
+            made = paint_view(page, view, photo, gains[view])
+            keep_step(part.paths.painted(view), {}, painted=made)
 
 
 def _joins(task: PageTask, cores: int) -> list[Path]:

@@ -59,6 +59,8 @@ _BASE_BYTES = 400_000_000
 _WRITTEN_BYTES = 200_000_000
 #: Photos that a task copies at most, and tasks that there are before it copies several.
 _COPIED_TOGETHER, _COPY_TASKS = 32, 64
+#: Bytes of the photos that a task keeps at most, one photo at least.
+_PHOTOS_BYTES = 200_000_000
 #: Pages smaller than this are not tried when memory runs out.
 _SMALLEST_PAGE = 1024
 #: Fewer texels for each pixel of the photos are said.
@@ -237,7 +239,8 @@ def _largest(scene: Scene, options: TexturingOptions) -> int:
 def _paint(task: Painting, context: StageContext, memory: int) -> None:
     """Run the steps that an earlier run has not finished. `memory` is that without the atlas."""
     planning, placing, copying, joining, levelling, finishing = context.phases(*_PAINT_SHARES)
-    run_step(planning, plan, [] if is_whole(task.plan) else [(task,)], memory=memory)
+    known = is_whole(task.plan)
+    run_step(planning, plan, [] if known else [(task,)], done=int(known), memory=memory)
     views: list[list[int]] = kept_facts(task.plan)["views"]
     pages = [PageTask(task, number) for number in range(len(views))]
     left = [page for page in pages if not is_whole(page.paths.layout)]
@@ -252,7 +255,8 @@ def _paint(task: Painting, context: StageContext, memory: int) -> None:
     for page in pages:
         for view in views[page.number]:
             page.paths.painted(view).unlink(missing_ok=True)
-    run_step(levelling, find_levels, [] if is_whole(task.levels) else [(task,)], memory=memory)
+    known = is_whole(task.levels)
+    run_step(levelling, find_levels, [] if known else [(task,)], done=int(known), memory=memory)
     left = [page for page in pages if not is_whole(page.paths.finished)]
     cores = max(1, context.threads // max(1, len(left)))
     ends = [(page, cores) for page in left]
@@ -268,6 +272,11 @@ def _copy(
     views = sorted({view for _, numbers in pages for view in numbers})
     # Each task reads the layouts of its pages.
     together = max(1, min(len(views) // _COPY_TASKS, _COPIED_TOGETHER))
+    if len(pages) > 1:
+        # It keeps the photos for the next page.
+        photo = 3 * max(view.camera.width * view.camera.height for view in painting.pinholes)
+        together = max(1, min(together, _PHOTOS_BYTES // photo))
+        memory += together * photo
     tasks = []
     for start in range(0, len(views), together):
         group = views[start : start + together]
