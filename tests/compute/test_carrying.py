@@ -32,7 +32,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "feature_extraction": {"first_octave": -1, "max_features": 2000},
     "dense_reconstruction": {"max_image_size": 100, "num_sources": 2, "iterations": 1},
     "mesh_generation": {"max_faces": 1000},
-    "texturing": {"texture_size": 256},
+    "texturing": {"texture_size": 144, "texture_pages": 4},
 }
 
 
@@ -98,6 +98,8 @@ def test_stages_make_the_same_without_the_folder(
     made = made_by(with_photos(tmp_path / "away", count), context, until, parts)
     assert made == made_by(with_photos(tmp_path / "here", count), InlineContext(), until, parts)
     assert product in made
+    if until == "texturing":
+        assert b'"photos_page2"' in made[product]
     assert "frame_extraction-0/masks/0.png.png" in made
 
 
