@@ -197,6 +197,13 @@ def test_pages_of_a_map_are_those_of_the_whole() -> None:
     assert sum(len(surface.faces) for surface in surfaces) == np.count_nonzero(plan.charts.face_chart >= 0)
     for surface, layout in zip(surfaces, layouts, strict=True):
         made = bake_rows(surface, fine, 0, len(layout.owner))
-        alone = twin.bake(surface, fine)
-        assert np.abs(made.astype(int) - alone).max() <= 1
         assert np.mean(np.any(made != np.uint8(FLAT), axis=2)) > 0.4
+        # The twin is slow: some texels.
+        rows, columns = np.nonzero(layout.owner >= 0)
+        some = np.random.default_rng(0).choice(len(rows), 40, replace=False)
+        owner = np.full_like(layout.owner, -1)
+        owner[rows[some], columns[some]] = layout.owner[rows[some], columns[some]]
+        alone = twin.bake(replace(surface, owner=owner), fine)
+        assert np.any(alone[rows[some], columns[some]] != np.uint8(FLAT), axis=1).sum() > 30
+        difference = made.astype(int)[rows[some], columns[some]] - alone[rows[some], columns[some]]
+        assert np.abs(difference).max() <= 1
