@@ -135,8 +135,8 @@ def write_glb(
         parts = _textured_parts(mesh, lit=material == "pbr", tangents=normal_map is not None)
         pages = [part.page for part in parts]
         if encoded is None:
-            colors = [page_pictures(mesh.texture, mesh.pages)[page] for page in pages]
-            files = [encoded_texture(color, texture_format, quality) for color in colors]
+            colors = page_pictures(mesh.texture, mesh.pages)
+            files = [encoded_texture(colors[page], texture_format, quality) for page in pages]
         else:
             files = [encoded[page] for page in pages]
         pictures = {_COLOR: files}

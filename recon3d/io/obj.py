@@ -51,6 +51,7 @@ def write_obj(
     numbers = np.unique(face_page).tolist()
     written, materials = [path, material], []
     colors = page_pictures(mesh.texture, mesh.pages)
+    normals = [] if normal_map is None else page_pictures(normal_map, mesh.pages)
     for place, number in enumerate(numbers):
         named, name = numbered(stem, place), numbered("photos", place)
         texture = path.with_name(f"{named}.jpg")
@@ -60,7 +61,7 @@ def write_obj(
         lines = f"newmtl {name}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n"
         if normal_map is not None:
             picture = path.with_name(f"{named}_normal.png")
-            _write_picture(picture, encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
+            _write_picture(picture, encoded_texture(normals[number], "png", 0))
             written.append(picture)
             # three.js has normal maps by the first name and heights by the second; Blender reads the second.
             lines += f"norm {picture.name}\nmap_Bump {picture.name}\n"

@@ -105,6 +105,7 @@ def _paint(stage: Any, surface: Any, mesh: TexturedMesh, normal_map: Bytes | Non
         surface.CreateNormalsAttr(Vt.Vec3fArray.FromNumpy(shading_normals(Mesh(mesh.vertices, mesh.faces))))
         surface.SetNormalsInterpolation(UsdGeom.Tokens.vertex)
     colors = page_pictures(mesh.texture, mesh.pages)
+    normals = [] if normal_map is None else page_pictures(normal_map, mesh.pages)
     for place, number in enumerate(numbers):
         bound = surface.GetPrim()
         if len(numbers) > 1:
@@ -122,7 +123,7 @@ def _paint(stage: Any, surface: Any, mesh: TexturedMesh, normal_map: Bytes | Non
         color.ConnectToSource(texture.ConnectableAPI(), "rgb")
         if normal_map is not None:
             picture = layer.with_name(f"{numbered('normals', place)}.png")
-            picture.write_bytes(encoded_texture(page_pictures(normal_map, mesh.pages)[number], "png", 0))
+            picture.write_bytes(encoded_texture(normals[number], "png", 0))
             _add_normals(stage, shader, reader, picture, f"{path}/normals")
 
 

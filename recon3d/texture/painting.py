@@ -185,15 +185,14 @@ def joined(page: Page, painted: Iterable[Painted], threads: Threads = ALONE) -> 
     return atlas
 
 
-def shown(plan: Plan, number: int, page: Page, atlas: Atlas, sampling: Sampling) -> Shown:
+def shown(page: Page, nodes: range, atlas: Atlas, sampling: Sampling) -> Shown:
     """Look up what the other pages must know of one.
 
     Parameters
     ----------
-    plan : Plan
-    number : int
-        Of the page.
     page : Page
+    nodes : range
+        From `Plan.nodes`.
     atlas : Atlas
         From `joined`.
     sampling : Sampling
@@ -203,7 +202,7 @@ def shown(plan: Plan, number: int, page: Page, atlas: Atlas, sampling: Sampling)
     Shown
     """
     xy = page.layout.node_xy
-    return Shown(sampling.colors(atlas, xy, plan.nodes(number)), atlas.sample(xy))
+    return Shown(sampling.colors(atlas, xy, nodes), atlas.sample(xy))
 
 
 def levels(plan: Plan, mesh: Mesh, pages: Sequence[Shown], sampling: Sampling, *, level: bool) -> Levels:
@@ -237,9 +236,8 @@ def levels(plan: Plan, mesh: Mesh, pages: Sequence[Shown], sampling: Sampling, *
 
 
 def finished(
-    plan: Plan,
-    number: int,
     page: Page,
+    nodes: range,
     atlas: Atlas,
     made: Levels,
     sampling: Sampling,
@@ -251,10 +249,9 @@ def finished(
 
     Parameters
     ----------
-    plan : Plan
-    number : int
-        Of the page.
     page : Page
+    nodes : range
+        From `Plan.nodes`.
     atlas : Atlas
         From `joined`; changed.
     made : Levels
@@ -267,7 +264,7 @@ def finished(
     -------
     ndarray of uint8, shape (S, S, 3)
     """
-    charts, layout, nodes = page.charts, page.layout, plan.nodes(number)
+    charts, layout = page.charts, page.layout
     if level:
         atlas.correct(charts, layout, made.offsets[nodes.start : nodes.stop], threads)
         blend_seams(atlas, page, nodes, sampling, made.points, made.offsets, threads=threads)

@@ -59,13 +59,15 @@ def texture_mesh(
         for number, page in enumerate(parts)
     ]
     sampling = Sampling.of(plan.seams, np.concatenate([layout.node_xy for layout in layouts]))
-    seen = [shown(plan, number, page, atlases[number], sampling) for number, page in enumerate(parts)]
+    seen = [shown(page, plan.nodes(number), atlases[number], sampling) for number, page in enumerate(parts)]
     made = levels(plan, mesh, seen, sampling, level=seam_levelling)
     side = max(layout.size for layout in layouts)
     textures = []
     for number, page in enumerate(parts):
         texture = finished(
-            *(plan, number, page, atlases[number], made, sampling), level=seam_levelling, threads=threads
+            *(page, plan.nodes(number), atlases[number], made, sampling),
+            level=seam_levelling,
+            threads=threads,
         )
         more = side - len(texture)
         textures.append(np.pad(texture, ((0, more), (0, more), (0, 0)), mode="edge"))

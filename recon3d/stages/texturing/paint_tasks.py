@@ -335,7 +335,7 @@ def join(task: PageTask, cores: int) -> None:
     painted = (kept_part(task.paths.painted(view), "painted", Painted) for view in task.views)
     with Threads(cores) as threads:
         atlas = joined(page, painted, threads)
-    seen = shown(plan, task.number, page, atlas, _sampling(task.painting, plan))
+    seen = shown(page, plan.nodes(task.number), atlas, _sampling(task.painting, plan))
     keep_step(task.paths.joined, {}, atlas=atlas, shown=seen)
 
 
@@ -389,7 +389,7 @@ def finish(task: PageTask, cores: int) -> None:
     atlas, made = kept_part(task.paths.joined, "atlas", Atlas), kept_part(painting.levels, "levels", Levels)
     with Threads(cores) as threads:
         texture = finished(
-            *(plan, task.number, page, atlas, made, _sampling(painting, plan)),
+            *(page, plan.nodes(task.number), atlas, made, _sampling(painting, plan)),
             level=painting.level,
             threads=threads,
         )
